@@ -1,0 +1,48 @@
+"""Bodies of `audit.events` and `dead.letters`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from schemas.base import Body, Timestamp
+
+
+class AuditEvent(Body):
+    """Who did what to whose data, when, with what outcome. Carries no content of messages or mails."""
+
+    TYPE: ClassVar[str] = "cauce.audit"
+    at: Timestamp
+    action: str = Field(min_length=1, max_length=128)
+    """A dotted verb, such as `tool.executed` or `approval.decided`."""
+    actor: str
+    """`user:ID`, `agent:ID`, `tool:NAME` or `system`."""
+    outcome: Literal["ok", "refused", "failed", "unknown"] = "ok"
+    user_id: str | None = None
+    thread_id: str | None = None
+    run_id: str | None = None
+    subject: str | None = None
+    """What was acted on: a call id, a tool name, a topic position."""
+    reason: str | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class DeadLetter(Body):
+    """A record that could not be processed, with everything that is needed to replay it as it was."""
+
+    TYPE: ClassVar[str] = "cauce.dead_letter"
+    at: Timestamp
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    attempts: int = Field(default=1, ge=1)
+    key: str | None = None
+    """Base64 of the record's key; absent when it had none."""
+    value: str | None = None
+    """Base64 of the record's value; absent when it had none, or when it was too large (`value_bytes` tells)."""
+    value_bytes: int = Field(default=0, ge=0)
+    headers: tuple[tuple[str, str | None], ...] = ()
+    """Names, and base64 of the values."""

@@ -1,0 +1,32 @@
+"""The base of every record body."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+
+def _to_utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs a time zone, such as 2026-01-31T12:00:00Z")
+    return value.astimezone(UTC)
+
+
+Timestamp = Annotated[datetime, AfterValidator(_to_utc)]
+"""A point in time with its zone; kept in UTC."""
+
+
+class Body(BaseModel):
+    """A record's JSON body.
+
+    Fields that a newer writer added are ignored, so that old readers keep working; a missing or wrong field raises
+    `pydantic.ValidationError`, which the runtime turns into a dead letter.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    def to_bytes(self) -> bytes:
+        """The body as compact JSON; the same object always gives the same bytes."""
+        return self.model_dump_json(exclude_none=True).encode()

@@ -1,0 +1,80 @@
+"""Bodies of `chat.messages` and `external.events`: everything that can start or steer a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from schemas.base import Body, Timestamp
+from schemas.ids import Id
+from schemas.messages import MAX_TEXT
+
+MultitaskStrategy = Literal["enqueue", "reject", "interrupt", "rollback"]
+"""What happens to a message that comes while a run is going: answered after it, refused, or it ends the run (keeping or
+dropping what the run wrote). The four words of the LangGraph Server API."""
+
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+
+
+class UserMessage(Body):
+    """A person writes to their agent. The record's `ce_id` is the message id and the idempotency key."""
+
+    TYPE: ClassVar[str] = "cauce.chat.message"
+    user_id: Id
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    run_id: Id | None = None
+    """Id of the run that this starts; the message id when absent."""
+    agent_id: Id = "default"
+    multitask_strategy: MultitaskStrategy = "enqueue"
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class ApprovalDecision(Body):
+    """A person decides on one tool call that waits for approval."""
+
+    TYPE: ClassVar[str] = "cauce.chat.approval"
+    user_id: Id
+    call_id: Id
+    decision: Literal["approve", "edit", "reject", "respond"]
+    arguments: dict[str, Any] | None = None
+    """Of `edit`: the arguments to call the tool with instead."""
+    message: Text | None = None
+    """Of `reject`: the reason, told to the model. Of `respond`: the text that stands for the tool's result."""
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> ApprovalDecision:
+        if self.decision == "edit" and self.arguments is None:
+            raise ValueError("an edit needs the new arguments")
+        if self.decision == "respond" and not self.message:
+            raise ValueError("a response needs a message")
+        return self
+
+
+class CancelRun(Body):
+    """A person stops a run: the one named, or whatever runs."""
+
+    TYPE: ClassVar[str] = "cauce.chat.cancel"
+    user_id: Id
+    run_id: Id | None = None
+
+
+class ContinueThread(Body):
+    """The turns processor's note to itself: the run before is over, start the next queued one."""
+
+    TYPE: ClassVar[str] = "cauce.chat.continue"
+    run_id: Id
+
+
+class ExternalEvent(Body):
+    """Something happened in a connected account, or a timer fired; it starts a run in its thread."""
+
+    TYPE: ClassVar[str] = "cauce.external.event"
+    user_id: Id
+    kind: str = Field(min_length=1, max_length=128)
+    """What happened, such as `gmail.message_added`."""
+    summary: Text
+    """What the model is told, in one or a few sentences."""
+    occurred_at: Timestamp
+    agent_id: Id = "default"
+    data: dict[str, Any] = Field(default_factory=dict)

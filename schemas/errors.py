@@ -1,0 +1,37 @@
+"""Errors that cross room borders.
+
+    CauceError
+    ├── SettingsError        the configuration is wrong; the text says which setting and what it may be
+    ├── Unavailable          a server that we need does not answer; trying again later may work
+    │   └── OutcomeUnknown   a write may or may not have happened; read before you decide
+    ├── BadRecord            a record that can never be processed, whatever is tried
+    └── NotFound             the thing asked for is not there (or belongs to somebody else)
+
+What a processor raises to steer the runtime (`Retry`, `Reject`) lives with the processor contract in `streams`.
+"""
+
+from __future__ import annotations
+
+
+class CauceError(Exception):
+    """Base of every error that Cauce raises on purpose."""
+
+
+class SettingsError(CauceError):
+    """The configuration is wrong. The text names the setting, what is wrong and what to do."""
+
+
+class Unavailable(CauceError):
+    """A server that we need does not answer now. The operation did not happen."""
+
+
+class OutcomeUnknown(Unavailable):
+    """A write was sent and its answer lost: it may or may not have happened."""
+
+
+class BadRecord(CauceError):
+    """A record that can never be processed: it goes to `dead.letters` with this text as the reason."""
+
+
+class NotFound(CauceError):
+    """The thing asked for does not exist for this tenant."""

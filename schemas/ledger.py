@@ -1,0 +1,31 @@
+"""The tool-call ledger's row (DESIGN section 6)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Body, Timestamp
+from schemas.ids import Id
+from schemas.tools import ToolResult
+
+CallState = Literal["intent", "sent", "done", "unknown"]
+"""`intent`: will be sent, has certainly not been. `sent`: on its way, may have happened. `done`: `result` is final.
+`unknown`: may have happened and nobody can tell; `result` says so."""
+
+
+class LedgerEntry(Body):
+    """One tool call's fate. `owner` is the attempt that moved it to `sent`: only that attempt may move it on."""
+
+    call_id: Id
+    run_id: Id
+    thread_id: Id
+    user_id: Id
+    name: str
+    state: CallState
+    owner: str = ""
+    attempts: int = Field(default=0, ge=0)
+    created_at: Timestamp
+    updated_at: Timestamp
+    result: ToolResult | None = None

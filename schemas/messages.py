@@ -1,0 +1,55 @@
+"""Messages of a conversation, as the journal keeps them and as events carry them.
+
+Own plain JSON rather than LangChain's serialisation: rows outlive library versions, and reading them constructs no
+classes by name (CVE-2026-28277 and its kind need a serialiser that does).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from schemas.base import Body, Timestamp
+from schemas.ids import Id
+
+MAX_TEXT = 200_000
+"""Characters of one message; a longer one is refused, since a record must stay below 1 MB."""
+
+
+class ToolCall(Body):
+    """A tool call that the model asked for. `call_id` is unique in the installation and the same on every replay."""
+
+    call_id: Id
+    name: str = Field(min_length=1, max_length=128)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class TokenUsage(Body):
+    """Tokens of one model call as the provider counted them."""
+
+    input_tokens: int = Field(default=0, ge=0)
+    output_tokens: int = Field(default=0, ge=0)
+
+    @property
+    def total(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+
+class Message(Body):
+    """One message of a thread: `user` (a person or an event), `assistant` (the model) or `tool` (a result)."""
+
+    message_id: Id
+    role: Literal["user", "assistant", "tool"]
+    text: str = ""
+    run_id: Id
+    at: Timestamp
+    tool_calls: tuple[ToolCall, ...] = ()
+    call_id: Id | None = None
+    """Of a tool message: the call that it answers."""
+    tool_name: str | None = None
+    failed: bool = False
+    """Of a tool message: the call did not do what was asked."""
+    usage: TokenUsage | None = None
+    model: str | None = None

@@ -1,0 +1,251 @@
+"""Records: CloudEvents 1.0 in Kafka's binary mode, decoded and checked, and the outputs that processors make.
+
+Binary mode (CloudEvents Kafka protocol binding 1.0.2, section 3.2): attributes are headers `ce_*`, the body is the
+value. `ce_id` is the idempotency key of the whole pipeline, the extension `ce_tenantid` the isolation boundary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from schemas.audit import AuditEvent, DeadLetter
+from schemas.base import Body
+from schemas.chat import ApprovalDecision, CancelRun, ContinueThread, ExternalEvent, UserMessage
+from schemas.errors import BadRecord
+from schemas.ids import ThreadKey, is_id, is_tenant_id
+from schemas.responses import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Delta,
+    InputRefused,
+    MessageAdded,
+    MessagesRemoved,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunPaused,
+    RunQueued,
+    RunStarted,
+    ToolFinished,
+    ToolRequested,
+)
+from schemas.tools import ToolRequest, ToolResult
+from schemas.topics import TOPICS, KeyKind, Topic
+
+Headers = tuple[tuple[str, bytes], ...]
+
+MAX_BODY_BYTES = 900_000
+"""Bytes of a record's value; Kafka's default `message.max.bytes` is 1,048,588 for a whole batch."""
+
+THREAD_EVENTS = (
+    RunQueued,
+    RunStarted,
+    RunPaused,
+    RunCompleted,
+    RunFailed,
+    RunCancelled,
+    MessageAdded,
+    MessagesRemoved,
+    ToolRequested,
+    ToolFinished,
+    ApprovalRequested,
+    ApprovalResolved,
+    InputRefused,
+)
+
+BODIES: dict[Topic, tuple[type[Any], ...]] = {
+    Topic.CHAT_MESSAGES: (UserMessage, ApprovalDecision, CancelRun, ContinueThread),
+    Topic.EXTERNAL_EVENTS: (ExternalEvent,),
+    Topic.TOOL_REQUESTS: (ToolRequest,),
+    Topic.TOOL_RESULTS: (ToolResult,),
+    Topic.CHAT_RESPONSES: THREAD_EVENTS,
+    Topic.CHAT_DELTAS: (Delta,),
+    Topic.AUDIT_EVENTS: (AuditEvent,),
+    Topic.DEAD_LETTERS: (DeadLetter,),
+}
+"""The body types of each topic; `ce_type` is the class's TYPE."""
+
+_BY_TYPE: dict[tuple[str, str], type[Body]] = {
+    (topic.value, body.TYPE): body for topic, bodies in BODIES.items() for body in bodies
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The CloudEvents attributes of a record. `time` is UTC; `traceparent` is W3C Trace Context."""
+
+    id: str
+    type: str
+    source: str
+    tenant_id: str
+    time: datetime
+    traceparent: str | None = None
+
+    def headers(self) -> Headers:
+        """The record headers of these attributes."""
+        pairs = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", self.id.encode()),
+            ("ce_type", self.type.encode()),
+            ("ce_source", self.source.encode()),
+            ("ce_time", self.time.isoformat().replace("+00:00", "Z").encode()),
+            ("ce_tenantid", self.tenant_id.encode()),
+            ("content-type", b"application/json"),
+        ]
+        if self.traceparent:
+            pairs.append(("traceparent", self.traceparent.encode()))
+        return tuple(pairs)
+
+    @classmethod
+    def parse(cls, headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
+        """Reads the attributes. Raises `BadRecord` naming what is missing or malformed."""
+        found: dict[str, str] = {}
+        for name, value in headers:
+            if name.startswith("ce_") or name == "traceparent":
+                try:
+                    found[name] = (value or b"").decode()
+                except UnicodeDecodeError as error:
+                    raise BadRecord(f"the header {name} is not UTF-8 text") from error
+        if missing := [n for n in ("ce_id", "ce_type", "ce_source", "ce_tenantid") if not found.get(n)]:
+            raise BadRecord(f"the record lacks the CloudEvents header {' and '.join(missing)}")
+        if found.get("ce_specversion", "1.0") != "1.0":
+            raise BadRecord(f"CloudEvents version {found['ce_specversion']!r} is not 1.0")
+        if not is_tenant_id(found["ce_tenantid"]):
+            raise BadRecord(f"the header ce_tenantid {found['ce_tenantid'][:100]!r} is not a tenant id")
+        if not is_id(found["ce_id"]):
+            raise BadRecord(f"the header ce_id {found['ce_id'][:200]!r} is not an id")
+        return cls(
+            id=found["ce_id"],
+            type=found["ce_type"],
+            source=found["ce_source"],
+            tenant_id=found["ce_tenantid"],
+            time=_time(found.get("ce_time")),
+            traceparent=found.get("traceparent") or None,
+        )
+
+
+def _time(text: str | None) -> datetime:
+    if not text:
+        return datetime.fromtimestamp(0, UTC)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadRecord(f"the header ce_time {text[:100]!r} is not a time (RFC 3339)") from error
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A record as Kafka gave it. `timestamp_ms` is the producer's clock in milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A decoded record: its body has the type that its topic and `ce_type` promise, its key fits its tenant."""
+
+    raw: RawRecord
+    envelope: Envelope
+    key: str
+    body: Any
+    thread: ThreadKey | None = field(default=None)
+    """Set on topics whose key is a thread."""
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant that this record belongs to."""
+        return self.envelope.tenant_id
+
+
+def decode(raw: RawRecord) -> Record:
+    """Checks and decodes a record. Raises `BadRecord` with a reason fit for the dead letter."""
+    envelope = Envelope.parse(raw.headers)
+    body_type = _BY_TYPE.get((raw.topic, envelope.type))
+    if body_type is None:
+        raise BadRecord(f"{envelope.type[:100]!r} is not a type of the topic {raw.topic}")
+    thread = None
+    if TOPICS[Topic(raw.topic)].key is KeyKind.THREAD:
+        thread = ThreadKey.parse(raw.key)
+        if thread.tenant_id != envelope.tenant_id:
+            raise BadRecord(
+                f"the key belongs to tenant {thread.tenant_id!r}, the header ce_tenantid says {envelope.tenant_id!r}"
+            )
+        key = str(thread)
+    else:
+        key = _text(raw.key)
+        if key != envelope.tenant_id:
+            raise BadRecord(
+                f"the key {key[:100]!r} is not the tenant of the header ce_tenantid, {envelope.tenant_id!r}"
+            )
+    if raw.value is None:
+        raise BadRecord("the record has no value")
+    if len(raw.value) > MAX_BODY_BYTES:
+        raise BadRecord(f"the body has {len(raw.value):,} bytes, more than the {MAX_BODY_BYTES:,} allowed")
+    try:
+        body = body_type.model_validate_json(raw.value)
+    except ValidationError as error:
+        raise BadRecord(_explain(error, body_type)) from error
+    return Record(raw, envelope, key, body, thread)
+
+
+def _text(key: bytes | None) -> str:
+    if not key:
+        raise BadRecord("the record has no key; it must be the tenant id")
+    try:
+        return key.decode()
+    except UnicodeDecodeError as error:
+        raise BadRecord("the key is not UTF-8 text") from error
+
+
+def _explain(error: ValidationError, body_type: type[Body]) -> str:
+    """The first problems of a body in words, without its content."""
+    problems = [
+        f"{'.'.join(map(str, e['loc'])) or 'the body'}: {e['msg']}"
+        for e in error.errors(include_input=False, include_url=False)
+    ]
+    more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+    return f"not a {body_type.__name__}: {'; '.join(problems[:3])}{more}"[:1000]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A record to publish."""
+
+    topic: Topic
+    key: str
+    value: bytes
+    headers: Headers
+
+    @classmethod
+    def of(cls, topic: Topic, key: str, body: Body, envelope: Envelope) -> Output:
+        """A record with this body; the envelope's type must be the body's."""
+        return cls(topic, key, body.to_bytes(), envelope.headers())
+
+
+def encode_outputs(outputs: Sequence[Output]) -> bytes:
+    """Outputs as the journal stores them, so that a replay publishes the same bytes."""
+    rows = [
+        [o.topic.value, o.key, [[name, value.decode()] for name, value in o.headers], o.value.decode()] for o in outputs
+    ]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode_outputs(stored: bytes) -> list[Output]:
+    """The inverse of `encode_outputs`."""
+    return [
+        Output(Topic(topic), key, value.encode(), tuple((name, text.encode()) for name, text in headers))
+        for topic, key, headers, value in json.loads(stored)
+    ]

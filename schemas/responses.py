@@ -1,0 +1,165 @@
+"""Bodies of `chat.responses` and `chat.deltas`: what a client sees of a thread.
+
+Every event has `seq`, the thread's own counter without gaps: readers drop repeats by it and replay from the store.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from schemas.base import Body, Timestamp
+from schemas.ids import Id
+from schemas.messages import Message, TokenUsage
+
+
+class ThreadEvent(Body):
+    """What all events have in common."""
+
+    TYPE: ClassVar[str]
+    seq: int = Field(ge=1)
+    """Position in the thread's event log, 1, 2, 3, ..."""
+    run_id: Id
+    user_id: Id
+    at: Timestamp
+
+
+class RunQueued(ThreadEvent):
+    """The input was accepted and waits until the run before it is over."""
+
+    TYPE: ClassVar[str] = "cauce.run.queued"
+    position: int = Field(ge=1)
+
+
+class RunStarted(ThreadEvent):
+    """A run began to work on an input."""
+
+    TYPE: ClassVar[str] = "cauce.run.started"
+    input_id: Id
+    agent_id: Id
+
+
+class RunPaused(ThreadEvent):
+    """The run waits for a person and holds nothing meanwhile."""
+
+    TYPE: ClassVar[str] = "cauce.run.paused"
+    reason: Literal["approval"]
+    call_ids: tuple[Id, ...]
+
+
+class RunCompleted(ThreadEvent):
+    """The run ended with an answer. Terminal."""
+
+    TYPE: ClassVar[str] = "cauce.run.completed"
+    message_id: Id
+    turns: int
+    usage: TokenUsage = TokenUsage()
+
+
+class RunFailed(ThreadEvent):
+    """The run ended without an answer. Terminal. `message` is fit to show to the user."""
+
+    TYPE: ClassVar[str] = "cauce.run.failed"
+    code: Literal[
+        "model_error",
+        "model_timeout",
+        "limit_turns",
+        "limit_tokens",
+        "limit_seconds",
+        "queue_full",
+        "internal_error",
+    ]
+    message: str
+
+
+class RunCancelled(ThreadEvent):
+    """The run was ended by the user or by a newer message. Terminal."""
+
+    TYPE: ClassVar[str] = "cauce.run.cancelled"
+    reason: Literal["cancelled", "interrupted", "rolled_back", "rejected", "abandoned"]
+    message: str
+
+
+class MessageAdded(ThreadEvent):
+    """A message joined the thread: whole text, also where deltas of it were sent before."""
+
+    TYPE: ClassVar[str] = "cauce.message.added"
+    message: Message
+
+
+class MessagesRemoved(ThreadEvent):
+    """Messages left the thread (strategy `rollback`)."""
+
+    TYPE: ClassVar[str] = "cauce.messages.removed"
+    message_ids: tuple[Id, ...]
+
+
+class ToolRequested(ThreadEvent):
+    """A tool is being called."""
+
+    TYPE: ClassVar[str] = "cauce.tool.requested"
+    call_id: Id
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolFinished(ThreadEvent):
+    """A tool call came to an end."""
+
+    TYPE: ClassVar[str] = "cauce.tool.finished"
+    call_id: Id
+    name: str
+    status: Literal["ok", "error", "refused", "unknown", "cancelled"]
+    content: str
+    duration_ms: float = 0
+
+
+class ApprovalRequested(ThreadEvent):
+    """A tool call with side effects waits for the user's decision, for as long as it takes."""
+
+    TYPE: ClassVar[str] = "cauce.approval.requested"
+    call_id: Id
+    name: str
+    arguments: dict[str, Any]
+    description: str = ""
+    allowed_decisions: tuple[Literal["approve", "edit", "reject", "respond"], ...] = (
+        "approve",
+        "edit",
+        "reject",
+        "respond",
+    )
+
+
+class ApprovalResolved(ThreadEvent):
+    """The approval is settled."""
+
+    TYPE: ClassVar[str] = "cauce.approval.resolved"
+    call_id: Id
+    decision: Literal["approve", "edit", "reject", "respond", "abandoned", "cancelled"]
+    by: Id
+
+
+class InputRefused(ThreadEvent):
+    """An input could not be taken: a decision on a call that does not wait, a cancel of a run that is over. Ends no
+    other run."""
+
+    TYPE: ClassVar[str] = "cauce.input.refused"
+    input_id: Id
+    reason: str
+
+
+class Delta(Body):
+    """A piece of an answer as the model writes it; best effort. The final `MessageAdded` has the same message id."""
+
+    TYPE: ClassVar[str] = "cauce.chat.delta"
+    run_id: Id
+    message_id: Id
+    turn: int = Field(ge=1)
+    attempt: int = Field(ge=1)
+    index: int = Field(ge=0)
+    text: str
+
+
+TERMINAL_TYPES = frozenset({RunCompleted.TYPE, RunFailed.TYPE, RunCancelled.TYPE})
+"""Types of the events that end a run; every accepted input has exactly one."""

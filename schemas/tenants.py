@@ -1,0 +1,105 @@
+"""Tenants, their agents and their users, as the store keeps them."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from schemas.base import Body, Timestamp
+from schemas.ids import Id, TenantId
+
+
+class ModelSettings(Body):
+    """Which chat model an agent uses. Secrets are not kept here: `api_key_env` names an environment
+    variable of the workers."""
+
+    name: str = "auto"
+    """`auto` (what the installation found), `rules`, or `provider:model` as LangChain's `init_chat_model` has it."""
+    base_url: str | None = None
+    api_key_env: str | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    timeout_seconds: float = Field(default=120, gt=0, le=3600)
+    """For one model call."""
+    attempts: int = Field(default=3, ge=1, le=10)
+    """Model calls tried before the run fails."""
+    context_tokens: int = Field(default=16_000, ge=500)
+    """Budget of history sent to the model, in tokens (about four characters each)."""
+
+
+class RunLimits(Body):
+    """What one run may use before it ends with a clear failure."""
+
+    turns: int = Field(default=20, ge=1)
+    tokens: int = Field(default=400_000, ge=1)
+    seconds: float = Field(default=900, gt=0)
+    """Of work; waiting for a person does not count."""
+    queued_inputs: int = Field(default=100, ge=0)
+    """Inputs that may wait behind a run of one thread."""
+
+
+class ApprovalPolicy(Body):
+    """Which tool calls need the user's approval first. Patterns match names such as `Gmail_SendEmail`."""
+
+    require: Literal["side_effects", "always", "never"] = "side_effects"
+    allow: tuple[str, ...] = ()
+    """Patterns of tools that need no approval whatever `require` says."""
+
+    def needs_approval(self, name: str, *, side_effects: bool) -> bool:
+        """Whether a call of this tool must wait for the user."""
+        if self.require == "never" or any(fnmatchcase(name, pattern) for pattern in self.allow):
+            return False
+        return self.require == "always" or side_effects
+
+
+class AgentSettings(Body):
+    """One agent of a tenant."""
+
+    agent_id: Id = "default"
+    name: str = "Assistant"
+    instructions: str = ""
+    model: ModelSettings = ModelSettings()
+    tools: tuple[str, ...] = ("*",)
+    """Patterns of the tools that the agent may use; everything else is refused."""
+    approvals: ApprovalPolicy = ApprovalPolicy()
+    limits: RunLimits = RunLimits()
+
+    def allows(self, name: str) -> bool:
+        """Whether the agent may use this tool."""
+        return any(fnmatchcase(name, pattern) for pattern in self.tools)
+
+
+class Tenant(Body):
+    """A paying organisation: the isolation boundary. `version` rises with every change and keys caches."""
+
+    tenant_id: TenantId
+    name: str = ""
+    created_at: Timestamp
+    version: int = Field(default=1, ge=1)
+    paused: bool = False
+    """Inputs are refused while this is set."""
+    agents: tuple[AgentSettings, ...] = (AgentSettings(),)
+
+    @model_validator(mode="after")
+    def _agents_are_distinct(self) -> Tenant:
+        ids = [a.agent_id for a in self.agents]
+        if not ids or len(set(ids)) != len(ids):
+            raise ValueError("a tenant needs at least one agent, and agent ids must differ")
+        return self
+
+    def agent(self, agent_id: str) -> AgentSettings | None:
+        """The agent of this id."""
+        return next((a for a in self.agents if a.agent_id == agent_id), None)
+
+
+class User(Body):
+    """A person inside a tenant. `approvals_allow` are standing permissions: patterns of tools that
+    need no approval."""
+
+    tenant_id: TenantId
+    user_id: Id
+    name: str = ""
+    created_at: Timestamp
+    language: str | None = None
+    approvals_allow: tuple[str, ...] = ()

@@ -1,0 +1,102 @@
+"""What the journal keeps of a thread beside its messages: one small head, rewritten by every turn.
+
+The head never grows with the conversation; it holds counters, the run that is going, the calls it waits for and the
+inputs that wait behind it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Body, Timestamp
+from schemas.ids import Id
+from schemas.messages import Message, TokenUsage, ToolCall
+
+ThreadStatus = Literal["idle", "tools", "approval"]
+
+
+class PendingCall(Body):
+    """A tool call of the current turn. `running`: requested and not answered; `approval`: waits for the user; `done`: its
+    tool message is in the thread."""
+
+    call: ToolCall
+    state: Literal["running", "approval", "done"]
+
+
+class ActiveRun(Body):
+    """The run that is going."""
+
+    run_id: Id
+    input_id: Id
+    user_id: Id
+    agent_id: Id
+    started_at: Timestamp
+    resumed_at: Timestamp
+    """When it last began to work: the seconds that a person takes to decide do not count against its limit."""
+    spent_seconds: float = 0
+    """Seconds of work before `resumed_at`."""
+    turns: int = 0
+    usage: TokenUsage = TokenUsage()
+    first_message: int = Field(ge=1)
+    """Sequence number of the run's first message; a rollback removes from here on."""
+
+
+class QueuedInput(Body):
+    """An accepted input that waits until the run before it is over."""
+
+    input_id: Id
+    run_id: Id
+    user_id: Id
+    agent_id: Id
+    text: str
+    at: Timestamp
+
+
+class ThreadHead(Body):
+    """State of a thread. `next_message` and `next_event` are the sequence numbers that the next ones get."""
+
+    user_id: Id
+    """The owner; nobody else writes to the thread."""
+    created_at: Timestamp
+    updated_at: Timestamp
+    title: str = ""
+    next_message: int = Field(default=1, ge=1)
+    next_event: int = Field(default=1, ge=1)
+    run: ActiveRun | None = None
+    pending: tuple[PendingCall, ...] = ()
+    queued: tuple[QueuedInput, ...] = ()
+
+    @property
+    def status(self) -> ThreadStatus:
+        """What the thread waits for; `idle` when for nothing."""
+        states = {p.state for p in self.pending}
+        if "running" in states:
+            return "tools"
+        return "approval" if "approval" in states else "idle"
+
+
+class StoredMessage(Body):
+    """A message with its position in the thread, 1, 2, 3, ... (gaps where a rollback removed some)."""
+
+    seq: int = Field(ge=1)
+    message: Message
+
+
+class StoredEvent(Body):
+    """An event of `chat.responses` as the journal keeps it for replay: `body` is the JSON text that was published."""
+
+    seq: int = Field(ge=1)
+    type: str
+    body: str
+
+
+class ThreadSummary(Body):
+    """One line of a user's list of threads."""
+
+    thread_id: Id
+    user_id: Id
+    title: str
+    created_at: Timestamp
+    updated_at: Timestamp

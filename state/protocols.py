@@ -1,0 +1,228 @@
+"""What a store must do, whatever it is built on. `state/sqlite` and `state/cassandra` pass the same conformance suite.
+
+Every method takes the tenant. A method that cannot reach its server raises `Unavailable`; a write whose answer was lost
+raises `OutcomeUnknown` unless the store can find out by itself. Times come from the caller's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from schemas import (
+    AuditEvent,
+    LedgerEntry,
+    StoredEvent,
+    StoredMessage,
+    Tenant,
+    ThreadHead,
+    ThreadSummary,
+    ToolResult,
+    User,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hydrated:
+    """A thread as read from the journal. `version` is 0 and `head` None for a thread that does not exist yet."""
+
+    version: int
+    head: ThreadHead | None
+    messages: tuple[StoredMessage, ...]
+    """The newest messages, oldest first."""
+    outputs: bytes | None = None
+    """The stored outputs of the input that was asked for, when the journal has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one turn writes, in one conditional batch on the thread's partition."""
+
+    input_id: str
+    expected_version: int
+    """The version that was hydrated; 0 creates the thread."""
+    head: ThreadHead
+    outputs: bytes
+    """What a replay of the input must publish (`schemas.encode_outputs`)."""
+    messages: tuple[StoredMessage, ...] = ()
+    events: tuple[StoredEvent, ...] = ()
+    remove_messages_from: int | None = None
+    """Messages with this sequence number and above go before the new ones come (strategy `rollback`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The batch was applied; the thread has this version now."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyDone:
+    """The input was in the journal before; nothing was written. These are its stored outputs."""
+
+    outputs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Another writer moved the thread on; nothing was written. Hydrate again."""
+
+
+class Journal(Protocol):
+    """The threads. All writes of one turn are one conditional single-partition batch (DESIGN section 5)."""
+
+    async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
+        """Reads the head, at most `window` newest messages and, when `input_id` is given, its stored outputs."""
+        ...
+
+    async def outputs_of(self, tenant_id: str, thread_id: str, input_id: str) -> bytes | None:
+        """The stored outputs of a processed input; None when it was not processed or its record expired."""
+        ...
+
+    async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
+        """Applies the batch if the version is the expected one and the input is new; all of it or nothing.
+
+        Also keeps the user's list of threads up to date (that row is not part of the condition). A lost answer is looked
+        up; `OutcomeUnknown` is raised only when that fails too: the caller then hydrates again.
+        """
+        ...
+
+    async def messages(
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 100
+    ) -> list[StoredMessage]:
+        """At most `limit` messages with sequence numbers below `before`, the newest of them, oldest first."""
+        ...
+
+    async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
+        """At most `limit` events with sequence numbers above `since`, in order."""
+        ...
+
+    async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
+        """The user's threads, the last changed first."""
+        ...
+
+
+class ToolLedger(Protocol):
+    """Every tool call once (DESIGN section 6). All writes are conditional on the row's state."""
+
+    async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
+        """The entry of a call."""
+        ...
+
+    async def claim(self, tenant_id: str, entry: LedgerEntry) -> LedgerEntry | None:
+        """Inserts `entry` if the call has none. Returns None when it did, else the entry that is there."""
+        ...
+
+    async def send(self, tenant_id: str, call_id: str, *, owner: str, at: datetime) -> bool:
+        """Moves `intent` to `sent` for this owner and counts an attempt. False when it was not in `intent`."""
+        ...
+
+    async def withdraw(self, tenant_id: str, call_id: str, *, owner: str, at: datetime) -> bool:
+        """Moves `sent` back to `intent`: the call was certainly not executed. False unless this owner sent it."""
+        ...
+
+    async def finish(self, tenant_id: str, call_id: str, *, owner: str, result: ToolResult, at: datetime) -> bool:
+        """Moves `intent` or `sent` of this owner to `done` (`unknown` where the result's status is). False when not its."""
+        ...
+
+    async def take_over(self, tenant_id: str, call_id: str, *, previous_owner: str, owner: str, at: datetime) -> bool:
+        """Makes `owner` the owner of a `sent` entry that `previous_owner` left behind; it stays `sent`."""
+        ...
+
+
+class Directory(Protocol):
+    """Tenants and users."""
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        """The tenant of this id."""
+        ...
+
+    async def tenants(self) -> list[Tenant]:
+        """All tenants, by id."""
+        ...
+
+    async def put_tenant(self, tenant: Tenant, *, expected_version: int) -> bool:
+        """Stores the tenant if its stored version is the expected one (0: it must not exist). False when it is not."""
+        ...
+
+    async def user(self, tenant_id: str, user_id: str) -> User | None:
+        """The user of this id."""
+        ...
+
+    async def users(self, tenant_id: str) -> list[User]:
+        """The tenant's users, by id."""
+        ...
+
+    async def put_user(self, user: User) -> None:
+        """Stores or replaces the user."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """An audit event in its place: `position` rises within a tenant (the offset in `audit.events`)."""
+
+    event_id: str
+    position: int
+    event: AuditEvent
+
+
+class AuditStore(Protocol):
+    """The audit trail, in order per tenant."""
+
+    async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:
+        """Stores rows; a row that is there already (same position) is stored again without effect."""
+        ...
+
+    async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
+        """The newest rows, oldest first."""
+        ...
+
+    def export(self, tenant_id: str, *, since: datetime | None = None) -> AsyncIterator[AuditRow]:
+        """All rows in order, from `since` on."""
+        ...
+
+
+class AttemptStore(Protocol):
+    """How often a record was begun, for records that may have killed their worker (DESIGN section 4, Poison)."""
+
+    async def begin(self, group: str, topic: str, partition: int, offset: int) -> int:
+        """Counts one more attempt durably and returns the count, 1 for the first."""
+        ...
+
+    async def clear(self, group: str, topic: str, partition: int, below: int) -> None:
+        """Forgets the attempts of offsets below `below`."""
+        ...
+
+
+class Stores(Protocol):
+    """All stores of one backend."""
+
+    journal: Journal
+    ledger: ToolLedger
+    directory: Directory
+    audit: AuditStore
+    attempts: AttemptStore
+
+    async def open(self) -> None:
+        """Connects, waiting for the server with backoff until it answers or the task is cancelled."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes what is running and lets go of every connection."""
+        ...
+
+    async def migrate(self) -> list[str]:
+        """Applies the migrations that are missing and returns their names; safe to call again and from several processes."""
+        ...
+
+    async def pending_migrations(self) -> list[str]:
+        """Names of the migrations that `migrate` would apply."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` when the server does not answer within two seconds."""
+        ...
