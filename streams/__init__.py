@@ -1,1 +1,9 @@
-"""To be described by its room."""
+"""How records move: the processor contract, keyed lanes, transactional publishing, dead letters, the embedded broker.
+
+Kafka, aiokafka and FastStream are known here and nowhere above. Modules are imported where they are used, because the
+Kafka client takes its time to load.
+"""
+
+from streams.contract import Processor, Reject, Retry
+
+__all__ = ["Processor", "Reject", "Retry"]

@@ -1,0 +1,63 @@
+"""What a processor is, and what it may raise.
+
+A processor turns one record into outputs. The runtime calls `process` for one record of a key at a time, in order, and
+for hundreds of keys at once on one event loop.
+
+The rules:
+
+- `process` may be called again with the same record: after a crash, after a rebalance, or because publishing failed. It
+  must then return the same outputs and must not repeat an effect. The journal and the tool ledger make that easy.
+- It never blocks the event loop and never waits for a later record of the same key: that record is queued behind it.
+- It may be cancelled at any await; what it had not committed did not happen.
+- What it raises decides what becomes of the record:
+
+  | raised | consequence |
+  |---|---|
+  | `Retry(after)` | called again after that many seconds; the lane waits. The processor bounds the repeats |
+  | `Reject(reason)` or `schemas.BadRecord` | to `dead.letters` with the reason; the lane goes on |
+  | `schemas.Unavailable` | called again with backoff for as long as it takes: an outage is nobody's fault |
+  | anything else | called again a few times with backoff, then `give_up` and `dead.letters` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from schemas import Output, RawRecord, Record
+
+
+class Retry(Exception):
+    """Process this record again after `after` seconds."""
+
+    def __init__(self, after: float, reason: str = "") -> None:
+        super().__init__(reason or f"again in {after} s")
+        self.after = after
+
+
+class Reject(Exception):
+    """This record can never be processed. `reason` is kept with the dead letter; `outputs` are published beside it."""
+
+    def __init__(self, reason: str, outputs: Sequence[Output] = ()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.outputs = tuple(outputs)
+
+
+class Processor(Protocol):
+    """One group's work. See the module's docstring for the rules."""
+
+    async def process(self, record: Record) -> Sequence[Output]:
+        """Does what the record asks for and returns what is to be published, in order."""
+        ...
+
+    async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
+        """Called once the runtime stops trying a record (it fails or kills its worker every time), before its dead letter is
+        published. Settles what depends on it, such as the run that would wait for ever, and returns what users must see.
+        The same rules as for `process` hold."""
+        ...
+
+    def arrived(self, raw: RawRecord) -> None:
+        """Called when a record is taken in, before it waits in its lane. A hint only, for what cannot wait in the lane, such as
+        a cancel; must be quick and must not raise."""
+        ...
