@@ -52,12 +52,16 @@ class Processor(Protocol):
         ...
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
-        """Called once the runtime stops trying a record (it fails or kills its worker every time), before its dead letter is
-        published. Settles what depends on it, such as the run that would wait for ever, and returns what users must see.
-        The same rules as for `process` hold."""
+        """Called once the runtime stops trying a record: it fails, or kills its worker, every time.
+
+        Settles what depends on the record, such as the run that would wait for ever, and returns what users must see.
+        The record's dead letter is published beside it. The same rules as for `process` hold.
+        """
         ...
 
     def arrived(self, raw: RawRecord) -> None:
-        """Called when a record is taken in, before it waits in its lane. A hint only, for what cannot wait in the lane, such as
-        a cancel; must be quick and must not raise."""
+        """Called when a record is taken in, before it waits in its lane.
+
+        A hint only, for what cannot wait in the lane, such as a cancel. Must be quick and must not raise.
+        """
         ...

@@ -1,0 +1,128 @@
+"""Which records of a partition are finished: a watermark, and the set of records completed above it.
+
+Lanes finish records out of order, so the committed offset alone would repeat finished work after a crash. The set of
+completed offsets above the watermark travels with it, in the offset's metadata, in the same Kafka transaction as the
+outputs. Pure code; nothing here knows Kafka.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections.abc import Iterable
+
+MAX_METADATA_CHARS = 4096
+"""Kafka's `offset.metadata.max.bytes`; a longer text is refused with OffsetMetadataTooLarge."""
+
+MAX_SPAN = 10_000
+"""Offsets between the watermark and the newest record taken in. A bitset of so many bits never compresses to more than
+1,700 characters, so the metadata always fits."""
+
+_VERSION = "c1"
+
+
+def encode_completed(watermark: int, completed: Iterable[int]) -> str:
+    """The completed offsets above `watermark` as text: empty when there are none, else `c1.<watermark>.<bitset>`.
+
+    The bitset's bit i stands for offset watermark + i; it is deflated and in URL-safe base64. The watermark is repeated
+    inside, so that a text that got beside another offset is not misread.
+    """
+    bits = 0
+    for offset in completed:
+        bits |= 1 << (offset - watermark)
+    if not bits:
+        return ""
+    raw = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+    return f"{_VERSION}.{watermark}.{base64.urlsafe_b64encode(zlib.compress(raw, 6)).decode().rstrip('=')}"
+
+
+def decode_completed(watermark: int, metadata: str | None) -> frozenset[int]:
+    """The inverse. A text that is foreign, damaged or of another watermark says nothing: no offset is complete."""
+    version, _, rest = (metadata or "").partition(".")
+    base, _, text = rest.partition(".")
+    if version != _VERSION or base != str(watermark):
+        return frozenset()
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        inflater = zlib.decompressobj()
+        bits = int.from_bytes(inflater.decompress(raw, MAX_SPAN), "little")
+    except (binascii.Error, zlib.error, ValueError):
+        return frozenset()
+    if not inflater.eof:
+        return frozenset()
+    found = []
+    while bits:
+        low = bits & -bits
+        found.append(watermark + low.bit_length() - 1)
+        bits ^= low
+    return frozenset(found)
+
+
+class OffsetTracker:
+    """The records of one partition during one ownership.
+
+    Every offset is unknown, open (taken in, not finished) or done. Offsets that Kafka never delivers (control batches,
+    aborted records) leave gaps: only delivered records are tracked.
+    """
+
+    def __init__(self, position: int, completed: Iterable[int] = ()) -> None:
+        self._position = position
+        """Everything below is done, or was never there."""
+        self._open: set[int] = set()
+        self._done: set[int] = {o for o in completed if o >= position}
+        self._next = max(self._done, default=position - 1) + 1
+
+    @property
+    def position(self) -> int:
+        """The watermark: the lowest offset that is not known to be done."""
+        return self._position
+
+    @property
+    def span(self) -> int:
+        """Offsets from the watermark to the newest one seen; intake stops before it reaches `MAX_SPAN`."""
+        return max(0, self._next - self._position)
+
+    @property
+    def open(self) -> int:
+        """How many records are taken in and not finished."""
+        return len(self._open)
+
+    def deliver(self, offset: int) -> bool:
+        """Notes that a record was taken in. False when it is open or done already, and must not be processed."""
+        if offset < self._position or offset in self._open or offset in self._done:
+            return False
+        self._open.add(offset)
+        self._next = max(self._next, offset + 1)
+        return True
+
+    def finish(self, offset: int) -> None:
+        """Notes that an open record is done, its outputs on their way in the next transaction."""
+        if offset in self._open:
+            self._open.discard(offset)
+            self._done.add(offset)
+
+    def is_done(self, offset: int) -> bool:
+        """Whether the record needs no more work."""
+        return offset < self._position or offset in self._done
+
+    def absorb(self, position: int, completed: Iterable[int]) -> None:
+        """Takes over what the broker has committed: it may be ahead of us when another owner worked meanwhile."""
+        done = {o for o in completed if o >= position}
+        self._open = {o for o in self._open if o >= position and o not in done}
+        self._done |= done
+        if position > self._position:
+            self._position = position
+        self._next = max(self._next, position, max(done, default=-1) + 1)
+        self._advance()
+
+    def snapshot(self) -> tuple[int, str]:
+        """Offset and metadata to commit now."""
+        self._advance()
+        return self._position, encode_completed(self._position, self._done)
+
+    def _advance(self) -> None:
+        low = min(self._open, default=self._next)
+        if low > self._position:
+            self._position = low
+        self._done = {o for o in self._done if o >= self._position}

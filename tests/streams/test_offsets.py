@@ -1,0 +1,101 @@
+"""The tracker and its codec: nothing finished is repeated, nothing unfinished is passed, whatever the order."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.offsets import MAX_METADATA_CHARS, MAX_SPAN, OffsetTracker, decode_completed, encode_completed
+
+
+@given(st.integers(0, 2**62), st.sets(st.integers(0, MAX_SPAN - 1)))
+def test_completed_offsets_survive_the_codec(watermark: int, relative: set[int]) -> None:
+    completed = {watermark + r for r in relative}
+    assert decode_completed(watermark, encode_completed(watermark, completed)) == completed
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, MAX_SPAN))
+def test_metadata_of_a_full_span_always_fits(random: object, span: int) -> None:
+    completed = [i for i in range(span) if random.random() < 0.5]  # type: ignore[attr-defined]
+    assert len(encode_completed(2**62, [2**62 + i for i in completed])) <= MAX_METADATA_CHARS // 2
+
+
+@given(st.text(max_size=200))
+def test_foreign_metadata_means_that_nothing_is_complete(text: str) -> None:
+    assert decode_completed(7, text) == frozenset()
+
+
+def test_metadata_of_another_watermark_is_not_misread() -> None:
+    assert decode_completed(8, encode_completed(7, {9})) == frozenset()
+
+
+def test_a_damaged_bitset_means_that_nothing_is_complete() -> None:
+    whole = encode_completed(7, {9, 4000})
+    assert decode_completed(7, whole[:-6]) == frozenset()
+    assert decode_completed(7, "c1.7.!!!") == frozenset()
+
+
+@given(st.data())
+def test_a_random_life_never_passes_unfinished_work_nor_repeats_finished_work(data: st.DataObject) -> None:
+    """Deliver, finish, commit and crash at random; offsets have gaps as Kafka's have."""
+    log = sorted(data.draw(st.sets(st.integers(0, 300), min_size=1, max_size=60)))
+    committed: tuple[int, str] = (0, "")
+    ever_finished_and_committed: set[int] = set()
+    processed: list[int] = []
+    while True:
+        position, metadata = committed
+        tracker = OffsetTracker(position, decode_completed(position, metadata))
+        started: list[int] = []
+        for offset in (o for o in log if o >= position):
+            if tracker.deliver(offset):
+                assert offset not in ever_finished_and_committed, "finished work was given out again"
+                started.append(offset)
+        finished_now: set[int] = set()
+        data.draw(st.randoms(use_true_random=False)).shuffle(started)
+        for offset in started[: data.draw(st.integers(0, len(started)))]:
+            tracker.finish(offset)
+            finished_now.add(offset)
+            if data.draw(st.booleans()):
+                committed = tracker.snapshot()
+                ever_finished_and_committed |= finished_now
+                processed += sorted(finished_now)
+                finished_now = set()
+                assert all(o in ever_finished_and_committed for o in log if o < committed[0]), "a commit passed work"
+        if all(o in ever_finished_and_committed for o in log) or data.draw(st.integers(0, 3)) == 0:
+            break
+    assert len(processed) == len(set(processed))
+
+
+@given(st.sets(st.integers(0, 50)), st.integers(0, 60), st.sets(st.integers(0, 60)))
+def test_absorbing_a_newer_commit_keeps_what_both_know(finished: set[int], position: int, completed: set[int]) -> None:
+    tracker = OffsetTracker(0)
+    for offset in range(51):
+        assert tracker.deliver(offset)
+    for offset in finished:
+        tracker.finish(offset)
+    tracker.absorb(position, completed)
+    for offset in range(51):
+        known = offset in finished or offset < position or (offset in completed and offset >= position)
+        assert tracker.is_done(offset) == known
+        assert not tracker.deliver(offset), "a record that is open or done is never taken in twice"
+
+
+def test_a_redelivery_of_open_records_is_not_taken_in() -> None:
+    tracker = OffsetTracker(5)
+    assert tracker.deliver(5)
+    assert not tracker.deliver(5)
+    assert not tracker.deliver(4)
+    assert tracker.snapshot() == (5, "")
+    tracker.finish(5)
+    assert tracker.snapshot() == (6, "")
+
+
+def test_the_span_counts_from_the_watermark_to_the_newest_record() -> None:
+    tracker = OffsetTracker(10)
+    assert tracker.span == 0
+    for offset in (10, 12, 40):
+        tracker.deliver(offset)
+    tracker.finish(12)
+    assert (tracker.span, tracker.open) == (31, 2)
+    tracker.finish(10)
+    assert tracker.snapshot()[0] == 40
