@@ -92,6 +92,8 @@ class OffsetTracker:
         """Notes that a record was taken in. False when it is open or done already, and must not be processed."""
         if offset < self._position or offset in self._open or offset in self._done:
             return False
+        if not self._open:
+            self._position = offset  # a partition is read in order: what lies between was never there, or is done
         self._open.add(offset)
         self._next = max(self._next, offset + 1)
         return True

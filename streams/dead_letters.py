@@ -1,0 +1,174 @@
+"""Dead letters: records that could not be processed, kept as they were, with the reason."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas import (
+    SYSTEM_TENANT,
+    AuditEvent,
+    DeadLetter,
+    Envelope,
+    NotFound,
+    Output,
+    RawRecord,
+    Topic,
+    Unavailable,
+    derived_id,
+    is_tenant_id,
+)
+
+MAX_INLINE_BYTES = 500_000
+"""A larger value stays in its own topic only: base64 of it would not fit into a record."""
+
+
+def dead_letter_outputs(raw: RawRecord, *, group: str, reason: str, attempts: int, at: datetime) -> list[Output]:
+    """The dead letter of a record and its audit event; the same ids whenever the record is given up again."""
+    position = (group, raw.topic, raw.partition, raw.offset)
+    tenant = _tenant_of(raw)
+    letter = DeadLetter(
+        at=at,
+        group=group,
+        topic=raw.topic,
+        partition=raw.partition,
+        offset=raw.offset,
+        reason=reason[:2000],
+        attempts=attempts,
+        key=_base64(raw.key),
+        value=_base64(raw.value) if len(raw.value or b"") <= MAX_INLINE_BYTES else None,
+        value_bytes=len(raw.value or b""),
+        headers=tuple((name[:200], _base64(value)) for name, value in raw.headers[:100]),
+    )
+    event = AuditEvent(
+        at=at,
+        action="record.dead_lettered",
+        actor="system",
+        outcome="failed",
+        subject=f"{raw.topic}/{raw.partition}/{raw.offset}",
+        reason=reason[:500],
+        details={"group": group, "attempts": attempts},
+    )
+
+    def envelope(prefix: str, event_type: str) -> Envelope:
+        return Envelope(derived_id(prefix, *position), event_type, f"cauce/{group}", tenant, at)
+
+    key = (raw.key or b"").decode("utf-8", "replace")
+    return [
+        Output.of(Topic.DEAD_LETTERS, key, letter, envelope("dl", DeadLetter.TYPE)),
+        Output.of(Topic.AUDIT_EVENTS, tenant, event, envelope("au", AuditEvent.TYPE)),
+    ]
+
+
+def _tenant_of(raw: RawRecord) -> str:
+    """The tenant that the header names, or the system's own where it names none that can be."""
+    for name, value in raw.headers:
+        if name == "ce_tenantid" and value and is_tenant_id(text := value.decode("utf-8", "replace")):
+            return text
+    return SYSTEM_TENANT
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterRow:
+    """A dead letter and where it lies: `number` is `partition-offset` in `dead.letters`."""
+
+    number: str
+    letter: DeadLetter
+
+    @property
+    def raw(self) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]:
+        """Key, value and headers of the record as it was. Raises `NotFound` when the value was too large to keep."""
+        letter = self.letter
+        if letter.value is None and letter.value_bytes:
+            raise NotFound(
+                f"the record's {letter.value_bytes:,} bytes were too many to keep; it is still in {letter.topic}, "
+                f"partition {letter.partition}, offset {letter.offset}, until the topic's retention ends"
+            )
+        headers = [(name, base64.b64decode(value or "")) for name, value in letter.headers]
+        key = None if letter.key is None else base64.b64decode(letter.key)
+        return key, None if letter.value is None else base64.b64decode(letter.value), headers
+
+
+async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLetterRow]:
+    """The newest dead letters, oldest first. Raises `Unavailable` when Kafka does not answer."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed")
+    try:
+        await consumer.start()
+        numbers = consumer.partitions_for_topic(Topic.DEAD_LETTERS) or ()
+        partitions = [TopicPartition(Topic.DEAD_LETTERS, number) for number in numbers]
+        if not partitions:
+            return []
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        starts = await consumer.beginning_offsets(partitions)
+        rows: list[tuple[int, DeadLetterRow]] = []
+        for tp in partitions:
+            # Every transaction leaves a marker that takes an offset: `limit` letters lie in twice as many.
+            consumer.seek(tp, max(starts[tp], ends[tp] - 2 * limit - 2))
+        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+            for tp, records in (await consumer.getmany(timeout_ms=500)).items():
+                for r in records:
+                    letter = DeadLetter.model_validate_json(r.value)
+                    rows.append((r.timestamp, DeadLetterRow(f"{tp.partition}-{r.offset}", letter)))
+    except KafkaError as error:
+        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+    finally:
+        await consumer.stop()
+    rows.sort(key=lambda row: row[0])
+    return [row for _, row in rows[-limit:]]
+
+
+async def find_dead_letter(bootstrap: str, number: str) -> DeadLetterRow:
+    """The dead letter of this number. Raises `NotFound` when there is none."""
+    partition, _, offset = number.partition("-")
+    if not (partition.isdigit() and offset.isdigit()):
+        raise NotFound(f"{number!r} is not a dead letter's number, such as 0-17")
+    tp = TopicPartition(Topic.DEAD_LETTERS, int(partition))
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed")
+    try:
+        await consumer.start()
+        if int(partition) not in (consumer.partitions_for_topic(Topic.DEAD_LETTERS) or ()):
+            raise NotFound(f"there is no dead letter {number}")
+        consumer.assign([tp])
+        end = (await consumer.end_offsets([tp]))[tp]
+        consumer.seek(tp, int(offset))
+        while await consumer.position(tp) < end:
+            for r in (await consumer.getmany(timeout_ms=500, max_records=1)).get(tp, ()):
+                if r.offset != int(offset):
+                    raise NotFound(f"there is no dead letter {number}")
+                return DeadLetterRow(number, DeadLetter.model_validate_json(r.value))
+    except KafkaError as error:
+        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+    finally:
+        await consumer.stop()
+    raise NotFound(f"there is no dead letter {number}")
+
+
+async def replay(bootstrap: str, rows: Sequence[DeadLetterRow]) -> int:
+    """Sends records again to the topic they came from, as they were. Returns how many.
+
+    Their ids are the same, so what was done in the meantime is not done twice.
+    """
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    try:
+        await producer.start()
+        sent = []
+        for row in rows:
+            key, value, headers = row.raw
+            sent.append(await producer.send(row.letter.topic, value, key=key, headers=headers))
+        await asyncio.gather(*sent)
+        return len(sent)
+    except KafkaError as error:
+        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+    finally:
+        await producer.stop()

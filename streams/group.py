@@ -1,0 +1,328 @@
+"""One processor group in one worker: takes records in, runs them in keyed lanes, hands results to their slots.
+
+The way of a record: `consume` polls it, `_admit` puts it into the lane of its key, `_run` processes it when its turn
+comes, `Slot.finish` queues it for the slot's next transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas import TOPICS, Output, RawRecord
+from schemas import Delivery as HowDelivered
+from streams.contract import Processor
+from streams.kafka_clients import KafkaClients
+from streams.lanes import Lanes
+from streams.metrics import RuntimeMetrics
+from streams.offsets import MAX_SPAN
+from streams.options import RuntimeOptions
+from streams.slot import Finished, Slot
+
+log = logging.getLogger("cauce.streams")
+
+POLL_MS = 250
+"""Longest single wait for records; a slot that opens meanwhile is polled that much later at most."""
+POLL_RECORDS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record in its slot's lane. `tp` is its partition, `received_at` a monotonic time in seconds."""
+
+    slot: Slot
+    tp: TopicPartition
+    raw: RawRecord
+    received_at: float
+
+
+class Handler(Protocol):
+    """Brings one record to its end: outputs to publish, dead letter included. Raises only `asyncio.CancelledError`."""
+
+    async def __call__(self, raw: RawRecord, *, suspect: bool) -> Sequence[Output]:
+        """`suspect`: an owner before this one may have died of the record."""
+        ...
+
+
+class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """The lanes, slots and budgets of one group. Its methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        group: str,
+        topics: Sequence[str],
+        processor: Processor,
+        handler: Handler,
+        *,
+        consumer: Callable[[], AIOKafkaConsumer],
+        clients: KafkaClients,
+        options: RuntimeOptions,
+        metrics: RuntimeMetrics,
+    ) -> None:
+        self.group, self.topics = group, tuple(topics)
+        self._processor, self._handler = processor, handler
+        self._clients, self._options, self._metrics = clients, options, metrics
+        self._lanes: Lanes[Delivery] = Lanes(max_running=options.max_running, tenant_running=options.tenant_share)
+        self._slots: dict[int, Slot] = {}
+        self._limbo: dict[int, Slot] = {}
+        """Slots that a rebalance took away and may give back."""
+        self._stash: dict[TopicPartition, deque[ConsumerRecord]] = {}
+        """Records that were fetched before a budget was found full; their partitions are paused."""
+        self._tasks: dict[asyncio.Task[None], Delivery] = {}
+        self._openings: set[asyncio.Task[None]] = set()
+        self._held_bytes = 0
+        self._progress = asyncio.Event()
+        self._stopping = False
+        self._consumer_of = consumer
+        self.last_poll = time.monotonic()
+        self.assigned = False
+
+    # ---- intake
+
+    async def consume(self) -> None:
+        """Polls until the task is cancelled or `stop` is called."""
+        consumer = self._consumer
+        while not self._stopping:
+            self.last_poll = time.monotonic()
+            self._unstash()
+            ready = self._pollable(consumer)
+            if not ready:
+                self._progress.clear()
+                await _wait(self._progress.wait(), POLL_MS / 1000)
+                continue
+            try:
+                fetched = await consumer.getmany(*ready, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+            except KafkaError as error:
+                log.warning("group %s: polling failed: %r", self.group, error)
+                await asyncio.sleep(self._options.backoff)
+                continue
+            for tp, records in fetched.items():
+                self._take_in(tp, deque(records))
+
+    def _pollable(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        return [
+            tp
+            for tp in consumer.assignment()
+            if tp not in self._stash and (slot := self._slots.get(tp.partition)) is not None and slot.is_open
+        ]
+
+    def _unstash(self) -> None:
+        for tp, records in list(self._stash.items()):
+            del self._stash[tp]
+            self._take_in(tp, records)
+            if tp not in self._stash and tp in self._consumer.assignment():
+                self._consumer.resume(tp)
+
+    def _take_in(self, tp: TopicPartition, records: deque[ConsumerRecord]) -> None:
+        slot = self._slots.get(tp.partition)
+        if slot is None or not slot.is_open:
+            return  # fetched for an owner that is gone; the slot's next owner reads from what is committed
+        while records:
+            if budget := self._full(slot, tp):
+                self._stash[tp] = records
+                if tp in self._consumer.assignment():
+                    self._consumer.pause(tp)
+                self._metrics.intake_stopped.labels(self.group, budget).inc()
+                break
+            self._admit(slot, tp, records.popleft())
+        self._start_ready()
+
+    def _full(self, slot: Slot, tp: TopicPartition) -> str | None:
+        """The budget that is used up, if any. Running, queued and retrying records all count."""
+        if self._lanes.queued >= self._options.max_queued:
+            return "records"
+        if self._held_bytes >= self._options.max_queued_bytes:
+            return "bytes"
+        return "span" if slot.trackers[tp].span >= MAX_SPAN - 1 else None
+
+    def _admit(self, slot: Slot, tp: TopicPartition, record: ConsumerRecord) -> None:
+        tracker = slot.trackers[tp]
+        if not tracker.deliver(record.offset):
+            return
+        raw = RawRecord(
+            record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers
+        )
+        tenant = (raw.key or b"").partition(b":")[0].decode("utf-8", "replace")
+        self._held_bytes += len(raw.value or b"")
+        self._lanes.put((tp.partition, raw.key), tenant, Delivery(slot, tp, raw, time.monotonic()))
+        self._metrics.received.labels(self.group, raw.topic).inc()
+        self._processor.arrived(raw)
+
+    # ---- processing
+
+    def _start_ready(self) -> None:
+        while not self._stopping and (taken := self._lanes.take()) is not None:
+            key, delivery = taken
+            task = asyncio.create_task(self._run(delivery), name=f"{self.group}-{delivery.tp}-{delivery.raw.offset}")
+            self._tasks[task] = delivery
+            task.add_done_callback(partial(self._over, key))
+        self._metrics.running.labels(self.group).set(self._lanes.running)
+        self._metrics.queued.labels(self.group).set(self._lanes.queued)
+
+    def _over(self, key: Hashable, task: asyncio.Task[None]) -> None:
+        delivery = self._tasks.pop(task)
+        self._held_bytes -= len(delivery.raw.value or b"")
+        if not task.cancelled() and (error := task.exception()):
+            # The handler never raises; this is a defect of ours. The record stays open and the slot's offset holds.
+            log.error("group %s: %s was not brought to an end", self.group, delivery.tp, exc_info=error)
+        self._lanes.done(key)
+        self._start_ready()
+        self._progress.set()
+
+    async def _run(self, delivery: Delivery) -> None:
+        slot, raw, tp = delivery.slot, delivery.raw, delivery.tp
+        if not await slot.wait_open():
+            return
+        started = time.monotonic()
+        self._metrics.lane_seconds.labels(self.group).observe(started - delivery.received_at)
+        suspect = raw.offset < slot.suspect_below.get(tp, 0)
+        outputs = await self._handler(raw, suspect=suspect)
+        # What comes after the turn may not start in a slot that is lost or in doubt.
+        if not await slot.wait_open():
+            return
+        at_once, with_offsets = split_by_delivery(outputs)
+        if at_once:
+            await self._clients.send(at_once)
+        slot.finish(Finished(tp, raw.offset, with_offsets))
+        self._metrics.process_seconds.labels(self.group).observe(time.monotonic() - started)
+        self._metrics.age_seconds.labels(self.group).observe(max(0.0, time.time() - raw.timestamp_ms / 1000))
+
+    # ---- ownership
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Stops publishing for all slots. Their running records go on: most rebalances give most slots back."""
+        self._limbo, self._slots = {**self._limbo, **self._slots}, {}
+        self._stash.clear()
+        self.assigned = False
+        await asyncio.gather(*(slot.suspend() for slot in self._limbo.values()))
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Gates the assigned partitions, then opens or resumes their slots in the background."""
+        self._consumer.pause(*assigned)
+        numbers = {tp.partition for tp in assigned}
+        lost = [self._limbo.pop(n) for n in list(self._limbo) if n not in numbers]
+        for number in sorted(numbers):
+            slot = self._limbo.pop(number, None)
+            again = slot is not None and not slot.closed and bool(slot.trackers)
+            if slot is None or not again:
+                lost += [slot] if slot else []
+                slot = Slot(
+                    self.group,
+                    number,
+                    self.topics,
+                    clients=self._clients,
+                    options=self._options,
+                    metrics=self._metrics,
+                    on_progress=self._progress.set,
+                )
+            self._slots[number] = slot
+            self._in_background(self._bring_up(slot, again=again))
+        for slot in lost:
+            self._in_background(self._let_go(slot))
+        self.assigned = True
+        log.info("group %s: slots %s", self.group, sorted(numbers) or "none")
+
+    def _in_background(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._openings.add(task)
+        task.add_done_callback(self._openings.discard)
+
+    async def _bring_up(self, slot: Slot, *, again: bool) -> None:
+        backoff = self._options.backoff
+        while self._slots.get(slot.number) is slot and not self._stopping:
+            try:
+                if again:
+                    await slot.resume()
+                else:
+                    await slot.open(await self._consumer.end_offsets(list(slot.partitions)))
+                if self._slots.get(slot.number) is not slot:
+                    break
+                await self._seek(slot)
+                slot.admit()
+                self._consumer.resume(*slot.partitions)
+            except Exception as error:
+                log.warning("slot %s-%d cannot be opened yet: %r", self.group, slot.number, error)
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, self._options.max_backoff)
+                continue
+            self._metrics.slots.labels(self.group).set(sum(s.is_open for s in self._slots.values()))
+            self._progress.set()
+            return
+        if self._slots.get(slot.number) is not slot and slot.number not in self._limbo:
+            await self._let_go(slot)
+
+    async def _seek(self, slot: Slot) -> None:
+        """Goes to the watermarks, or to the beginning of the log where retention has passed them."""
+        beginnings = await self._consumer.beginning_offsets(list(slot.partitions))
+        for tp in slot.partitions:
+            slot.trackers[tp].absorb(beginnings[tp], ())
+            self._consumer.seek(tp, slot.trackers[tp].position)
+
+    async def _let_go(self, slot: Slot) -> None:
+        await slot.close()
+        for delivery in self._lanes.drop(lambda d: d.slot is slot):
+            self._held_bytes -= len(delivery.raw.value or b"")
+        for task, delivery in list(self._tasks.items()):
+            if delivery.slot is slot:
+                task.cancel()
+
+    # ---- end and health
+
+    async def stop(self, grace: float) -> None:
+        """Takes nothing more in, waits up to `grace` seconds for what runs, publishes it, and lets go of all slots."""
+        self._stopping = True
+        self._progress.set()
+        slots = [*self._slots.values(), *self._limbo.values()]
+        self._lanes.drop(lambda _: True)
+        deadline = time.monotonic() + grace
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=grace)
+        for task in list(self._tasks):
+            task.cancel()
+        await _wait(
+            asyncio.gather(*(slot.drain() for slot in slots if slot.is_open)),
+            max(self._options.suspend_seconds, deadline - time.monotonic()),
+        )
+        for task in list(self._openings):
+            task.cancel()
+        await asyncio.gather(*(slot.close() for slot in slots))
+
+    @property
+    def _consumer(self) -> AIOKafkaConsumer:
+        return self._consumer_of()
+
+    @property
+    def running(self) -> int:
+        """Records being processed now."""
+        return self._lanes.running
+
+    @property
+    def ready(self) -> bool:
+        """Whether this worker knows its slots and all of them are open."""
+        return self.assigned and all(slot.is_open for slot in self._slots.values())
+
+    def oldest_seconds(self) -> float:
+        """Age of the oldest record that was taken in and is being processed; 0 when there is none."""
+        return max((time.monotonic() - d.received_at for d in self._tasks.values()), default=0.0)
+
+
+def split_by_delivery(outputs: Sequence[Output]) -> tuple[list[Output], tuple[Output, ...]]:
+    """Outputs to send at once, and outputs that go with the offsets (`schemas.topics.Delivery`)."""
+    at_once = [o for o in outputs if TOPICS[o.topic].delivery is not HowDelivered.TRANSACTION]
+    return at_once, tuple(o for o in outputs if TOPICS[o.topic].delivery is HowDelivered.TRANSACTION)
+
+
+async def _wait(work: Awaitable[object], seconds: float) -> None:
+    try:
+        await asyncio.wait_for(work, seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,132 @@
+"""Brings one record to its end: decode, process, try again, give up. What a processor raises is decided on here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+from schemas import BadRecord, Output, RawRecord, Record, Unavailable, decode
+from streams.contract import Processor, Reject, Retry
+from streams.dead_letters import dead_letter_outputs
+from streams.metrics import RuntimeMetrics
+from streams.options import RuntimeOptions
+
+log = logging.getLogger("cauce.streams")
+T = TypeVar("T")
+
+MAX_OUTPUT_BYTES = 1_000_000
+"""Kafka refuses batches over 1,048,588 bytes, and one that it refuses would block its slot's transactions."""
+
+
+class Attempts(Protocol):
+    """Counts beginnings of records across crashes (`state.AttemptStore`)."""
+
+    async def begin(self, group: str, topic: str, partition: int, offset: int) -> int:
+        """Counts one more and returns the count."""
+        ...
+
+    async def forget(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """The record was not the reason that its processing ended, or is done."""
+        ...
+
+
+class RecordHandler:
+    """See `streams.group.Handler`."""
+
+    def __init__(
+        self,
+        group: str,
+        processor: Processor,
+        process: Callable[[Record], Awaitable[Sequence[Output]]],
+        *,
+        attempts: Attempts,
+        options: RuntimeOptions,
+        metrics: RuntimeMetrics,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._group, self._processor, self._process = group, processor, process
+        self._attempts, self._options, self._metrics, self._now = attempts, options, metrics, now
+
+    async def __call__(self, raw: RawRecord, *, suspect: bool) -> Sequence[Output]:
+        """Returns what is to be published for this record, its dead letter included."""
+        try:
+            record = decode(raw)
+        except BadRecord as error:
+            return self._dead_letter(raw, str(error), 1)
+        if not suspect:
+            return await self._bring_to_an_end(record)
+        position = (self._group, raw.topic, raw.partition, raw.offset)
+        begun = await self._until_available(lambda: self._attempts.begin(*position))
+        try:
+            if begun >= self._options.crashes:
+                return await self._give_up(record, f"its worker died {begun} times while processing it", begun)
+            return await self._bring_to_an_end(record)
+        finally:
+            # Reached when the record is done and when this worker stops or loses the slot; not when the process dies.
+            await asyncio.shield(self._until_available(lambda: self._attempts.forget(*position)))
+
+    async def _bring_to_an_end(self, record: Record) -> Sequence[Output]:
+        failures, outages, backoff = 0, 0, self._options.backoff
+        while True:
+            try:
+                outputs = await self._process(record)
+                check_sizes(outputs)
+                return outputs
+            except Retry as retry:
+                self._metrics.retries.labels(self._group, "asked").inc()
+                await asyncio.sleep(retry.after)
+            except Reject as reject:
+                return [*reject.outputs, *self._dead_letter(record.raw, reject.reason, failures + 1)]
+            except BadRecord as error:
+                return self._dead_letter(record.raw, str(error), failures + 1)
+            except Unavailable as error:
+                self._metrics.retries.labels(self._group, "unavailable").inc()
+                if outages % 20 == 0:
+                    log.warning("group %s: waiting for a server: %s", self._group, error)
+                outages += 1
+                await asyncio.sleep(min(backoff * 2 ** min(outages, 10), self._options.max_backoff))
+            except Exception as error:
+                self._metrics.retries.labels(self._group, "failed").inc()
+                failures += 1
+                where = f"{record.raw.topic}/{record.raw.partition}/{record.raw.offset}"
+                log.warning("group %s: %s failed, attempt %d", self._group, where, failures, exc_info=error)
+                if failures >= self._options.attempts:
+                    reason = f"{type(error).__name__}: {error}"
+                    return await self._give_up(record, reason, failures)
+                await asyncio.sleep(min(backoff * 2 ** (failures - 1), self._options.max_backoff))
+
+    async def _give_up(self, record: Record, reason: str, attempts: int) -> Sequence[Output]:
+        outputs: Sequence[Output] = ()
+        try:
+            outputs = await self._until_available(lambda: self._processor.give_up(record, reason))
+            check_sizes(outputs)
+        except Exception:
+            log.exception("group %s: giving up on a record failed; only its dead letter is published", self._group)
+            outputs = ()
+        return [*outputs, *self._dead_letter(record.raw, reason, attempts)]
+
+    async def _until_available(self, work: Callable[[], Awaitable[T]]) -> T:
+        backoff = self._options.backoff
+        while True:
+            try:
+                return await work()
+            except Unavailable:
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, self._options.max_backoff)
+
+    def _dead_letter(self, raw: RawRecord, reason: str, attempts: int) -> list[Output]:
+        self._metrics.dead_letters.labels(self._group, raw.topic).inc()
+        log.error("group %s: %s/%d/%d dead-lettered: %s", self._group, raw.topic, raw.partition, raw.offset, reason)
+        return dead_letter_outputs(raw, group=self._group, reason=reason, attempts=attempts, at=self._now())
+
+
+def check_sizes(outputs: Sequence[Output]) -> None:
+    """Raises `BadRecord` for an output that Kafka would refuse."""
+    for o in outputs:
+        if len(o.value) > MAX_OUTPUT_BYTES:
+            raise BadRecord(
+                f"processing it made a record of {len(o.value):,} bytes for {o.topic}; {MAX_OUTPUT_BYTES:,} fit"
+            )

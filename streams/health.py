@@ -1,0 +1,116 @@
+"""A worker's HTTP face: `/metrics`, `/healthz` (alive), `/readyz` (owns its slots, stores answer)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from prometheus_client import CollectorRegistry, make_asgi_app
+
+from streams.metrics import RuntimeMetrics
+
+Check = Callable[[], Awaitable[str | None]]
+"""Returns None when all is well, else what is wrong in words."""
+
+
+@dataclass
+class Health:
+    """What makes a worker alive and ready. Checks are asked at each request, at most `check_seconds` long."""
+
+    alive: dict[str, Check] = field(default_factory=dict)
+    ready: dict[str, Check] = field(default_factory=dict)
+    check_seconds: float = 3.0
+
+    async def verdict(self, checks: dict[str, Check]) -> dict[str, str]:
+        """The checks that fail, with words."""
+        return {name: problem for name, check in checks.items() if (problem := await self._ask(check))}
+
+    async def _ask(self, check: Check) -> str | None:
+        try:
+            return await asyncio.wait_for(check(), self.check_seconds)
+        except TimeoutError:
+            return f"no answer within {self.check_seconds} s"
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+
+class HealthServer:
+    """Serves a `Health` and a metrics registry on 127.0.0.1 or the given host. Port 0 takes any free one."""
+
+    def __init__(self, health: Health, registry: CollectorRegistry, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._health, self._metrics_app = health, make_asgi_app(registry)
+        self._host, self._port = host, port
+        self._server: uvicorn.Server | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.address = ""
+
+    async def start(self) -> None:
+        """Listens. Raises `OSError` when the port is taken."""
+        sock = socket.create_server((self._host, self._port))
+        host, port = sock.getsockname()[:2]
+        self.address = f"http://{host}:{port}"
+        config = uvicorn.Config(self._app, log_level="warning", access_log=False, lifespan="off")
+        self._server = _Server(config)
+        self._task = asyncio.create_task(self._server.serve(sockets=[sock]), name="health-server")
+
+    async def stop(self) -> None:
+        """Stops listening."""
+        if self._server and self._task:
+            self._server.should_exit = True
+            await self._task
+
+    async def _app(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["path"].startswith("/metrics"):
+            await self._metrics_app(scope, receive, send)
+            return
+        checks = {"/healthz": self._health.alive, "/readyz": self._health.ready}.get(scope["path"])
+        if checks is None:
+            status, body = 404, {"error": "try /metrics, /healthz or /readyz"}
+        else:
+            body = await self._health.verdict(checks)
+            status = 503 if body else 200
+            body = {"status": "failing" if body else "ok", **body}
+        payload = json.dumps(body).encode() + b"\n"
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": payload})
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the worker."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class LoopLag:
+    """Measures how late the event loop runs its timers; `worst` is the worst of the last ten seconds, in seconds."""
+
+    INTERVAL = 0.25
+
+    def __init__(self, metrics: RuntimeMetrics) -> None:
+        self._metrics = metrics
+        self._recent: list[tuple[float, float]] = []
+
+    @property
+    def worst(self) -> float:
+        """The largest lag of the last ten seconds."""
+        return max((lag for _, lag in self._recent), default=0.0)
+
+    async def run(self) -> None:
+        """Measures until it is cancelled."""
+        while True:
+            started = time.monotonic()
+            await asyncio.sleep(self.INTERVAL)
+            now = time.monotonic()
+            self._recent = [(t, lag) for t, lag in self._recent if t > now - 10]
+            self._recent.append((now, now - started - self.INTERVAL))
+            self._metrics.loop_lag.set(self.worst)

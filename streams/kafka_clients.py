@@ -1,0 +1,168 @@
+"""The Kafka clients of a worker: one admin client, one idempotent producer, one transactional producer per slot.
+
+The one module that owns what we use of aiokafka's private parts: `BACKOFF_OVERRIDE` (kafka notes in docs/decisions: a
+producer that meets the markers of its last transaction sleeps 20 ms by default; 2 ms doubles the rate).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+import aiokafka.producer.sender
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas import BadRecord, Output
+from streams.options import RuntimeOptions
+
+aiokafka.producer.sender.BACKOFF_OVERRIDE = 0.002
+
+log = logging.getLogger("cauce.streams")
+
+CommittedOffsets = Mapping[TopicPartition, OffsetAndMetadata]
+
+
+def quieten_aiokafka() -> None:
+    """Keeps aiokafka's own log to what an operator can act on.
+
+    Its sender warns of every retry: on the first produce of a transaction while Kafka finishes the last one,
+    and hundreds of times a second while a broker is away.
+    """
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    for name in ("aiokafka.producer.sender", "aiokafka.conn", "aiokafka", "aiokafka.consumer.group_coordinator"):
+        logging.getLogger(name).addFilter(_OncePerSecond())
+
+
+class _OncePerSecond(logging.Filter):
+    """Lets one record of a logger pass per second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.created - self._last < 1:
+            return False
+        self._last = record.created
+        return True
+
+
+class KafkaClients:
+    """Makes and keeps the clients of one worker process. Start it before use, stop it at the end."""
+
+    def __init__(self, bootstrap: str, options: RuntimeOptions, *, client_id: str = "cauce") -> None:
+        self.bootstrap, self.options, self._client_id = bootstrap, options, client_id
+        self._admin: AIOKafkaAdminClient | None = None
+        self._sender: AIOKafkaProducer | None = None
+        self._sender_lock = asyncio.Lock()
+        self.transactions = asyncio.Semaphore(options.transactions_at_once)
+
+    async def start(self) -> None:
+        """Connects; raises `KafkaError` when no broker answers."""
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, client_id=self._client_id)
+        await self._admin.start()
+        await self._idempotent()
+
+    async def stop(self) -> None:
+        """Closes everything; outputs that were not acknowledged are not waited for."""
+        if self._sender:
+            await close_producer(self._sender)
+        if self._admin:
+            with contextlib.suppress(Exception):
+                await self._admin.close()
+
+    async def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
+        """A started producer that has fenced every older one of this id and settled what they left open."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap,
+            client_id=self._client_id,
+            transactional_id=transactional_id,
+            acks="all",
+            linger_ms=0,
+            retry_backoff_ms=10,
+            request_timeout_ms=15_000,
+            transaction_timeout_ms=self.options.transaction_timeout_ms,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await close_producer(producer)
+            raise
+        return producer
+
+    async def committed(self, group: str, partitions: Sequence[TopicPartition]) -> CommittedOffsets:
+        """The group's committed offsets with their metadata; offset -1 where there is none."""
+        assert self._admin, "start the clients first"
+        offsets: CommittedOffsets = await self._admin.list_consumer_group_offsets(group, partitions=list(partitions))
+        return offsets
+
+    async def send(self, outputs: Iterable[Output]) -> None:
+        """Publishes outputs whose readers drop repeats; returns when all are acknowledged.
+
+        Tries again for as long as it takes, with a new producer where the old one broke. Raises `BadRecord` for an
+        output that Kafka will never take.
+        """
+        left = list(outputs)
+        backoff = self.options.backoff
+        while left:
+            try:
+                producer = await self._idempotent()
+                futures = [await enqueue(producer, o) for o in left]
+                results = await asyncio.gather(*futures, return_exceptions=True)
+                errors = [r for r in results if isinstance(r, BaseException)]
+                left = [o for o, r in zip(left, results, strict=True) if isinstance(r, BaseException)]
+                if not errors:
+                    return
+                raise errors[0]
+            except MessageSizeTooLargeError as error:
+                raise BadRecord(f"an output is too large for Kafka: {error}") from error
+            except KafkaError as error:
+                log.warning("publishing failed (%s), trying again in %.1f s", error or type(error).__name__, backoff)
+                await self._discard_sender()
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, self.options.max_backoff)
+
+    async def _idempotent(self) -> AIOKafkaProducer:
+        async with self._sender_lock:
+            if self._sender is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self.bootstrap,
+                    client_id=self._client_id,
+                    enable_idempotence=True,
+                    linger_ms=2,
+                    retry_backoff_ms=20,
+                    request_timeout_ms=15_000,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await close_producer(producer)
+                    raise
+                self._sender = producer
+            return self._sender
+
+    async def _discard_sender(self) -> None:
+        async with self._sender_lock:
+            producer, self._sender = self._sender, None
+        if producer:
+            await close_producer(producer)
+
+
+async def enqueue(producer: AIOKafkaProducer, output: Output) -> asyncio.Future[object]:
+    """Puts an output into the producer's buffer, waiting while that is full; the future is its acknowledgement."""
+    key = output.key.encode() or None
+    ack: asyncio.Future[object] = await producer.send(
+        output.topic.value, output.value, key=key, headers=list(output.headers)
+    )
+    return ack
+
+
+async def close_producer(producer: AIOKafkaProducer, seconds: float = 5) -> None:
+    """Stops a producer whatever state it is in: a fenced or cut-off one cannot stop cleanly."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(producer.stop(), seconds)

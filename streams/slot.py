@@ -1,0 +1,229 @@
+"""A slot: partition p of all input topics of a group, while this worker owns it.
+
+The slot's producer has the transactional id `<group>-<p>`, so a new owner fences the old one by starting its own. The
+slot publishes outputs and commits offsets together, in groups, a few milliseconds apart.
+
+    opening ──> open <──> suspended        revoked, and perhaps coming back in the same rebalance
+                  │           │
+                  └──> closed <┘           lost: running work is dropped, the next owner finds it in the journal
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas import Output
+from streams.kafka_clients import KafkaClients, close_producer, enqueue
+from streams.metrics import RuntimeMetrics
+from streams.offsets import OffsetTracker, decode_completed
+from streams.options import RuntimeOptions
+
+log = logging.getLogger("cauce.streams")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A record that is done, and what is to be published with its offset."""
+
+    partition: TopicPartition
+    offset: int
+    outputs: tuple[Output, ...]
+
+
+class Slot:
+    """One ownership of a slot. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        group: str,
+        number: int,
+        topics: Sequence[str],
+        *,
+        clients: KafkaClients,
+        options: RuntimeOptions,
+        metrics: RuntimeMetrics,
+        on_progress: Callable[[], None],
+    ) -> None:
+        self.group, self.number = group, number
+        self.partitions = tuple(TopicPartition(topic, number) for topic in topics)
+        self.trackers: dict[TopicPartition, OffsetTracker] = {}
+        self.suspect_below: dict[TopicPartition, int] = {}
+        """Records below were in the log when the slot was taken: an owner before may have died of them."""
+        self.closed = False
+        self._clients, self._options, self._metrics, self._on_progress = clients, options, metrics, on_progress
+        self._producer: AIOKafkaProducer | None = None
+        self._ready: list[Finished] = []
+        self._wake = asyncio.Event()
+        self._open = asyncio.Event()
+        self._publishing = asyncio.Lock()
+        self._publisher: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether records may be taken in and results published."""
+        return self._open.is_set() and not self.closed
+
+    @property
+    def unpublished(self) -> int:
+        """Finished records whose offsets are not committed yet."""
+        return len(self._ready)
+
+    async def open(self, log_ends: Mapping[TopicPartition, int]) -> None:
+        """Fences the owner before and reads what is committed; `admit` then opens the gate.
+
+        `log_ends` are the ends of the partitions now. Raises what the clients raise; it can be called again then.
+        """
+        started = time.perf_counter()
+        await self._take_over()
+        self.suspect_below = dict(log_ends)
+        if self._publisher is None:
+            name = f"publish-{self.group}-{self.number}"
+            self._publisher = asyncio.create_task(self._publish_forever(), name=name)
+        self._metrics.slot_open_seconds.labels(self.group).observe(time.perf_counter() - started)
+
+    def admit(self) -> None:
+        """Opens the gate: records may come, results may go."""
+        self._open.set()
+
+    async def wait_open(self) -> bool:
+        """Waits while the slot is suspended. False once it is closed."""
+        await self._open.wait()
+        return not self.closed
+
+    def finish(self, finished: Finished) -> None:
+        """Hands over a finished record for the next transaction."""
+        if not self.closed:
+            self._ready.append(finished)
+            self._wake.set()
+
+    async def suspend(self) -> None:
+        """Stops publishing; waits for a transaction that is running, but not for ever."""
+        self._open.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._options.suspend_seconds):
+                async with self._publishing:
+                    pass
+
+    async def resume(self) -> None:
+        """Goes on after a rebalance that gave the slot back.
+
+        Nobody else can have owned it in between, unless this worker had been thrown out: what is committed tells.
+        """
+        async with self._publishing:
+            await self._refresh()
+        self._open.set()
+        self._wake.set()
+
+    async def drain(self) -> None:
+        """Publishes what is finished, for a graceful stop."""
+        while self._ready and not self.closed:
+            self._wake.set()
+            await asyncio.sleep(self._options.publish_linger)
+            async with self._publishing:
+                pass
+
+    async def close(self) -> None:
+        """Lets go of the slot. What was not published is dropped: the next owner finds it in the journal."""
+        self.closed = True
+        self._open.set()  # whoever waits for the gate learns that it is over
+        if self._publisher:
+            self._publisher.cancel()
+            await asyncio.wait([self._publisher])
+        if self._producer:
+            producer, self._producer = self._producer, None
+            await close_producer(producer)
+
+    async def _take_over(self) -> None:
+        if self._producer:
+            producer, self._producer = self._producer, None
+            await close_producer(producer, 2)
+        self._producer = await self._clients.transactional_producer(f"{self.group}-{self.number}")
+        await self._refresh()
+
+    async def _refresh(self) -> None:
+        """Learns what is committed, by us or by an owner in between, and drops results that are published already."""
+        committed = await self._clients.committed(self.group, self.partitions)
+        settled: dict[TopicPartition, tuple[int, frozenset[int]]] = {}
+        for tp in self.partitions:
+            found = committed.get(tp)
+            position = max(0, found.offset) if found else 0
+            completed = decode_completed(position, found.metadata) if found else frozenset()
+            settled[tp] = (position, completed)
+            if tp in self.trackers:
+                self.trackers[tp].absorb(position, completed)
+            else:
+                self.trackers[tp] = OffsetTracker(position, completed)
+        self._ready = [
+            f for f in self._ready if f.offset >= settled[f.partition][0] and f.offset not in settled[f.partition][1]
+        ]
+
+    async def _publish_forever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(self._options.publish_linger)
+            await self._open.wait()
+            async with self._publishing:
+                if not self._open.is_set() or not self._ready:
+                    self._wake.set() if self._ready else None
+                    continue
+                try:
+                    async with self._clients.transactions:
+                        await self._transact()
+                except Exception as error:
+                    self._metrics.transaction_failures.labels(self.group, type(error).__name__).inc()
+                    log.warning("slot %s-%d: transaction failed: %r", self.group, self.number, error)
+                    await self._recover()
+            self._on_progress()
+
+    async def _transact(self) -> None:
+        """Outputs and offsets of everything that is finished, in one transaction."""
+        assert self._producer, "the slot is open"
+        started = time.perf_counter()
+        batch = list(self._ready)
+        for f in batch:
+            self.trackers[f.partition].finish(f.offset)
+        offsets = {
+            tp: OffsetAndMetadata(*self.trackers[tp].snapshot()) for tp in dict.fromkeys(f.partition for f in batch)
+        }
+        producer = self._producer
+        await producer.begin_transaction()
+        acks = [await enqueue(producer, output) for finished in batch for output in finished.outputs]
+        try:
+            await producer.send_offsets_to_transaction(offsets, self.group)
+            await producer.commit_transaction()
+        finally:
+            # A producer that breaks leaves these behind; asking for their errors keeps asyncio from reporting them.
+            for ack in acks:
+                ack.add_done_callback(lambda a: a.cancelled() or a.exception())
+        del self._ready[: len(batch)]
+        self._metrics.transaction_seconds.labels(self.group).observe(time.perf_counter() - started)
+        self._metrics.committed_records.labels(self.group).inc(len(batch))
+
+    async def _recover(self) -> None:
+        """After a failed transaction: a new producer settles it, and what is committed tells whether it counted.
+
+        A producer that was fenced means that another worker took the slot; the rebalance that tells us so is on its
+        way, and the pause leaves it time to come.
+        """
+        backoff = max(self._options.backoff, 1.0)
+        while self._open.is_set() and not self.closed:
+            await asyncio.sleep(backoff)
+            if not self._open.is_set() or self.closed:
+                return
+            try:
+                await self._take_over()
+            except Exception as error:
+                log.warning("slot %s-%d: still not able to publish: %r", self.group, self.number, error)
+                backoff = min(backoff * 2, self._options.max_backoff)
+                continue
+            self._wake.set()
+            return

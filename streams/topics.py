@@ -1,0 +1,142 @@
+"""Creates topics from the registry and reports where a cluster differs from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from schemas import TOPICS, PartitionSet, Topic, Unavailable
+
+_TOPIC_ALREADY_EXISTS = 36
+"""Kafka protocol error code; aiokafka's admin client reports codes and does not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it is in the cluster. `drift` says in words where it differs from the registry."""
+
+    topic: Topic
+    partitions: int
+    """0 when the topic does not exist."""
+    wanted_partitions: int
+    retention_ms: int | None
+    wanted_retention_ms: int
+    replication: int = 0
+    drift: tuple[str, ...] = field(default=())
+
+    @property
+    def exists(self) -> bool:
+        """Whether the cluster has the topic."""
+        return self.partitions > 0
+
+
+@dataclass(frozen=True, slots=True)
+class TopicChange:
+    """What `apply` did to a topic: `created`, `configured` or `unchanged`; `problem` is what it may not mend."""
+
+    topic: Topic
+    action: str
+    problem: str | None = None
+
+
+async def show(bootstrap: str, *, partitions: Mapping[PartitionSet, int]) -> list[TopicState]:
+    """The state of every topic of the registry. Raises `Unavailable` when Kafka does not answer."""
+    async with _Admin(bootstrap) as admin:
+        return await _states(admin, partitions)
+
+
+async def apply(bootstrap: str, *, partitions: Mapping[PartitionSet, int], replication: int = 1) -> list[TopicChange]:
+    """Creates the topics that are missing and sets retention where it differs; safe to repeat.
+
+    The number of partitions of an existing topic is never changed: keys would move to other partitions, and a thread's
+    order would break. Such a difference is reported as a problem.
+    """
+    async with _Admin(bootstrap) as admin:
+        changes = []
+        states = await _states(admin, partitions)
+        missing = [s for s in states if not s.exists]
+        if missing:
+            answer = await admin.create_topics(
+                [
+                    NewTopic(
+                        s.topic.value,
+                        s.wanted_partitions,
+                        replication,
+                        topic_configs={
+                            "retention.ms": str(s.wanted_retention_ms),
+                            "cleanup.policy": "delete",
+                            "min.insync.replicas": str(2 if replication >= 3 else 1),
+                        },
+                    )
+                    for s in missing
+                ]
+            )
+            for topic, code, *_ in answer.topic_errors:
+                if code not in (0, _TOPIC_ALREADY_EXISTS):
+                    raise Unavailable(f"Kafka did not create the topic {topic}: {for_code(code).__name__}")
+            changes += [TopicChange(s.topic, "created") for s in missing]
+        for state in (s for s in states if s.exists):
+            action = "unchanged"
+            if state.retention_ms != state.wanted_retention_ms:
+                config = {"retention.ms": str(state.wanted_retention_ms)}
+                await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, state.topic.value, config)])
+                action = "configured"
+            problem = next((d for d in state.drift if "partitions" in d), None)
+            changes.append(TopicChange(state.topic, action, problem))
+        return changes
+
+
+async def _states(admin: AIOKafkaAdminClient, partitions: Mapping[PartitionSet, int]) -> list[TopicState]:
+    existing = set(await admin.list_topics())
+    names = [t.value for t in TOPICS if t.value in existing]
+    described = {d["topic"]: d["partitions"] for d in (await admin.describe_topics(names) if names else [])}
+    retentions = await _retentions(admin, names)
+    states = []
+    for topic, spec in TOPICS.items():
+        found = described.get(topic.value, [])
+        wanted = partitions[spec.partition_set]
+        retention = retentions.get(topic.value)
+        drift = []
+        if not found:
+            drift.append("does not exist; create it with: cauce topics apply")
+        elif len(found) != wanted:
+            drift.append(f"has {len(found)} partitions, the settings say {wanted}")
+        if found and retention != spec.retention_ms:
+            drift.append(f"keeps records {retention} ms, the registry says {spec.retention_ms} ms")
+        replication = min((len(p["replicas"]) for p in found), default=0)
+        states.append(TopicState(topic, len(found), wanted, retention, spec.retention_ms, replication, tuple(drift)))
+    return states
+
+
+async def _retentions(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+    if not names:
+        return {}
+    found: dict[str, int] = {}
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    for answer in answers:
+        for _error, _message, _kind, name, entries in answer.resources:
+            for key, value, *_ in entries:
+                if key == "retention.ms" and value is not None:
+                    found[name] = int(value)
+    return found
+
+
+class _Admin:
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=15_000)
+
+    async def __aenter__(self) -> AIOKafkaAdminClient:
+        try:
+            await self._client.start()
+        except KafkaError as error:
+            await self._client.close()
+            raise Unavailable(f"Kafka at {self._bootstrap} does not answer: {error}") from error
+        return self._client
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._client.close()

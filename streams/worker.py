@@ -1,0 +1,163 @@
+"""A worker process: its Kafka clients, its processor groups on one FastStream broker, its health page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
+from faststream.kafka.prometheus import KafkaPrometheusMiddleware
+from prometheus_client import CollectorRegistry
+
+from schemas import GROUPS
+from streams.contract import Processor
+from streams.group import GroupRuntime
+from streams.handler import Attempts, RecordHandler
+from streams.health import Health, HealthServer, LoopLag
+from streams.kafka_clients import KafkaClients, quieten_aiokafka
+from streams.metrics import RuntimeMetrics
+from streams.options import RuntimeOptions
+from streams.subscriber import SlotSubscriber, subscribe
+
+log = logging.getLogger("cauce.streams")
+
+MAX_POLL_AGE = 15.0
+"""Seconds without a poll after which a worker counts as dead; it polls four times a second."""
+MAX_LOOP_LAG = 5.0
+
+
+class Worker:
+    """Runs processor groups until it is stopped. `start` waits for Kafka as long as it takes."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        processors: Mapping[str, Processor],
+        *,
+        attempts: Attempts,
+        options: RuntimeOptions,
+        registry: CollectorRegistry,
+        metrics: RuntimeMetrics,
+        health: Health,
+        health_host: str = "127.0.0.1",
+        health_port: int = 0,
+        instance_id: str | None = None,
+        middlewares: Sequence[object] = (),
+    ) -> None:
+        self._bootstrap, self._processors, self._attempts = bootstrap, processors, attempts
+        self._options, self._metrics, self._instance_id = options, metrics, instance_id
+        self._clients = KafkaClients(bootstrap, options)
+        self._broker = KafkaBroker(
+            bootstrap,
+            consumer_only=True,  # producers and admin client are ours
+            allow_auto_create_topics=False,
+            logger=None,
+            apply_types=False,
+            middlewares=[KafkaPrometheusMiddleware(registry=registry), *middlewares],  # type: ignore[list-item]
+            graceful_timeout=None,
+        )
+        self._subscribers: dict[str, SlotSubscriber] = {}
+        self._health, self._health_server = health, HealthServer(health, registry, host=health_host, port=health_port)
+        self._lag = LoopLag(metrics)
+        self._lag_task: asyncio.Task[None] | None = None
+
+    @property
+    def health_address(self) -> str:
+        """Base URL of `/metrics`, `/healthz` and `/readyz`."""
+        return self._health_server.address
+
+    async def start(self) -> None:
+        """Connects, joins the groups, serves health. Records flow once the groups have given this worker its slots."""
+        quieten_aiokafka()
+        self._lag_task = asyncio.create_task(self._lag.run(), name="event-loop-lag")
+        self._health.alive["event loop"] = self._loop_runs
+        await self._health_server.start()
+        await self._until_kafka_answers()
+        await self._broker.start()
+        for group, processor in self._processors.items():
+            self._subscribers[group] = self._subscriber(group, processor)
+            self._health.alive[f"group {group}"] = self._poll_check(group)
+            self._health.ready[f"group {group}"] = self._slots_check(group)
+        await asyncio.gather(*(s.start() for s in self._subscribers.values()))
+
+    async def stop(self) -> None:
+        """Graceful stop: takes nothing in, finishes what runs within the grace, publishes, leaves the groups."""
+        await asyncio.gather(*(s.runtime.stop(self._options.grace) for s in self._subscribers.values()))
+        await asyncio.gather(*(s.stop() for s in self._subscribers.values()), return_exceptions=True)
+        with contextlib.suppress(Exception):
+            await self._broker.stop()
+        await self._clients.stop()
+        await self._health_server.stop()
+        if self._lag_task:
+            self._lag_task.cancel()
+
+    def runtime(self, group: str) -> GroupRuntime:
+        """The lanes and slots of a group."""
+        return self._subscribers[group].runtime
+
+    def _subscriber(self, group: str, processor: Processor) -> SlotSubscriber:
+        topics = [t.value for t in GROUPS[group]]
+
+        def make_runtime(subscriber: SlotSubscriber) -> GroupRuntime:
+            handler = RecordHandler(
+                group,
+                processor,
+                subscriber.process,
+                attempts=self._attempts,
+                options=self._options,
+                metrics=self._metrics,
+            )
+            return GroupRuntime(
+                group,
+                topics,
+                processor,
+                handler,
+                consumer=subscriber.current_consumer,
+                clients=self._clients,
+                options=self._options,
+                metrics=self._metrics,
+            )
+
+        instance = f"{self._instance_id}-{group}" if self._instance_id else None
+        return subscribe(
+            self._broker,
+            group,
+            topics,
+            processor,
+            options=self._options,
+            make_runtime=make_runtime,
+            group_instance_id=instance,
+        )
+
+    async def _until_kafka_answers(self) -> None:
+        backoff = self._options.backoff
+        while True:
+            try:
+                await self._clients.start()
+                return
+            except KafkaError as error:
+                await self._clients.stop()
+                log.warning("Kafka at %s does not answer yet (%s)", self._bootstrap, error)
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, self._options.max_backoff)
+
+    async def _loop_runs(self) -> str | None:
+        lag = self._lag.worst
+        return f"the event loop was blocked for {lag:.1f} s" if lag > MAX_LOOP_LAG else None
+
+    def _poll_check(self, group: str):  # type: ignore[no-untyped-def]
+        async def check() -> str | None:
+            age = time.monotonic() - self.runtime(group).last_poll
+            return f"has not polled for {age:.0f} s" if age > MAX_POLL_AGE else None
+
+        return check
+
+    def _slots_check(self, group: str):  # type: ignore[no-untyped-def]
+        async def check() -> str | None:
+            return None if self.runtime(group).ready else "waits for its slots"
+
+        return check
