@@ -1,0 +1,36 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench cluster lock
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+run: .venv/.run ## Start everything on this machine, embedded (installs into .venv first)
+	@exec .venv/bin/cauce up $(ARGS)
+
+test: check ## Everything that CI runs; starts a real Kafka and a real Cassandra itself
+	@.venv/bin/python -m deploy.cluster --fetch-only
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/.dev ## Format, lint, types and the direction of imports
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+bench: .venv/.dev ## Measure turns a second and latency, embedded and on Kafka and Cassandra
+	@.venv/bin/python -m bench $(ARGS)
+
+cluster: .venv/.run ## Real Kafka and Cassandra in the foreground, to try things by hand
+	@exec .venv/bin/python -m deploy.cluster $(ARGS)
+
+lock: ## Write the locks again from pyproject.toml (needs uv)
+	@uv pip compile $(LOCK) --group build -o requirements.lock
+	@uv pip compile $(LOCK) --group build --group dev -c requirements.lock -o requirements-dev.lock
+
+LOCK := -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
+
+.venv/.run: requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" deploy/setup.sh run
+
+.venv/.dev: .venv/.run requirements-dev.lock
+	@deploy/setup.sh dev

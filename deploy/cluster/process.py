@@ -1,0 +1,205 @@
+"""One server as a process of its own: start, wait until it answers, stop, kill, freeze."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Self
+
+from deploy.cluster.errors import ClusterError, end_of_file, last_lines
+
+HOST = "127.0.0.1"
+_POLL = 0.05  # seconds between two looks at a server that is starting
+# Below the ports that Linux gives to outgoing connections (32768 and up): there, a client that keeps trying to reach a
+# stopped server can be given the server's port, connect to itself and hold it.
+_FREE_PORTS = range(20_000, 32_000)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens now."""
+    while True:
+        port = random.choice(_FREE_PORTS)
+        if is_free(port):
+            return port
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+class ServerProcess(ABC):
+    """A server with its data, configuration and log under one folder, and the same ports for as long as it exists.
+
+    It may be stopped or killed and started again as often as wanted: what it stored is still there. It runs in its own
+    session, so that Ctrl-C in a terminal does not reach it, and it is killed when the process that started it is gone.
+    The methods block; from a coroutine call them with `asyncio.to_thread`.
+    """
+
+    name: ClassVar[str]
+    start_timeout: ClassVar[float]  # seconds; far above the usual, because machines that run tests are busy
+
+    def __init__(self, data_dir: Path, port: int = 0) -> None:
+        """Takes a port that is free when `port` is 0. Nothing is written or started yet."""
+        self.data_dir = data_dir.resolve()
+        self.port = port or free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def _prepare(self) -> list[str]:
+        """Writes the configuration and whatever a first start needs; returns the command line."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Whether a client would be served now; may raise OSError for no."""
+
+    @property
+    def address(self) -> str:
+        """`host:port` for clients."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def log_path(self) -> Path:
+        """What the server prints; appended to at every start."""
+        return self.data_dir / "server.log"
+
+    @property
+    def running(self) -> bool:
+        """Whether the process exists; true also while it is paused."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process id.
+
+        Raises:
+            ClusterError: the server is not running.
+        """
+        if self._process is None or self._process.poll() is not None:
+            raise ClusterError(f"{self.name} is not running; call start() first.")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Starts the server and returns when it answers.
+
+        Raises:
+            ClusterError: it runs already, its port is taken, it ended by itself, or it does not answer in time.
+        """
+        if self.running:
+            raise ClusterError(f"{self.name} is running already (pid {self.pid}).")
+        if not is_free(self.port):
+            raise ClusterError(
+                f"{self.name} cannot start: something listens on {self.address}.\n"
+                "Stop that (perhaps another `make cluster`) or choose another port."
+            )
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        command = self._prepare()
+        try:
+            with self.log_path.open("ab") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=self.data_dir,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            self._guard = _kill_when_we_are_gone(self._process.pid)
+            self._wait_until_it_answers(self._process)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Ends the server in order (SIGTERM), with SIGKILL after `timeout` seconds; nothing if it does not run."""
+        if self._process is None:
+            return
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends the server at once (SIGKILL); nothing if it does not run."""
+        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
+
+    def restart(self) -> Self:
+        """Stops the server in order and starts it again on the same ports and data."""
+        self.stop()
+        return self.start()
+
+    def pause(self) -> None:
+        """Freezes the process (SIGSTOP): its connections stay open and nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets a paused process go on (SIGCONT)."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + self.start_timeout
+        while not self._answers_now():
+            if process.poll() is not None:
+                raise self._failed(f"ended with exit code {process.returncode} while it was starting")
+            if time.monotonic() > deadline:
+                raise self._failed(f"did not answer on {self.address} within {self.start_timeout:.0f} s")
+            time.sleep(_POLL)
+
+    def _answers_now(self) -> bool:
+        try:
+            return self._answers()
+        except OSError:
+            return False
+
+    def _failed(self, what: str) -> ClusterError:
+        log = last_lines(end_of_file(self.log_path))
+        return ClusterError(f"{self.name} {what}. The last lines of {self.log_path}:\n{log}")
+
+
+def _kill_when_we_are_gone(pid: int) -> subprocess.Popen[bytes]:
+    """A shell that kills process `pid` when this process ends in any way, SIGKILL included.
+
+    It waits on a pipe that only this process holds open. PR_SET_PDEATHSIG would not do: it fires when the starting
+    thread ends, and servers are started from worker threads too.
+    """
+    return subprocess.Popen(
+        ["/bin/sh", "-c", 'read -r _; kill -KILL "$0"', str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

@@ -1,0 +1,152 @@
+"""Apache Kafka and Apache Cassandra, each as a single node."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import shlex
+import socket
+import struct
+import subprocess
+from pathlib import Path
+from string import Template
+
+from deploy.cluster.errors import ClusterError, last_lines
+from deploy.cluster.jars import fetch_jars
+from deploy.cluster.java import find_java
+from deploy.cluster.process import HOST, ServerProcess, free_port
+
+_HERE = Path(__file__).resolve().parent
+_ANSWER_TIMEOUT = 2.0  # seconds; the servers answer these questions in milliseconds once they can
+
+
+class KafkaServer(ServerProcess):
+    """Apache Kafka in KRaft mode, broker and controller in one process, without automatic topic creation."""
+
+    name = "Apache Kafka"
+    start_timeout = 60.0
+    files = _HERE / "kafka"
+
+    def __init__(self, data_dir: Path, port: int = 0, *, controller_port: int = 0, heap: str = "512m") -> None:
+        """Listens for clients on `port`; `heap` is the JVM's largest heap. A port of 0 stands for one that is free."""
+        super().__init__(data_dir, port)
+        self.controller_port = controller_port or free_port()
+        self.heap = heap
+
+    @property
+    def bootstrap(self) -> str:
+        """What clients take as `bootstrap_servers`."""
+        return self.address
+
+    def _prepare(self) -> list[str]:
+        storage = self.data_dir / "data"
+        config = _write_from_template(
+            self.files / "server.properties",
+            self.data_dir,
+            {"DATA_DIR": storage, "PORT": self.port, "CONTROLLER_PORT": self.controller_port},
+        )
+        java = [
+            str(find_java()),
+            *("-cp", f"{fetch_jars(self.files / 'pom.xml')}/*"),
+            f"-Dlog4j2.configurationFile={self.files / 'log4j2.xml'}",
+        ]
+        if not (storage / "meta.properties").exists():
+            _format_storage(java, config)
+        return [
+            *java,
+            "-Xms256m",
+            f"-Xmx{self.heap}",
+            "-XX:+ExitOnOutOfMemoryError",
+            "kafka.Kafka",
+            str(config),
+        ]
+
+    def _answers(self) -> bool:
+        """Asks for metadata about no topic and looks for a broker in it: one that is still fenced is not listed.
+
+        Protocol: https://kafka.apache.org/protocol#The_Messages_Metadata, request and response version 1.
+        """
+        metadata, version, correlation, no_client_id, no_topics = 3, 1, 1, -1, 0
+        body = struct.pack(">hhihi", metadata, version, correlation, no_client_id, no_topics)
+        with socket.create_connection((HOST, self.port), _ANSWER_TIMEOUT) as client:
+            client.sendall(struct.pack(">i", len(body)) + body)
+            _, _, brokers = struct.unpack(">iii", _receive(client, 12))
+        return bool(brokers > 0)
+
+
+class CassandraServer(ServerProcess):
+    """Apache Cassandra as a cluster of one node, without authentication."""
+
+    name = "Apache Cassandra"
+    start_timeout = 120.0
+    files = _HERE / "cassandra"
+
+    def __init__(self, data_dir: Path, port: int = 0, *, storage_port: int = 0, heap: str = "1g") -> None:
+        """Listens for CQL on `port`; `heap` is the JVM's largest heap. A port of 0 stands for one that is free."""
+        super().__init__(data_dir, port)
+        self.storage_port = storage_port or free_port()
+        self.heap = heap
+
+    @property
+    def contact_point(self) -> str:
+        """The host, for `Cluster([server.contact_point], port=server.port)`."""
+        return HOST
+
+    def _prepare(self) -> list[str]:
+        config = _write_from_template(
+            self.files / "cassandra.yaml",
+            self.data_dir,
+            {"DATA_DIR": self.data_dir / "data", "PORT": self.port, "STORAGE_PORT": self.storage_port},
+        )
+        return [
+            str(find_java()),
+            *("-Xms512m", f"-Xmx{self.heap}", "-XX:+ExitOnOutOfMemoryError"),
+            *shlex.split((self.files / "jvm.options").read_text(), comments=True),
+            f"-Dcassandra.config={config.as_uri()}",
+            f"-Dcassandra.storagedir={self.data_dir / 'data'}",
+            f"-Dlogback.configurationFile={self.files / 'logback.xml'}",
+            *("-cp", f"{fetch_jars(self.files / 'pom.xml')}/*"),
+            "org.apache.cassandra.service.CassandraDaemon",
+        ]
+
+    def _answers(self) -> bool:
+        """Sends OPTIONS and looks for SUPPORTED (CQL binary protocol v5, sections 4.1.3 and 4.2.4)."""
+        version, options, supported = 5, 0x05, 0x06
+        with socket.create_connection((HOST, self.port), _ANSWER_TIMEOUT) as client:
+            client.sendall(struct.pack(">BBhBi", version, 0, 0, options, 0))
+            _, _, _, opcode, _ = struct.unpack(">BBhBi", _receive(client, 9))
+        return bool(opcode == supported)
+
+
+def _write_from_template(template: Path, folder: Path, values: dict[str, object]) -> Path:
+    config = folder / template.name
+    config.write_text(Template(template.read_text()).substitute(values))
+    return config
+
+
+def _format_storage(java: list[str], config: Path) -> None:
+    cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
+    quick = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+    arguments = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={config}")
+    run = subprocess.run(
+        [*java, *quick, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if run.returncode != 0:
+        raise ClusterError(
+            f"Apache Kafka could not format its storage (exit code {run.returncode}):\n{last_lines(run.stdout)}"
+        )
+
+
+def _receive(client: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        part = client.recv(size - len(received))
+        if not part:
+            raise ConnectionError("the server closed the connection")
+        received += part
+    return received

@@ -1,0 +1,41 @@
+"""Real servers for the whole session, and how much hypothesis tries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from deploy.cluster import CassandraServer, KafkaServer
+from deploy.cluster.process import ServerProcess
+
+Server = TypeVar("Server", bound=ServerProcess)
+
+# A deadline for one example, or for drawing it, measures how busy the machine is.
+settings.register_profile("local", deadline=None)
+settings.register_profile(
+    "ci", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """One Apache Kafka for the session. A test that stops it starts it again before it ends."""
+    yield from _until_the_end(KafkaServer(tmp_path_factory.mktemp("apache-kafka")))
+
+
+@pytest.fixture(scope="session")
+def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraServer]:
+    """One Apache Cassandra for the session. A test that stops it starts it again before it ends."""
+    yield from _until_the_end(CassandraServer(tmp_path_factory.mktemp("cassandra")))
+
+
+def _until_the_end(server: Server) -> Iterator[Server]:
+    try:
+        yield server.start()
+    finally:
+        server.kill()  # nobody reads its data any more, and an orderly stop of Cassandra takes five seconds
