@@ -24,6 +24,7 @@ from schemas import (
     derived_id,
     is_tenant_id,
 )
+from streams.kafka_clients import close_consumer
 
 MAX_INLINE_BYTES = 500_000
 """A larger value stays in its own topic only: base64 of it would not fit into a record."""
@@ -99,16 +100,23 @@ class DeadLetterRow:
         return key, None if letter.value is None else base64.b64decode(letter.value), headers
 
 
+def _reader(bootstrap: str) -> AIOKafkaConsumer:
+    """A consumer of all partitions of `dead.letters`, in no group."""
+    return AIOKafkaConsumer(
+        Topic.DEAD_LETTERS.value,
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+    )
+
+
 async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLetterRow]:
     """The newest dead letters, oldest first. Raises `Unavailable` when Kafka does not answer."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed")
+    consumer = _reader(bootstrap)
     try:
         await consumer.start()
-        numbers = consumer.partitions_for_topic(Topic.DEAD_LETTERS) or ()
-        partitions = [TopicPartition(Topic.DEAD_LETTERS, number) for number in numbers]
-        if not partitions:
-            return []
-        consumer.assign(partitions)
+        partitions = sorted(consumer.assignment())
         ends = await consumer.end_offsets(partitions)
         starts = await consumer.beginning_offsets(partitions)
         rows: list[tuple[int, DeadLetterRow]] = []
@@ -123,7 +131,7 @@ async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLett
     except KafkaError as error:
         raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
     finally:
-        await consumer.stop()
+        await close_consumer(consumer)
     rows.sort(key=lambda row: row[0])
     return [row for _, row in rows[-limit:]]
 
@@ -134,23 +142,22 @@ async def find_dead_letter(bootstrap: str, number: str) -> DeadLetterRow:
     if not (partition.isdigit() and offset.isdigit()):
         raise NotFound(f"{number!r} is not a dead letter's number, such as 0-17")
     tp = TopicPartition(Topic.DEAD_LETTERS, int(partition))
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed")
+    consumer = _reader(bootstrap)
     try:
         await consumer.start()
-        if int(partition) not in (consumer.partitions_for_topic(Topic.DEAD_LETTERS) or ()):
+        if tp not in consumer.assignment():
             raise NotFound(f"there is no dead letter {number}")
-        consumer.assign([tp])
         end = (await consumer.end_offsets([tp]))[tp]
         consumer.seek(tp, int(offset))
         while await consumer.position(tp) < end:
-            for r in (await consumer.getmany(timeout_ms=500, max_records=1)).get(tp, ()):
+            for r in (await consumer.getmany(tp, timeout_ms=500, max_records=1)).get(tp, ()):
                 if r.offset != int(offset):
                     raise NotFound(f"there is no dead letter {number}")
                 return DeadLetterRow(number, DeadLetter.model_validate_json(r.value))
     except KafkaError as error:
         raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
     finally:
-        await consumer.stop()
+        await close_consumer(consumer)
     raise NotFound(f"there is no dead letter {number}")
 
 

@@ -56,7 +56,7 @@ class HealthServer:
         sock = socket.create_server((self._host, self._port))
         host, port = sock.getsockname()[:2]
         self.address = f"http://{host}:{port}"
-        config = uvicorn.Config(self._app, log_level="warning", access_log=False, lifespan="off")
+        config = uvicorn.Config(self._app, interface="asgi3", log_level="warning", access_log=False, lifespan="off")
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[sock]), name="health-server")
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 import aiokafka.producer.sender
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata
@@ -160,6 +160,17 @@ async def enqueue(producer: AIOKafkaProducer, output: Output) -> asyncio.Future[
         output.topic.value, output.value, key=key, headers=list(output.headers)
     )
     return ack
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Stops a consumer. aiokafka 0.14 raises CancelledError out of `stop` when a consumer without a group is stopped
+    right after `assign`: its own task was cancelled before it began."""
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise
 
 
 async def close_producer(producer: AIOKafkaProducer, seconds: float = 5) -> None:
