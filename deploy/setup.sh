@@ -47,7 +47,7 @@ run)
     install_locked requirements.lock 40
     .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
     ;;
-dev) install_locked requirements-dev.lock 20 ;;
+dev) install_locked requirements-dev.lock 10 ;;
 *) die "usage: deploy/setup.sh run|dev" ;;
 esac
 touch ".venv/.$1"
