@@ -1,1 +1,4 @@
-"""To be described by its room."""
+"""What happens to a record: one folder for each processor group.
+
+`audit_trail` and `settings_cache` are shared by all of them.
+"""

@@ -49,6 +49,7 @@ from schemas.responses import (
 from schemas.tenants import AgentSettings, ApprovalPolicy, ModelSettings, RunLimits, Tenant, User
 from schemas.threads import (
     ActiveRun,
+    FinishedRun,
     PendingCall,
     QueuedInput,
     StoredEvent,
@@ -85,6 +86,7 @@ __all__ = [
     "Delta",
     "Envelope",
     "ExternalEvent",
+    "FinishedRun",
     "Id",
     "InputRefused",
     "KeyKind",

@@ -23,6 +23,8 @@ class PendingCall(Body):
 
     call: ToolCall
     state: Literal["running", "approval", "done"]
+    edited: bool = False
+    """The user changed the arguments; the model is told with the result."""
 
 
 class ActiveRun(Body):
@@ -41,6 +43,13 @@ class ActiveRun(Body):
     usage: TokenUsage = TokenUsage()
     first_message: int = Field(ge=1)
     """Sequence number of the run's first message; a rollback removes from here on."""
+
+
+class FinishedRun(Body):
+    """How the last run ended."""
+
+    run_id: Id
+    outcome: Literal["completed", "failed", "cancelled"]
 
 
 class QueuedInput(Body):
@@ -67,6 +76,7 @@ class ThreadHead(Body):
     run: ActiveRun | None = None
     pending: tuple[PendingCall, ...] = ()
     queued: tuple[QueuedInput, ...] = ()
+    last: FinishedRun | None = None
 
     @property
     def status(self) -> ThreadStatus:

@@ -1,0 +1,37 @@
+"""What to do about a tool call, given what the ledger says. Pure: the promise "never twice" is decided here.
+
+A call moves `(none) -> sent -> done | unknown`, and back to `intent` where it certainly was not carried out. One owner, a
+slot's worker at one time, moves it; the ledger's conditional writes see to that.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from schemas import LedgerEntry
+
+
+class Step(Enum):
+    """The next step for a call."""
+
+    CLAIM = "claim"
+    """Nobody has begun it: claim it as sent, then send it."""
+    SEND = "send"
+    """It was withdrawn: move it to sent, then send it."""
+    REPEAT = "repeat"
+    """An owner before may have sent it, and sending it again does no harm: take it over and send it."""
+    CHECK = "check"
+    """An owner before may have sent it: take it over and find out by a read; never send it."""
+    ANSWER = "answer"
+    """It is settled: give the stored result."""
+
+
+def next_step(entry: LedgerEntry | None, *, repeatable: bool) -> Step:
+    """The next step for a call with this ledger entry. `repeatable`: read-only or idempotent."""
+    if entry is None:
+        return Step.CLAIM
+    if entry.state in ("done", "unknown"):
+        return Step.ANSWER
+    if entry.state == "intent":
+        return Step.SEND
+    return Step.REPEAT if repeatable else Step.CHECK

@@ -1,0 +1,262 @@
+"""The tools processor: every requested tool call is made at most once, and always answered.
+
+The ledger is written before the call and after it, both times on a condition. A worker that dies in between leaves `sent`
+behind; the next owner of the slot then checks by a read whether the call happened, or says that nobody knows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from connectors.arcade import ToolOutcome, ToolSpec, arcade_user_id
+
+from processors.audit_trail import audit_output
+from processors.settings_cache import TenantCache
+from processors.tools.decisions import Step, next_step
+from schemas import (
+    Envelope,
+    LedgerEntry,
+    Output,
+    RawRecord,
+    Record,
+    Tenant,
+    ToolRequest,
+    ToolResult,
+    ToolStatus,
+    Topic,
+    derived_id,
+)
+from state import ToolLedger
+from streams import Reject, Retry
+
+log = logging.getLogger("cauce.tools")
+
+SOURCE = "cauce/tools"
+ATTEMPTS = 6
+"""Sends of one call that were certainly not carried out, before the model is told."""
+MAX_DELAY = 30.0
+
+_NOT_KNOWN = (
+    "It is not known whether {name} was carried out: the connection broke before the answer came. It will not be repeated. "
+    "Check by hand, or with a tool that reads, before trying again."
+)
+
+
+class Client(Protocol):
+    """Makes tool calls (`connectors.arcade.ArcadeClient`)."""
+
+    async def execute(
+        self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str, correlation: str
+    ) -> ToolOutcome:
+        """Makes the call once."""
+        ...
+
+    async def reconcile(
+        self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str, correlation: str
+    ) -> ToolOutcome | None:
+        """Finds out by a read whether a call happened; None when it cannot be told."""
+        ...
+
+
+class Catalogue(Protocol):
+    """Knows the tools (`connectors.arcade.Catalogue`)."""
+
+    async def get(self, name: str) -> ToolSpec | None:
+        """The tool of this model-facing name."""
+        ...
+
+
+class ToolsProcessor:
+    """See `streams.Processor` for the contract."""
+
+    def __init__(
+        self,
+        ledger: ToolLedger,
+        tenants: TenantCache,
+        catalogue: Catalogue,
+        client: Client,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._ledger, self._tenants, self._catalogue, self._client, self._now = ledger, tenants, catalogue, client, now
+
+    async def process(self, record: Record) -> Sequence[Output]:
+        """Makes the call, or gives the result that it came to before."""
+        request: ToolRequest = record.body
+        tenant = await self._tenants.get(record.tenant_id)
+        if tenant is None:
+            raise Reject(f"there is no tenant {record.tenant_id!r}")
+        tool = await self._catalogue.get(request.name)
+        if tool is None or (refusal := _refusal(tenant, tool)):
+            words = refusal if tool else f"There is no tool named {request.name!r}."
+            return await self._settle(record, None, "refused", words, 0.0)
+        owner = secrets.token_hex(8)
+        mine = self._entry(record, owner, attempts=1)
+        entry = await self._ledger.claim(record.tenant_id, mine)
+        step = next_step(entry, repeatable=tool.read_only or tool.idempotent)
+        if entry is None:
+            return await self._carry_out(record, mine, step, tool)
+        if step is Step.ANSWER:
+            return self._answer(record, entry)
+        if not await self._take(record, entry, step, owner):
+            raise Retry(0.05, "another owner moved this call on")
+        mine = self._entry(record, owner, attempts=entry.attempts + 1)
+        return await self._carry_out(record, mine, step, tool)
+
+    async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
+        """The call gets a result in any case: its run would wait for ever."""
+        entry = await self._ledger.get(record.tenant_id, record.body.call_id)
+        if entry and entry.state in ("done", "unknown"):
+            return self._answer(record, entry)
+        if entry and entry.state == "sent":
+            return await self._settle(record, entry, "unknown", _NOT_KNOWN.format(name=record.body.name), 0.0)
+        words = f"{record.body.name} could not be called: something went wrong, and trying again did not help."
+        return await self._settle(record, entry, "error", words, 0.0)
+
+    def arrived(self, raw: RawRecord) -> None:
+        """Nothing in this group is urgent."""
+
+    async def _take(self, record: Record, entry: LedgerEntry, step: Step, owner: str) -> bool:
+        tenant_id, call_id, now = record.tenant_id, record.body.call_id, self._now()
+        if step is Step.SEND:
+            return await self._ledger.send(tenant_id, call_id, owner=owner, at=now)
+        return await self._ledger.take_over(tenant_id, call_id, previous_owner=entry.owner, owner=owner, at=now)
+
+    async def _carry_out(self, record: Record, entry: LedgerEntry, step: Step, tool: ToolSpec) -> Sequence[Output]:
+        """Sends the call, which this owner has claimed, or checks what became of it."""
+        request: ToolRequest = record.body
+        call = {
+            "tool": tool,
+            "arguments": request.arguments,
+            "user_id": arcade_user_id(record.tenant_id, request.user_id),
+            "correlation": request.call_id,
+        }
+        started = time.monotonic()
+        if step is Step.CHECK:
+            outcome = await self._client.reconcile(**call) or ToolOutcome("unknown")  # type: ignore[arg-type]
+        else:
+            outcome = await self._client.execute(**call)  # type: ignore[arg-type]
+            if outcome.kind == "unknown" and not (tool.read_only or tool.idempotent):
+                outcome = await self._client.reconcile(**call) or outcome  # type: ignore[arg-type]
+        seconds = time.monotonic() - started
+        if outcome.kind in ("retry", "halt") or (outcome.kind == "unknown" and (tool.read_only or tool.idempotent)):
+            return await self._again(record, entry, outcome, seconds)
+        status, words = _result_of(outcome, tool)
+        return await self._settle(record, entry, status, words, seconds)
+
+    async def _again(
+        self, record: Record, entry: LedgerEntry, outcome: ToolOutcome, seconds: float
+    ) -> Sequence[Output]:
+        """The call was certainly not carried out, or doing it twice is harmless: once more later, or tell the model."""
+        if outcome.kind != "halt" and entry.attempts >= ATTEMPTS:
+            words = f"{entry.name} failed {entry.attempts} times: {outcome.message or 'the service does not answer'}."
+            return await self._settle(record, entry, "error", words, seconds)
+        await self._ledger.withdraw(record.tenant_id, entry.call_id, owner=entry.owner, at=self._now())
+        delay = MAX_DELAY if outcome.kind == "halt" else min(MAX_DELAY, 0.5 * 2 ** (entry.attempts - 1))
+        if outcome.kind == "halt":
+            log.error("tool calls are halted: %s", outcome.message)
+        raise Retry(max(delay, outcome.retry_after or 0.0), outcome.message)
+
+    async def _settle(
+        self, record: Record, entry: LedgerEntry | None, status: ToolStatus, words: str, seconds: float
+    ) -> Sequence[Output]:
+        """Writes the result into the ledger, and gives what the ledger says then."""
+        request: ToolRequest = record.body
+        result = ToolResult(
+            call_id=request.call_id,
+            run_id=request.run_id,
+            name=request.name,
+            status=status,
+            content=words,
+            finished_at=self._now(),
+            duration_ms=round(seconds * 1000, 1),
+        )
+        state = "unknown" if status == "unknown" else "done"
+        if entry is None:
+            settled = self._entry(record, "", attempts=0).model_copy(update={"state": state, "result": result})
+            there = await self._ledger.claim(record.tenant_id, settled)
+        else:
+            settled = entry.model_copy(update={"state": state, "result": result})
+            mine = await self._ledger.finish(
+                record.tenant_id, request.call_id, owner=entry.owner, result=result, at=self._now()
+            )
+            there = None if mine else await self._ledger.get(record.tenant_id, request.call_id)
+        if there is not None and there.result is None:
+            raise Retry(0.05, "another owner moved this call on")
+        return self._answer(record, there or settled)
+
+    def _entry(self, record: Record, owner: str, *, attempts: int) -> LedgerEntry:
+        request: ToolRequest = record.body
+        assert record.thread
+        now = self._now()
+        return LedgerEntry(
+            call_id=request.call_id,
+            run_id=request.run_id,
+            thread_id=record.thread.thread_id,
+            user_id=request.user_id,
+            name=request.name,
+            state="sent",
+            owner=owner,
+            attempts=attempts,
+            created_at=now,
+            updated_at=now,
+        )
+
+    def _answer(self, record: Record, entry: LedgerEntry) -> Sequence[Output]:
+        result = entry.result
+        assert result, "a settled call has a result"
+        at, trace = result.finished_at, record.envelope.traceparent
+        record_id = derived_id("tr", record.tenant_id, entry.call_id)
+        envelope = Envelope(record_id, ToolResult.TYPE, SOURCE, record.tenant_id, at, trace)
+        outcome = {"ok": "ok", "refused": "refused", "unknown": "unknown"}.get(result.status, "failed")
+        return [
+            Output.of(Topic.TOOL_RESULTS, record.key, result, envelope),
+            audit_output(
+                tenant_id=record.tenant_id,
+                at=at,
+                action="tool.refused" if result.status == "refused" else "tool.executed",
+                actor=f"tool:{entry.name}",
+                source=SOURCE,
+                id_parts=(entry.call_id,),
+                traceparent=trace,
+                outcome=outcome,
+                user_id=entry.user_id,
+                thread_id=entry.thread_id,
+                run_id=entry.run_id,
+                subject=entry.call_id,
+                details={"duration_ms": result.duration_ms, "attempts": entry.attempts},
+            ),
+        ]
+
+
+def _refusal(tenant: Tenant, tool: ToolSpec) -> str | None:
+    """Why the tenant may not use this tool; what the model was shown is no boundary, so it is asked here again."""
+    if tenant.paused:
+        return "The tenant is paused; no tools are called."
+    if not any(agent.allows(tool.name) for agent in tenant.agents):
+        return f"The tool {tool.name} is not allowed here."
+    return None
+
+
+def _result_of(outcome: ToolOutcome, tool: ToolSpec) -> tuple[ToolStatus, str]:
+    """Status and words for the model."""
+    if outcome.kind == "ok":
+        text = outcome.value if isinstance(outcome.value, str) else json.dumps(outcome.value, ensure_ascii=False)
+        return "ok", text
+    if outcome.kind == "unknown":
+        return "unknown", _NOT_KNOWN.format(name=tool.name)
+    if outcome.kind == "needs_authorization":
+        provider = tool.provider or "the account"
+        return (
+            "refused",
+            f"The user's {provider} account is not connected, so {tool.name} cannot be called. {outcome.message}",
+        )
+    if outcome.kind == "refused":
+        return "refused", outcome.message or f"{tool.name} was refused."
+    return "error", outcome.message or f"{tool.name} failed."

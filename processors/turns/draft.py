@@ -1,0 +1,138 @@
+"""A turn being written: the head as it will be, and the messages, events and outputs that go with it.
+
+Pure code. Transitions change a draft; `commit` turns it into the one batch that the journal takes or refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from processors.audit_trail import audit_output
+from schemas import (
+    Envelope,
+    Message,
+    Output,
+    StoredEvent,
+    StoredMessage,
+    ThreadEvent,
+    ThreadHead,
+    ThreadKey,
+    ToolCall,
+    ToolRequest,
+    Topic,
+    derived_id,
+    encode_outputs,
+)
+from schemas.base import Body
+from state import Commit, Hydrated
+
+SOURCE = "cauce/turns"
+
+
+@dataclass
+class Draft:
+    """What one input does to a thread. `now` is the time of everything that it writes."""
+
+    thread: ThreadKey
+    input_id: str
+    now: datetime
+    base: Hydrated
+    head: ThreadHead
+    traceparent: str | None = None
+    messages: list[StoredMessage] = field(default_factory=list)
+    events: list[StoredEvent] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    remove_from: int | None = None
+
+    def change(self, **fields: Any) -> None:
+        """Replaces fields of the head."""
+        self.head = self.head.model_copy(update=fields)
+
+    def change_run(self, **fields: Any) -> None:
+        """Replaces fields of the active run."""
+        assert self.head.run, "a run is active"
+        self.change(run=self.head.run.model_copy(update=fields))
+
+    def event(self, kind: type[ThreadEvent], *, run_id: str, **fields: Any) -> None:
+        """Appends an event to the thread's log and to `chat.responses`."""
+        seq = self.head.next_event
+        body = kind(seq=seq, run_id=run_id, user_id=self.head.user_id, at=self.now, **fields)
+        text = body.to_bytes()
+        self.change(next_event=seq + 1)
+        self.events.append(StoredEvent(seq=seq, type=kind.TYPE, body=text.decode()))
+        envelope = self._envelope(derived_id("ev", self.thread, seq), kind.TYPE)
+        self.outputs.append(Output(Topic.CHAT_RESPONSES, str(self.thread), text, envelope.headers()))
+
+    def message(self, message: Message) -> None:
+        """Appends a message to the thread."""
+        seq = self.head.next_message
+        self.change(next_message=seq + 1)
+        self.messages.append(StoredMessage(seq=seq, message=message))
+
+    def tool_request(self, call: ToolCall, *, run_id: str, approved_by: str | None = None) -> None:
+        """Asks the tools processor for a call."""
+        request = ToolRequest(
+            call_id=call.call_id,
+            run_id=run_id,
+            user_id=self.head.user_id,
+            name=call.name,
+            arguments=call.arguments,
+            approved_by=approved_by,
+        )
+        self.send(Topic.TOOL_REQUESTS, request, record_id=call.call_id)
+
+    def send(self, topic: Topic, body: Body, *, record_id: str) -> None:
+        """Publishes a record with the thread's key."""
+        event_type: str = body.TYPE  # type: ignore[attr-defined]
+        self.outputs.append(Output.of(topic, str(self.thread), body, self._envelope(record_id, event_type)))
+
+    def audit(self, action: str, *, actor: str, run_id: str | None = None, **fields: Any) -> None:
+        """Adds a line to the tenant's audit trail."""
+        self.outputs.append(
+            audit_output(
+                tenant_id=self.thread.tenant_id,
+                at=self.now,
+                action=action,
+                actor=actor,
+                source=SOURCE,
+                traceparent=self.traceparent,
+                id_parts=(self.thread, self.input_id, len(self.outputs)),
+                user_id=self.head.user_id,
+                thread_id=self.thread.thread_id,
+                run_id=run_id,
+                **fields,
+            )
+        )
+
+    def drop_messages_from(self, seq: int) -> list[str]:
+        """Takes back the thread's messages from `seq` on, also those of this draft; returns the ids of those known."""
+        known = [*self.base.messages, *self.messages]
+        gone = [s.message.message_id for s in known if s.seq >= seq]
+        self.messages = [s for s in self.messages if s.seq < seq]
+        self.remove_from = seq if self.remove_from is None else min(self.remove_from, seq)
+        return gone
+
+    @property
+    def history(self) -> Sequence[Message]:
+        """The messages that the model may see: the hydrated window and what this draft added."""
+        cut = self.remove_from
+        kept = [s for s in self.base.messages if cut is None or s.seq < cut]
+        return [s.message for s in (*kept, *self.messages)]
+
+    def commit(self) -> Commit:
+        """The batch for the journal."""
+        return Commit(
+            input_id=self.input_id,
+            expected_version=self.base.version,
+            head=self.head.model_copy(update={"updated_at": self.now}),
+            outputs=encode_outputs(self.outputs),
+            messages=tuple(self.messages),
+            events=tuple(self.events),
+            remove_messages_from=self.remove_from,
+        )
+
+    def _envelope(self, record_id: str, event_type: str) -> Envelope:
+        return Envelope(record_id, event_type, SOURCE, self.thread.tenant_id, self.now, self.traceparent)

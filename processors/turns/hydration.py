@@ -1,0 +1,78 @@
+"""Threads as the worker knows them: read from the journal, or kept from the last turn.
+
+A kept thread may be stale; the journal's conditional batch finds out, and the thread is read again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from schemas import ThreadKey
+from state import Commit, Hydrated, Journal
+
+WINDOW = 120
+"""Newest messages kept of a thread; the model's budget is usually smaller."""
+
+
+@dataclass
+class _Kept:
+    thread: Hydrated
+    inputs: dict[str, bytes] = field(default_factory=dict)
+    """Stored outputs of the inputs that this worker committed to the thread; the newest few."""
+
+
+class Threads:
+    """Hydrates threads through a bounded cache."""
+
+    INPUTS_KEPT = 16
+
+    def __init__(self, journal: Journal, *, size: int = 2000) -> None:
+        self._journal, self._size = journal, size
+        self._kept: OrderedDict[ThreadKey, _Kept] = OrderedDict()
+
+    async def hydrate(self, key: ThreadKey, input_id: str, *, waited_for: bool = False) -> Hydrated:
+        """The thread, and the stored outputs of `input_id` when it was processed before.
+
+        `waited_for` says that the thread's own state tells that the input is new, as for a result of a call that is
+        pending. Otherwise an input that is not known here is looked up, so that a message that somebody sends again
+        does not cost a model call.
+        """
+        kept = self._kept.get(key)
+        if kept is None:
+            thread = await self._journal.hydrate(*key, window=WINDOW, input_id=input_id)
+            if thread.head is not None and thread.outputs is None:
+                self._keep(key, _Kept(thread))
+            return thread
+        self._kept.move_to_end(key)
+        outputs = kept.inputs.get(input_id)
+        if outputs is None and not waited_for:
+            outputs = await self._journal.outputs_of(*key, input_id)
+        return Hydrated(kept.thread.version, kept.thread.head, kept.thread.messages, outputs)
+
+    def peek(self, key: ThreadKey) -> Hydrated | None:
+        """The thread if it is kept."""
+        kept = self._kept.get(key)
+        return kept.thread if kept else None
+
+    def committed(self, key: ThreadKey, base: Hydrated, commit: Commit, version: int) -> None:
+        """Keeps the thread as this commit left it."""
+        kept = self._kept.get(key) or _Kept(base)
+        messages = base.messages
+        if commit.remove_messages_from is not None:
+            messages = tuple(m for m in messages if m.seq < (commit.remove_messages_from or 0))
+        kept.thread = Hydrated(version, commit.head, (*messages, *commit.messages)[-WINDOW:])
+        kept.inputs[commit.input_id] = commit.outputs
+        while len(kept.inputs) > self.INPUTS_KEPT:
+            del kept.inputs[next(iter(kept.inputs))]
+        self._keep(key, kept)
+
+    def forget(self, key: ThreadKey) -> None:
+        """Drops a thread that turned out to be stale."""
+        self._kept.pop(key, None)
+
+    def _keep(self, key: ThreadKey, kept: _Kept) -> None:
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)

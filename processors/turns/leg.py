@@ -1,0 +1,141 @@
+"""One leg of a run: the model is asked, with its limits, time-outs and repeats, and its answer goes into the draft."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+from processors.turns.agent import Agent, TurnContext
+from processors.turns.answers import Answer, message_id, on_answer, seconds_left, within_limits
+from processors.turns.context_window import window
+from processors.turns.draft import SOURCE, Draft
+from processors.turns.legs import Interrupted, Legs
+from processors.turns.profile import Profile, Profiles
+from processors.turns.transitions import Next, cancel_run, fail_run
+from schemas import Delta, Envelope, ModelSettings, Output, RawRecord, SettingsError, Tenant, Topic
+
+log = logging.getLogger("cauce.turns")
+
+BACKOFF = 0.5
+"""Seconds before a model call is tried again; doubles with each further try."""
+_HOPELESS = frozenset({400, 401, 403, 404, 413, 422})
+"""HTTP statuses of a provider that the same request will meet again."""
+
+FailureCode = Literal["model_error", "model_timeout", "limit_seconds"]
+
+
+class ModelFailed(Exception):
+    """All tries of a model call failed. `code` and the text are for the user."""
+
+    def __init__(self, code: FailureCode, message: str) -> None:
+        super().__init__(message)
+        self.code: FailureCode = code
+
+
+class LegRunner:
+    """Runs legs. `emit` publishes deltas, best effort."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        profiles: Profiles,
+        emit: Callable[[Output], None],
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._agent, self._profiles, self._emit, self._now = agent, profiles, emit, now
+        self._going = Legs()
+
+    def arrived(self, raw: RawRecord) -> None:
+        """See `Legs.arrived`."""
+        self._going.arrived(raw)
+
+    async def run(self, draft: Draft, tenant: Tenant) -> Next:
+        """Asks the model for the active run of the draft and writes what it answers, or how it failed."""
+        run = draft.head.run
+        assert run, "a leg belongs to a run"
+        agent = tenant.agent(run.agent_id)
+        if agent is None:
+            fail_run(draft, "internal_error", f"The agent {run.agent_id!r} does not exist any more.")
+            return Next.COMMIT
+        if not within_limits(draft, agent.limits):
+            return Next.COMMIT
+        try:
+            profile = await self._profiles.profile(tenant, agent, run.user_id)
+            seconds = seconds_left(draft, agent.limits)
+            asking = self._ask(draft, profile, seconds)
+            answer = await self._going.run(str(draft.thread), run.run_id, run.user_id, asking)
+        except Interrupted as interrupted:
+            draft.now = self._now()
+            cancel_run(draft, interrupted.reason)
+            return Next.COMMIT
+        except (ModelFailed, SettingsError) as error:
+            draft.now = self._now()
+            fail_run(draft, error.code if isinstance(error, ModelFailed) else "model_error", str(error))
+            return Next.COMMIT
+        draft.now = self._now()
+        return on_answer(draft, answer, profile.policy)
+
+    async def _ask(self, draft: Draft, profile: Profile, seconds: float) -> Answer:
+        settings = profile.agent.model
+        deadline = asyncio.get_running_loop().time() + seconds
+        history = window(draft.history, settings.context_tokens)
+        context = TurnContext(profile.model, profile.instructions(draft.now), profile.tools)
+        failure: ModelFailed | None = None
+        for attempt in range(1, settings.attempts + 1):
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise ModelFailed("limit_seconds", f"The run was stopped: it may take {seconds:.0f} s at most.")
+            on_text = self._deltas(draft, attempt)
+            try:
+                async with asyncio.timeout(min(settings.timeout_seconds, left)):
+                    return await self._agent.leg(history, context, on_text)
+            except TimeoutError:
+                failure = ModelFailed("model_timeout", _timeout_words(settings))
+            except Exception as error:
+                log.warning("model %s failed, attempt %d: %r", settings.name, attempt, error)
+                failure = ModelFailed("model_error", _error_words(settings, error))
+                if getattr(error, "status_code", None) in _HOPELESS:
+                    break
+            if attempt < settings.attempts:
+                await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
+        assert failure
+        raise failure
+
+    def _deltas(self, draft: Draft, attempt: int) -> Callable[[str], None]:
+        run = draft.head.run
+        assert run
+        turn, index = run.turns + 1, 0
+
+        def on_text(text: str) -> None:
+            nonlocal index
+            delta = Delta(
+                run_id=run.run_id,
+                message_id=message_id(run.run_id, turn),
+                turn=turn,
+                attempt=attempt,
+                index=index,
+                text=text,
+            )
+            record_id = f"{run.run_id}.{turn}.{attempt}.{index}"
+            envelope = Envelope(record_id, Delta.TYPE, SOURCE, draft.thread.tenant_id, self._now(), draft.traceparent)
+            index += 1
+            self._emit(Output.of(Topic.CHAT_DELTAS, str(draft.thread), delta, envelope))
+
+        return on_text
+
+
+def _timeout_words(settings: ModelSettings) -> str:
+    return f"The model {settings.name} did not answer within {settings.timeout_seconds:g} s, {settings.attempts} times."
+
+
+def _error_words(settings: ModelSettings, error: Exception) -> str:
+    """Words for the user; the provider's own text stays in the log, since it may quote keys."""
+    status = getattr(error, "status_code", None)
+    if status in (401, 403):
+        return f"The model {settings.name} refused the API key (HTTP {status}). Check the agent's api_key_env."
+    detail = f"HTTP {status}" if status else type(error).__name__
+    return f"The model {settings.name} failed ({detail}). Try again in a while."

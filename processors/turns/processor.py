@@ -1,0 +1,191 @@
+"""The turns processor: one record in, one turn journaled, its outputs out (DESIGN section 5).
+
+1. Hydrate the thread. The input is in the journal: return its stored outputs, done.
+2. Apply the input to a draft (`transitions`); ask the model where that is needed (`leg`).
+3. Commit the draft in one conditional batch. That is the point where the turn happened.
+4. Return the stored outputs. On a lost race: again from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from processors.settings_cache import TenantCache
+from processors.turns import transitions
+from processors.turns.draft import Draft
+from processors.turns.hydration import Threads
+from processors.turns.leg import LegRunner
+from processors.turns.transitions import NewInput, Next
+from schemas import (
+    ApprovalDecision,
+    CancelRun,
+    ContinueThread,
+    ExternalEvent,
+    Output,
+    RawRecord,
+    Record,
+    RunFailed,
+    Tenant,
+    ThreadKey,
+    ToolResult,
+    Unavailable,
+    UserMessage,
+    decode_outputs,
+)
+from state import AlreadyDone, Committed, Hydrated, Journal, ToolLedger
+from streams import Reject
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+class TurnsProcessor:
+    """See `streams.Processor` for the contract."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        ledger: ToolLedger,
+        tenants: TenantCache,
+        legs: LegRunner,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._journal, self._ledger, self._tenants, self._legs, self._now = journal, ledger, tenants, legs, now
+        self._threads = Threads(journal)
+
+    async def process(self, record: Record) -> Sequence[Output]:
+        """Runs one turn, or returns what it came to before."""
+        tenant = await self._tenants.get(record.tenant_id)
+        if tenant is None:
+            raise Reject(
+                f"there is no tenant {record.tenant_id!r}; create it with: cauce tenant add {record.tenant_id}"
+            )
+        if isinstance(record.body, UserMessage | ExternalEvent):
+            if tenant.paused:
+                raise Reject(f"the tenant {tenant.tenant_id!r} is paused")
+            if tenant.agent(record.body.agent_id) is None:
+                raise Reject(f"the tenant {tenant.tenant_id!r} has no agent {record.body.agent_id!r}")
+        return await self._until_committed(record, lambda draft: self._apply(draft, record, tenant))
+
+    async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
+        """Ends what depends on the record with a failure that the user sees."""
+        return await self._until_committed(record, lambda draft: self._fail(draft, record))
+
+    def arrived(self, raw: RawRecord) -> None:
+        """Stops the model call that a cancel or an interrupting message is about."""
+        self._legs.arrived(raw)
+
+    async def _until_committed(self, record: Record, apply: Callable[[Draft], Any]) -> Sequence[Output]:
+        assert record.thread, "conversation topics are keyed by thread"
+        key, input_id = record.thread, record.envelope.id
+        while True:
+            thread = await self._threads.hydrate(key, input_id, waited_for=self._waited_for(key, record.body))
+            if thread.outputs is not None:
+                return decode_outputs(thread.outputs)
+            draft = self._draft(record, key, thread)
+            await apply(draft)
+            commit = draft.commit()
+            try:
+                result = await self._journal.commit(*key, commit)
+            except Unavailable:
+                self._threads.forget(key)  # it may have been applied: the journal will tell
+                raise
+            if isinstance(result, Committed):
+                self._threads.committed(key, thread, commit, result.version)
+                return draft.outputs
+            self._threads.forget(key)
+            if isinstance(result, AlreadyDone):
+                return decode_outputs(result.outputs)
+
+    def _waited_for(self, key: ThreadKey, body: object) -> bool:
+        thread = self._threads.peek(key)
+        if thread is None or thread.head is None or not isinstance(body, ToolResult):
+            return False
+        pending = transitions.find_pending(thread.head, body.call_id)
+        return pending is not None and pending.state == "running"
+
+    def _draft(self, record: Record, key: ThreadKey, thread: Hydrated) -> Draft:
+        body, now = record.body, self._now()
+        head = thread.head
+        if head is None:
+            if not isinstance(body, UserMessage | ExternalEvent):
+                raise Reject(f"the thread {key.thread_id!r} does not exist")
+            head = transitions.new_head(new_input(record), now)
+        elif (user_id := getattr(body, "user_id", head.user_id)) != head.user_id:
+            raise Reject(f"the thread {key.thread_id!r} does not belong to the user {user_id!r}")
+        return Draft(key, record.envelope.id, now, thread, head, _traceparent(record))
+
+    async def _apply(self, draft: Draft, record: Record, tenant: Tenant) -> None:
+        following = await self._transition(draft, record, tenant)
+        while following is Next.LEG:
+            following = await self._legs.run(draft, tenant)
+
+    async def _transition(self, draft: Draft, record: Record, tenant: Tenant) -> Next:
+        body = record.body
+        if isinstance(body, UserMessage | ExternalEvent):
+            agent = tenant.agent(body.agent_id)
+            assert agent, "checked before"
+            return transitions.on_input(draft, new_input(record), agent.limits)
+        if isinstance(body, ToolResult):
+            return await self._tool_result(draft, body)
+        if isinstance(body, ApprovalDecision):
+            return transitions.on_decision(draft, body)
+        if isinstance(body, CancelRun):
+            return transitions.on_cancel(draft, body)
+        assert isinstance(body, ContinueThread)
+        return transitions.on_continue(draft, body)
+
+    async def _tool_result(self, draft: Draft, result: ToolResult) -> Next:
+        pending = transitions.find_pending(draft.head, result.call_id)
+        if pending and pending.state == "running":
+            return transitions.on_tool_result(draft, result)
+        if pending is None and await self._ledger.get(draft.thread.tenant_id, result.call_id) is None:
+            raise Reject(f"nobody asked for the tool call {result.call_id!r}")
+        # The run was ended, or the call answered, before this result came: nothing waits for it any more.
+        draft.audit("tool.result_ignored", actor=f"tool:{result.name}", run_id=result.run_id, subject=result.call_id)
+        return Next.COMMIT
+
+    async def _fail(self, draft: Draft, record: Record) -> None:
+        words = "Something went wrong while this was processed, and trying again did not help."
+        body = record.body
+        if isinstance(body, UserMessage | ExternalEvent):
+            draft.event(RunFailed, run_id=new_input(record).run_id, code="internal_error", message=words)
+        elif isinstance(body, ToolResult | ContinueThread):
+            if self._concerns_the_run(draft, body):
+                transitions.fail_run(draft, "internal_error", words)
+        else:
+            transitions.refuse(draft, words)
+
+    def _concerns_the_run(self, draft: Draft, body: ToolResult | ContinueThread) -> bool:
+        if isinstance(body, ContinueThread):
+            return transitions.on_continue(draft, body) is Next.LEG
+        return transitions.find_pending(draft.head, body.call_id) is not None
+
+
+def new_input(record: Record) -> NewInput:
+    """The input that a user message or an external event is."""
+    body, envelope = record.body, record.envelope
+    if isinstance(body, UserMessage):
+        text, strategy, run_id = body.text, body.multitask_strategy, body.run_id
+    else:
+        text, strategy, run_id = body.summary, "enqueue", None
+    return NewInput(
+        input_id=envelope.id,
+        run_id=run_id or envelope.id,
+        user_id=body.user_id,
+        agent_id=body.agent_id,
+        text=text,
+        strategy=strategy,
+        at=envelope.time,
+    )
+
+
+def _traceparent(record: Record) -> str | None:
+    """The trace that outputs belong to: the span of this record where tracing is on, else the one that it came with."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent") or record.envelope.traceparent

@@ -1,0 +1,370 @@
+"""What an input does to a thread: pure functions on a draft. No clock, no store, no model.
+
+Each returns whether the model is to be asked (`Next.LEG`) or the draft is complete (`Next.COMMIT`).
+
+    idle ──message──> leg ──answer──────────────────────────────> idle
+                       │ └─tool calls──> tools ──last result──> leg
+                       └───────────────> approval ──decision──> tools or leg
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Literal
+
+from processors.turns.draft import Draft
+from schemas import (
+    ActiveRun,
+    ApprovalDecision,
+    ApprovalResolved,
+    CancelRun,
+    ContinueThread,
+    FinishedRun,
+    InputRefused,
+    Message,
+    MessageAdded,
+    MessagesRemoved,
+    MultitaskStrategy,
+    PendingCall,
+    QueuedInput,
+    RunCancelled,
+    RunFailed,
+    RunLimits,
+    RunPaused,
+    RunQueued,
+    RunStarted,
+    ThreadHead,
+    ToolFinished,
+    ToolRequested,
+    ToolResult,
+    Topic,
+    derived_id,
+)
+
+CancelReason = Literal["cancelled", "interrupted", "rolled_back", "rejected", "abandoned"]
+
+_WORDS: dict[CancelReason, str] = {
+    "cancelled": "The run was cancelled.",
+    "interrupted": "A newer message took its place.",
+    "rolled_back": "A newer message took its place, and what the run had written was removed.",
+    "rejected": "Another run of this thread is going; the message was not accepted.",
+    "abandoned": "A new message came instead of a decision.",
+}
+
+
+class Next(Enum):
+    """What comes after a transition."""
+
+    COMMIT = "commit"
+    LEG = "leg"
+
+
+@dataclass(frozen=True, slots=True)
+class NewInput:
+    """A user message or an external event, as far as a thread cares."""
+
+    input_id: str
+    run_id: str
+    user_id: str
+    agent_id: str
+    text: str
+    strategy: MultitaskStrategy
+    at: datetime
+
+
+def new_head(new: NewInput, now: datetime) -> ThreadHead:
+    """The head of a thread that begins with this input."""
+    title = " ".join(new.text.split())[:80]
+    return ThreadHead(user_id=new.user_id, created_at=now, updated_at=now, title=title)
+
+
+def on_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
+    """A message or event comes: it starts a run, waits, is refused, or takes the place of the run that is going."""
+    if draft.head.run is None and not draft.head.queued:
+        return start_run(draft, new)
+    if new.strategy in ("interrupt", "rollback"):
+        _cancel_queued(draft, "interrupted")
+        if draft.head.run:
+            cancel_run(draft, "interrupted" if new.strategy == "interrupt" else "rolled_back")
+        return start_run(draft, new)
+    if draft.head.status == "approval":
+        abandon_approvals(draft, new.user_id)
+        cancel_run(draft, "abandoned")
+        return _enqueue(draft, new) if draft.head.queued else start_run(draft, new)
+    if new.strategy == "reject":
+        draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=_WORDS["rejected"])
+        draft.audit("run.rejected", actor=f"user:{new.user_id}", run_id=new.run_id, outcome="refused")
+        return Next.COMMIT
+    if len(draft.head.queued) >= limits.queued_inputs:
+        words = f"{len(draft.head.queued)} messages wait already; try again when some are answered."
+        draft.event(RunFailed, run_id=new.run_id, code="queue_full", message=words)
+        draft.audit("run.refused", actor="system", run_id=new.run_id, outcome="refused", reason="queue full")
+        return Next.COMMIT
+    return _enqueue(draft, new)
+
+
+def _enqueue(draft: Draft, new: NewInput) -> Next:
+    waiting = QueuedInput(
+        input_id=new.input_id,
+        run_id=new.run_id,
+        user_id=new.user_id,
+        agent_id=new.agent_id,
+        text=new.text,
+        at=new.at,
+    )
+    draft.change(queued=(*draft.head.queued, waiting))
+    draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued))
+    if any(p.state == "approval" for p in draft.head.pending):
+        abandon_approvals(draft, new.user_id)
+    return Next.COMMIT
+
+
+def start_run(draft: Draft, new: NewInput | QueuedInput) -> Next:
+    """Makes the input's run the active one."""
+    run = ActiveRun(
+        run_id=new.run_id,
+        input_id=new.input_id,
+        user_id=new.user_id,
+        agent_id=new.agent_id,
+        started_at=draft.now,
+        resumed_at=draft.now,
+        first_message=draft.head.next_message,
+    )
+    draft.change(run=run, pending=())
+    draft.event(RunStarted, run_id=run.run_id, input_id=run.input_id, agent_id=run.agent_id)
+    message = Message(message_id=new.input_id, role="user", text=new.text, run_id=run.run_id, at=new.at)
+    draft.message(message)
+    draft.event(MessageAdded, run_id=run.run_id, message=message)
+    draft.audit("run.started", actor=f"user:{new.user_id}", run_id=run.run_id)
+    return Next.LEG
+
+
+def on_continue(draft: Draft, note: ContinueThread) -> Next:
+    """The run before is over: the first queued input starts, unless that has happened already."""
+    queued = draft.head.queued
+    if draft.head.run is not None or not queued or queued[0].run_id != note.run_id:
+        return Next.COMMIT
+    draft.change(queued=queued[1:])
+    return start_run(draft, queued[0])
+
+
+def on_tool_result(draft: Draft, result: ToolResult) -> Next:
+    """A result for a call that the run waits for. The last one lets the run go on."""
+    pending = find_pending(draft.head, result.call_id)
+    assert pending, "the caller has looked"
+    text = result.content
+    if pending.edited:
+        arguments = json.dumps(pending.call.arguments, ensure_ascii=False)
+        text = f"(Before approving, the user changed the arguments to {arguments}.)\n{text}"
+    settle_call(
+        draft, pending, text, status=result.status, failed=result.status != "ok", duration_ms=result.duration_ms
+    )
+    return go_on(draft)
+
+
+def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
+    """The user decides on a call that waits for approval."""
+    pending = find_pending(draft.head, decision.call_id)
+    run = draft.head.run
+    if pending is None or pending.state != "approval" or run is None:
+        return refuse(draft, f"no approval is open for the call {decision.call_id}")
+    actor = f"user:{decision.user_id}"
+    draft.event(
+        ApprovalResolved,
+        run_id=run.run_id,
+        call_id=decision.call_id,
+        decision=decision.decision,
+        by=decision.user_id,
+    )
+    draft.audit(
+        "approval.decided",
+        actor=actor,
+        run_id=run.run_id,
+        subject=decision.call_id,
+        details={"tool": pending.call.name, "decision": decision.decision},
+    )
+    draft.change_run(resumed_at=draft.now) if draft.head.status == "approval" else None
+    if decision.decision == "reject":
+        reason = f" Reason: {decision.message}" if decision.message else ""
+        settle_call(draft, pending, f"The user declined this call.{reason}", status="refused", failed=True)
+    elif decision.decision == "respond":
+        settle_call(draft, pending, decision.message or "", status="ok", failed=False)
+    else:
+        call = pending.call
+        edited = decision.decision == "edit" and decision.arguments != call.arguments
+        if edited:
+            call = call.model_copy(update={"arguments": decision.arguments})
+        _replace(draft, PendingCall(call=call, state="running", edited=edited))
+        request_call(draft, call.call_id, approved_by=decision.user_id)
+    return go_on(draft)
+
+
+def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
+    """The user stops the run that is going, or one that waits."""
+    run = draft.head.run
+    if run and cancel.run_id in (None, run.run_id):
+        cancel_run(draft, "cancelled")
+        return Next.COMMIT
+    waiting = next((q for q in draft.head.queued if q.run_id == cancel.run_id), None)
+    if waiting:
+        draft.change(queued=tuple(q for q in draft.head.queued if q is not waiting))
+        draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=_WORDS["cancelled"])
+        return Next.COMMIT
+    last = draft.head.last
+    if last and last.outcome == "cancelled" and cancel.run_id in (None, last.run_id):
+        return Next.COMMIT  # its model call was stopped as soon as this record came in
+    return refuse(draft, f"the run {cancel.run_id} is not going" if cancel.run_id else "no run is going")
+
+
+def refuse(draft: Draft, reason: str) -> Next:
+    """The input cannot be taken; the user sees why."""
+    run_id = draft.head.run.run_id if draft.head.run else draft.input_id
+    draft.event(InputRefused, run_id=run_id, input_id=draft.input_id, reason=reason)
+    draft.audit("input.refused", actor=f"user:{draft.head.user_id}", outcome="refused", reason=reason)
+    return Next.COMMIT
+
+
+def go_on(draft: Draft) -> Next:
+    """After a call was settled: ask the model when nothing is open, tell the user when only they are waited for."""
+    if all(p.state == "done" for p in draft.head.pending):
+        return Next.LEG
+    if draft.head.status == "approval":
+        pause(draft)
+    return Next.COMMIT
+
+
+def pause(draft: Draft) -> None:
+    """The run waits for the user alone; the time until they decide does not count."""
+    run = draft.head.run
+    assert run
+    spent = run.spent_seconds + max(0.0, (draft.now - run.resumed_at).total_seconds())
+    draft.change_run(spent_seconds=spent, resumed_at=draft.now)
+    waiting = tuple(p.call.call_id for p in draft.head.pending if p.state == "approval")
+    draft.event(RunPaused, run_id=run.run_id, reason="approval", call_ids=waiting)
+
+
+def request_call(draft: Draft, call_id: str, *, approved_by: str | None = None) -> None:
+    """Sends the request of a pending call."""
+    pending, run = find_pending(draft.head, call_id), draft.head.run
+    assert pending
+    assert run
+    call = pending.call
+    draft.tool_request(call, run_id=run.run_id, approved_by=approved_by)
+    draft.event(ToolRequested, run_id=run.run_id, call_id=call.call_id, name=call.name, arguments=call.arguments)
+
+
+def settle_call(
+    draft: Draft,
+    pending: PendingCall,
+    text: str,
+    *,
+    status: Literal["ok", "error", "refused", "unknown", "cancelled"],
+    failed: bool,
+    duration_ms: float = 0,
+) -> None:
+    """Writes the tool message of a call and marks it done."""
+    run = draft.head.run
+    assert run
+    call = pending.call
+    message = Message(
+        message_id=derived_id("msg", call.call_id),
+        role="tool",
+        text=text,
+        run_id=run.run_id,
+        at=draft.now,
+        call_id=call.call_id,
+        tool_name=call.name,
+        failed=failed,
+    )
+    draft.message(message)
+    draft.event(
+        ToolFinished,
+        run_id=run.run_id,
+        call_id=call.call_id,
+        name=call.name,
+        status=status,
+        content=text,
+        duration_ms=duration_ms,
+    )
+    _replace(draft, pending.model_copy(update={"state": "done"}))
+
+
+def abandon_approvals(draft: Draft, user_id: str) -> None:
+    """The user wrote instead of deciding: the open approvals are settled, and the model is told."""
+    run = draft.head.run
+    assert run
+    for pending in draft.head.pending:
+        if pending.state == "approval":
+            call_id = pending.call.call_id
+            draft.event(ApprovalResolved, run_id=run.run_id, call_id=call_id, decision="abandoned", by=user_id)
+            text = "Not done: the user sent a new message instead of deciding about this call."
+            settle_call(draft, pending, text, status="cancelled", failed=True)
+
+
+def cancel_run(draft: Draft, reason: CancelReason) -> None:
+    """Ends the active run without an answer. Calls that are running are answered for, so that no provider sees a call
+    without a result; whether they happen nobody can stop, and the text says so."""
+    run = draft.head.run
+    assert run
+    for pending in draft.head.pending:
+        if pending.state == "approval":
+            draft.event(
+                ApprovalResolved,
+                run_id=run.run_id,
+                call_id=pending.call.call_id,
+                decision="cancelled",
+                by=draft.head.user_id,
+            )
+            settle_call(draft, pending, "Not done: the run was ended.", status="cancelled", failed=True)
+        elif pending.state == "running":
+            text = "The run was ended while this call was on its way; it may have been carried out."
+            settle_call(draft, pending, text, status="cancelled", failed=True)
+    if reason == "rolled_back":
+        gone = draft.drop_messages_from(run.first_message)
+        draft.event(MessagesRemoved, run_id=run.run_id, message_ids=tuple(gone))
+    draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=_WORDS[reason])
+    draft.audit("run.cancelled", actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)
+    end_run(draft, "cancelled")
+
+
+def fail_run(draft: Draft, code: str, message: str) -> None:
+    """Ends the active run with a failure that the user sees."""
+    run = draft.head.run
+    assert run
+    for pending in draft.head.pending:
+        if pending.state != "done":
+            settle_call(
+                draft, pending, "The run failed before this call had a result.", status="cancelled", failed=True
+            )
+    draft.event(RunFailed, run_id=run.run_id, code=code, message=message)
+    draft.audit("run.failed", actor="system", run_id=run.run_id, outcome="failed", reason=code)
+    end_run(draft, "failed")
+
+
+def end_run(draft: Draft, outcome: Literal["completed", "failed", "cancelled"]) -> None:
+    """The thread is idle again; the next queued input is sent for."""
+    run = draft.head.run
+    assert run
+    draft.change(run=None, pending=(), last=FinishedRun(run_id=run.run_id, outcome=outcome))
+    if draft.head.queued:
+        following = draft.head.queued[0].run_id
+        record_id = derived_id("next", draft.thread, following)
+        draft.send(Topic.CHAT_MESSAGES, ContinueThread(run_id=following), record_id=record_id)
+
+
+def find_pending(head: ThreadHead, call_id: str) -> PendingCall | None:
+    """The pending call of this id."""
+    return next((p for p in head.pending if p.call.call_id == call_id), None)
+
+
+def _cancel_queued(draft: Draft, reason: CancelReason) -> None:
+    for waiting in draft.head.queued:
+        draft.event(RunCancelled, run_id=waiting.run_id, reason=reason, message=_WORDS[reason])
+    draft.change(queued=())
+
+
+def _replace(draft: Draft, pending: PendingCall) -> None:
+    draft.change(pending=tuple(pending if p.call.call_id == pending.call.call_id else p for p in draft.head.pending))
