@@ -1,0 +1,5 @@
+"""Chat models: which one an agent gets, and the rule-based one that is always there."""
+
+from connectors.models.choice import Detected, ModelCache, ModelChoice, chat_model, detect_model
+
+__all__ = ["Detected", "ModelCache", "ModelChoice", "chat_model", "detect_model"]

@@ -1,0 +1,154 @@
+"""Which chat model an agent gets: what its settings name, what is found on this machine, or rules."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from schemas import SettingsError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+RULES = "rules"
+OLLAMA_URL = "http://127.0.0.1:11434"
+
+_PACKAGES = {
+    "openai": ("langchain_openai", "openai"),
+    "anthropic": ("langchain_anthropic", "anthropic"),
+    "ollama": ("langchain_ollama", "ollama"),
+    "google_genai": ("langchain_google_genai", "google"),
+    "mistralai": ("langchain_mistralai", "mistral"),
+}
+"""By provider: the package that it needs, and the extra of ours that installs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A chat model by name: `rules`, `scripted:...` (for measurements), or `provider:model` as `init_chat_model` has it."""
+
+    name: str
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """What was found, and why it was taken, in words."""
+
+    choice: ModelChoice
+    why: str
+
+
+def chat_model(choice: ModelChoice) -> BaseChatModel:
+    """Makes the chat model. Raises `SettingsError` when a package is missing or the name cannot be understood."""
+    if choice.name == RULES:
+        from connectors.models.rules import RulesChatModel
+
+        return RulesChatModel()
+    provider, colon, model = choice.name.partition(":")
+    if provider == "scripted":
+        from connectors.models.scripted import ScriptedChatModel
+
+        return ScriptedChatModel.parse(model)
+    if not colon or not model:
+        raise SettingsError(
+            f"the model {choice.name!r} is not understood: write 'rules', or 'provider:model' such as 'ollama:llama3.2'"
+        )
+    package, extra = _PACKAGES.get(provider, (f"langchain_{provider}", provider))
+    if importlib.util.find_spec(package) is None:
+        raise SettingsError(f'the model {choice.name!r} needs a package: pip install "cauce[{extra}]"')
+    from langchain.chat_models import init_chat_model
+
+    options: dict[str, Any] = {"base_url": choice.base_url, "temperature": choice.temperature}
+    if choice.api_key:
+        options["api_key"] = choice.api_key
+    # Repeats are the pipeline's business: it counts them, bounds them and tells the user.
+    try:
+        return init_chat_model(
+            model, model_provider=provider, max_retries=0, **{k: v for k, v in options.items() if v is not None}
+        )
+    except Exception as error:
+        raise SettingsError(f"the model {choice.name!r} cannot be used: {error}") from error
+
+
+class ModelCache:
+    """Chat models by what they were made from; making one costs milliseconds and opens connections."""
+
+    def __init__(self, size: int = 256) -> None:
+        self._size = size
+        self._kept: OrderedDict[Hashable, BaseChatModel] = OrderedDict()
+
+    def get(self, owner: Hashable, choice: ModelChoice) -> BaseChatModel:
+        """The model of this choice; `owner` keeps tenants apart, who must not share a client with a key in it."""
+        key = (owner, choice)
+        model = self._kept.get(key)
+        if model is None:
+            model = self._kept[key] = chat_model(choice)
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return model
+
+
+async def detect_model(environment: Mapping[str, str], *, url: str | None = None, timeout: float = 0.5) -> Detected:
+    """Finds a model: an OpenAI-compatible URL, a local Ollama, a provider's key, else rules.
+
+    Asks only what the user configured and Ollama's port on this machine; `timeout` in seconds for each question.
+    """
+    base = url or environment.get("OPENAI_BASE_URL")
+    if base:
+        if found := await _first_model(f"{base.rstrip('/')}/models", environment.get("OPENAI_API_KEY"), timeout):
+            key = environment.get("OPENAI_API_KEY") or "none"
+            return _if_installed(ModelChoice(f"openai:{found}", base, key), f"the server at {base} offers it")
+        return Detected(ModelChoice(RULES), f"no model answers at {base}")
+    if found := await _first_ollama_model(timeout):
+        return _if_installed(ModelChoice(f"ollama:{found}", OLLAMA_URL), "Ollama runs on this machine")
+    for variable, name in (
+        ("OPENAI_API_KEY", "openai:gpt-5-mini"),
+        ("ANTHROPIC_API_KEY", "anthropic:claude-sonnet-4-5"),
+    ):
+        if key := environment.get(variable):
+            return _if_installed(ModelChoice(name, None, key), f"{variable} is set")
+    return Detected(ModelChoice(RULES), "no model was found: no key is set, and no Ollama runs here")
+
+
+def _if_installed(choice: ModelChoice, why: str) -> Detected:
+    package, extra = _PACKAGES[choice.name.partition(":")[0]]
+    if importlib.util.find_spec(package):
+        return Detected(choice, why)
+    words = f'{why}, but a package is missing: pip install "cauce[{extra}]" to use {choice.name}'
+    return Detected(ModelChoice(RULES), words)
+
+
+async def _first_model(url: str, key: str | None, timeout: float) -> str | None:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    answer = await _ask(url, headers, timeout)
+    models = answer.get("data") if isinstance(answer, dict) else None
+    return str(models[0]["id"]) if isinstance(models, list) and models else None
+
+
+async def _first_ollama_model(timeout: float) -> str | None:
+    """The first model of the local Ollama that can call tools, as far as it says; else the first one."""
+    answer = await _ask(f"{OLLAMA_URL}/api/tags", {}, timeout)
+    models = answer.get("models") if isinstance(answer, dict) else None
+    if not isinstance(models, list):
+        return None
+    names = [str(m["name"]) for m in models if "embed" not in str(m.get("name", ""))]
+    able = [str(m["name"]) for m in models if "tools" in (m.get("capabilities") or ())]
+    return next(iter([*able, *names]), None)
+
+
+async def _ask(url: str, headers: Mapping[str, str], timeout: float) -> Any:
+    import httpx
+
+    try:
+        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+            answer = await client.get(url, headers=dict(headers))
+            return answer.json() if answer.is_success else None
+    except (httpx.HTTPError, ValueError):
+        return None
