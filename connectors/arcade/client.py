@@ -1,0 +1,140 @@
+"""Calls of Arcade's engine through arcadepy, each made once: repeats belong to the tools processor and its ledger.
+
+arcadepy 1.10 repeats POSTs by itself after time-outs and errors and sends no idempotency key, so a lost answer would send a
+mail three times; hence `max_retries=0`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from connectors.arcade.outcomes import ToolOutcome, of_http_error, of_output
+from connectors.arcade.reconcile import find_effect
+from connectors.arcade.tool_spec import ToolSpec, problems_with
+
+if TYPE_CHECKING:
+    from arcadepy import AsyncArcade
+
+DEFAULT_BASE_URL = "https://api.arcade.dev"
+TIMEOUT = 35.0
+"""Seconds for one call; the engine gives its workers 30."""
+PAGE = 100
+MAX_RESULT_CHARS = 64_000
+
+
+def arcade_user_id(tenant_id: str, user_id: str) -> str:
+    """The user's id at Arcade: opaque, and never the same for users of two tenants."""
+    return f"t_{tenant_id}:u_{user_id}"
+
+
+class ArcadeClient:
+    """One engine. Nothing is imported or connected before the first call."""
+
+    def __init__(self, base_url: str, api_key: str, *, timeout: float = TIMEOUT) -> None:
+        self._base_url, self._api_key, self._timeout = base_url, api_key, timeout
+        self._made: AsyncArcade | None = None
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._made:
+            await self._made.close()
+
+    async def list_tools(self) -> list[dict[str, Any]]:
+        """All tool definitions, every page. Raises arcadepy's errors."""
+        client, found = await self._client(), list[dict[str, Any]]()
+        while True:
+            page = await client.tools.list(limit=PAGE, offset=len(found))
+            items = [tool.to_dict() for tool in page.items or ()]
+            found += items
+            if not items or len(found) >= (page.total_count or 0):
+                return found
+
+    async def healthy(self) -> str | None:
+        """None when the engine answers and takes the key, else what is wrong in words."""
+        import arcadepy
+
+        try:
+            await (await self._client()).tools.list(limit=1)
+        except arcadepy.APIStatusError as error:
+            key = " (check ARCADE_API_KEY)" if error.status_code == 401 else ""
+            return f"Arcade at {self._base_url} answers HTTP {error.status_code}{key}"
+        except arcadepy.APIConnectionError as error:
+            return f"Arcade at {self._base_url} does not answer: {error}"
+        return None
+
+    async def execute(self, *, tool: ToolSpec, arguments: Mapping[str, Any], user_id: str) -> ToolOutcome:
+        """Makes the call once. Never raises for the call's fate."""
+        if problems := problems_with(arguments, tool.parameters):
+            return ToolOutcome("tell_model", message=f"{tool.name} was not called: {'; '.join(problems[:5])}.")
+        outcome = await self._execute(tool.qualified_name, tool.version, arguments, user_id)
+        return _shortened(outcome)
+
+    async def reconcile(
+        self, *, tool: ToolSpec, arguments: Mapping[str, Any], user_id: str, since: datetime
+    ) -> ToolOutcome | None:
+        """Finds out by a read whether a call sent at `since` was carried out; None when that cannot be told."""
+
+        async def read(name: str, query: Mapping[str, Any]) -> ToolOutcome:
+            return await self._execute(name, None, query, user_id)
+
+        return await find_effect(tool, arguments, since, read)
+
+    async def _execute(self, name: str, version: str | None, arguments: Mapping[str, Any], user_id: str) -> ToolOutcome:
+        import arcadepy
+
+        client = await self._client()
+        try:
+            answer = await client.tools.execute(
+                tool_name=name,
+                input=dict(arguments),
+                user_id=user_id,
+                **({"tool_version": version} if version else {}),
+            )
+        except arcadepy.APITimeoutError:
+            return ToolOutcome("unknown", message="no answer in time")
+        except arcadepy.APIConnectionError as error:
+            # A connection that could not be made carried nothing; one that broke may have.
+            never_sent = _is_connect_error(error.__cause__)
+            return ToolOutcome("retry" if never_sent else "unknown", message="the connection to Arcade failed")
+        except arcadepy.APIStatusError as error:
+            return of_http_error(error.status_code, error.body, _retry_after(error.response.headers))
+        output = answer.output.to_dict() if answer.output else {}
+        return of_output(output, answer.execution_id or answer.id)
+
+    async def _client(self) -> AsyncArcade:
+        if self._made is None:
+            arcadepy = await asyncio.to_thread(__import__, "arcadepy")  # 0.4 s of imports, off the event loop
+            self._made = self._made or arcadepy.AsyncArcade(
+                api_key=self._api_key, base_url=self._base_url, max_retries=0, timeout=self._timeout
+            )
+        return self._made
+
+
+def _is_connect_error(cause: BaseException | None) -> bool:
+    import httpx
+
+    return isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            return float(headers[name]) / scale
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def _shortened(outcome: ToolOutcome) -> ToolOutcome:
+    """Cuts a very large result: it would fill the model's window and the journal."""
+    if outcome.kind != "ok":
+        return outcome
+    text = outcome.value if isinstance(outcome.value, str) else json.dumps(outcome.value, ensure_ascii=False)
+    if len(text) <= MAX_RESULT_CHARS:
+        return outcome
+    note = f"\n[cut: the result has {len(text):,} characters, the first {MAX_RESULT_CHARS:,} are shown]"
+    return ToolOutcome("ok", text[:MAX_RESULT_CHARS] + note, execution_id=outcome.execution_id)

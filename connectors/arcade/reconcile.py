@@ -1,0 +1,60 @@
+"""Finding out by a read whether a call whose answer was lost was carried out.
+
+A hit must be certain enough to tell the user "done": made after the call was sent, with the same recipient and subject, or
+the same name. No hit is not certain, since searches lag behind: it says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connectors.arcade.outcomes import ToolOutcome
+from connectors.arcade.tool_spec import ToolSpec
+
+Read = Callable[[str, Mapping[str, Any]], Awaitable[ToolOutcome]]
+
+CLOCK_SLACK = timedelta(seconds=5)
+"""Between our clock and the service's."""
+
+
+async def find_effect(tool: ToolSpec, arguments: Mapping[str, Any], since: datetime, read: Read) -> ToolOutcome | None:
+    """The outcome when the effect of a call sent at `since` is found, else None. `read` calls a reading tool."""
+    if tool.qualified_name == "Gmail.SendEmail":
+        recipient, subject = str(arguments.get("recipient", "")), str(arguments.get("subject", ""))
+        query = {"query": f'in:sent newer_than:1d to:{recipient} subject:"{subject}"', "max_results": 20}
+        found = await read("Gmail.SearchEmailsByQuery", query)
+        wanted, rows, time_key = subject, _rows(found, "emails"), "date"
+        rows = [{**row, "name": row.get("subject")} for row in rows if recipient in str(row.get("to"))]
+    elif tool.qualified_name == "Asana.CreateTask":
+        wanted = str(arguments.get("name", ""))
+        found = await read("Asana.GetTasksWithoutId", {"keywords": wanted, "limit": 50})
+        rows, time_key = _rows(found, "tasks"), "created_at"
+    else:
+        return None
+    for row in rows:
+        made = _time(row.get(time_key))
+        if row.get("name") == wanted and made is not None and made >= since - CLOCK_SLACK:
+            return ToolOutcome("ok", {"id": row.get("id"), "note": "the answer was lost; found afterwards by a search"})
+    return None
+
+
+def _rows(outcome: ToolOutcome, key: str) -> list[Mapping[str, Any]]:
+    value = outcome.value
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return []
+    rows = value.get(key) if isinstance(value, Mapping) else None
+    return [r for r in rows if isinstance(r, Mapping)] if isinstance(rows, list) else []
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

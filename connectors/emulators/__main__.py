@@ -1,0 +1,79 @@
+"""Starts the emulators: `python -m connectors.emulators --data DIR [--port N] [--port-file FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ["OTEL_SDK_DISABLED"] = "true"
+os.environ["ARCADE_USAGE_TRACKING"] = "0"
+
+
+def main() -> None:
+    """Serves until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m connectors.emulators", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder for mailboxes, tasks and the API key")
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes any free one")
+    parser.add_argument(
+        "--port-file", type=Path, help="written when the server listens: JSON with base_url, api_key, pid"
+    )
+    parser.add_argument("--no-auto-connect", action="store_true", help="users' accounts are not connected at the start")
+    options = parser.parse_args()
+    asyncio.run(serve(options))
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Runs the server and hands over its address."""
+    import uvicorn
+
+    from connectors.emulators.cutting import CuttingProtocol
+    from connectors.emulators.engine import Engine
+    from connectors.emulators.server import create_app
+    from connectors.emulators.services import SERVICES
+    from connectors.emulators.store import Store
+
+    options.data.mkdir(parents=True, exist_ok=True)
+    api_key = kept_key(options.data / "arcade.key")
+    sock = socket.create_server(("127.0.0.1", options.port))
+    base_url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    SERVICES.base_url = base_url
+    arcade = Engine(secrets.token_hex(16), auto_connect=not options.no_auto_connect, base_url=base_url)
+    store = Store(options.data / "accounts.json", datetime.now(UTC).astimezone())
+    config = uvicorn.Config(
+        create_app(store, arcade, api_key), http=CuttingProtocol, log_level="warning", access_log=False, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    handed_over = {"base_url": base_url, "api_key": api_key, "pid": os.getpid()}
+    if options.port_file:
+        write_private(options.port_file, json.dumps(handed_over))
+    print(f"emulators at {base_url}", flush=True)  # noqa: T201  # the line that whoever started this waits for
+    await serving
+
+
+def kept_key(path: Path) -> str:
+    """The API key of this data folder, made at the first start."""
+    if not path.exists():
+        write_private(path, f"emu_{secrets.token_hex(16)}")
+    return path.read_text().strip()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only its owner may read, all of it or nothing."""
+    temporary: Any = path.with_suffix(".tmp")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Faults on demand: what can go wrong between us and a service, switched on by tests for a number of requests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FaultKind = Literal["status_before", "status_after", "cut_after", "slow"]
+"""`status_before`: an error instead of the effect. `status_after`: an error after the effect (the answer is lost).
+`cut_after`: the connection breaks after the effect. `slow`: waits `seconds` first."""
+
+
+class CutConnection(Exception):
+    """Break the connection without an answer."""
+
+
+@dataclass
+class Fault:
+    """One switched-on fault for requests whose path or tool name contains `match`."""
+
+    kind: FaultKind
+    match: str = ""
+    times: int = 1
+    status: int = 503
+    seconds: float = 0.0
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Faults:
+    """The faults that are on."""
+
+    def __init__(self) -> None:
+        self._on: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        """Switches a fault on."""
+        self._on.append(fault)
+
+    def clear(self) -> None:
+        """Switches all faults off."""
+        self._on.clear()
+
+    def take(self, name: str, *kinds: FaultKind) -> Fault | None:
+        """The first fault of these kinds that matches, counted down; None when there is none."""
+        for fault in self._on:
+            if fault.times > 0 and fault.kind in kinds and fault.match in name:
+                fault.times -= 1
+                return fault
+        return None
+
+    async def before(self, name: str) -> Fault | None:
+        """Applies what happens before the effect; returns the fault whose error is to be answered."""
+        if slow := self.take(name, "slow"):
+            await asyncio.sleep(slow.seconds)
+        return self.take(name, "status_before")
+
+    def after(self, name: str) -> Fault | None:
+        """The fault that loses the answer. Raises `CutConnection`."""
+        fault = self.take(name, "status_after", "cut_after")
+        if fault and fault.kind == "cut_after":
+            raise CutConnection
+        return fault
+
+    @staticmethod
+    def parse(body: dict[str, Any]) -> Fault:
+        """A fault from a request's JSON body."""
+        return Fault(**body)

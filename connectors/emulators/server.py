@@ -1,0 +1,124 @@
+"""The emulators' web application: engine, worker, Gmail and Asana side by side, and a page to look inside."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from arcade_serve.fastapi import FastAPIWorker
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from connectors.emulators import asana, asana_tools, engine, gmail, gmail_tools
+from connectors.emulators.faults import CutConnection
+from connectors.emulators.store import Store
+
+EMULATOR_HEADER = "x-cauce-emulator"
+
+
+def create_app(store: Store, arcade: engine.Engine, api_key: str) -> FastAPI:
+    """The application. `arcade.base_url` must be set before the first request."""
+    app = FastAPI(title="Cauce emulators", docs_url=None, redoc_url=None, openapi_url=None)
+    worker = FastAPIWorker(app, secret=arcade.worker_secret)
+    for function in gmail_tools.TOOLS:
+        worker.register_tool(function, "Gmail")
+    for function in asana_tools.TOOLS:
+        worker.register_tool(function, "Asana")
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        refusal = await _refusal(request, store, arcade, api_key)
+        response = refusal or await call_next(request)
+        response.headers[EMULATOR_HEADER] = "1"
+        return response
+
+    @app.exception_handler(StarletteHTTPException)
+    async def failed(request: Request, error: HTTPException) -> JSONResponse:
+        return _error(request, error.status_code, str(error.detail))
+
+    @app.exception_handler(CutConnection)
+    async def cut(request: Request, error: CutConnection) -> Response:
+        request.scope["cauce.cut"]()  # closes the socket, see `CuttingProtocol`
+        return Response(status_code=500)
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    app.include_router(engine.routes(arcade))
+    app.include_router(gmail.routes(store, now))
+    app.include_router(asana.routes(store, now))
+    _control_routes(app, store, arcade)
+    return app
+
+
+async def _refusal(request: Request, store: Store, arcade: engine.Engine, api_key: str) -> Response | None:
+    path = request.url.path
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if path.startswith("/v1/") and path != "/v1/health":
+        # arcadepy sends the bare key, the REST samples of the documentation send it with Bearer: both are taken.
+        return None if given == api_key else engine.problem(401, "unauthorized", "invalid API key")
+    if path.startswith(("/gmail/", "/api/1.0/")):
+        if given not in arcade.connections.values():
+            return _error(request, 401, "Invalid Credentials")
+        if fault := await arcade.faults.before(path):
+            return _error(request, fault.status, "an injected fault", fault.headers)
+    return None
+
+
+def _error(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error in the shape of the service that the path belongs to."""
+    if request.url.path.startswith("/gmail/"):
+        body: dict[str, Any] = {"error": {"code": status, "message": message, "errors": [{"message": message}]}}
+    elif request.url.path.startswith("/api/1.0/"):
+        body = {"errors": [{"message": message}]}
+    else:
+        body = {"name": "error", "message": message}
+    return JSONResponse(body, status, headers=headers)
+
+
+def _control_routes(app: FastAPI, store: Store, arcade: engine.Engine) -> None:
+    @app.post("/_ctl/fault")
+    async def fault(request: Request) -> dict[str, bool]:
+        arcade.faults.add(arcade.faults.parse(await request.json()))
+        return {"ok": True}
+
+    @app.post("/_ctl/reset")
+    async def reset() -> dict[str, bool]:
+        arcade.faults.clear()
+        return {"ok": True}
+
+    @app.get("/_ctl/effects")
+    async def effects() -> dict[str, Any]:
+        return {"effects": store.data["effects"], "executions": arcade.executions}
+
+    @app.get("/", response_class=HTMLResponse)
+    async def look_inside() -> str:
+        return _page(store, arcade)
+
+
+def _page(store: Store, arcade: engine.Engine) -> str:
+    def table(title: str, rows: list[list[object]]) -> str:
+        cells = "".join("<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>" for row in rows)
+        return f"<h2>{title} ({len(rows)})</h2><table>{cells}</table>"
+
+    mails: list[list[object]] = [
+        [m["at"][:16].replace("T", " "), m["from"], m["to"], m["subject"], " ".join(m["labels"])]
+        for m in reversed(store.mails)
+    ]
+    tasks: list[list[object]] = [
+        ["done" if t["completed"] else "open", t["due_on"] or "", t["name"]] for t in store.tasks
+    ]
+    effects: list[list[object]] = [[e["kind"], e] for e in reversed(store.data["effects"])]
+    calls: list[list[object]] = [[c["tool"], c["user_id"], c["success"]] for c in reversed(arcade.executions)]
+    style = "body{font:14px sans-serif;margin:2em}td{border-bottom:1px solid #ddd;padding:.25em .75em .25em 0}"
+    return (
+        f"<!doctype html><title>Cauce emulators</title><style>{style}</style><h1>Emulated Gmail and Asana</h1>"
+        "<p>Nothing here leaves this machine.</p>"
+        + table("Mail", mails)
+        + table("Tasks", tasks)
+        + table("Accepted side effects", effects)
+        + table("Tool calls", calls)
+    )
