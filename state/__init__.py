@@ -3,6 +3,12 @@
 Use `state.open_stores(...)` to get all stores of a backend; modules of a backend are imported only when it is chosen.
 """
 
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from schemas import SettingsError
 from state.protocols import (
     AlreadyDone,
     AttemptStore,
@@ -31,4 +37,27 @@ __all__ = [
     "Stale",
     "Stores",
     "ToolLedger",
+    "open_stores",
 ]
+
+
+def open_stores(url: str, **options: Any) -> Stores:
+    """The stores that `url` names, not connected yet: call `await stores.open()`.
+
+    `sqlite:///path` is a file (`.db`, `.sqlite`, `.sqlite3`) or a folder to keep it in; see `state.sqlite.from_url`.
+    `cassandra://host1,host2:9042/keyspace?rf=3&dc=name` is a Cassandra cluster; see `state.cassandra.from_url`.
+    Options stand in the query of the URL or are given here, which wins. Raises `SettingsError` for a URL or an option
+    that means nothing, and when the driver of the backend cannot be used.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        from state import sqlite
+
+        return sqlite.from_url(url, **options)
+    if scheme == "cassandra":
+        from state import cassandra
+
+        return cassandra.from_url(url, **options)
+    raise SettingsError(
+        f"the state URL {url!r} names no store. Use sqlite:///path/to/folder, or cassandra://host:9042/keyspace."
+    )

@@ -85,8 +85,9 @@ class Journal(Protocol):
     async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
         """Applies the batch if the version is the expected one and the input is new; all of it or nothing.
 
-        Also keeps the user's list of threads up to date (that row is not part of the condition). A lost answer is looked
-        up; `OutcomeUnknown` is raised only when that fails too: the caller then hydrates again.
+        Also keeps the user's list of threads up to date (that row is not part of the condition, and is written when a
+        thread is made, when its title changes and when a run ends, not by every turn). A lost answer is looked up;
+        `OutcomeUnknown` is raised only when that fails too: the caller then hydrates again.
         """
         ...
 
@@ -125,7 +126,7 @@ class ToolLedger(Protocol):
         ...
 
     async def finish(self, tenant_id: str, call_id: str, *, owner: str, result: ToolResult, at: datetime) -> bool:
-        """Moves `intent` or `sent` of this owner to `done` (`unknown` where the result's status is). False when not its."""
+        """Moves `intent` or `sent` to `done` (`unknown` where the result says so). False unless it is this owner's."""
         ...
 
     async def take_over(self, tenant_id: str, call_id: str, *, previous_owner: str, owner: str, at: datetime) -> bool:
@@ -145,7 +146,10 @@ class Directory(Protocol):
         ...
 
     async def put_tenant(self, tenant: Tenant, *, expected_version: int) -> bool:
-        """Stores the tenant if its stored version is the expected one (0: it must not exist). False when it is not."""
+        """Stores the tenant if its stored version is the expected one (0: it must not exist). False when it is not.
+
+        `tenant.version` is what is stored; raises `ValueError` unless it is above `expected_version`.
+        """
         ...
 
     async def user(self, tenant_id: str, user_id: str) -> User | None:
@@ -174,7 +178,7 @@ class AuditStore(Protocol):
     """The audit trail, in order per tenant."""
 
     async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:
-        """Stores rows; a row that is there already (same position) is stored again without effect."""
+        """Stores rows; a row that is there already (same position and event id) is stored again without effect."""
         ...
 
     async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
@@ -193,8 +197,8 @@ class AttemptStore(Protocol):
         """Counts one more attempt durably and returns the count, 1 for the first."""
         ...
 
-    async def clear(self, group: str, topic: str, partition: int, below: int) -> None:
-        """Forgets the attempts of offsets below `below`."""
+    async def forget(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """Drops the count of a record that is done, or whose processing ended for another reason than a crash."""
         ...
 
 
@@ -216,7 +220,7 @@ class Stores(Protocol):
         ...
 
     async def migrate(self) -> list[str]:
-        """Applies the migrations that are missing and returns their names; safe to call again and from several processes."""
+        """Applies the missing migrations and returns their names; safe to call again and from several processes."""
         ...
 
     async def pending_migrations(self) -> list[str]:

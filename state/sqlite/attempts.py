@@ -1,0 +1,27 @@
+"""Attempts at records: see `state.AttemptStore`."""
+
+from __future__ import annotations
+
+from state.sqlite.writer import Writer
+
+_BEGIN = """
+INSERT INTO attempts (consumer_group, topic, partition, record_offset, begun) VALUES (?, ?, ?, ?, 1)
+ON CONFLICT DO UPDATE SET begun = begun + 1 RETURNING begun
+"""
+_FORGET = "DELETE FROM attempts WHERE consumer_group = ? AND topic = ? AND partition = ? AND record_offset = ?"
+
+
+class SqliteAttempts:
+    """One row a record."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def begin(self, group: str, topic: str, partition: int, offset: int) -> int:
+        """See `state.AttemptStore.begin`."""
+        ((begun,),) = await self._writer.run(lambda c: c.execute(_BEGIN, (group, topic, partition, offset)).fetchall())
+        return int(begun)
+
+    async def forget(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """See `state.AttemptStore.forget`."""
+        await self._writer.run(lambda c: c.execute(_FORGET, (group, topic, partition, offset)))

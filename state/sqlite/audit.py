@@ -1,0 +1,65 @@
+"""The audit trail: see `state.AuditStore`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from schemas import AuditEvent
+from state.protocols import AuditRow
+from state.rows import to_micros
+from state.sqlite.readers import Readers
+from state.sqlite.writer import Writer
+
+_PAGE = 500
+_FROM_THE_START = (-1, "")
+
+_APPEND = "INSERT OR REPLACE INTO audit (tenant_id, position, event_id, at, body) VALUES (?, ?, ?, ?, ?)"
+_TAIL = """
+SELECT position, event_id, body FROM audit WHERE tenant_id = ? ORDER BY position DESC, event_id DESC LIMIT ?
+"""
+_EXPORT = """
+SELECT position, event_id, body FROM audit
+WHERE tenant_id = ? AND (position, event_id) > (?, ?) AND at >= ? ORDER BY position, event_id LIMIT ?
+"""
+
+
+class SqliteAudit:
+    """Rows in the order of their positions."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer, self._readers = writer, readers
+
+    async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:
+        """See `state.AuditStore.append`."""
+        values = [
+            (tenant_id, row.position, row.event_id, to_micros(row.event.at), row.event.to_bytes().decode())
+            for row in rows
+        ]
+        await self._writer.run(lambda c: c.executemany(_APPEND, values))
+
+    async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
+        """See `state.AuditStore.tail`."""
+        rows = await self._readers.run(lambda c: c.execute(_TAIL, (tenant_id, max(limit, 0))).fetchall())
+        return _decode(reversed(rows))
+
+    async def export(self, tenant_id: str, *, since: datetime | None = None) -> AsyncIterator[AuditRow]:
+        """See `state.AuditStore.export`."""
+        earliest = 0 if since is None else to_micros(since)
+        after = _FROM_THE_START
+        while True:
+            key = (tenant_id, *after, earliest, _PAGE)
+            page = await self._readers.run(lambda c, key=key: c.execute(_EXPORT, key).fetchall())  # type: ignore[misc]
+            for row in _decode(page):
+                yield row
+            if len(page) < _PAGE:
+                return
+            after = page[-1][:2]
+
+
+def _decode(rows: Iterable[Sequence[Any]]) -> list[AuditRow]:
+    return [
+        AuditRow(event_id=event_id, position=position, event=AuditEvent.model_validate_json(body))
+        for position, event_id, body in rows
+    ]

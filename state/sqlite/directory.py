@@ -1,0 +1,56 @@
+"""Tenants and users: see `state.Directory`."""
+
+from __future__ import annotations
+
+from schemas import Tenant, User
+from state.rows import check_tenant_version
+from state.sqlite.readers import Readers
+from state.sqlite.writer import Writer
+
+_TENANT = "SELECT body FROM tenants WHERE tenant_id = ?"
+_TENANTS = "SELECT body FROM tenants ORDER BY tenant_id"
+_CREATE_TENANT = "INSERT OR IGNORE INTO tenants (version, body, tenant_id) VALUES (?, ?, ?)"
+_CHANGE_TENANT = "UPDATE tenants SET version = ?, body = ? WHERE tenant_id = ? AND version = ?"
+_USER = "SELECT body FROM users WHERE tenant_id = ? AND user_id = ?"
+_USERS = "SELECT body FROM users WHERE tenant_id = ? ORDER BY user_id"
+_PUT_USER = "INSERT OR REPLACE INTO users (tenant_id, user_id, body) VALUES (?, ?, ?)"
+
+
+class SqliteDirectory:
+    """Rows of JSON; a tenant's version stands beside it for the condition."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer, self._readers = writer, readers
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        """See `state.Directory.tenant`."""
+        row = await self._readers.run(lambda c: c.execute(_TENANT, (tenant_id,)).fetchone())
+        return None if row is None else Tenant.model_validate_json(row[0])
+
+    async def tenants(self) -> list[Tenant]:
+        """See `state.Directory.tenants`."""
+        rows = await self._readers.run(lambda c: c.execute(_TENANTS).fetchall())
+        return [Tenant.model_validate_json(body) for (body,) in rows]
+
+    async def put_tenant(self, tenant: Tenant, *, expected_version: int) -> bool:
+        """See `state.Directory.put_tenant`."""
+        check_tenant_version(tenant, expected_version)
+        values = (tenant.version, tenant.to_bytes().decode(), tenant.tenant_id)
+        if expected_version == 0:
+            return await self._writer.run(lambda c: c.execute(_CREATE_TENANT, values).rowcount == 1)
+        return await self._writer.run(lambda c: c.execute(_CHANGE_TENANT, (*values, expected_version)).rowcount == 1)
+
+    async def user(self, tenant_id: str, user_id: str) -> User | None:
+        """See `state.Directory.user`."""
+        row = await self._readers.run(lambda c: c.execute(_USER, (tenant_id, user_id)).fetchone())
+        return None if row is None else User.model_validate_json(row[0])
+
+    async def users(self, tenant_id: str) -> list[User]:
+        """See `state.Directory.users`."""
+        rows = await self._readers.run(lambda c: c.execute(_USERS, (tenant_id,)).fetchall())
+        return [User.model_validate_json(body) for (body,) in rows]
+
+    async def put_user(self, user: User) -> None:
+        """See `state.Directory.put_user`."""
+        values = (user.tenant_id, user.user_id, user.to_bytes().decode())
+        await self._writer.run(lambda c: c.execute(_PUT_USER, values))

@@ -1,0 +1,149 @@
+"""The threads: see `state.Journal`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+
+from schemas import StoredEvent, StoredMessage, ThreadHead, ThreadSummary
+from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
+from state.rows import decode_messages, from_micros, to_micros
+from state.sqlite.readers import Readers
+from state.sqlite.writer import Writer
+
+_PURGED_A_COMMIT = 8
+"""Expired inputs deleted by a commit: more than it adds, so that none pile up, and few enough not to be felt."""
+
+_HEAD = "SELECT version, head FROM threads WHERE tenant_id = ? AND thread_id = ?"
+_OUTPUTS = "SELECT outputs FROM inputs WHERE tenant_id = ? AND thread_id = ? AND input_id = ? AND expires_at > ?"
+_NEWEST = "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? ORDER BY seq DESC LIMIT ?"
+_BEFORE = "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+_EVENTS = "SELECT seq, type, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+_THREADS = """
+SELECT thread_id, user_id, title, created_at, updated_at FROM threads
+WHERE tenant_id = ? AND user_id = ? ORDER BY updated_at DESC, thread_id LIMIT ?
+"""
+_CREATE = """
+INSERT OR IGNORE INTO threads (version, user_id, title, created_at, updated_at, head, tenant_id, thread_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_ADVANCE = """
+UPDATE threads SET version = ?, user_id = ?, title = ?, created_at = ?, updated_at = ?, head = ?
+WHERE tenant_id = ? AND thread_id = ? AND version = ?
+"""
+_REMOVE = "DELETE FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq >= ?"
+_MESSAGE = "INSERT OR REPLACE INTO messages (tenant_id, thread_id, seq, body) VALUES (?, ?, ?, ?)"
+_EVENT = "INSERT OR REPLACE INTO events (tenant_id, thread_id, seq, type, body) VALUES (?, ?, ?, ?, ?)"
+_INPUT = "INSERT OR REPLACE INTO inputs (tenant_id, thread_id, input_id, outputs, expires_at) VALUES (?, ?, ?, ?, ?)"
+_PURGE = """
+DELETE FROM inputs WHERE rowid IN (SELECT rowid FROM inputs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+"""
+
+
+class SqliteJournal:
+    """`now` is the clock that inputs expire by, `input_ttl` how long they are kept, in seconds."""
+
+    def __init__(self, writer: Writer, readers: Readers, *, input_ttl: float, now: Callable[[], datetime]) -> None:
+        self._writer, self._readers, self._now = writer, readers, now
+        self._ttl_micros = round(input_ttl * 1_000_000)
+
+    async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
+        """See `state.Journal.hydrate`."""
+        now = to_micros(self._now())
+
+        def read(connection: sqlite3.Connection) -> Hydrated:
+            key = (tenant_id, thread_id)
+            row = connection.execute(_HEAD, key).fetchone()
+            if row is None:
+                return Hydrated(0, None, ())
+            outputs = connection.execute(_OUTPUTS, (*key, input_id, now)).fetchone() if input_id is not None else None
+            bodies = [body.encode() for (body,) in connection.execute(_NEWEST, (*key, max(window, 0)))]
+            return Hydrated(
+                version=row[0],
+                head=ThreadHead.model_validate_json(row[1]),
+                messages=decode_messages(reversed(bodies)),
+                outputs=outputs and outputs[0],
+            )
+
+        return await self._readers.run(read)
+
+    async def outputs_of(self, tenant_id: str, thread_id: str, input_id: str) -> bytes | None:
+        """See `state.Journal.outputs_of`."""
+        key = (tenant_id, thread_id, input_id, to_micros(self._now()))
+        row = await self._readers.run(lambda c: c.execute(_OUTPUTS, key).fetchone())
+        return None if row is None else bytes(row[0])
+
+    async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
+        """See `state.Journal.commit`."""
+        now = to_micros(self._now())
+        write = _Write((tenant_id, thread_id), commit, now=now, expires_at=now + self._ttl_micros)
+        return await self._writer.run(write)
+
+    async def messages(
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 100
+    ) -> list[StoredMessage]:
+        """See `state.Journal.messages`."""
+        key, limit = (tenant_id, thread_id), max(limit, 0)
+        query, parameters = (_NEWEST, (*key, limit)) if before is None else (_BEFORE, (*key, before, limit))
+        rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
+        return list(decode_messages(body.encode() for (body,) in reversed(rows)))
+
+    async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
+        """See `state.Journal.events`."""
+        key = (tenant_id, thread_id, since, max(limit, 0))
+        rows = await self._readers.run(lambda c: c.execute(_EVENTS, key).fetchall())
+        return [StoredEvent(seq=seq, type=event_type, body=body) for seq, event_type, body in rows]
+
+    async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
+        """See `state.Journal.threads`."""
+        rows = await self._readers.run(lambda c: c.execute(_THREADS, (tenant_id, user_id, max(limit, 0))).fetchall())
+        return [
+            ThreadSummary(
+                thread_id=thread_id,
+                user_id=owner,
+                title=title,
+                created_at=from_micros(created_at),
+                updated_at=from_micros(updated_at),
+            )
+            for thread_id, owner, title, created_at, updated_at in rows
+        ]
+
+
+class _Write:
+    """One commit, encoded on the caller's thread; the writer's thread only runs the statements."""
+
+    def __init__(self, key: tuple[str, str], commit: Commit, *, now: int, expires_at: int) -> None:
+        self._key, self._commit, self._now = key, commit, now
+        head = commit.head
+        self._thread = (
+            commit.expected_version + 1,
+            head.user_id,
+            head.title,
+            to_micros(head.created_at),
+            to_micros(head.updated_at),
+            head.to_bytes().decode(),
+        )
+        self._messages = [(*key, m.seq, m.to_bytes().decode()) for m in commit.messages]
+        self._events = [(*key, e.seq, e.type, e.body) for e in commit.events]
+        self._input = (*key, commit.input_id, commit.outputs, expires_at)
+
+    def __call__(self, connection: sqlite3.Connection) -> Committed | AlreadyDone | Stale:
+        done = connection.execute(_OUTPUTS, (*self._key, self._commit.input_id, self._now)).fetchone()
+        if done is not None:
+            return AlreadyDone(bytes(done[0]))
+        if not self._advance(connection):
+            return Stale()
+        if self._commit.remove_messages_from is not None:
+            connection.execute(_REMOVE, (*self._key, self._commit.remove_messages_from))
+        connection.executemany(_MESSAGE, self._messages)
+        connection.executemany(_EVENT, self._events)
+        connection.execute(_INPUT, self._input)
+        connection.execute(_PURGE, (self._now, _PURGED_A_COMMIT))
+        return Committed(self._commit.expected_version + 1)
+
+    def _advance(self, connection: sqlite3.Connection) -> bool:
+        expected = self._commit.expected_version
+        if expected == 0:
+            return connection.execute(_CREATE, (*self._thread, *self._key)).rowcount == 1
+        return connection.execute(_ADVANCE, (*self._thread, *self._key, expected)).rowcount == 1

@@ -1,0 +1,83 @@
+"""The tool calls: see `state.ToolLedger`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from schemas import LedgerEntry, ToolResult
+from state.rows import ledger_entry, ledger_identity, to_micros
+from state.sqlite.readers import Readers
+from state.sqlite.writer import Writer
+
+_GET = """
+SELECT identity, state, owner, attempts, updated_at, result FROM tool_calls WHERE tenant_id = ? AND call_id = ?
+"""
+_CLAIM = """
+INSERT OR IGNORE INTO tool_calls (tenant_id, call_id, identity, state, owner, attempts, updated_at, result)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SEND = """
+UPDATE tool_calls SET state = 'sent', owner = ?, attempts = attempts + 1, updated_at = ?
+WHERE tenant_id = ? AND call_id = ? AND state = 'intent'
+"""
+_WITHDRAW = """
+UPDATE tool_calls SET state = 'intent', updated_at = ?
+WHERE tenant_id = ? AND call_id = ? AND state = 'sent' AND owner = ?
+"""
+_FINISH = """
+UPDATE tool_calls SET state = ?, result = ?, updated_at = ?
+WHERE tenant_id = ? AND call_id = ? AND state IN ('intent', 'sent') AND owner = ?
+"""
+_TAKE_OVER = """
+UPDATE tool_calls SET owner = ?, updated_at = ?
+WHERE tenant_id = ? AND call_id = ? AND state = 'sent' AND owner = ?
+"""
+
+
+class SqliteLedger:
+    """Every transition is one UPDATE whose WHERE is its condition."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer, self._readers = writer, readers
+
+    async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
+        """See `state.ToolLedger.get`."""
+        row = await self._readers.run(lambda c: c.execute(_GET, (tenant_id, call_id)).fetchone())
+        return None if row is None else ledger_entry(*row)
+
+    async def claim(self, tenant_id: str, entry: LedgerEntry) -> LedgerEntry | None:
+        """See `state.ToolLedger.claim`."""
+        key = (tenant_id, entry.call_id)
+        values = (
+            ledger_identity(entry).decode(),
+            entry.state,
+            entry.owner,
+            entry.attempts,
+            to_micros(entry.updated_at),
+            None if entry.result is None else entry.result.to_bytes().decode(),
+        )
+        there = await self._writer.run(
+            lambda c: None if c.execute(_CLAIM, (*key, *values)).rowcount == 1 else c.execute(_GET, key).fetchone()
+        )
+        return None if there is None else ledger_entry(*there)
+
+    async def send(self, tenant_id: str, call_id: str, *, owner: str, at: datetime) -> bool:
+        """See `state.ToolLedger.send`."""
+        return await self._move(_SEND, owner, to_micros(at), tenant_id, call_id)
+
+    async def withdraw(self, tenant_id: str, call_id: str, *, owner: str, at: datetime) -> bool:
+        """See `state.ToolLedger.withdraw`."""
+        return await self._move(_WITHDRAW, to_micros(at), tenant_id, call_id, owner)
+
+    async def finish(self, tenant_id: str, call_id: str, *, owner: str, result: ToolResult, at: datetime) -> bool:
+        """See `state.ToolLedger.finish`."""
+        state = "unknown" if result.status == "unknown" else "done"
+        return await self._move(_FINISH, state, result.to_bytes().decode(), to_micros(at), tenant_id, call_id, owner)
+
+    async def take_over(self, tenant_id: str, call_id: str, *, previous_owner: str, owner: str, at: datetime) -> bool:
+        """See `state.ToolLedger.take_over`."""
+        return await self._move(_TAKE_OVER, owner, to_micros(at), tenant_id, call_id, previous_owner)
+
+    async def _move(self, statement: str, *parameters: Any) -> bool:
+        return await self._writer.run(lambda c: c.execute(statement, parameters).rowcount == 1)

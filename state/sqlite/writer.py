@@ -1,0 +1,138 @@
+"""The one thread that writes. Writes that queue up while it is busy share the next transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from schemas import Unavailable
+from state.sqlite.connection import File
+
+Result = TypeVar("Result")
+
+_GROUP = 64
+"""Writes of one transaction at most, so that the first of them does not wait long."""
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[sqlite3.Connection], Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+    def tell(self) -> None:
+        """Hands the outcome to the caller, if it still waits. Runs on the caller's event loop."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class Writer:
+    """Owns the writing connection.
+
+    `work` handed to `run` runs inside a transaction in the writer's thread: it must not begin or end one, must not
+    wait, and what it raises takes back what it wrote and nothing else. A caller that is cancelled stops waiting; its
+    write happens all the same.
+    """
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def start(self, connection: sqlite3.Connection) -> None:
+        """Starts the thread, which closes the connection when it ends."""
+        self._thread = threading.Thread(target=self._loop, args=(connection,), name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """What `work` returns, once its transaction is committed."""
+        if self._thread is None:
+            raise Unavailable(f"the database {self._file.path} is not open")
+        future = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(work, future))
+        result: Result = await future
+        return result
+
+    async def stop(self) -> None:
+        """Finishes what is queued and ends the thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(thread.join)
+
+    def _loop(self, connection: sqlite3.Connection) -> None:
+        try:
+            while group := self._next_group():
+                self._commit(connection, group)
+                _tell(group)
+        finally:
+            connection.close()
+
+    def _next_group(self) -> list[_Job]:
+        """The writes that wait, at least one; none when the thread shall end."""
+        group: list[_Job] = []
+        job = self._jobs.get()
+        try:
+            while job is not None:
+                group.append(job)
+                if len(group) == _GROUP:
+                    return group
+                job = self._jobs.get_nowait()
+        except Empty:
+            return group
+        if group:
+            self._jobs.put(None)
+        return group
+
+    def _commit(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
+        sent = False
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for job in group:
+                self._work(connection, job)
+            sent = True
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+                sent = False
+            for job in group:
+                job.error = self._file.explain(error, sent=sent)
+
+    def _work(self, connection: sqlite3.Connection, job: _Job) -> None:
+        connection.execute("SAVEPOINT job")
+        try:
+            job.result = job.work(connection)
+        except Exception as error:
+            # A full disk and its like end the whole transaction, and with it what the jobs before this one wrote.
+            if not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK TO job")
+            job.error = self._file.explain(error) if isinstance(error, sqlite3.Error) else error
+        connection.execute("RELEASE job")
+
+
+def _tell(group: Iterable[_Job]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in group:
+        by_loop.setdefault(job.future.get_loop(), []).append(job)
+    for loop, jobs in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_tell_all, jobs)
+        except RuntimeError:
+            continue  # the loop was closed: nobody waits there any more
+
+
+def _tell_all(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.tell()

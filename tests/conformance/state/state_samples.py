@@ -1,0 +1,118 @@
+"""Plain values for the stores, as small as they may be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from schemas import (
+    ActiveRun,
+    AuditEvent,
+    LedgerEntry,
+    Message,
+    StoredEvent,
+    StoredMessage,
+    ThreadHead,
+    ToolResult,
+    ToolStatus,
+)
+from state import AuditRow, Commit
+
+NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def message(seq: int, text: str = "hello", **fields: Any) -> StoredMessage:
+    values: dict[str, Any] = {"message_id": f"m{seq}", "role": "user", "text": text, "run_id": "r1", "at": NOON}
+    return StoredMessage(seq=seq, message=Message(**(values | fields)))
+
+
+def event(seq: int, body: str = "{}") -> StoredEvent:
+    return StoredEvent(seq=seq, type="cauce.run.started", body=body)
+
+
+def head(*, user_id: str = "u1", updated: float = 0, title: str = "", running: bool = False) -> ThreadHead:
+    run = ActiveRun(
+        run_id="r1",
+        input_id="i1",
+        user_id=user_id,
+        agent_id="default",
+        started_at=NOON,
+        resumed_at=NOON,
+        first_message=1,
+    )
+    return ThreadHead(
+        user_id=user_id, created_at=NOON, updated_at=at(updated), title=title, run=run if running else None
+    )
+
+
+def commit(
+    input_id: str,
+    expected_version: int,
+    *,
+    outputs: bytes | None = None,
+    messages: Iterable[StoredMessage] = (),
+    events: Iterable[StoredEvent] = (),
+    thread: ThreadHead | None = None,
+    remove_messages_from: int | None = None,
+) -> Commit:
+    return Commit(
+        input_id=input_id,
+        expected_version=expected_version,
+        head=thread or head(updated=expected_version),
+        outputs=f"outputs of {input_id}".encode() if outputs is None else outputs,
+        messages=tuple(messages),
+        events=tuple(events),
+        remove_messages_from=remove_messages_from,
+    )
+
+
+def entry(call_id: str, **fields: Any) -> LedgerEntry:
+    values: dict[str, Any] = {
+        "call_id": call_id,
+        "run_id": "r1",
+        "thread_id": "th1",
+        "user_id": "u1",
+        "name": "Gmail_SendEmail",
+        "state": "intent",
+        "owner": "worker-1",
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    return LedgerEntry(**(values | fields))
+
+
+def result(call_id: str, *, status: ToolStatus = "ok", content: str = "sent") -> ToolResult:
+    return ToolResult(
+        call_id=call_id,
+        run_id="r1",
+        name="Gmail_SendEmail",
+        status=status,
+        content=content,
+        finished_at=NOON,
+        duration_ms=12.5,
+    )
+
+
+def audit_row(position: int, *, seconds: float | None = None, event_id: str | None = None, **details: Any) -> AuditRow:
+    return AuditRow(
+        event_id=event_id or f"e{position}",
+        position=position,
+        event=AuditEvent(
+            at=at(position if seconds is None else seconds), action="tool.executed", actor="system", details=details
+        ),
+    )
+
+
+async def until_none(read: Callable[[], Awaitable[Any]], *, seconds: float) -> None:
+    """Waits until `read` gives None."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await read() is None:
+                return
+            await asyncio.sleep(0.05)
