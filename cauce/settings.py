@@ -1,0 +1,218 @@
+"""Settings: from the command line, `CAUCE_*` variables, `cauce.toml` and defaults, in this order.
+
+One flat list, the same names everywhere: `max_running` is `CAUCE_MAX_RUNNING` in the environment and `max_running` in the
+file. Read once at start; what is wrong is said in words before anything runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from schemas import PartitionSet, SettingsError, is_id, is_tenant_id
+
+CONFIG_FILE = "cauce.toml"
+KEYSPACE = "cauce"
+OTHER_VARIABLES = ("CAUCE_CONFIG", "CAUCE_DEBUG", "CAUCE_CLUSTER_CACHE")
+"""Variables with our prefix that are no settings."""
+
+_ADDRESS = re.compile(r"^[A-Za-z0-9_.\-]+:\d{1,5}$|^\[[0-9A-Fa-f:.]+\]:\d{1,5}$")
+
+
+class Settings(BaseModel):
+    """Everything that can be set. Without `kafka` and `cassandra` the system of this machine (`cauce up`) is meant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path = Field(Path("var"), description="folder for everything that an embedded system keeps")
+    kafka: str | None = Field(None, description="bootstrap servers, host:port[,host:port]; embedded when not set")
+    cassandra: str | None = Field(None, description="contact points, host:port[,host:port]; SQLite when not set")
+    arcade_url: str | None = Field(None, description="Arcade's engine, http:// or https://")
+    arcade_api_key: SecretStr | None = Field(None, description="Arcade's API key; tools are emulated when not set")
+    model: str = Field("auto", min_length=1, description="auto, rules, or provider:model such as ollama:llama3.2")
+    model_url: str | None = Field(None, description="an OpenAI-compatible server to find a model at")
+    tenant: str = Field("home", description="the tenant that chat, ask and threads act for")
+    user: str = Field("owner", description="the user that chat, ask and threads act for")
+    partitions_conversation: int = Field(8, ge=1, le=10_000, description="partitions of each conversation topic")
+    partitions_tenant: int = Field(4, ge=1, le=10_000, description="partitions of each tenant topic")
+    replication: int = Field(1, ge=1, le=10, description="copies of each topic and of each row in Cassandra")
+    broker_port: int = Field(0, ge=0, le=65_535, description="port of the embedded broker; 0 takes any free one")
+    session_timeout_ms: int = Field(
+        6000, ge=500, le=300_000, description="silence in ms after which a worker loses its slots"
+    )
+    max_running: int = Field(1024, ge=1, description="records that one worker processes at once, for each group")
+    tenant_running: int | None = Field(None, ge=1, description="the most of them of one tenant; 3/4 when not set")
+    grace_seconds: float = Field(20, ge=0, le=3600, description="seconds that a stop waits for running turns")
+    transactions_at_once: int = Field(4, ge=1, le=1000, description="Kafka transactions of one worker at once")
+    publish_linger_ms: float = Field(5, ge=0, le=1000, description="ms that finished records are gathered for")
+    health_port: int = Field(0, ge=0, le=65_535, description="port of a worker's health page; 0 takes any free one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
+    log_format: Literal["text", "json"] = Field("text", description="how it is logged")
+    otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector to send spans to, http:// or https://")
+
+    @field_validator("kafka", "cassandra")
+    @classmethod
+    def _addresses(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        for address in value.split(","):
+            if not _ADDRESS.fullmatch(address.strip()) or not 0 < int(address.rpartition(":")[2]) < 65_536:
+                raise ValueError("it must be host:port, or several with commas between them, such as 127.0.0.1:9092")
+        return ",".join(address.strip() for address in value.split(","))
+
+    @field_validator("arcade_url", "model_url", "otlp_endpoint")
+    @classmethod
+    def _urls(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("it must be a URL that begins with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("tenant")
+    @classmethod
+    def _tenant_id(cls, value: str) -> str:
+        if not is_tenant_id(value):
+            raise ValueError("it must be 1 to 64 lower-case letters, digits, _ or -")
+        return value
+
+    @field_validator("user")
+    @classmethod
+    def _user_id(cls, value: str) -> str:
+        if not is_id(value):
+            raise ValueError("it must be 1 to 128 letters, digits, _, . or -")
+        return value
+
+    @field_validator("arcade_api_key")
+    @classmethod
+    def _empty_is_unset(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value and value.get_secret_value() else None
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @property
+    def partitions(self) -> Mapping[PartitionSet, int]:
+        """Partition counts, as `streams.topics` takes them."""
+        return {
+            PartitionSet.CONVERSATION: self.partitions_conversation,
+            PartitionSet.TENANT: self.partitions_tenant,
+        }
+
+    @property
+    def state_url(self) -> str:
+        """Where the state is kept, as `state.open_stores` takes it."""
+        if self.cassandra:
+            return f"cassandra://{self.cassandra}/{KEYSPACE}?rf={self.replication}"
+        return f"sqlite://{quote(str(self.data.absolute() / 'state'))}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the system that `cauce up` runs on this machine is meant, rather than a cluster."""
+        return self.kafka is None
+
+
+def load_settings(
+    config: Path | None = None, *, environment: Mapping[str, str] | None = None, **given: object
+) -> Settings:
+    """The settings that hold here.
+
+    Args:
+        config: The file to read; `CAUCE_CONFIG`, or `cauce.toml` in the working directory when None.
+        environment: Where variables are looked up; the process's own when None.
+        given: What the command line says, which wins; None counts as not said.
+
+    Raises:
+        SettingsError: Names the setting, its value, where it comes from and what is allowed.
+    """
+    environment = os.environ if environment is None else environment
+    path = config or (Path(environment["CAUCE_CONFIG"]) if environment.get("CAUCE_CONFIG") else None)
+    found = {
+        **_from_file(path),
+        **_from_environment(environment),
+        **{name: _Given(value, "the command line") for name, value in given.items() if value is not None},
+    }
+    try:
+        return Settings(**{name: given.value for name, given in found.items()})
+    except ValidationError as error:
+        raise SettingsError(_explain(error, found)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value and where it stands."""
+
+    value: Any
+    origin: str
+
+
+def variables() -> dict[str, tuple[str, ...]]:
+    """By setting: the environment variables that give it, the first that is set wins."""
+    theirs = {"arcade_url": ("ARCADE_BASE_URL",), "arcade_api_key": ("ARCADE_API_KEY",)}
+    return {name: (f"CAUCE_{name.upper()}", *theirs.get(name, ())) for name in Settings.model_fields}
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables with our prefix that no setting has: most likely misspelt."""
+    known = {variable for names in variables().values() for variable in names} | set(OTHER_VARIABLES)
+    return sorted(v for v in environment if v.startswith("CAUCE_") and v not in known)
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
+    found = {}
+    for name, names in variables().items():
+        variable = next((v for v in names if environment.get(v)), None)
+        if variable:
+            found[name] = _Given(environment[variable], f"the environment variable {variable}")
+    return found
+
+
+def _from_file(path: Path | None) -> dict[str, _Given]:
+    file = path or Path(CONFIG_FILE)
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        if path is None:
+            return {}
+        raise SettingsError(f"the settings file {file} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the settings file {file} cannot be read: {error}") from None
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"the settings file {file} is not TOML: {error}") from None
+    for name in found:
+        if name not in Settings.model_fields:
+            raise SettingsError(f"{file}: there is no setting {name!r}{_similar(name)}")
+    if isinstance(found.get("data"), str):
+        found["data"] = file.parent / found["data"]
+    return {name: _Given(value, str(file)) for name, value in found.items()}
+
+
+def _similar(name: str) -> str:
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f". Settings are: {', '.join(sorted(Settings.model_fields))}"
+
+
+def _explain(error: ValidationError, found: Mapping[str, _Given]) -> str:
+    """For each problem: the setting, its value, where that stands, and what is allowed."""
+    sentences = []
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0])
+        field, given = Settings.model_fields[name], found[name]
+        value = "(hidden)" if "Secret" in str(field.annotation) else repr(given.value)
+        allowed = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+        sentences.append(f"{name} is {value} in {given.origin}, but {allowed} ({field.description})")
+    return "; ".join(sentences)
