@@ -25,7 +25,7 @@ class Body(BaseModel):
     `pydantic.ValidationError`, which the runtime turns into a dead letter.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     def to_bytes(self) -> bytes:
         """The body as compact JSON; the same object always gives the same bytes."""

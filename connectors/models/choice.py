@@ -69,9 +69,9 @@ def chat_model(choice: ModelChoice) -> BaseChatModel:
         options["api_key"] = choice.api_key
     # Repeats are the pipeline's business: it counts them, bounds them and tells the user.
     try:
-        return init_chat_model(
-            model, model_provider=provider, max_retries=0, **{k: v for k, v in options.items() if v is not None}
-        )
+        given = {k: v for k, v in options.items() if v is not None}
+        made: BaseChatModel = init_chat_model(model, model_provider=provider, max_retries=0, **given)
+        return made
     except Exception as error:
         raise SettingsError(f"the model {choice.name!r} cannot be used: {error}") from error
 
@@ -106,8 +106,8 @@ async def detect_model(environment: Mapping[str, str], *, url: str | None = None
             key = environment.get("OPENAI_API_KEY") or "none"
             return _if_installed(ModelChoice(f"openai:{found}", base, key), f"the server at {base} offers it")
         return Detected(ModelChoice(RULES), f"no model answers at {base}")
-    if found := await _first_ollama_model(timeout):
-        return _if_installed(ModelChoice(f"ollama:{found}", OLLAMA_URL), "Ollama runs on this machine")
+    if local := await _first_ollama_model(timeout):
+        return _if_installed(ModelChoice(f"ollama:{local}", OLLAMA_URL), "Ollama runs on this machine")
     for variable, name in (
         ("OPENAI_API_KEY", "openai:gpt-5-mini"),
         ("ANTHROPIC_API_KEY", "anthropic:claude-sonnet-4-5"),

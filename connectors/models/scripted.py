@@ -45,7 +45,7 @@ class ScriptedChatModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "scripted"
 
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> ScriptedChatModel:  # type: ignore[override]
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> ScriptedChatModel:
         """Tools change nothing: the script names the one it asks for."""
         return self
 
@@ -92,7 +92,7 @@ class ScriptedChatModel(BaseChatModel):
             last = n == pieces - 1
             text = "done " if pieces > 1 else str(reply.content)
             chunk = AIMessageChunk(
-                text,
+                content=text,
                 tool_call_chunks=[
                     {"name": c["name"], "args": '{"text": "x"}', "id": c["id"], "index": i, "type": "tool_call_chunk"}
                     for i, c in enumerate(reply.tool_calls)

@@ -51,14 +51,12 @@ _NOT_KNOWN = (
 class Client(Protocol):
     """Makes tool calls (`connectors.arcade.ArcadeClient`)."""
 
-    async def execute(
-        self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str, correlation: str
-    ) -> ToolOutcome:
+    async def execute(self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str) -> ToolOutcome:
         """Makes the call once."""
         ...
 
     async def reconcile(
-        self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str, correlation: str
+        self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str, since: datetime
     ) -> ToolOutcome | None:
         """Finds out by a read whether a call happened; None when it cannot be told."""
         ...
@@ -93,9 +91,10 @@ class ToolsProcessor:
         if tenant is None:
             raise Reject(f"there is no tenant {record.tenant_id!r}")
         tool = await self._catalogue.get(request.name)
-        if tool is None or (refusal := _refusal(tenant, tool)):
-            words = refusal if tool else f"There is no tool named {request.name!r}."
-            return await self._settle(record, None, "refused", words, 0.0)
+        if tool is None:
+            return await self._settle(record, None, "refused", f"There is no tool named {request.name!r}.", 0.0)
+        if refusal := _refusal(tenant, tool):
+            return await self._settle(record, None, "refused", refusal, 0.0)
         owner = secrets.token_hex(8)
         mine = self._entry(record, owner, attempts=1)
         entry = await self._ledger.claim(record.tenant_id, mine)
@@ -106,7 +105,8 @@ class ToolsProcessor:
             return self._answer(record, entry)
         if not await self._take(record, entry, step, owner):
             raise Retry(0.05, "another owner moved this call on")
-        mine = self._entry(record, owner, attempts=entry.attempts + 1)
+        sent_at = self._now() if step is Step.SEND else entry.updated_at
+        mine = self._entry(record, owner, attempts=entry.attempts + 1).model_copy(update={"updated_at": sent_at})
         return await self._carry_out(record, mine, step, tool)
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
@@ -131,19 +131,18 @@ class ToolsProcessor:
     async def _carry_out(self, record: Record, entry: LedgerEntry, step: Step, tool: ToolSpec) -> Sequence[Output]:
         """Sends the call, which this owner has claimed, or checks what became of it."""
         request: ToolRequest = record.body
-        call = {
+        call: dict[str, Any] = {
             "tool": tool,
             "arguments": request.arguments,
             "user_id": arcade_user_id(record.tenant_id, request.user_id),
-            "correlation": request.call_id,
         }
         started = time.monotonic()
         if step is Step.CHECK:
-            outcome = await self._client.reconcile(**call) or ToolOutcome("unknown")  # type: ignore[arg-type]
+            outcome = await self._client.reconcile(**call, since=entry.updated_at) or ToolOutcome("unknown")
         else:
-            outcome = await self._client.execute(**call)  # type: ignore[arg-type]
+            outcome = await self._client.execute(**call)
             if outcome.kind == "unknown" and not (tool.read_only or tool.idempotent):
-                outcome = await self._client.reconcile(**call) or outcome  # type: ignore[arg-type]
+                outcome = await self._client.reconcile(**call, since=entry.updated_at) or outcome
         seconds = time.monotonic() - started
         if outcome.kind in ("retry", "halt") or (outcome.kind == "unknown" and (tool.read_only or tool.idempotent)):
             return await self._again(record, entry, outcome, seconds)

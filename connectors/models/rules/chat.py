@@ -36,7 +36,7 @@ class RulesChatModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "rules"
 
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> RulesChatModel:  # type: ignore[override]
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> RulesChatModel:
         """A copy that may ask for these tools, given in any form that LangChain knows."""
         names = frozenset(convert_to_openai_tool(t)["function"]["name"] for t in tools)
         return self.model_copy(update={"tools": names})
@@ -108,7 +108,7 @@ class RulesChatModel(BaseChatModel):
         for n, piece in enumerate(pieces):
             last = n == len(pieces) - 1
             chunk = AIMessageChunk(
-                piece,
+                content=piece,
                 tool_call_chunks=[
                     {
                         "name": c["name"],

@@ -81,7 +81,7 @@ def next_step(c: Conversation) -> Step:
     """What to do now. A call of a tool that was not given is never asked for."""
     if c.since and c.since[-1].failed:
         return Say(say("failed", c.spanish, reason=c.since[-1].content))
-    step = _PLANS[intent_of(c.text)](c)
+    step: Step = _PLANS[intent_of(c.text)](c)
     if isinstance(step, Call):
         if step.name not in c.tools:
             return Say(say("no_tool", c.spanish))

@@ -1,0 +1,180 @@
+"""The chat client. `cauce chat` and `cauce ask` use it, and so may any program that trusts itself to name a user."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas import (
+    BODIES,
+    TERMINAL_TYPES,
+    ApprovalDecision,
+    CancelRun,
+    Delta,
+    Envelope,
+    MultitaskStrategy,
+    RunPaused,
+    ThreadEvent,
+    ThreadKey,
+    Topic,
+    Unavailable,
+    UserMessage,
+    new_id,
+)
+from schemas.base import Body
+
+SOURCE = "cauce/chat-client"
+_TYPES: dict[str, type[Body]] = {t.TYPE: t for t in (*BODIES[Topic.CHAT_RESPONSES], Delta)}
+
+Event = ThreadEvent | Delta
+
+
+class ChatClient:
+    """Speaks for one user. An asynchronous context manager; raises `Unavailable` when Kafka does not answer.
+
+    `committed` reads what is committed only; the default also reads what is about to be, a few milliseconds earlier:
+    everything in `chat.responses` was journaled before it was sent, so it does not change any more.
+    """
+
+    def __init__(self, bootstrap: str, tenant_id: str, user_id: str, *, committed: bool = False) -> None:
+        self._bootstrap, self.tenant_id, self.user_id = bootstrap, tenant_id, user_id
+        self._isolation = "read_committed" if committed else "read_uncommitted"
+        self._producer: AIOKafkaProducer | None = None
+
+    async def __aenter__(self) -> ChatClient:
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap, enable_idempotence=True, linger_ms=0, request_timeout_ms=15_000
+        )
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            await self._producer.stop()
+            raise Unavailable(f"Kafka at {self._bootstrap} does not answer: {error}") from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._producer:
+            await self._producer.stop()
+
+    async def send(
+        self,
+        thread_id: str,
+        text: str,
+        *,
+        message_id: str | None = None,
+        multitask_strategy: MultitaskStrategy = "enqueue",
+        agent_id: str = "default",
+    ) -> str:
+        """Sends a message and returns the id of the run that it starts. The same `message_id` twice is one message."""
+        message_id = message_id or new_id("m")
+        body = UserMessage(user_id=self.user_id, text=text, agent_id=agent_id, multitask_strategy=multitask_strategy)
+        await self._produce(thread_id, message_id, body)
+        return message_id
+
+    async def decide(
+        self,
+        thread_id: str,
+        call_id: str,
+        decision: Literal["approve", "edit", "reject", "respond"],
+        *,
+        arguments: dict[str, Any] | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Decides on a call that waits for approval."""
+        body = ApprovalDecision(
+            user_id=self.user_id, call_id=call_id, decision=decision, arguments=arguments, message=message
+        )
+        await self._produce(thread_id, new_id("a"), body)
+
+    async def cancel(self, thread_id: str, run_id: str | None = None) -> None:
+        """Stops a run, or whatever runs in the thread."""
+        await self._produce(thread_id, new_id("x"), CancelRun(user_id=self.user_id, run_id=run_id))
+
+    async def _produce(self, thread_id: str, record_id: str, body: UserMessage | ApprovalDecision | CancelRun) -> None:
+        assert self._producer, "use the client in an `async with`"
+        trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        envelope = Envelope(record_id, body.TYPE, SOURCE, self.tenant_id, datetime.now(UTC), trace)
+        key = str(ThreadKey.parse(f"{self.tenant_id}:{thread_id}")).encode()
+        try:
+            await self._producer.send_and_wait(
+                Topic.CHAT_MESSAGES.value, body.to_bytes(), key=key, headers=list(envelope.headers())
+            )
+        except KafkaError as error:
+            raise Unavailable(f"Kafka at {self._bootstrap} did not take the message: {error}") from error
+
+    async def listen(self, *, deltas: bool = True) -> Listener:
+        """Begins to read everything from now on; send after this, and nothing is missed. Close it at the end."""
+        topics = [Topic.CHAT_RESPONSES.value, *([Topic.CHAT_DELTAS.value] if deltas else [])]
+        consumer = AIOKafkaConsumer(
+            *topics,
+            bootstrap_servers=self._bootstrap,
+            isolation_level=self._isolation,
+            auto_offset_reset="latest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=500,
+        )
+        try:
+            await consumer.start()
+            # A position is only known once it was asked for; "latest" means the end at that moment.
+            await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
+        except KafkaError as error:
+            await consumer.stop()
+            raise Unavailable(f"Kafka at {self._bootstrap} does not answer: {error}") from error
+        return Listener(consumer, self.tenant_id)
+
+
+class Listener:
+    """Events of all threads of a tenant from one moment on, each thread's in order and without repeats."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, tenant_id: str) -> None:
+        self._consumer, self._tenant = consumer, tenant_id.encode() + b":"
+        self._seen: dict[str, int] = {}
+
+    async def close(self) -> None:
+        """Stops reading."""
+        await self._consumer.stop()
+
+    async def events(self, thread_id: str | None = None) -> AsyncIterator[tuple[str, Event]]:
+        """Thread id and event, as they come; of one thread when it is named. Never ends by itself."""
+        wanted = None if thread_id is None else self._tenant + thread_id.encode()
+        while True:
+            fetched: dict[TopicPartition, list[Any]] = await self._consumer.getmany(timeout_ms=1000)
+            for records in fetched.values():
+                for record in records:
+                    key = record.key or b""
+                    if key == wanted or (wanted is None and key.startswith(self._tenant)):
+                        thread = key[len(self._tenant) :].decode()
+                        if event := self._event(thread, record):
+                            yield thread, event
+
+    def _event(self, thread: str, record: Any) -> Event | None:
+        kind = next((value for name, value in record.headers if name == "ce_type"), b"")
+        body = _TYPES.get(kind.decode())
+        if body is None:
+            return None  # of a newer version
+        event = body.model_validate_json(record.value)
+        if isinstance(event, ThreadEvent):
+            if event.seq <= self._seen.get(thread, 0):
+                return None
+            self._seen[thread] = event.seq
+            return event
+        assert isinstance(event, Delta)
+        return event
+
+    async def run(self, thread_id: str, run_id: str) -> AsyncIterator[Event]:
+        """Events of one run, until it ends or waits for an approval."""
+        async for _, event in self.events(thread_id):
+            if event.run_id != run_id:
+                continue
+            yield event
+            if isinstance(event, RunPaused) or (isinstance(event, ThreadEvent) and event.TYPE in TERMINAL_TYPES):
+                return
