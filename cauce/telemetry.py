@@ -1,0 +1,85 @@
+"""Logs and traces of a process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+from cauce.settings import Settings
+from schemas.errors import SettingsError
+
+LOG_FIELDS: ContextVar[dict[str, str]] = ContextVar("log_fields", default={})  # noqa: B039  # never changed in place
+"""Tenant, thread, run and trace of the record that is being processed."""
+
+
+@contextmanager
+def log_fields(**fields: str | None) -> Iterator[None]:
+    """Adds fields to everything that is logged inside."""
+    token = LOG_FIELDS.set({**LOG_FIELDS.get(), **{k: v for k, v in fields.items() if v}})
+    try:
+        yield
+    finally:
+        LOG_FIELDS.reset(token)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **LOG_FIELDS.get(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people: time, level, logger, message, fields."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is logging's
+        fields = " ".join(f"{k}={v}" for k, v in LOG_FIELDS.get().items())
+        return super().formatMessage(record) + (f"  [{fields}]" if fields else "")
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Logs to standard error in the form that the settings ask for."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    for name in ("httpx", "httpcore", "faststream", "cassandra"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def set_up_tracing(settings: Settings, service: str) -> list[object]:
+    """Sends spans to the endpoint of the settings; returns the FastStream middlewares that make them.
+
+    Nothing is imported or sent without an endpoint. Raises `SettingsError` when the extra is missing.
+    """
+    if not settings.otlp_endpoint:
+        return []
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise SettingsError('otlp_endpoint needs packages: pip install "cauce[telemetry]"') from error
+    from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
+
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    return [KafkaTelemetryMiddleware(tracer_provider=provider)]
