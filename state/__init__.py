@@ -51,13 +51,13 @@ def open_stores(url: str, **options: Any) -> Stores:
     """
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
-        from state import sqlite
+        from state.sqlite import from_url as sqlite_from_url
 
-        return sqlite.from_url(url, **options)
+        return sqlite_from_url(url, **options)
     if scheme == "cassandra":
-        from state import cassandra
+        from state.cassandra import from_url as cassandra_from_url
 
-        return cassandra.from_url(url, **options)
+        return cassandra_from_url(url, **options)
     raise SettingsError(
         f"the state URL {url!r} names no store. Use sqlite:///path/to/folder, or cassandra://host:9042/keyspace."
     )

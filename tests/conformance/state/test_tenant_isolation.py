@@ -39,7 +39,7 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
     ]
 
 
-NOTHING = [Hydrated(0, None, ()), None, [], [], [], None, None, None, [], [], []]
+NOTHING: list[Any] = [Hydrated(0, None, ()), None, [], [], [], None, None, None, [], [], []]
 
 
 async def fill(stores: Stores, tenant: str) -> None:

@@ -1,0 +1,118 @@
+"""The audit trail: see `state.AuditStore`. A partition holds a tenant's month.
+
+A row's month is that of its own clock, while its position is its place in the topic: around the turn of a month, and
+with clocks that disagree, positions of neighbouring months interleave. Reads merge the months by position.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from schemas import AuditEvent
+from state.cassandra.queries import Kind, Query
+from state.cassandra.session import Session
+from state.protocols import AuditRow
+
+_ROWS_A_BATCH = 50
+_MONTHS_KNOWN = 10_000
+
+_APPEND = Query(Kind.WRITE, "INSERT INTO audit (tenant_id, month, position, event_id, body) VALUES (?, ?, ?, ?, ?)")
+_ADD_MONTH = Query(Kind.WRITE, "INSERT INTO audit_months (tenant_id, month) VALUES (?, ?)")
+_MONTHS = Query(Kind.READ, "SELECT month FROM audit_months WHERE tenant_id = ?")
+_ROWS = Query(Kind.READ, "SELECT position, event_id, body FROM audit WHERE tenant_id = ? AND month = ?")
+_NEWEST = Query(
+    Kind.READ,
+    "SELECT position, event_id, body FROM audit WHERE tenant_id = ? AND month = ? "
+    "ORDER BY position DESC, event_id DESC LIMIT ?",
+)
+
+
+class CassandraAudit:
+    """Rows by tenant and month, in the order of their positions."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: set[tuple[str, int]] = set()
+
+    async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:
+        """See `state.AuditStore.append`."""
+        months: dict[int, list[tuple[Query, tuple[Any, ...]]]] = {}
+        for row in rows:
+            month = _month(row.event.at)
+            values = (tenant_id, month, row.position, row.event_id, row.event.to_bytes())
+            months.setdefault(month, []).append((_APPEND, values))
+        for month, inserts in months.items():
+            await self._add_month(tenant_id, month)
+            for start in range(0, len(inserts), _ROWS_A_BATCH):
+                await self._session.execute_batch(Kind.WRITE, inserts[start : start + _ROWS_A_BATCH])
+
+    async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
+        """See `state.AuditStore.tail`."""
+        found: list[tuple[int, str, bytes]] = []
+        enough = limit <= 0
+        for month in reversed(await self._months(tenant_id)):
+            if enough:
+                break
+            enough = len(found) >= limit  # the month before may still have rows that belong among them
+            found += await self._session.execute(_NEWEST, tenant_id, month, limit)
+        found.sort(key=lambda row: row[:2])
+        return _decode(found[-limit:] if limit > 0 else ())
+
+    async def export(self, tenant_id: str, *, since: datetime | None = None) -> AsyncIterator[AuditRow]:
+        """See `state.AuditStore.export`."""
+        first = 0 if since is None else _month(since)
+        months = [self._month_rows(tenant_id, month) for month in await self._months(tenant_id) if month >= first]
+        async for row in _merged(months):
+            if since is None or row.event.at >= since:
+                yield row
+
+    async def _add_month(self, tenant_id: str, month: int) -> None:
+        """Written before the rows, so that no row is in a month that nobody looks at."""
+        if (tenant_id, month) in self._known:
+            return
+        await self._session.execute(_ADD_MONTH, tenant_id, month)
+        if len(self._known) >= _MONTHS_KNOWN:
+            self._known.clear()
+        self._known.add((tenant_id, month))
+
+    async def _months(self, tenant_id: str) -> list[int]:
+        return [month async for page in self._session.pages(_MONTHS, tenant_id) for (month,) in page]
+
+    async def _month_rows(self, tenant_id: str, month: int) -> AsyncIterator[AuditRow]:
+        async for page in self._session.pages(_ROWS, tenant_id, month):
+            for row in _decode(page):
+                yield row
+
+
+async def _merged(sources: Sequence[AsyncIterator[AuditRow]]) -> AsyncIterator[AuditRow]:
+    """Rows of several sources, each in order, in order."""
+    heap: list[tuple[int, str, int, AuditRow]] = []
+    for index, source in enumerate(sources):
+        async for row in source:
+            heap.append((row.position, row.event_id, index, row))
+            break
+    heapq.heapify(heap)
+    while heap:
+        *_, index, row = heap[0]
+        yield row
+        try:
+            following = await anext(sources[index])
+        except StopAsyncIteration:
+            heapq.heappop(heap)
+        else:
+            heapq.heapreplace(heap, (following.position, following.event_id, index, following))
+
+
+def _month(time: datetime) -> int:
+    utc = time.astimezone(UTC)
+    return utc.year * 100 + utc.month
+
+
+def _decode(rows: Iterable[Sequence[Any]]) -> list[AuditRow]:
+    return [
+        AuditRow(event_id=event_id, position=position, event=AuditEvent.model_validate_json(body))
+        for position, event_id, body in rows
+    ]

@@ -1,0 +1,68 @@
+"""Tenants and users: see `state.Directory`."""
+
+from __future__ import annotations
+
+from schemas import Tenant, User
+from state.cassandra.outcome import decided
+from state.cassandra.queries import Kind, Query
+from state.cassandra.session import Session
+from state.rows import check_tenant_version
+
+_TENANT = Query(Kind.READ, "SELECT body FROM tenants WHERE tenant_id = ?")
+_TENANTS = Query(Kind.READ, "SELECT body FROM tenants")
+_DECIDED = Query(Kind.SERIAL_READ, "SELECT version, body FROM tenants WHERE tenant_id = ?")
+_PUT_TENANT = Query(Kind.CONDITIONAL, "UPDATE tenants SET version = ?, body = ? WHERE tenant_id = ? IF version = ?")
+_USER = Query(Kind.READ, "SELECT body FROM users WHERE tenant_id = ? AND user_id = ?")
+_USERS = Query(Kind.READ, "SELECT body FROM users WHERE tenant_id = ?")
+_PUT_USER = Query(Kind.WRITE, "INSERT INTO users (tenant_id, user_id, body) VALUES (?, ?, ?)")
+
+
+class CassandraDirectory:
+    """Rows of JSON; a tenant's version stands beside it for the condition."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        """See `state.Directory.tenant`."""
+        rows = await self._session.execute(_TENANT, tenant_id)
+        return Tenant.model_validate_json(rows[0][0]) if rows else None
+
+    async def tenants(self) -> list[Tenant]:
+        """See `state.Directory.tenants`."""
+        pages = self._session.pages(_TENANTS)
+        found = [Tenant.model_validate_json(body) async for page in pages for (body,) in page]
+        return sorted(found, key=lambda tenant: tenant.tenant_id)
+
+    async def put_tenant(self, tenant: Tenant, *, expected_version: int) -> bool:
+        """See `state.Directory.put_tenant`."""
+        check_tenant_version(tenant, expected_version)
+        body = tenant.to_bytes()
+
+        async def write() -> bool:
+            values = (tenant.version, body, tenant.tenant_id, expected_version or None)
+            (row,) = await self._session.execute(_PUT_TENANT, *values)
+            return bool(row["[applied]"])
+
+        async def look() -> bool | None:
+            rows = await self._session.execute(_DECIDED, tenant.tenant_id)
+            version, stored = rows[0] if rows else (0, None)
+            if (version, stored) == (tenant.version, body):
+                return True
+            return None if version == expected_version else False
+
+        return await decided(write, look)
+
+    async def user(self, tenant_id: str, user_id: str) -> User | None:
+        """See `state.Directory.user`."""
+        rows = await self._session.execute(_USER, tenant_id, user_id)
+        return User.model_validate_json(rows[0][0]) if rows else None
+
+    async def users(self, tenant_id: str) -> list[User]:
+        """See `state.Directory.users`."""
+        pages = self._session.pages(_USERS, tenant_id)
+        return [User.model_validate_json(body) async for page in pages for (body,) in page]
+
+    async def put_user(self, user: User) -> None:
+        """See `state.Directory.put_user`."""
+        await self._session.execute(_PUT_USER, user.tenant_id, user.user_id, user.to_bytes())

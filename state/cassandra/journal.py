@@ -1,0 +1,219 @@
+"""The threads: see `state.Journal`. One partition a thread, laid out in `migrations/0001_stores.cql`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+from schemas import StoredEvent, StoredMessage, ThreadHead, ThreadSummary
+from state.cassandra.outcome import decided
+from state.cassandra.queries import Kind, Query
+from state.cassandra.session import Rows, Session
+from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
+from state.rows import decode_messages, from_micros, to_micros
+
+log = logging.getLogger(__name__)
+
+_HEAD_SEQ = 2**63 - 1
+_TITLES_KEPT = 10_000
+
+_THREAD = Query(
+    Kind.READ,
+    "SELECT version, seq, body FROM threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq <= ? LIMIT ?",
+)
+_OUTPUTS = Query(
+    Kind.READ, "SELECT body FROM threads WHERE tenant_id = ? AND thread_id = ? AND kind = 0 AND seq = 0 AND id = ?"
+)
+_DECIDED = Query(
+    Kind.SERIAL_READ,
+    "SELECT version, kind, body FROM threads WHERE tenant_id = ? AND thread_id = ? "
+    f"AND (kind, seq, id) IN ((0, 0, ?), (1, {_HEAD_SEQ}, ''))",
+)
+_EVENTS = Query(
+    Kind.READ,
+    "SELECT seq, type, body FROM threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq > ? "
+    "ORDER BY kind DESC, seq ASC, id DESC LIMIT ?",
+)
+_ADVANCE = Query(
+    Kind.CONDITIONAL, "UPDATE threads SET version = ? WHERE tenant_id = ? AND thread_id = ? IF version = ?"
+)
+_INPUT = Query(
+    Kind.CONDITIONAL,
+    "INSERT INTO threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 0, 0, ?, ?) "
+    "IF NOT EXISTS USING TTL ?",
+)
+_MESSAGE = Query(
+    Kind.WRITE, "INSERT INTO threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 1, ?, '', ?)"
+)
+_EVENT = Query(
+    Kind.WRITE, "INSERT INTO threads (tenant_id, thread_id, kind, seq, id, type, body) VALUES (?, ?, 2, ?, '', ?, ?)"
+)
+_REMOVE = Query(
+    Kind.WRITE, "DELETE FROM threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq >= ? AND seq < ?"
+)
+_SUMMARIES = Query(
+    Kind.READ,
+    "SELECT thread_id, title, created_at, updated_at FROM threads_by_user WHERE tenant_id = ? AND user_id = ?",
+)
+_SUMMARY = Query(
+    Kind.WRITE,
+    "INSERT INTO threads_by_user (tenant_id, user_id, thread_id, title, created_at, updated_at) "
+    "VALUES (?, ?, ?, ?, ?, ?)",
+)
+_UNLIST = Query(Kind.WRITE, "DELETE FROM threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?")
+
+
+class CassandraJournal:
+    """`input_ttl`: seconds that the outputs of processed inputs are kept."""
+
+    def __init__(self, session: Session, *, input_ttl: float) -> None:
+        self._session, self._ttl = session, math.ceil(input_ttl)
+        self._titles: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
+        """See `state.Journal.hydrate`."""
+        # The head is the first row of the slice that holds the messages: both are of the same moment.
+        thread = await self._session.start(_THREAD, tenant_id, thread_id, _HEAD_SEQ, max(window, 0) + 1)
+        stored: Rows = []
+        if input_id is None:
+            rows = await thread
+        else:
+            outputs = await self._session.start(_OUTPUTS, tenant_id, thread_id, input_id)
+            rows, stored = await asyncio.gather(thread, outputs)
+        if not rows:
+            return Hydrated(0, None, ())
+        version, _, head = rows[0]
+        return Hydrated(
+            version=version,
+            head=ThreadHead.model_validate_json(head),
+            messages=decode_messages(body for _, _, body in reversed(rows[1:])),
+            outputs=stored[0][0] if stored else None,
+        )
+
+    async def outputs_of(self, tenant_id: str, thread_id: str, input_id: str) -> bytes | None:
+        """See `state.Journal.outputs_of`."""
+        rows = await self._session.execute(_OUTPUTS, tenant_id, thread_id, input_id)
+        return rows[0][0] if rows else None
+
+    async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
+        """See `state.Journal.commit`."""
+        turn = _Turn(self._session, tenant_id, thread_id, commit, self._ttl)
+        key, title = (tenant_id, thread_id), commit.head.title
+        listed = commit.expected_version == 0 or commit.head.run is None or self._titles.get(key) != title
+        if not listed:
+            return await decided(turn.write, turn.look)
+        outcome, listing = await asyncio.gather(
+            decided(turn.write, turn.look), self._list(tenant_id, thread_id, commit.head), return_exceptions=True
+        )
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if isinstance(listing, BaseException):
+            # The turn is journaled, so that this must not fail it; the next one that is listed writes the same row.
+            log.warning("the list of threads of %s/%s was not updated: %s", tenant_id, commit.head.user_id, listing)
+            self._titles.pop(key, None)
+        elif not isinstance(outcome, Committed):
+            await self._list_as_stored(tenant_id, thread_id, commit.head)
+        else:
+            self._keep_title(key, title)
+        return outcome
+
+    async def messages(
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 100
+    ) -> list[StoredMessage]:
+        """See `state.Journal.messages`."""
+        if limit <= 0:
+            return []
+        newest = (_HEAD_SEQ if before is None else before) - 1
+        rows = await self._session.execute(_THREAD, tenant_id, thread_id, newest, limit)
+        return list(decode_messages(body for _, _, body in reversed(rows)))
+
+    async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
+        """See `state.Journal.events`."""
+        if limit <= 0:
+            return []
+        rows = await self._session.execute(_EVENTS, tenant_id, thread_id, since, limit)
+        return [StoredEvent(seq=seq, type=event_type, body=body.decode()) for seq, event_type, body in rows]
+
+    async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
+        """See `state.Journal.threads`."""
+        rows = [row async for page in self._session.pages(_SUMMARIES, tenant_id, user_id) for row in page]
+        rows.sort(key=lambda row: (-row[3], row[0]))
+        return [
+            ThreadSummary(
+                thread_id=thread_id,
+                user_id=user_id,
+                title=title,
+                created_at=from_micros(created_at),
+                updated_at=from_micros(updated_at),
+            )
+            for thread_id, title, created_at, updated_at in rows[: max(limit, 0)]
+        ]
+
+    async def _list(self, tenant_id: str, thread_id: str, head: ThreadHead) -> None:
+        created_at, updated_at = to_micros(head.created_at), to_micros(head.updated_at)
+        await self._session.execute(_SUMMARY, tenant_id, head.user_id, thread_id, head.title, created_at, updated_at)
+
+    async def _list_as_stored(self, tenant_id: str, thread_id: str, refused: ThreadHead) -> None:
+        """Takes back what was written into the list beside a batch that was refused."""
+        thread = await self.hydrate(tenant_id, thread_id, window=0)
+        if thread.head is not None:
+            await self._list(tenant_id, thread_id, thread.head)
+        if thread.head is None or thread.head.user_id != refused.user_id:
+            await self._session.execute(_UNLIST, tenant_id, refused.user_id, thread_id)
+
+    def _keep_title(self, key: tuple[str, str], title: str) -> None:
+        self._titles[key] = title
+        self._titles.move_to_end(key)
+        if len(self._titles) > _TITLES_KEPT:
+            self._titles.popitem(last=False)
+
+
+class _Turn:
+    """One commit: its conditional batch, and how to find out what became of it."""
+
+    def __init__(self, session: Session, tenant_id: str, thread_id: str, commit: Commit, ttl: int) -> None:
+        self._session, self._key, self._commit, self._ttl = session, (tenant_id, thread_id), commit, ttl
+        self._head = commit.head.to_bytes()
+        self._statements = list(self._batch())
+
+    async def write(self) -> Committed | AlreadyDone | Stale:
+        """Sends the batch. A refused one returns the row of the input when there is one, whatever the version is."""
+        rows = await self._session.execute_batch(Kind.CONDITIONAL, self._statements)
+        if rows[0]["[applied]"]:
+            return Committed(self._commit.expected_version + 1)
+        stored = next((row["body"] for row in rows if row.get("id") == self._commit.input_id), None)
+        return Stale() if stored is None else AlreadyDone(stored)
+
+    async def look(self) -> Committed | AlreadyDone | Stale | None:
+        """What became of the batch; None when it was not applied and still could be."""
+        rows = await self._session.execute(_DECIDED, *self._key, self._commit.input_id)
+        expected = self._commit.expected_version
+        version = rows[0][0] if rows else 0
+        bodies = {kind: body for _, kind, body in rows}
+        outputs = bodies.get(0)
+        if outputs is None:
+            return None if version == expected else Stale()
+        if (version, bodies.get(1), outputs) == (expected + 1, self._head, self._commit.outputs):
+            return Committed(version)
+        return AlreadyDone(outputs)
+
+    def _batch(self) -> Iterator[tuple[Query, tuple[Any, ...]]]:
+        commit, key = self._commit, self._key
+        yield _ADVANCE, (commit.expected_version + 1, *key, commit.expected_version or None)
+        yield _INPUT, (*key, commit.input_id, commit.outputs, self._ttl)
+        yield _MESSAGE, (*key, _HEAD_SEQ, self._head)
+        if commit.remove_messages_from is not None:
+            # Statements of a batch share one timestamp, at which a delete wins over an insert: it goes around them.
+            start = commit.remove_messages_from
+            for end in sorted({m.seq for m in commit.messages if m.seq >= start} | {_HEAD_SEQ}):
+                if start < end:
+                    yield _REMOVE, (*key, start, end)
+                start = end + 1
+        for message in commit.messages:
+            yield _MESSAGE, (*key, message.seq, message.to_bytes())
+        for event in commit.events:
+            yield _EVENT, (*key, event.seq, event.type, event.body.encode())

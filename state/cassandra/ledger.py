@@ -1,0 +1,164 @@
+"""The tool calls: see `state.ToolLedger`. Every transition is one UPDATE with its condition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from schemas import LedgerEntry, ToolResult
+from state.cassandra.outcome import decided
+from state.cassandra.queries import Kind, Query
+from state.cassandra.session import Session
+from state.rows import ledger_entry, ledger_identity, to_micros
+
+_COLUMNS = "identity, state, owner, attempts, updated_at, result"
+_GET = Query(Kind.READ, f"SELECT {_COLUMNS} FROM tool_calls WHERE tenant_id = ? AND call_id = ?")
+_DECIDED = Query(Kind.SERIAL_READ, f"SELECT {_COLUMNS} FROM tool_calls WHERE tenant_id = ? AND call_id = ?")
+_CLAIM = Query(
+    Kind.CONDITIONAL,
+    f"INSERT INTO tool_calls (tenant_id, call_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
+)
+_SEND = Query(
+    Kind.CONDITIONAL,
+    "UPDATE tool_calls SET state = 'sent', owner = ?, attempts = ?, updated_at = ? "
+    "WHERE tenant_id = ? AND call_id = ? IF state = 'intent' AND attempts = ?",
+)
+_WITHDRAW = Query(
+    Kind.CONDITIONAL,
+    "UPDATE tool_calls SET state = 'intent', updated_at = ? "
+    "WHERE tenant_id = ? AND call_id = ? IF state = 'sent' AND owner = ?",
+)
+_FINISH = Query(
+    Kind.CONDITIONAL,
+    "UPDATE tool_calls SET state = ?, result = ?, updated_at = ? "
+    "WHERE tenant_id = ? AND call_id = ? IF state IN ('intent', 'sent') AND owner = ?",
+)
+_TAKE_OVER = Query(
+    Kind.CONDITIONAL,
+    "UPDATE tool_calls SET owner = ?, updated_at = ? "
+    "WHERE tenant_id = ? AND call_id = ? IF state = 'sent' AND owner = ?",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    there: LedgerEntry | None
+
+
+class CassandraLedger:
+    """An owner is one attempt: a row that has its mark after a lost answer was written by it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
+        """See `state.ToolLedger.get`."""
+        rows = await self._session.execute(_GET, tenant_id, call_id)
+        return ledger_entry(*rows[0]) if rows else None
+
+    async def claim(self, tenant_id: str, entry: LedgerEntry) -> LedgerEntry | None:
+        """See `state.ToolLedger.claim`."""
+        key = (tenant_id, entry.call_id)
+        result = None if entry.result is None else entry.result.to_bytes()
+        values = (
+            ledger_identity(entry),
+            entry.state,
+            entry.owner,
+            entry.attempts,
+            to_micros(entry.updated_at),
+            result,
+        )
+
+        async def write() -> _Claim:
+            (row,) = await self._session.execute(_CLAIM, *key, *values)
+            return _Claim(None if row["[applied]"] else _entry(row))
+
+        async def look() -> _Claim | None:
+            rows = await self._session.execute(_DECIDED, *key)
+            if not rows:
+                return None
+            stored = ledger_entry(*rows[0])
+            return _Claim(None if stored == entry else stored)
+
+        return (await decided(write, look)).there
+
+    async def send(self, tenant_id: str, call_id: str, *, owner: str, at: datetime) -> bool:
+        """See `state.ToolLedger.send`."""
+        entry = await self.get(tenant_id, call_id)
+        while entry is not None and entry.state == "intent":
+            # CQL cannot add to a column, so the attempts that were read are part of the condition.
+            values = (owner, entry.attempts + 1, to_micros(at), tenant_id, call_id, entry.attempts)
+            if await self._move(
+                _SEND,
+                values,
+                (tenant_id, call_id),
+                done=lambda now: now.state == "sent" and now.owner == owner,
+                possible=lambda now, seen=entry: now.state == "intent" and now.attempts == seen.attempts,  # type: ignore[misc]
+            ):
+                return True
+            entry = await self.get(tenant_id, call_id)
+        return False
+
+    async def withdraw(self, tenant_id: str, call_id: str, *, owner: str, at: datetime) -> bool:
+        """See `state.ToolLedger.withdraw`."""
+        return await self._move(
+            _WITHDRAW,
+            (to_micros(at), tenant_id, call_id, owner),
+            (tenant_id, call_id),
+            done=lambda now: now.state == "intent" and now.owner == owner,
+            possible=lambda now: now.state == "sent" and now.owner == owner,
+        )
+
+    async def finish(self, tenant_id: str, call_id: str, *, owner: str, result: ToolResult, at: datetime) -> bool:
+        """See `state.ToolLedger.finish`."""
+        state = "unknown" if result.status == "unknown" else "done"
+        return await self._move(
+            _FINISH,
+            (state, result.to_bytes(), to_micros(at), tenant_id, call_id, owner),
+            (tenant_id, call_id),
+            done=lambda now: now.owner == owner and now.result == result,
+            possible=lambda now: now.owner == owner and now.state in ("intent", "sent"),
+        )
+
+    async def take_over(self, tenant_id: str, call_id: str, *, previous_owner: str, owner: str, at: datetime) -> bool:
+        """See `state.ToolLedger.take_over`."""
+        return await self._move(
+            _TAKE_OVER,
+            (owner, to_micros(at), tenant_id, call_id, previous_owner),
+            (tenant_id, call_id),
+            done=lambda now: now.state == "sent" and now.owner == owner,
+            possible=lambda now: now.state == "sent" and now.owner == previous_owner,
+        )
+
+    async def _move(
+        self,
+        query: Query,
+        values: tuple[Any, ...],
+        key: tuple[str, str],
+        *,
+        done: Callable[[LedgerEntry], bool],
+        possible: Callable[[LedgerEntry], bool],
+    ) -> bool:
+        """Whether the row moved. After a lost answer: `done` tells that it did, `possible` that it still can."""
+
+        async def write() -> bool:
+            (row,) = await self._session.execute(query, *values)
+            return bool(row["[applied]"])
+
+        async def look() -> bool | None:
+            rows = await self._session.execute(_DECIDED, *key)
+            if not rows:
+                return False
+            now = ledger_entry(*rows[0])
+            if done(now):
+                return True
+            return None if possible(now) else False
+
+        return await decided(write, look)
+
+
+def _entry(row: dict[str, Any]) -> LedgerEntry:
+    columns = ("identity", "state", "owner", "attempts", "updated_at", "result")
+    return ledger_entry(*(row[column] for column in columns))
