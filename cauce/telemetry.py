@@ -49,7 +49,7 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is logging's
+    def formatMessage(self, record: logging.LogRecord) -> str:  # the name is logging's
         fields = " ".join(f"{k}={v}" for k, v in LOG_FIELDS.get().items())
         return super().formatMessage(record) + (f"  [{fields}]" if fields else "")
 

@@ -9,10 +9,12 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cauce.settings import Settings
 from cauce.telemetry import log_fields, set_up_tracing
+from connectors.models import Detected, ModelCache, ModelChoice, detect_model
 from schemas import GROUPS, AgentSettings, Output, RawRecord, Record, SettingsError, Tenant, Unavailable, User
 from state import Stores, open_stores
 from streams.contract import Processor
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from connectors.arcade import ArcadeClient, Catalogue
-    from connectors.models import ModelChoice
 
 log = logging.getLogger("cauce.worker")
 
@@ -34,14 +35,14 @@ async def run_worker(
     settings: Settings,
     groups: Sequence[str],
     *,
-    kafka: str | None = None,
-    arcade_url: str | None = None,
-    arcade_api_key: str | None = None,
-    on_ready: Callable[[str], None] = lambda address: None,
+    embedded: bool = False,
+    on_ready: Callable[[str, str, str], None] = lambda health, model, why: None,
 ) -> None:
     """Runs the groups until SIGTERM or SIGINT, then stops gracefully.
 
-    `on_ready` gets the health address once the worker has its slots. Raises `SettingsError` for groups that do not exist.
+    `settings` name Kafka and, for turns and tools, Arcade. `embedded` makes the owner's tenant at the first start.
+    `on_ready` gets the health address once the worker has its slots, and the model that agents get who name none, with
+    the reason. Raises `SettingsError` for what does not fit.
     """
     from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
@@ -53,7 +54,7 @@ async def run_worker(
 
     if unknown := [g for g in groups if g not in GROUPS]:
         raise SettingsError(f"there is no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
-    kafka = kafka or settings.kafka
+    kafka = settings.kafka
     if kafka is None:
         raise SettingsError("no Kafka is known: set CAUCE_KAFKA=host:port, or run everything here with: cauce up")
     stop = _stop_at_signals()
@@ -70,13 +71,14 @@ async def run_worker(
         publish_linger=settings.publish_linger_ms / 1000,
     )
     stores = open_stores(settings.state_url)
-    if not await _unless_stopped(stop, _open(stores, settings)):
+    if not await _unless_stopped(stop, _open(stores, settings, embedded=embedded)):
         return
+    model = await _default_model(settings) if "turns" in groups else Detected(ModelChoice(settings.model), "")
     deltas = BestEffortPublisher(kafka, metrics)
-    arcade = _arcade(settings, arcade_url, arcade_api_key) if {"turns", "tools"} & set(groups) else None
+    arcade = _arcade(settings) if {"turns", "tools"} & set(groups) else None
     worker = Worker(
         kafka,
-        await _processors(groups, settings, stores, arcade, deltas.emit),
+        await _processors(groups, stores, arcade, model.choice, deltas.emit),
         attempts=stores.attempts,
         options=options,
         registry=registry,
@@ -93,7 +95,7 @@ async def run_worker(
         gc.set_threshold(LIVE_OBJECTS, 20, 50)
         log.info("groups %s run, health at %s", ", ".join(groups), worker.health_address)
         if await _unless_stopped(stop, _has_slots(worker, groups)):
-            on_ready(worker.health_address)
+            on_ready(worker.health_address, model.choice.name, model.why)
         await stop.wait()
     log.info("stopping: finishing what runs, for at most %g s", options.grace)
     await worker.stop()
@@ -125,13 +127,14 @@ async def _unless_stopped(stop: asyncio.Event, work: object) -> bool:
     return False
 
 
-async def _open(stores: Stores, settings: Settings) -> None:
+async def _open(stores: Stores, settings: Settings, *, embedded: bool) -> None:
     await stores.open()
-    if settings.embedded:
-        await stores.migrate()
-        await ensure_owner(stores, settings)
+    if settings.cassandra is None:
+        await stores.migrate()  # a file on this machine: there is nobody to coordinate with
     elif missing := await stores.pending_migrations():
         raise SettingsError(f"the store lacks {len(missing)} migrations; apply them with: cauce state migrate")
+    if embedded:
+        await ensure_owner(stores, settings)
 
 
 async def ensure_owner(stores: Stores, settings: Settings) -> None:
@@ -163,28 +166,23 @@ def _store_check(stores: Stores) -> Callable[[], Awaitable[str | None]]:
     return check
 
 
-def _arcade(settings: Settings, url: str | None, key: str | None) -> tuple[ArcadeClient, Catalogue]:
+def _arcade(settings: Settings) -> tuple[ArcadeClient, Catalogue]:
     from connectors.arcade import ArcadeClient, Catalogue
     from connectors.arcade.client import DEFAULT_BASE_URL
 
-    if settings.arcade_api_key:
-        url, key = settings.arcade_url or DEFAULT_BASE_URL, settings.arcade_api_key.get_secret_value()
-    elif settings.arcade_url and not url:
-        raise SettingsError("arcade_url is set, but arcade_api_key is not (environment: ARCADE_API_KEY)")
-    if not url or not key:
+    if settings.arcade_api_key is None:
         raise SettingsError(
-            "no Arcade is known for the tools: set ARCADE_API_KEY, or start the emulated one and set "
-            "CAUCE_ARCADE_URL and ARCADE_API_KEY to what it prints"
+            "no Arcade is known for the tools: set ARCADE_API_KEY, or run `cauce emulators` and set what it prints"
         )
-    client = ArcadeClient(url, key)
+    client = ArcadeClient(settings.arcade_url or DEFAULT_BASE_URL, settings.arcade_api_key.get_secret_value())
     return client, Catalogue(client.list_tools)
 
 
 async def _processors(
     groups: Sequence[str],
-    settings: Settings,
     stores: Stores,
     arcade: tuple[ArcadeClient, Catalogue] | None,
+    default: ModelChoice,
     emit: Callable[[Output], None],
 ) -> dict[str, Processor]:
     from processors.settings_cache import TenantCache, UserCache
@@ -192,19 +190,14 @@ async def _processors(
     tenants = TenantCache(stores.directory)
     made: dict[str, Processor] = {}
     if "turns" in groups:
-        from connectors.models import chat_model, detect_model
-        from connectors.models.choice import RULES, ModelChoice
+        from connectors.models import chat_model
+        from connectors.models.choice import RULES
         from processors.turns.agent import Agent
         from processors.turns.leg import LegRunner
         from processors.turns.processor import TurnsProcessor
         from processors.turns.profile import Profiles
 
         assert arcade
-        default = ModelChoice(settings.model, settings.model_url)
-        if settings.model == "auto":
-            detected = await detect_model(os.environ, url=settings.model_url)
-            default = detected.choice
-            log.info("model for agents that name none: %s (%s)", default.name, detected.why)
         profiles = Profiles(arcade[1], UserCache(stores.directory), model_for(default))
         legs = LegRunner(Agent(chat_model(ModelChoice(RULES))), profiles, emit)
         made["turns"] = TurnsProcessor(stores.journal, stores.ledger, tenants, legs)
@@ -220,12 +213,28 @@ async def _processors(
     return {group: _Logged(processor) for group, processor in made.items()}
 
 
+async def _default_model(settings: Settings) -> Detected:
+    """The model of agents that name none."""
+    if settings.model != "auto":
+        return Detected(ModelChoice(settings.model, settings.model_url), "the settings say so")
+    detected = await detect_model(os.environ, url=settings.model_url)
+    log.info("model for agents that name none: %s (%s)", detected.choice.name, detected.why)
+    return detected
+
+
+def preload(groups: Sequence[str]) -> None:
+    """Imports what the groups need, which takes seconds, while other parts of the system start."""
+    modules = ["streams.worker", "streams.deltas", "connectors.arcade.client", "arcadepy", "state.sqlite"]
+    if "turns" in groups:
+        modules += ["processors.turns.agent", "processors.turns.processor", "connectors.models.rules"]
+    for module in modules:
+        import_module(module)
+
+
 def model_for(
     default: ModelChoice, environment: Mapping[str, str] = os.environ
 ) -> Callable[[Tenant, AgentSettings], BaseChatModel]:
     """Gives agents their chat models; `default` is for those whose model is `auto`."""
-    from connectors.models import ModelCache, ModelChoice
-
     cache = ModelCache()
 
     def choose(tenant: Tenant, agent: AgentSettings) -> BaseChatModel:

@@ -16,8 +16,11 @@ START_SECONDS = 30.0
 class EmulatorProcess:
     """Starts `python -m connectors.emulators` and stops it again; an asynchronous context manager."""
 
-    def __init__(self, data: Path, *, port: int = 0, auto_connect: bool = True) -> None:
+    def __init__(
+        self, data: Path, *, port: int = 0, auto_connect: bool = True, port_file: Path | None = None
+    ) -> None:
         self._data, self._port, self._auto_connect = data, port, auto_connect
+        self._port_file = port_file or data / "port.json"
         self._process: asyncio.subprocess.Process | None = None
         self.base_url = ""
         self.api_key = ""
@@ -34,7 +37,8 @@ class EmulatorProcess:
     async def start(self) -> None:
         """Starts and waits until the server listens. Raises `RuntimeError` when it ends instead."""
         self._data.mkdir(parents=True, exist_ok=True)
-        port_file = self._data / "port.json"
+        port_file = self._port_file
+        port_file.parent.mkdir(parents=True, exist_ok=True)
         port_file.unlink(missing_ok=True)
         arguments = ["-m", "connectors.emulators", "--data", str(self._data), "--port", str(self._port)]
         arguments += ["--port-file", str(port_file), *([] if self._auto_connect else ["--no-auto-connect"])]

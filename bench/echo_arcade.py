@@ -1,0 +1,61 @@
+"""A stand-in for Arcade's engine with one tool, Bench.Echo, that takes 50 ms and counts its calls. For measurements only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from typing import Any
+
+from bench.in_process import TOOL_SECONDS
+
+TOOL = {
+    "name": "Echo",
+    "qualified_name": "Bench.Echo",
+    "fully_qualified_name": "Bench.Echo@1.0.0",
+    "description": "Says the same again.",
+    "toolkit": {"name": "Bench", "version": "1.0.0"},
+    "input": {
+        "parameters": [{"name": "text", "required": True, "description": "", "value_schema": {"val_type": "string"}}]
+    },
+    "output": {"available_modes": ["value"]},
+    "requirements": {"met": True},
+}
+calls = 0
+
+
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    global calls
+    body = b""
+    while scope["method"] == "POST":
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    if scope["path"] == "/v1/tools":
+        answer: Any = {"items": [TOOL], "limit": 100, "offset": 0, "page_count": 1, "total_count": 1}
+    elif scope["path"] == "/v1/tools/execute":
+        calls += 1
+        await asyncio.sleep(TOOL_SECONDS)
+        value = json.loads(body)["input"]["text"]
+        answer = {"id": "te", "execution_id": "tc", "status": "completed", "success": True, "output": {"value": value}}
+    else:
+        answer = {"calls": calls}
+    payload = json.dumps(answer).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": payload})
+
+
+def main() -> None:
+    import uvicorn
+
+    sock = socket.create_server(("127.0.0.1", 0))
+    print(f"http://127.0.0.1:{sock.getsockname()[1]}", flush=True)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", interface="asgi3")
+    asyncio.run(uvicorn.Server(config).serve(sockets=[sock]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""What a run measured, as numbers and as a table."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One row. Times in seconds, `cpu_ms` in CPU milliseconds a turn by process."""
+
+    name: str
+    clients: int
+    turns: int
+    per_second: float
+    p50: float
+    p99: float
+    cpu_ms: Mapping[str, float] = field(default_factory=dict)
+    unanswered: int = 0
+    repeated: int = 0
+
+
+def figures(
+    name: str,
+    clients: int,
+    seconds: float,
+    latencies: Sequence[float],
+    cpu_ms: Mapping[str, float] | None = None,
+    *,
+    unanswered: int = 0,
+    repeated: int = 0,
+) -> Figures:
+    """Sums up the latencies of a run that took so many seconds."""
+    ordered = sorted(latencies)
+    return Figures(
+        name=name,
+        clients=clients,
+        turns=len(ordered),
+        per_second=round(len(ordered) / seconds, 1),
+        p50=round(quantile(ordered, 0.5), 3),
+        p99=round(quantile(ordered, 0.99), 3),
+        cpu_ms={k: round(v / max(1, len(ordered)), 2) for k, v in (cpu_ms or {}).items()},
+        unanswered=unanswered,
+        repeated=repeated,
+    )
+
+
+def quantile(ordered: Sequence[float], q: float) -> float:
+    """The value below which a share `q` of an ordered sequence lies."""
+    return ordered[min(len(ordered) - 1, math.ceil(q * len(ordered)) - 1)] if ordered else float("nan")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that a process has used so far (Linux, proc(5))."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def table(rows: Sequence[Figures]) -> str:
+    """The rows as Markdown; the ratios are to the first row with as many clients."""
+    lines = [
+        "| system | clients | turns/s | of in-process | p50 s | of in-process | p99 s | CPU ms a turn |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        base = next((r for r in rows if r.clients == row.clients), row)
+        cpu = ", ".join(f"{name} {value:g}" for name, value in row.cpu_ms.items())
+        problems = (
+            f" **unanswered {row.unanswered}, repeated {row.repeated}**" if row.unanswered or row.repeated else ""
+        )
+        lines.append(
+            f"| {row.name}{problems} | {row.clients} | {row.per_second:g} | {row.per_second / base.per_second:.2f} "
+            f"| {row.p50:.3f} | {row.p50 / base.p50:.2f} | {row.p99:.3f} | {cpu} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,6 @@
+"""`python -m cauce` is `cauce`."""
+
+from cauce.cli import main
+
+if __name__ == "__main__":
+    main()

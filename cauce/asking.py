@@ -1,0 +1,91 @@
+"""One question, one answer: what `cauce ask` does."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from cauce.settings import Settings
+from connectors.chat_client import ChatClient
+from connectors.chat_client.client import Event, Listener
+from schemas import (
+    ApprovalRequested,
+    MessageAdded,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunPaused,
+    ToolFinished,
+    new_id,
+)
+
+ROUNDS = 50
+"""Approvals given in one run before `--yes` gives up."""
+
+
+@dataclass
+class Answer:
+    """What became of a question. `state`: completed, approval, failed, cancelled or timeout."""
+
+    thread: str
+    run: str
+    text: str = ""
+    state: str = "timeout"
+    explanation: str = "no answer came in time; the run goes on, see: cauce threads show"
+    tool_calls: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        calls = list(self.tool_calls.values())
+        return {"thread": self.thread, "run": self.run, "text": self.text, "tool_calls": calls, "state": self.state}
+
+    def note(self, event: Event) -> None:
+        """Takes an event of the run into account."""
+        if isinstance(event, MessageAdded) and event.message.role == "assistant":
+            self.text = event.message.text or self.text
+            for call in event.message.tool_calls:
+                row = {"id": call.call_id, "name": call.name, "arguments": call.arguments, "status": "requested"}
+                self.tool_calls[call.call_id] = row
+        elif isinstance(event, ToolFinished):
+            self.tool_calls[event.call_id]["status"] = event.status
+        elif isinstance(event, ApprovalRequested):
+            self.tool_calls[event.call_id]["status"] = "approval"
+        elif isinstance(event, RunPaused):
+            names = ", ".join(self.tool_calls[c]["name"] for c in event.call_ids)
+            self.state = "approval"
+            self.explanation = f"{names} waits for your approval: cauce chat --thread {self.thread}, or ask with --yes"
+        elif isinstance(event, RunCompleted):
+            self.state, self.explanation = "completed", ""
+        elif isinstance(event, RunFailed | RunCancelled):
+            self.state = "failed" if isinstance(event, RunFailed) else "cancelled"
+            self.explanation = event.message
+
+
+async def ask_once(settings: Settings, text: str, *, thread: str | None, approve: bool, timeout: float) -> Answer:
+    """Sends the question and follows its run. Raises `Unavailable` when Kafka does not answer."""
+    assert settings.kafka
+    thread = thread or new_id("t")
+    async with ChatClient(settings.kafka, settings.tenant, settings.user) as client:
+        listener = await client.listen(deltas=False)
+        try:
+            answer = Answer(thread, await client.send(thread, text))
+            try:
+                async with asyncio.timeout(timeout):
+                    await _follow(client, listener, answer, approve=approve)
+            except TimeoutError:
+                answer.state = "timeout"
+            return answer
+        finally:
+            await listener.close()
+
+
+async def _follow(client: ChatClient, listener: Listener, answer: Answer, *, approve: bool) -> None:
+    for _ in range(ROUNDS):
+        async for event in listener.run(answer.thread, answer.run):
+            answer.note(event)
+            if isinstance(event, RunPaused) and approve:
+                for call_id in event.call_ids:
+                    await client.decide(answer.thread, call_id, "approve")
+        if answer.state != "approval" or not approve:
+            return

@@ -1,0 +1,109 @@
+"""The AsyncAPI 3.0 document and the JSON Schemas, made from the topic registry and the record bodies.
+
+FastStream can only describe what its handlers are typed with; ours take any record of a topic, so the registry is the
+better source.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from cauce import __version__
+from schemas import BODIES, GROUPS, TOPICS
+from schemas.base import Body
+
+_REF = "#/components/schemas/{model}"
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """A self-contained JSON Schema (draft 2020-12) for each record type, by `ce_type`."""
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {
+        body.TYPE: {"$schema": dialect, **body.model_json_schema()} for bodies in BODIES.values() for body in bodies
+    }
+
+
+def document() -> dict[str, Any]:
+    """The AsyncAPI 3.0.0 document: a channel for each topic, a message for each record type, an operation for each reader
+    and writer of ours."""
+    models: list[type[Body]] = [body for bodies in BODIES.values() for body in bodies]
+    _, definitions = models_json_schema([(m, "validation") for m in models], ref_template=_REF)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Cauce",
+            "version": __version__,
+            "description": "A backend for personal agents. Records are CloudEvents 1.0 in binary mode: attributes are "
+            "headers `ce_*`, the body is the value.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {topic.value: _channel(topic.value) for topic in TOPICS},
+        "operations": _operations(),
+        "components": {
+            "schemas": {**definitions["$defs"], "Headers": _headers()},
+            "messages": {m.__name__: _message(m) for m in models},
+        },
+    }
+
+
+def _channel(topic: str) -> dict[str, Any]:
+    spec = next(s for s in TOPICS.values() if s.name == topic)
+    return {
+        "address": topic,
+        "description": f"{spec.about} Key: {spec.key}. Kept {spec.retention_ms // 3_600_000} hours.",
+        "messages": {b.__name__: {"$ref": f"#/components/messages/{b.__name__}"} for b in BODIES[spec.name]},
+        "bindings": {"kafka": {"topic": topic, "bindingVersion": "0.5.0"}},
+    }
+
+
+def _message(body: type[Body]) -> dict[str, Any]:
+    return {
+        "name": body.TYPE,  # type: ignore[attr-defined]
+        "title": body.__name__,
+        "summary": (body.__doc__ or "").strip().split("\n")[0],
+        "contentType": "application/json",
+        "headers": {"$ref": "#/components/schemas/Headers"},
+        "payload": {"$ref": f"#/components/schemas/{body.__name__}"},
+    }
+
+
+def _operations() -> dict[str, Any]:
+    operations: dict[str, Any] = {}
+    for group, topics in GROUPS.items():
+        for topic in topics:
+            operations[f"{group}-receives-{topic}"] = _operation("receive", group, topic.value)
+        for topic, spec in TOPICS.items():
+            if group in spec.writers or "everyone" in spec.writers or "the runtime" in spec.writers:
+                operations[f"{group}-sends-{topic}"] = _operation("send", group, topic.value)
+    return operations
+
+
+def _operation(action: str, group: str, topic: str) -> dict[str, Any]:
+    channel = topic.replace("~", "~0").replace("/", "~1")
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "summary": f"The processor group {group} {action}s {topic}.",
+        "tags": [{"name": group}],
+    }
+
+
+def _headers() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "required": ["ce_specversion", "ce_id", "ce_type", "ce_source", "ce_tenantid"],
+        "properties": {
+            "ce_specversion": {"const": "1.0"},
+            "ce_id": {**text, "description": "Idempotency key of the whole pipeline."},
+            "ce_type": text,
+            "ce_source": text,
+            "ce_time": {**text, "format": "date-time"},
+            "ce_tenantid": {**text, "description": "The tenant; must be the one of the record's key."},
+            "content-type": {"const": "application/json"},
+            "traceparent": {**text, "description": "W3C Trace Context."},
+        },
+    }

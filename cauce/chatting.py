@@ -1,0 +1,327 @@
+"""The chat in the terminal: prompt, stream, tool calls, approvals.
+
+The prompt waits in the main thread, outside of the event loop, so that Ctrl-C means what people expect: at the prompt it
+leaves, during a run it stops the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from cauce.settings import Settings
+from connectors.chat_client import ChatClient
+from connectors.chat_client.client import Listener
+from schemas import (
+    ApprovalRequested,
+    Delta,
+    InputRefused,
+    MessageAdded,
+    RunCancelled,
+    RunFailed,
+    RunQueued,
+    ToolFinished,
+    ToolRequested,
+    new_id,
+)
+
+T = TypeVar("T")
+HELP = """/threads     your threads, the last changed first
+/open ID     go on in another thread
+/new         begin a new thread
+/history     what was said in this thread
+/quit        leave (or Ctrl-D); Ctrl-C stops a run"""
+
+
+class Chat:
+    """One person at one terminal."""
+
+    def __init__(self, settings: Settings, thread: str | None) -> None:
+        self._settings = settings
+        self._thread = thread or new_id("t")
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._asked: list[ApprovalRequested] = []
+        self._streaming = ""
+        """The message whose pieces are being printed."""
+        self._printed = ""
+
+    def loop(self) -> None:
+        """Talks until the person leaves."""
+        with asyncio.Runner() as runner:
+            self._runner = runner
+            self._client = self._do(self._connect())
+            try:
+                self._greet()
+                self._decide_open(runner)
+                while (line := self._prompt()) is not None:
+                    if line.startswith("/"):
+                        if not self._command(line):
+                            break
+                    elif line:
+                        self._converse(line)
+            finally:
+                self._do(self._leave())
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    async def _connect(self) -> ChatClient:
+        assert self._settings.kafka
+        client = ChatClient(self._settings.kafka, self._settings.tenant, self._settings.user)
+        await client.__aenter__()
+        self._listener: Listener = await client.listen()
+        return client
+
+    async def _leave(self) -> None:
+        await self._listener.close()
+        await self._client.__aexit__(None, None, None)
+
+    def _greet(self) -> None:
+        self._out.print(f"[bold]Cauce[/] [dim]thread {self._thread} — /help for more, Ctrl-D to leave[/]")
+
+    def _prompt(self) -> str | None:
+        try:
+            if sys.stdin.isatty():
+                self._out.print()
+                return self._out.input("[bold cyan]you ›[/] ").strip()
+            line = sys.stdin.readline()
+            return line.strip() if line else None
+        except (EOFError, KeyboardInterrupt):
+            self._out.print()
+            return None
+
+    def _converse(self, text: str) -> None:
+        run = self._do(self._client.send(self._thread, text))
+        self._follow(run)
+
+    def _follow(self, run: str) -> None:
+        """Shows a run to its end, with what the person decides on the way."""
+        while True:
+            self._asked = []
+            self._do(self._show(run))
+            if not self._asked:
+                return
+            for asked in self._asked:
+                if not self._decide(asked):
+                    return
+
+    async def _show(self, run: str) -> None:
+        """Prints a run until it ends or pauses. The first Ctrl-C cancels the run, which then ends."""
+        showing = asyncio.ensure_future(self._print_events(run))
+        try:
+            await asyncio.shield(showing)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task:
+                task.uncancel()
+            self._out.print("[yellow]stopping ...[/]")
+            await self._client.cancel(self._thread, run)
+            await asyncio.wait_for(showing, 30)
+
+    async def _print_events(self, run: str) -> None:
+        async for event in self._listener.run(self._thread, run):
+            if isinstance(event, Delta):
+                self._print_piece(event)
+            elif isinstance(event, MessageAdded) and event.message.role == "assistant":
+                self._print_message(event)
+            elif isinstance(event, ToolRequested):
+                self._out.print(f"[dim]  → {escape(event.name)} {escape(_short(event.arguments))}[/]")
+            elif isinstance(event, ToolFinished):
+                mark, style = ("✓", "green") if event.status == "ok" else ("✗", "red")
+                took = f" {event.duration_ms:.0f} ms" if event.duration_ms else ""
+                words = "" if event.status == "ok" else f": {escape(event.content[:200])}"
+                self._out.print(f"  [{style}]{mark}[/] [dim]{escape(event.name)} {event.status}{took}{words}[/]")
+            elif isinstance(event, ApprovalRequested):
+                self._asked.append(event)
+            elif isinstance(event, RunQueued):
+                self._out.print(f"[dim]queued, place {event.position}[/]")
+            elif isinstance(event, RunFailed | RunCancelled):
+                self._end_stream()
+                self._out.print(f"[yellow]{escape(event.message)}[/]")
+            elif isinstance(event, InputRefused):
+                self._out.print(f"[yellow]not taken: {escape(event.reason)}[/]")
+
+    def _print_piece(self, delta: Delta) -> None:
+        key = f"{delta.message_id}/{delta.attempt}"
+        if self._streaming != key:
+            self._end_stream()
+            self._streaming, self._printed = key, ""
+            self._out.print("[bold green]agent ›[/] ", end="")
+        self._printed += delta.text
+        self._out.print(Text(delta.text), end="")
+
+    def _print_message(self, event: MessageAdded) -> None:
+        """The whole text: what the pieces left out, or all of it when none came."""
+        text = event.message.text
+        if self._streaming.startswith(f"{event.message.message_id}/") and text.startswith(self._printed):
+            self._out.print(Text(text[len(self._printed) :]), end="")
+            self._end_stream()
+        elif text:
+            self._end_stream()
+            self._out.print(Text.assemble(("agent › ", "bold green"), text))
+
+    def _end_stream(self) -> None:
+        if self._streaming:
+            self._out.print()
+        self._streaming = self._printed = ""
+
+    def _decide(self, asked: ApprovalRequested) -> bool:
+        """Asks the person about a call. False when they leave it open."""
+        self._out.print(f"\n[bold yellow]? {escape(asked.name)}[/] [dim]{escape(asked.description)}[/]")
+        for key, value in asked.arguments.items():
+            self._out.print(f"    {escape(key)}: [bold]{escape(_value(value))}[/]")
+        while True:
+            key = self._key("  [a]pprove  [e]dit  [r]eject  [t]ell it something  [l]ater ")
+            if key in ("a", "y"):
+                self._do(self._client.decide(self._thread, asked.call_id, "approve"))
+            elif key in ("r", "n"):
+                reason = self._line("  reason (may be empty): ")
+                self._do(self._client.decide(self._thread, asked.call_id, "reject", message=reason or None))
+            elif key == "e":
+                if (arguments := self._edited(asked.arguments)) is None:
+                    continue
+                self._do(self._client.decide(self._thread, asked.call_id, "edit", arguments=arguments))
+            elif key == "t":
+                if not (text := self._line("  text that stands for the result: ")):
+                    continue
+                self._do(self._client.decide(self._thread, asked.call_id, "respond", message=text))
+            elif key in ("l", ""):
+                self._out.print("[dim]  left open; it waits for as long as it takes[/]")
+                return False
+            else:
+                continue
+            return True
+
+    def _key(self, question: str) -> str:
+        """One key of a terminal, or the first letter of a line from elsewhere."""
+        self._out.print(Text(question, style="bold"), end="")
+        if not sys.stdin.isatty():
+            self._out.print()
+            return sys.stdin.readline().strip()[:1].lower()
+        key = typer_getchar()
+        self._out.print(key if key.isprintable() else "")
+        return key.lower() if key.isprintable() else ""
+
+    def _line(self, question: str) -> str:
+        if not sys.stdin.isatty():
+            return sys.stdin.readline().strip()
+        try:
+            return self._out.input(question, markup=False).strip()
+        except EOFError:
+            return ""
+
+    def _edited(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        """New arguments, one question each; an empty answer keeps the old value."""
+        edited = dict(arguments)
+        for name, value in arguments.items():
+            text = self._line(f"  {name} [{_value(value)}]: ")
+            if text:
+                try:
+                    edited[name] = text if isinstance(value, str) else json.loads(text)
+                except ValueError:
+                    self._out.print(f"[red]  {escape(text)} is not JSON; {escape(name)} is not a text[/]")
+                    return None
+        return edited
+
+    def _command(self, line: str) -> bool:
+        """A line that begins with a slash. False to leave."""
+        name, _, argument = line[1:].partition(" ")
+        if name in ("quit", "exit", "q"):
+            return False
+        if name == "help":
+            self._out.print(HELP, style="dim")
+        elif name == "new":
+            self._thread = new_id("t")
+            self._greet()
+        elif name == "open" and argument:
+            self._thread = argument.strip()
+            self._greet()
+            self._do(self._print_history(6))
+            self._decide_open(self._runner)
+        elif name == "threads":
+            self._do(self._print_threads())
+        elif name == "history":
+            self._do(self._print_history(100))
+        else:
+            self._out.print(f"there is no /{escape(name)}; /help lists what there is", style="yellow")
+        return True
+
+    async def _print_threads(self) -> None:
+        from cauce.commands.common import opened_stores
+
+        async with opened_stores(self._settings) as stores:
+            for row in await stores.journal.threads(self._settings.tenant, self._settings.user, limit=20):
+                mark = "›" if row.thread_id == self._thread else " "
+                self._out.print(f"{mark} {row.thread_id}  [dim]{row.updated_at:%Y-%m-%d %H:%M}[/]  {escape(row.title)}")
+
+    async def _print_history(self, limit: int) -> None:
+        from cauce.commands.common import opened_stores
+
+        async with opened_stores(self._settings) as stores:
+            for row in await stores.journal.messages(self._settings.tenant, self._thread, limit=limit):
+                if row.message.role == "user":
+                    self._out.print(Text.assemble(("you › ", "bold cyan"), row.message.text))
+                elif row.message.role == "assistant" and row.message.text:
+                    self._out.print(Text.assemble(("agent › ", "bold green"), row.message.text))
+                elif row.message.role == "tool":
+                    self._out.print(
+                        f"[dim]  {escape(row.message.tool_name or '')}: {escape(row.message.text[:100])}[/]"
+                    )
+
+    def _decide_open(self, runner: asyncio.Runner) -> None:
+        """Shows the approvals that the thread waits for."""
+        open_calls, run = runner.run(self._open_approvals())
+        for asked in open_calls:
+            if not self._decide(asked):
+                return
+        if open_calls and run:
+            self._follow(run)
+
+    async def _open_approvals(self) -> tuple[list[ApprovalRequested], str | None]:
+        from cauce.commands.common import opened_stores
+
+        async with opened_stores(self._settings) as stores:
+            thread = await stores.journal.hydrate(self._settings.tenant, self._thread, window=1)
+        head = thread.head
+        if head is None or head.run is None or head.user_id != self._settings.user:
+            return [], None
+        asked = [
+            ApprovalRequested(
+                seq=1,
+                run_id=head.run.run_id,
+                user_id=head.user_id,
+                at=head.updated_at,
+                call_id=pending.call.call_id,
+                name=pending.call.name,
+                arguments=pending.call.arguments,
+            )
+            for pending in head.pending
+            if pending.state == "approval"
+        ]
+        return asked, head.run.run_id
+
+
+def typer_getchar() -> str:
+    """One key, without waiting for the line's end."""
+    import click
+
+    try:
+        return click.getchar()
+    except (EOFError, KeyboardInterrupt):
+        return ""
+
+
+def _short(arguments: dict[str, Any]) -> str:
+    text = ", ".join(f"{k}={_value(v)}" for k, v in arguments.items())
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,160 @@
+"""What `cauce doctor` looks at."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from cauce.running import NotRunning, connected, find_workers
+from cauce.settings import Settings, unknown_variables
+from schemas import CauceError
+
+FREE_BYTES = 1 << 30
+PINNED = ("aiokafka", "faststream", "langgraph", "langchain", "arcadepy", "cassandra-driver", "pydantic")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `words` say what is there, what is wrong, and what to do."""
+
+    subject: str
+    verdict: Literal["ok", "warning", "problem"]
+    words: str
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Looks at everything; one failing check does not keep the others from being made."""
+    findings = [_python(), _packages(), _environment(), _folder(settings)]
+    if settings.cassandra:
+        findings.append(_driver())
+    running, finding = _running(settings)
+    findings.append(finding)
+    findings.append(await _guarded("Model", lambda: _model(running)))
+    if running.kafka:
+        findings.append(await _guarded("Kafka", lambda: _kafka(running)))
+    findings.append(await _guarded("Store", lambda: _store(running)))
+    findings.append(await _guarded("Tools", lambda: _tools(running)))
+    return findings
+
+
+async def _guarded(subject: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
+    try:
+        return await check()
+    except Exception as error:
+        return Finding(
+            subject, "problem", f"{error}" if isinstance(error, CauceError) else f"{type(error).__name__}: {error}"
+        )
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info < (3, 14):
+        return Finding("Python", "ok", version)
+    return Finding("Python", "problem", f"{version}; Cauce needs 3.11, 3.12 or 3.13")
+
+
+def _packages() -> Finding:
+    missing, found = [], []
+    for name in PINNED:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("Packages", "problem", f"missing: {', '.join(missing)}; install Cauce again")
+    return Finding("Packages", "ok", ", ".join(found))
+
+
+def _environment() -> Finding:
+    unknown = unknown_variables(os.environ)
+    if unknown:
+        return Finding("Settings", "warning", f"{', '.join(unknown)} means nothing to Cauce; is it misspelt?")
+    return Finding("Settings", "ok", "understood")
+
+
+def _folder(settings: Settings) -> Finding:
+    folder = settings.data if settings.data.exists() else settings.data.absolute().parent
+    if not os.access(folder, os.W_OK):
+        return Finding("Data folder", "problem", f"{settings.data} cannot be written; choose another with --data")
+    free = shutil.disk_usage(folder).free
+    words = f"{settings.data.absolute()}, {free / (1 << 30):.1f} GiB free"
+    return Finding("Data folder", "ok" if free > FREE_BYTES else "warning", words)
+
+
+def _driver() -> Finding:
+    try:
+        from cassandra.io.libevreactor import LibevConnection  # noqa: F401
+    except ImportError as error:
+        words = f"the Cassandra driver's event loop cannot be loaded ({error}); install libev, or use another Python"
+        return Finding("Cassandra driver", "problem", words)
+    return Finding("Cassandra driver", "ok", "libev is there")
+
+
+def _running(settings: Settings) -> tuple[Settings, Finding]:
+    """The settings with the running system's addresses, when there is one."""
+    if not settings.embedded:
+        return settings, Finding("System", "ok", f"a cluster: Kafka at {settings.kafka}")
+    try:
+        found = connected(settings)
+    except NotRunning as error:
+        return settings, Finding("System", "warning", str(error))
+    workers = find_workers(settings)
+    return found, Finding("System", "ok", f"runs from {settings.data}, {len(workers)} worker(s) on this machine")
+
+
+async def _model(settings: Settings) -> Finding:
+    from connectors.models import detect_model
+
+    if settings.model != "auto":
+        return Finding("Model", "ok", f"{settings.model}, as the settings say")
+    found = await detect_model(os.environ, url=settings.model_url)
+    verdict: Literal["ok", "warning"] = "warning" if "missing" in found.why else "ok"
+    return Finding("Model", verdict, f"{found.choice.name}: {found.why}")
+
+
+async def _kafka(settings: Settings) -> Finding:
+    from streams import topics
+
+    assert settings.kafka
+    states = await topics.show(settings.kafka, partitions=settings.partitions)
+    drift = [f"{s.topic} {'; '.join(s.drift)}" for s in states if s.drift]
+    if drift:
+        return Finding("Kafka", "problem", f"{settings.kafka} answers, but {drift[0]} (see: cauce topics show)")
+    return Finding("Kafka", "ok", f"{settings.kafka}, {len(states)} topics as they should be")
+
+
+async def _store(settings: Settings) -> Finding:
+    from cauce.commands.common import opened_stores
+
+    if settings.cassandra is None and not (settings.data / "state").exists():
+        return Finding("Store", "ok", "SQLite; made at the first start")
+    async with opened_stores(settings) as stores:
+        await stores.ping()
+        missing = await stores.pending_migrations()
+    if missing:
+        return Finding("Store", "problem", f"lacks {len(missing)} migrations; apply them with: cauce state migrate")
+    return Finding("Store", "ok", settings.state_url)
+
+
+async def _tools(settings: Settings) -> Finding:
+    from connectors.arcade import ArcadeClient
+    from connectors.arcade.client import DEFAULT_BASE_URL
+
+    if settings.arcade_api_key is None:
+        if settings.embedded:
+            return Finding("Tools", "ok", "emulated, once `cauce up` runs; set ARCADE_API_KEY for real accounts")
+        return Finding("Tools", "warning", "no ARCADE_API_KEY is set: workers for turns and tools cannot start")
+    client = ArcadeClient(
+        settings.arcade_url or DEFAULT_BASE_URL, settings.arcade_api_key.get_secret_value(), timeout=5
+    )
+    try:
+        wrong = await client.healthy()
+    finally:
+        await client.close()
+    where = settings.arcade_url or DEFAULT_BASE_URL
+    return Finding("Tools", "problem", wrong) if wrong else Finding("Tools", "ok", f"{where} answers and takes the key")

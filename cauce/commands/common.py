@@ -1,0 +1,70 @@
+"""What commands share: options, output, and the settings that they run with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cauce.settings import Settings
+    from state import Stores
+
+DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of the embedded system [default: var].")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file [default: cauce.toml].")]
+TenantOption = Annotated[str | None, typer.Option("--tenant", help="Tenant to act for [default: home].")]
+UserOption = Annotated[str | None, typer.Option("--user", help="User to act for [default: owner].")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Exit:
+    """Exit codes of all commands."""
+
+    FAILED = 1
+    USAGE = 2
+    NOT_RUNNING = 3
+    WAITS = 4
+
+
+def settings_of(data: Path | None = None, config: Path | None = None, **given: object) -> Settings:
+    """The settings with a command's options."""
+    from cauce.settings import load_settings
+
+    return load_settings(config, data=data, **given)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where people read."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Prints JSON for programs."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@asynccontextmanager
+async def opened_stores(settings: Settings) -> AsyncIterator[Stores]:
+    """The stores that the settings name, opened and closed again. Gives up after ten seconds."""
+    import asyncio
+
+    from schemas import Unavailable
+    from state import open_stores
+
+    stores = open_stores(settings.state_url)
+    try:
+        await asyncio.wait_for(stores.open(), 10)
+    except TimeoutError as error:
+        raise Unavailable(f"the store {settings.state_url} does not answer") from error
+    try:
+        yield stores
+    finally:
+        await stores.close()

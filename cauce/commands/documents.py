@@ -1,0 +1,53 @@
+"""`cauce schemas`, `cauce asyncapi`, `cauce version`: what the system speaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cauce.commands.common import print_json
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(schemas)
+    app.command()(asyncapi)
+    app.command()(version)
+
+
+def schemas(
+    out: Annotated[Path | None, typer.Option(help="Folder to write a file for each type into.")] = None,
+) -> None:
+    """Print the JSON Schemas of all records, or write them into a folder."""
+    from cauce.asyncapi import json_schemas
+
+    found = json_schemas()
+    if out is None:
+        print_json(found)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for name, schema in found.items():
+        (out / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n")
+    typer.echo(f"wrote {len(found)} schemas to {out}")
+
+
+def asyncapi(out: Annotated[Path | None, typer.Option(help="File to write.")] = None) -> None:
+    """Print the AsyncAPI 3.0 document of the whole system, or write it to a file."""
+    from cauce.asyncapi import document
+
+    made = document()
+    if out is None:
+        print_json(made)
+    else:
+        out.write_text(json.dumps(made, indent=2) + "\n")
+        typer.echo(f"wrote {out}")
+
+
+def version() -> None:
+    """Print the version."""
+    from cauce import __version__
+
+    typer.echo(__version__)

@@ -1,0 +1,115 @@
+"""`cauce topics` and `cauce state`: what a cluster needs before workers run."""
+
+from __future__ import annotations
+
+import typer
+
+from cauce.commands.common import (
+    ConfigOption,
+    DataOption,
+    Exit,
+    JsonOption,
+    console,
+    opened_stores,
+    print_json,
+    settings_of,
+)
+
+topics = typer.Typer(no_args_is_help=True, help="Create topics, and compare them with the registry.")
+state = typer.Typer(no_args_is_help=True, help="Create tables, and see which are missing.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.add_typer(topics, name="topics")
+    app.add_typer(state, name="state")
+
+
+@topics.command()
+def apply(data: DataOption = None, config: ConfigOption = None) -> None:
+    """Create the topics that are missing and set their retention; safe to repeat.
+
+    Partitions and replication come from the settings (CAUCE_PARTITIONS_CONVERSATION, CAUCE_PARTITIONS_TENANT,
+    CAUCE_REPLICATION). The partitions of an existing topic are never changed: threads would lose their order.
+    """
+    import asyncio
+
+    from cauce.running import connected
+    from streams import topics as registry
+
+    settings = connected(settings_of(data, config))
+    assert settings.kafka
+    changes = asyncio.run(
+        registry.apply(settings.kafka, partitions=settings.partitions, replication=settings.replication)
+    )
+    for change in changes:
+        problem = f"  [yellow]{change.problem}[/]" if change.problem else ""
+        console().print(f"{change.action:10} {change.topic}{problem}")
+    if any(change.problem for change in changes):
+        raise typer.Exit(Exit.FAILED)
+
+
+@topics.command("show")
+def show_topics(as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:
+    """Show all topics and where they differ from the registry. Exit code 1 when one does."""
+    import asyncio
+    from dataclasses import asdict
+
+    from cauce.running import connected
+    from streams import topics as registry
+
+    settings = connected(settings_of(data, config))
+    assert settings.kafka
+    states = asyncio.run(registry.show(settings.kafka, partitions=settings.partitions))
+    if as_json:
+        print_json([asdict(s) for s in states])
+    else:
+        from rich.table import Table
+
+        table = Table("topic", "partitions", "kept for", "drift", box=None, header_style="bold")
+        for s in states:
+            kept = f"{s.retention_ms / 3_600_000:g} h" if s.retention_ms is not None else "-"
+            table.add_row(s.topic, str(s.partitions), kept, "; ".join(s.drift), style="yellow" if s.drift else None)
+        console().print(table)
+    if any(s.drift for s in states):
+        raise typer.Exit(Exit.FAILED)
+
+
+@state.command()
+def migrate(data: DataOption = None, config: ConfigOption = None) -> None:
+    """Apply the migrations that are missing; safe to repeat, and from several processes at once."""
+    import asyncio
+
+    settings = settings_of(data, config)
+
+    async def run() -> list[str]:
+        async with opened_stores(settings) as stores:
+            return await stores.migrate()
+
+    applied = asyncio.run(run())
+    for name in applied:
+        typer.echo(f"applied {name}")
+    if not applied:
+        typer.echo("nothing to do: all migrations are applied")
+
+
+@state.command()
+def status(data: DataOption = None, config: ConfigOption = None) -> None:
+    """Say whether the store answers and which migrations are missing. Exit code 1 when some are."""
+    import asyncio
+
+    settings = settings_of(data, config)
+
+    async def run() -> list[str]:
+        async with opened_stores(settings) as stores:
+            await stores.ping()
+            return await stores.pending_migrations()
+
+    missing = asyncio.run(run())
+    typer.echo(f"{settings.state_url} answers")
+    for name in missing:
+        typer.echo(f"missing: {name}")
+    if missing:
+        typer.echo("apply them with: cauce state migrate")
+        raise typer.Exit(Exit.FAILED)
+    typer.echo("all migrations are applied")

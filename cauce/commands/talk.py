@@ -1,0 +1,79 @@
+"""`cauce ask` and `cauce chat`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cauce.commands.common import (
+    ConfigOption,
+    DataOption,
+    Exit,
+    JsonOption,
+    TenantOption,
+    UserOption,
+    print_json,
+    settings_of,
+)
+
+ThreadOption = Annotated[
+    str | None, typer.Option("--thread", "-t", help="Thread to talk in; a new one when not given.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(ask)
+    app.command()(chat)
+
+
+def ask(
+    text: Annotated[str, typer.Argument(help="What to ask.")],
+    thread: ThreadOption = None,
+    as_json: JsonOption = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve every tool call that asks for it.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 120,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    tenant: TenantOption = None,
+    user: UserOption = None,
+) -> None:
+    """Ask one question and print the answer.
+
+    Exit code 0: answered. 4: it waits for your approval (decide in `cauce chat`, or use --yes). 1: it failed.
+    """
+    import asyncio
+
+    from cauce.asking import ask_once
+    from cauce.running import connected
+
+    settings = connected(settings_of(data, config, tenant=tenant, user=user), wait=10)
+    answer = asyncio.run(ask_once(settings, text, thread=thread, approve=yes, timeout=timeout))
+    if as_json:
+        print_json(answer.as_dict())
+    elif answer.state == "completed":
+        typer.echo(answer.text)
+    else:
+        typer.echo(f"cauce: {answer.explanation}", err=True)
+    codes = {"completed": 0, "approval": Exit.WAITS}
+    raise typer.Exit(codes.get(answer.state, Exit.FAILED))
+
+
+def chat(
+    thread: ThreadOption = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    tenant: TenantOption = None,
+    user: UserOption = None,
+) -> None:
+    """Talk with your agent in the terminal.
+
+    Tokens come as they are written, tool calls are shown as they happen, and what changes something asks you first.
+    Ctrl-C stops the run that is going. In the chat, /help lists what else there is.
+    """
+    from cauce.chatting import Chat
+    from cauce.running import connected
+
+    settings = connected(settings_of(data, config, tenant=tenant, user=user), wait=10)
+    Chat(settings, thread).loop()

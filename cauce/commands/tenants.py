@@ -1,0 +1,196 @@
+"""`cauce tenant`: tenants and their agents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cauce.commands.common import ConfigOption, DataOption, JsonOption, console, opened_stores, print_json, settings_of
+
+if TYPE_CHECKING:
+    from schemas import AgentSettings, Tenant
+
+tenant = typer.Typer(no_args_is_help=True, help="Add, show and change tenants and their agents.")
+
+TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.add_typer(tenant, name="tenant")
+
+
+@tenant.command()
+def add(
+    tenant_id: TenantArgument,
+    name: Annotated[str, typer.Option(help="Name for people.")] = "",
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Add a tenant with one agent that has the installation's model and all tools.
+
+    Example: `cauce tenant add acme --name "Acme Inc."`
+    """
+    import asyncio
+    from datetime import UTC, datetime
+
+    from pydantic import ValidationError
+
+    from schemas import SYSTEM_TENANT, SettingsError, Tenant
+
+    settings = settings_of(data, config)
+    try:
+        made = Tenant(tenant_id=tenant_id, name=name or tenant_id, created_at=datetime.now(UTC))
+    except ValidationError as error:
+        raise SettingsError(
+            f"{tenant_id!r} cannot be a tenant's id: use a-z, 0-9, _ and -, at most 64 of them"
+        ) from error
+    if tenant_id == SYSTEM_TENANT:
+        raise SettingsError(f"{SYSTEM_TENANT!r} is the system's own")
+
+    async def run() -> bool:
+        async with opened_stores(settings) as stores:
+            return await stores.directory.put_tenant(made, expected_version=0)
+
+    if not asyncio.run(run()):
+        raise SettingsError(f"the tenant {tenant_id!r} exists already; change it with: cauce tenant set {tenant_id}")
+    typer.echo(f"added {tenant_id}")
+
+
+@tenant.command("list")
+def list_tenants(as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:
+    """List all tenants."""
+    import asyncio
+
+    settings = settings_of(data, config)
+
+    async def run() -> list[Tenant]:
+        async with opened_stores(settings) as stores:
+            return await stores.directory.tenants()
+
+    found = asyncio.run(run())
+    if as_json:
+        print_json([t.model_dump(mode="json") for t in found])
+        return
+    for t in found:
+        typer.echo(f"{t.tenant_id:20} {t.name}{'  (paused)' if t.paused else ''}")
+
+
+@tenant.command()
+def show(
+    tenant_id: TenantArgument, as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None
+) -> None:
+    """Show a tenant and its agents."""
+    import asyncio
+
+    settings = settings_of(data, config)
+
+    async def run() -> Tenant:
+        async with opened_stores(settings) as stores:
+            return _known(await stores.directory.tenant(tenant_id), tenant_id)
+
+    found = asyncio.run(run())
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    out = console()
+    paused = "  [yellow]paused[/]" if found.paused else ""
+    out.print(f"[bold]{found.tenant_id}[/] {found.name} [dim]version {found.version}[/]{paused}")
+    for agent in found.agents:
+        out.print(f"\nagent [bold]{agent.agent_id}[/] ({agent.name})")
+        model = agent.model
+        out.print(
+            f"  model         {model.name}, {model.timeout_seconds:g} s, {model.context_tokens:,} tokens of history"
+        )
+        out.print(f"  instructions  {agent.instructions or '-'}", markup=False)
+        out.print(f"  tools         {', '.join(agent.tools)}", markup=False)
+        allowed = ", ".join(agent.approvals.allow) or "none"
+        out.print(f"  approvals     {agent.approvals.require}; without approval: {allowed}", markup=False)
+        limits = agent.limits
+        out.print(f"  limits a run  {limits.turns} turns, {limits.tokens:,} tokens, {limits.seconds:g} s")
+
+
+@tenant.command("set")
+def set_tenant(
+    tenant_id: TenantArgument,
+    name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
+    paused: Annotated[bool | None, typer.Option("--pause/--resume", help="Refuse inputs, or take them again.")] = None,
+    agent: Annotated[str, typer.Option(help="Which agent the options below change; made when new.")] = "default",
+    model: Annotated[str | None, typer.Option(help="auto, rules, or provider:model such as ollama:llama3.2.")] = None,
+    model_url: Annotated[str | None, typer.Option(help="Base URL of the model's server.")] = None,
+    api_key_env: Annotated[str | None, typer.Option(help="Variable of the workers with the model's key.")] = None,
+    instructions: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    tools: Annotated[list[str] | None, typer.Option("--tool", help="Pattern of allowed tools; repeat it.")] = None,
+    approvals: Annotated[str | None, typer.Option(help="side_effects, always or never.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="Pattern of tools without approval; repeat it.")] = None,
+    max_turns: Annotated[int | None, typer.Option(help="Model calls in one run.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens in one run.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Seconds of work in one run.")] = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Change a tenant or one of its agents; what is not named stays. Workers follow within seconds.
+
+    Example: `cauce tenant set acme --model openai:gpt-5-mini --api-key-env ACME_KEY --tool 'Gmail_*' --allow 'Gmail_List*'`
+    """
+    import asyncio
+
+    from pydantic import ValidationError
+
+    from schemas import SettingsError
+
+    settings = settings_of(data, config)
+    changes = {
+        "model": {"name": model, "base_url": model_url, "api_key_env": api_key_env},
+        "approvals": {"require": approvals, "allow": tuple(allow) if allow else None},
+        "limits": {"turns": max_turns, "tokens": max_tokens, "seconds": max_seconds},
+        "instructions": instructions,
+        "tools": tuple(tools) if tools else None,
+    }
+
+    async def run() -> Tenant:
+        async with opened_stores(settings) as stores:
+            found = _known(await stores.directory.tenant(tenant_id), tenant_id)
+            try:
+                changed = _changed(found, agent, changes, name=name, paused=paused)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            if not await stores.directory.put_tenant(changed, expected_version=found.version):
+                raise SettingsError("somebody else changed the tenant at the same moment; try again")
+            return changed
+
+    changed = asyncio.run(run())
+    typer.echo(f"changed {changed.tenant_id}, version {changed.version}")
+
+
+def _known(found: Tenant | None, tenant_id: str) -> Tenant:
+    from schemas import NotFound
+
+    if found is None:
+        raise NotFound(f"there is no tenant {tenant_id!r}; add it with: cauce tenant add {tenant_id}")
+    return found
+
+
+def _changed(found: Tenant, agent_id: str, changes: dict[str, Any], *, name: str | None, paused: bool | None) -> Tenant:
+    """The tenant with the changes, checked as a whole."""
+    from schemas import AgentSettings, Tenant
+
+    old: AgentSettings = found.agent(agent_id) or AgentSettings(agent_id=agent_id)
+    fields = old.model_dump()
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            fields[key] |= {k: v for k, v in value.items() if v is not None}
+        elif value is not None:
+            fields[key] = value
+    agent = AgentSettings.model_validate(fields)
+    agents = [agent if a.agent_id == agent_id else a for a in found.agents]
+    if found.agent(agent_id) is None and fields != AgentSettings(agent_id=agent_id).model_dump():
+        agents.append(agent)
+    changed = found.model_dump() | {"agents": [a.model_dump() for a in agents], "version": found.version + 1}
+    if name is not None:
+        changed["name"] = name
+    if paused is not None:
+        changed["paused"] = paused
+    return Tenant.model_validate(changed)

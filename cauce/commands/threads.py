@@ -1,0 +1,118 @@
+"""`cauce threads`: what is in the store, whether the system runs or not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cauce.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    TenantOption,
+    UserOption,
+    console,
+    opened_stores,
+    print_json,
+    settings_of,
+)
+
+threads = typer.Typer(no_args_is_help=True, help="Read conversations.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.add_typer(threads, name="threads")
+
+
+@threads.command("list")
+def list_threads(
+    as_json: JsonOption = False,
+    limit: Annotated[int, typer.Option(help="The most threads to show.")] = 50,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    tenant: TenantOption = None,
+    user: UserOption = None,
+) -> None:
+    """List your threads, the last changed first."""
+    import asyncio
+
+    settings = settings_of(data, config, tenant=tenant, user=user)
+
+    async def read() -> list[dict[str, str]]:
+        async with opened_stores(settings) as stores:
+            found = await stores.journal.threads(settings.tenant, settings.user, limit=limit)
+        return [
+            {
+                "thread": row.thread_id,
+                "title": row.title,
+                "created_at": row.created_at.isoformat(),
+                "updated_at": row.updated_at.isoformat(),
+            }
+            for row in found
+        ]
+
+    rows = asyncio.run(read())
+    if as_json:
+        print_json(rows)
+        return
+    from rich.table import Table
+
+    table = Table("thread", "title", "changed", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(row["thread"], row["title"], row["updated_at"][:16].replace("T", " "))
+    console().print(table if rows else "There are no threads yet. Begin one with: cauce chat")
+
+
+@threads.command()
+def show(
+    thread: Annotated[str, typer.Argument(help="Id of the thread.")],
+    as_json: JsonOption = False,
+    limit: Annotated[int, typer.Option(help="The most messages to show, the newest.")] = 200,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    tenant: TenantOption = None,
+    user: UserOption = None,
+) -> None:
+    """Show a thread: its messages, and what it waits for."""
+    import asyncio
+
+    from schemas import NotFound, StoredMessage, ThreadHead
+
+    settings = settings_of(data, config, tenant=tenant, user=user)
+
+    async def read() -> tuple[ThreadHead, list[StoredMessage]]:
+        async with opened_stores(settings) as stores:
+            found = await stores.journal.hydrate(settings.tenant, thread, window=1)
+            if found.head is None or found.head.user_id != settings.user:
+                raise NotFound(f"there is no thread {thread!r}; list yours with: cauce threads list")
+            return found.head, await stores.journal.messages(settings.tenant, thread, limit=limit)
+
+    head, messages = asyncio.run(read())
+    waiting = [p for p in head.pending if p.state == "approval"]
+    if as_json:
+        print_json(
+            {
+                "thread": thread,
+                "title": head.title,
+                "status": head.status,
+                "run": head.run.run_id if head.run else None,
+                "queued": [q.text for q in head.queued],
+                "approvals": [p.call.model_dump(mode="json") for p in waiting],
+                "messages": [s.message.model_dump(mode="json", exclude_none=True) for s in messages],
+            }
+        )
+        return
+    from rich.text import Text
+
+    out = console()
+    out.print(f"[bold]{thread}[/] [dim]{head.status}[/]")
+    for message in (s.message for s in messages):
+        who, style = {"user": ("you", "cyan"), "assistant": ("agent", "green")}.get(message.role, ("tool", "dim"))
+        text = message.text if message.role != "tool" else f"{message.tool_name}: {message.text[:300]}"
+        for call in message.tool_calls:
+            text += f"\n  → {call.name} {call.arguments}"
+        out.print(Text.assemble((f"{message.at:%H:%M} {who:5} ", f"bold {style}"), text))
+    for pending in waiting:
+        out.print(f"[yellow]waits for approval:[/] {pending.call.name} {pending.call.arguments}")

@@ -1,0 +1,190 @@
+"""`cauce audit` and `cauce dlq`: what happened, and what could not."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cauce.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    TenantOption,
+    console,
+    opened_stores,
+    print_json,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from state import AuditRow
+    from streams.dead_letters import DeadLetterRow
+
+audit = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
+dlq = typer.Typer(no_args_is_help=True, help="List, show and replay dead letters.")
+
+NumberArgument = Annotated[str, typer.Argument(help="Number of the dead letter, such as 0-17.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.add_typer(audit, name="audit")
+    app.add_typer(dlq, name="dlq")
+
+
+def _row(row: AuditRow) -> dict[str, Any]:
+    return {"id": row.event_id, "position": row.position, **row.event.model_dump(mode="json", exclude_none=True)}
+
+
+@audit.command()
+def tail(
+    limit: Annotated[int, typer.Option("--limit", "-n", help="The most events to show, the newest.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what comes.")] = False,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    tenant: TenantOption = None,
+) -> None:
+    """Show the newest events of a tenant, oldest first."""
+    import asyncio
+
+    settings = settings_of(data, config, tenant=tenant)
+    out = console()
+
+    def line(row: AuditRow) -> None:
+        event = row.event
+        if as_json:
+            typer.echo(json.dumps(_row(row), ensure_ascii=False))
+            return
+        style = {"ok": "green", "refused": "yellow", "failed": "red", "unknown": "magenta"}[event.outcome]
+        words = " ".join(
+            filter(None, (event.subject, event.reason, f"thread={event.thread_id}" if event.thread_id else ""))
+        )
+        out.print(
+            f"[dim]{event.at:%Y-%m-%d %H:%M:%S}[/] [{style}]{event.outcome:8}[/] {event.action:22} [dim]{event.actor}[/] ",
+            end="",
+        )
+        out.print(words, markup=False)
+
+    async def run() -> None:
+        async with opened_stores(settings) as stores:
+            last = -1
+            while True:
+                rows = [r for r in await stores.audit.tail(settings.tenant, limit=limit) if r.position > last]
+                for row in rows:
+                    line(row)
+                    last = row.position
+                if not follow:
+                    return
+                await asyncio.sleep(1)
+
+    asyncio.run(run())
+
+
+@audit.command()
+def export(
+    since: Annotated[str | None, typer.Option(help="From this time on, such as 2026-01-31.")] = None,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    tenant: TenantOption = None,
+) -> None:
+    """Print all events of a tenant in order, a JSON object a line. Example: `cauce audit export > audit.jsonl`"""
+    import asyncio
+    from datetime import UTC, datetime
+
+    from schemas import SettingsError
+
+    settings = settings_of(data, config, tenant=tenant)
+    begin = None
+    if since:
+        try:
+            begin = datetime.fromisoformat(since)
+        except ValueError as error:
+            raise SettingsError(f"--since {since!r} is not a time; write for example 2026-01-31T12:00") from error
+        begin = begin if begin.tzinfo else begin.replace(tzinfo=UTC)
+
+    async def run() -> None:
+        async with opened_stores(settings) as stores:
+            async for row in stores.audit.export(settings.tenant, since=begin):
+                typer.echo(json.dumps(_row(row), ensure_ascii=False))
+
+    asyncio.run(run())
+
+
+def _letter(row: DeadLetterRow) -> dict[str, Any]:
+    letter = row.letter.model_dump(mode="json")
+    for key in ("key", "value"):
+        letter[key] = None if letter[key] is None else base64.b64decode(letter[key]).decode("utf-8", "replace")
+    letter["headers"] = {n: base64.b64decode(v or "").decode("utf-8", "replace") for n, v in letter["headers"]}
+    return {"number": row.number, **letter}
+
+
+@dlq.command("list")
+def list_letters(
+    limit: Annotated[int, typer.Option("--limit", "-n", help="The most to show, the newest.")] = 20,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List the newest dead letters, oldest first."""
+    import asyncio
+
+    from cauce.running import connected
+    from streams.dead_letters import list_dead_letters
+
+    settings = connected(settings_of(data, config))
+    assert settings.kafka
+    rows = asyncio.run(list_dead_letters(settings.kafka, limit=limit))
+    if as_json:
+        print_json([_letter(row) for row in rows])
+        return
+    from rich.table import Table
+
+    table = Table("number", "when", "group", "record", "reason", box=None, header_style="bold")
+    for row in rows:
+        letter = row.letter
+        where = f"{letter.topic}/{letter.partition}/{letter.offset}"
+        table.add_row(row.number, f"{letter.at:%Y-%m-%d %H:%M:%S}", letter.group, where, letter.reason)
+    console().print(table if rows else "There are no dead letters.")
+
+
+@dlq.command()
+def show(number: NumberArgument, data: DataOption = None, config: ConfigOption = None) -> None:
+    """Show one dead letter as JSON: the record as it was, and why it could not be processed."""
+    import asyncio
+
+    from cauce.running import connected
+    from streams.dead_letters import find_dead_letter
+
+    settings = connected(settings_of(data, config))
+    assert settings.kafka
+    print_json(_letter(asyncio.run(find_dead_letter(settings.kafka, number))))
+
+
+@dlq.command()
+def replay(
+    numbers: Annotated[list[str], typer.Argument(help="Numbers of dead letters.")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Send records again to the topic they came from, once the reason is mended.
+
+    Their ids stay the same, so what was done in the meantime is not done twice.
+    """
+    import asyncio
+
+    from cauce.running import connected
+    from streams import dead_letters
+
+    settings = connected(settings_of(data, config))
+    assert settings.kafka
+    kafka = settings.kafka
+
+    async def run() -> int:
+        rows = [await dead_letters.find_dead_letter(kafka, number) for number in numbers]
+        return await dead_letters.replay(kafka, rows)
+
+    typer.echo(f"replayed {asyncio.run(run())}")

@@ -1,0 +1,114 @@
+"""`cauce up`, `cauce work`, `cauce emulators`: what runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cauce.commands.common import ConfigOption, DataOption, console, settings_of
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(up)
+    app.command()(work)
+    app.command()(emulators)
+
+
+def up(data: DataOption = None, config: ConfigOption = None) -> None:
+    """Run everything on this machine: broker, tools, worker.
+
+    Keeps its data in `./var` or `--data`. Stops with Ctrl-C; a second one does not wait.
+    """
+    import asyncio
+
+    from cauce.running import Running, find_workers
+    from cauce.supervisor import Supervisor
+    from schemas.errors import SettingsError
+
+    settings = settings_of(data, config)
+    if not settings.embedded:
+        raise SettingsError(
+            "`cauce up` runs its own broker, but a Kafka is set; use `cauce work` with it, or unset CAUCE_KAFKA"
+        )
+    out = console()
+
+    def ready(running: Running) -> None:
+        from rich.panel import Panel
+
+        worker = find_workers(settings)[0]
+        option = "" if str(settings.data) == "var" else f" --data {settings.data}"
+        tools = "emulated Gmail and Asana, nothing leaves this machine" if running.arcade_emulated else "Arcade"
+        lines = [
+            f"[bold]Model[/]   {worker.model} [dim]({worker.model_why})[/]",
+            f"[bold]Tools[/]   {tools}",
+            f"[bold]Data[/]    {settings.data.absolute()}",
+            f"[bold]Health[/]  {worker.health}/healthz  /readyz  /metrics",
+            "",
+            f"Talk to your agent in another terminal:  [bold cyan]cauce chat{option}[/]",
+            f'Or ask one thing:                        [bold cyan]cauce ask{option} "What mail do I have?"[/]',
+            "[dim]From a clone: .venv/bin/cauce. Ctrl-C stops.[/]",
+        ]
+        if out.is_terminal:
+            out.print(Panel("\n".join(lines), title=f"Cauce {running.version} is ready", expand=False, padding=(1, 2)))
+        else:
+            out.print(f"Cauce {running.version} is ready", *lines, sep="\n", markup=True)
+
+    out.print("Starting Cauce ...", style="dim")
+    asyncio.run(Supervisor(settings, lambda line: out.print(line, style="yellow")).run(ready))
+
+
+def work(
+    groups: Annotated[list[str], typer.Argument(help="One or more of: turns, tools, audit.")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+    supervised: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Run one worker against a cluster, or beside a running `cauce up`.
+
+    Example: `CAUCE_KAFKA=127.0.0.1:19092 CAUCE_CASSANDRA=127.0.0.1:19042 cauce work turns`.
+    As many as you like of each group; they share the partitions. SIGTERM lets running turns finish first.
+    """
+    import asyncio
+
+    from cauce.running import announced_worker, connected
+    from cauce.telemetry import set_up_logging
+    from cauce.worker import preload, run_worker
+    from schemas import GROUPS
+    from schemas.errors import SettingsError
+
+    settings = settings_of(data, config)
+    if unknown := [g for g in groups if g not in GROUPS]:
+        raise SettingsError(f"there is no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
+    set_up_logging(settings)
+    if supervised:
+        preload(groups)  # while the broker starts
+    settings = connected(settings, wait=60 if supervised else 0, until="connected")
+    stack = __import__("contextlib").ExitStack()
+
+    def ready(health: str, model: str, why: str) -> None:
+        note = announced_worker(settings, groups, health=health, model=model, model_why=why)
+        stack.enter_context(note)
+
+    with stack:
+        asyncio.run(run_worker(settings, groups, embedded=supervised, on_ready=ready))
+
+
+def emulators(data: DataOption = None, config: ConfigOption = None) -> None:
+    """Run the emulated Arcade, Gmail and Asana alone, for trying workers against a cluster without accounts."""
+    import asyncio
+
+    from cauce.running import emulators_file
+    from connectors.emulators import EmulatorProcess
+
+    settings = settings_of(data, config)
+
+    async def serve() -> None:
+        async with EmulatorProcess(settings.data / "emulators", port_file=emulators_file(settings.data)) as running:
+            typer.echo("The emulated tools run. For workers:")
+            typer.echo(f"export CAUCE_ARCADE_URL={running.base_url} ARCADE_API_KEY={running.api_key}")
+            typer.echo(f"Look inside: {running.base_url}/   Ctrl-C stops.")
+            await asyncio.Event().wait()
+
+    asyncio.run(serve())
