@@ -1,7 +1,7 @@
 """Measures turns a second, latency and CPU: `python -m bench [--only embedded,cluster] [--turns N] [--clients 1,32]`.
 
-The fake model takes 2 x 0.2 s and the tool 0.05 s, so 0.45 s is the floor of a turn, and 32 clients can reach 71 turns/s. Load, workers
-and servers share this machine; compare rows of one run, not runs.
+The fake model takes 2 x 0.2 s and the tool 0.05 s, so 0.45 s is the floor of a turn, and 32 clients can reach 71 turns/s.
+Load, workers and servers share this machine; compare rows of one run, not runs.
 """
 
 from __future__ import annotations

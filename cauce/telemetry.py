@@ -31,6 +31,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -50,6 +51,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # the name is logging's
+        """The line without a traceback."""
         fields = " ".join(f"{k}={v}" for k, v in LOG_FIELDS.get().items())
         return super().formatMessage(record) + (f"  [{fields}]" if fields else "")
 

@@ -36,7 +36,7 @@ def settings_of(data: Path | None = None, config: Path | None = None, **given: o
     """The settings with a command's options."""
     from cauce.settings import load_settings
 
-    return load_settings(config, data=data, **given)
+    return load_settings(config, environment=None, data=data, **given)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -92,7 +92,7 @@ class ArcadeClient:
                 tool_name=name,
                 input=dict(arguments),
                 user_id=user_id,
-                **({"tool_version": version} if version else {}),
+                tool_version=version or arcadepy.omit,
             )
         except arcadepy.APITimeoutError:
             return ToolOutcome("unknown", message="no answer in time")

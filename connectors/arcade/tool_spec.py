@@ -9,8 +9,18 @@ from typing import Any
 _READ_VERBS = ("Get", "List", "Search", "WhoAmI")
 
 _IDEMPOTENT = frozenset(
-    "Gmail.ArchiveEmail Gmail.ChangeThreadLabels Gmail.DeleteDraftEmail Gmail.ReportSpam Gmail.SetThreadTrashStatus "
-    "Gmail.TrashEmail Gmail.UpdateDraftEmail Gmail.UpdateLabel Asana.MarkTaskAsCompleted Asana.UpdateTask".split()
+    [
+        "Gmail.ArchiveEmail",
+        "Gmail.ChangeThreadLabels",
+        "Gmail.DeleteDraftEmail",
+        "Gmail.ReportSpam",
+        "Gmail.SetThreadTrashStatus",
+        "Gmail.TrashEmail",
+        "Gmail.UpdateDraftEmail",
+        "Gmail.UpdateLabel",
+        "Asana.MarkTaskAsCompleted",
+        "Asana.UpdateTask",
+    ]
 )
 """Writing tools that may be called twice without harm (Arcade's published flags for Gmail 8.9.1 and Asana 1.2.2)."""
 

@@ -31,7 +31,8 @@ from schemas import (
 from schemas.base import Body
 
 SOURCE = "cauce/chat-client"
-_TYPES: dict[str, type[Body]] = {t.TYPE: t for t in (*BODIES[Topic.CHAT_RESPONSES], Delta)}
+_BODIES: tuple[Any, ...] = (*BODIES[Topic.CHAT_RESPONSES], Delta)
+_TYPES: dict[str, type[Body]] = {body.TYPE: body for body in _BODIES}
 
 Event = ThreadEvent | Delta
 

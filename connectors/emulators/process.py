@@ -16,9 +16,7 @@ START_SECONDS = 30.0
 class EmulatorProcess:
     """Starts `python -m connectors.emulators` and stops it again; an asynchronous context manager."""
 
-    def __init__(
-        self, data: Path, *, port: int = 0, auto_connect: bool = True, port_file: Path | None = None
-    ) -> None:
+    def __init__(self, data: Path, *, port: int = 0, auto_connect: bool = True, port_file: Path | None = None) -> None:
         self._data, self._port, self._auto_connect = data, port, auto_connect
         self._port_file = port_file or data / "port.json"
         self._process: asyncio.subprocess.Process | None = None

@@ -102,9 +102,9 @@ async def detect_model(environment: Mapping[str, str], *, url: str | None = None
     """
     base = url or environment.get("OPENAI_BASE_URL")
     if base:
-        if found := await _first_model(f"{base.rstrip('/')}/models", environment.get("OPENAI_API_KEY"), timeout):
+        if offered := await _first_model(f"{base.rstrip('/')}/models", environment.get("OPENAI_API_KEY"), timeout):
             key = environment.get("OPENAI_API_KEY") or "none"
-            return _if_installed(ModelChoice(f"openai:{found}", base, key), f"the server at {base} offers it")
+            return _if_installed(ModelChoice(f"openai:{offered}", base, key), f"the server at {base} offers it")
         return Detected(ModelChoice(RULES), f"no model answers at {base}")
     if local := await _first_ollama_model(timeout):
         return _if_installed(ModelChoice(f"ollama:{local}", OLLAMA_URL), "Ollama runs on this machine")
@@ -112,8 +112,8 @@ async def detect_model(environment: Mapping[str, str], *, url: str | None = None
         ("OPENAI_API_KEY", "openai:gpt-5-mini"),
         ("ANTHROPIC_API_KEY", "anthropic:claude-sonnet-4-5"),
     ):
-        if key := environment.get(variable):
-            return _if_installed(ModelChoice(name, None, key), f"{variable} is set")
+        if secret := environment.get(variable):
+            return _if_installed(ModelChoice(name, None, secret), f"{variable} is set")
     return Detected(ModelChoice(RULES), "no model was found: no key is set, and no Ollama runs here")
 
 

@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol
 
 from connectors.arcade import ToolSpec
-
 from processors.turns.answers import Policy, Ruling
 from schemas import AgentSettings, Tenant, User
 

@@ -95,10 +95,10 @@ class Groups:
         if others and not _common(others) & {name for name, _ in protocols}:
             return _not_joined(Error.INCONSISTENT_GROUP_PROTOCOL, member_id)
         member = group.members.get(member_id)
-        if member and group.state in ("Stable", "CompletingRebalance"):
-            if member.protocols == protocols and member_id != group.leader:
-                self._touch(group, member)
-                return self._joined(group, member)  # a repeated request: nothing has changed
+        settled = group.state in ("Stable", "CompletingRebalance")
+        if member and settled and member.protocols == protocols and member_id != group.leader:
+            self._touch(group, member)
+            return self._joined(group, member)  # a repeated request: nothing has changed
         group.promised_ids.discard(member_id)
         timings = (q.session_timeout / 1000, q.rebalance_timeout / 1000)
         if member is None:
@@ -209,9 +209,9 @@ class Groups:
         group.deadline = loop.call_later(seconds, self._complete, group)
 
     def _complete_if_all_joined(self, group: Group) -> None:
-        if group.state == "PreparingRebalance" and not group.gathering:
-            if all(m.joining is not None for m in group.members.values()):
-                self._complete(group)
+        waiting = group.state == "PreparingRebalance" and not group.gathering
+        if waiting and all(m.joining is not None for m in group.members.values()):
+            self._complete(group)
 
     def _complete(self, group: Group) -> None:
         """Ends the gathering: who has not joined by now is out."""

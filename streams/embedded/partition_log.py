@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.embedded.batches import Batch, commits, placed, read_header
+from streams.embedded.batches import Batch, commits, first_at_or_after, placed, read_header
 from streams.embedded.segment import Segment
 from streams.embedded.wire import Error
 
@@ -130,15 +130,13 @@ class PartitionLog:
 
     def find_time(self, timestamp: int) -> tuple[int, int] | None:
         """Timestamp and offset of the first record that is not older than `timestamp` (milliseconds)."""
-        from streams.embedded.batches import first_at_or_after
-
         for segment in self._segments:
             if segment.max_timestamp < timestamp:
                 continue
             for header, data in segment.batches(self.start):
-                if header.max_timestamp >= timestamp and not header.is_control:
-                    if found := first_at_or_after(data, timestamp):
-                        return found
+                recent = header.max_timestamp >= timestamp and not header.is_control
+                if recent and (found := first_at_or_after(data, timestamp)):
+                    return found
         return None
 
     def delete_before(self, offset: int) -> None:

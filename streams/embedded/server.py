@@ -56,7 +56,7 @@ class Broker:
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._housekeeping: asyncio.Task[None] | None = None
-        self._handlers: dict[str, Callable[[Request], Fields | None | Awaitable[Fields | None]]] = {}
+        self._handlers: dict[str, Callable[[Request], Fields | Awaitable[Fields | None] | None]] = {}
 
     async def start(self, port: int = 0) -> int:
         """Listens on 127.0.0.1 and returns the port. Raises `OSError` when it is taken."""

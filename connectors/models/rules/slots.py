@@ -40,11 +40,10 @@ _LIST_TAIL = re.compile(
 def day_in(text: str, today: date) -> tuple[date | None, tuple[int, int] | None]:
     """The day that a sentence names, and where it does. Weekdays are the next such day, today excluded."""
     folded = fold(text)
-    match = None
-    for match in _DAY.finditer(folded):
-        pass  # the last one: "call Ana about Monday's trip by Friday" is due on Friday
-    if match is None or len(folded) != len(text):
+    matches = list(_DAY.finditer(folded))
+    if not matches or len(folded) != len(text):
         return None, None
+    match = matches[-1]  # "call Ana about Monday's trip by Friday" is due on Friday
     word, span = match.group(1), match.span()
     if word in ("today", "tonight", "hoy"):
         return today, span

@@ -311,7 +311,9 @@ def test_a_cancel_ends_the_run_or_a_queued_one_and_says_so_when_there_is_none() 
     assert thread.cancel() == ["input.refused"]
 
 
-MOVES = st.sampled_from(["say", "reject", "interrupt", "rollback", "result", "approve", "decline", "cancel", "continue"])
+MOVES = st.sampled_from(
+    ["say", "reject", "interrupt", "rollback", "result", "approve", "decline", "cancel", "continue"]
+)
 ANSWERS = st.sampled_from(
     [
         Answer("fine"),
