@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+BACKGROUND_GROUPS = frozenset({"tools", "audit"})
+"""What turns wait for comes from these groups at once, not in their transactions."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeOptions:
     """Budgets and times of one worker. Times are in seconds unless the name says otherwise."""
@@ -26,6 +30,8 @@ class RuntimeOptions:
     publish_linger: float = 0.005
     """Finished records are gathered for so long before they are committed together. While the markers of a
     slot's last transaction are being written Kafka refuses the next one, and a few ms of distance avoid that."""
+    background_linger: float = 0.1
+    """The same for groups whose transactional outputs nobody waits for (`BACKGROUND_GROUPS`): larger groups, fewer requests."""
     transactions_at_once: int = 4
     """In one process: more slots than this take turns, which makes the groups larger and the requests fewer."""
     session_timeout_ms: int = 6000
@@ -37,6 +43,10 @@ class RuntimeOptions:
     """How long a revocation waits for a transaction that is running."""
     grace: float = 20.0
     """How long a stop waits for records that are being processed."""
+
+    def linger_of(self, group: str) -> float:
+        """Seconds for which a group's finished records are gathered."""
+        return max(self.publish_linger, self.background_linger) if group in BACKGROUND_GROUPS else self.publish_linger
 
     @property
     def tenant_share(self) -> int:

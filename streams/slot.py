@@ -59,6 +59,7 @@ class Slot:
         """Records below were in the log when the slot was taken: an owner before may have died of them."""
         self.closed = False
         self._clients, self._options, self._metrics, self._on_progress = clients, options, metrics, on_progress
+        self._linger = options.linger_of(group)
         self._producer: AIOKafkaProducer | None = None
         self._ready: list[Finished] = []
         self._wake = asyncio.Event()
@@ -126,7 +127,7 @@ class Slot:
         """Publishes what is finished, for a graceful stop."""
         while self._ready and not self.closed:
             self._wake.set()
-            await asyncio.sleep(self._options.publish_linger)
+            await asyncio.sleep(self._linger)
             async with self._publishing:
                 pass
 
@@ -169,7 +170,7 @@ class Slot:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await asyncio.sleep(self._options.publish_linger)
+            await asyncio.sleep(self._linger)
             await self._open.wait()
             async with self._publishing:
                 if not self._open.is_set() or not self._ready:

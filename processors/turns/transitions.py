@@ -138,7 +138,6 @@ def start_run(draft: Draft, new: NewInput | QueuedInput) -> Next:
     message = Message(message_id=new.input_id, role="user", text=new.text, run_id=run.run_id, at=new.at)
     draft.message(message)
     draft.event(MessageAdded, run_id=run.run_id, message=message)
-    draft.audit("run.started", actor=f"user:{new.user_id}", run_id=run.run_id)
     return Next.LEG
 
 
