@@ -63,6 +63,8 @@ def set_up_logging(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name in ("httpx", "httpcore", "faststream", "cassandra"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # The server warns about each statement that the driver prepares again after a reconnect.
+    logging.getLogger("cassandra.protocol").setLevel(logging.ERROR)
 
 
 def set_up_tracing(settings: Settings, service: str) -> list[object]:

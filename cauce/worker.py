@@ -70,12 +70,12 @@ async def run_worker(
         transactions_at_once=settings.transactions_at_once,
         publish_linger=settings.publish_linger_ms / 1000,
     )
+    arcade = _arcade(settings) if {"turns", "tools"} & set(groups) else None
     stores = open_stores(settings.state_url)
     if not await _unless_stopped(stop, _open(stores, settings, embedded=embedded)):
         return
     model = await _default_model(settings) if "turns" in groups else Detected(ModelChoice(settings.model), "")
     deltas = BestEffortPublisher(kafka, metrics)
-    arcade = _arcade(settings) if {"turns", "tools"} & set(groups) else None
     worker = Worker(
         kafka,
         await _processors(groups, stores, arcade, model.choice, deltas.emit),

@@ -27,6 +27,7 @@ class CassandraStores:
     """See `state.Stores`. Only `migrate` makes the keyspace and its tables."""
 
     def __init__(self, options: CassandraOptions) -> None:
+        self.options = options
         self._session = Session(options)
         self.journal: Journal = CassandraJournal(self._session, input_ttl=options.input_ttl)
         self.ledger: ToolLedger = CassandraLedger(self._session)
