@@ -7,9 +7,9 @@ from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session
 
 _KEY = "consumer_group = ? AND topic = ? AND partition = ? AND record_offset = ?"
-_READ = Query(Kind.SERIAL_READ, f"SELECT begun FROM attempts WHERE {_KEY}")
-_BEGIN = Query(Kind.CONDITIONAL, f"UPDATE attempts SET begun = ? WHERE {_KEY} IF begun = ?")
-_FORGET = Query(Kind.CONDITIONAL, f"DELETE FROM attempts WHERE {_KEY} IF EXISTS")
+_READ = Query(Kind.SERIAL_READ, f"SELECT begun FROM KEYSPACE.attempts WHERE {_KEY}")
+_BEGIN = Query(Kind.CONDITIONAL, f"UPDATE KEYSPACE.attempts SET begun = ? WHERE {_KEY} IF begun = ?")
+_FORGET = Query(Kind.CONDITIONAL, f"DELETE FROM KEYSPACE.attempts WHERE {_KEY} IF EXISTS")
 
 
 class CassandraAttempts:

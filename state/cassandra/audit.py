@@ -19,13 +19,15 @@ from state.protocols import AuditRow
 _ROWS_A_BATCH = 50
 _MONTHS_KNOWN = 10_000
 
-_APPEND = Query(Kind.WRITE, "INSERT INTO audit (tenant_id, month, position, event_id, body) VALUES (?, ?, ?, ?, ?)")
-_ADD_MONTH = Query(Kind.WRITE, "INSERT INTO audit_months (tenant_id, month) VALUES (?, ?)")
-_MONTHS = Query(Kind.READ, "SELECT month FROM audit_months WHERE tenant_id = ?")
-_ROWS = Query(Kind.READ, "SELECT position, event_id, body FROM audit WHERE tenant_id = ? AND month = ?")
+_APPEND = Query(
+    Kind.WRITE, "INSERT INTO KEYSPACE.audit (tenant_id, month, position, event_id, body) VALUES (?, ?, ?, ?, ?)"
+)
+_ADD_MONTH = Query(Kind.WRITE, "INSERT INTO KEYSPACE.audit_months (tenant_id, month) VALUES (?, ?)")
+_MONTHS = Query(Kind.READ, "SELECT month FROM KEYSPACE.audit_months WHERE tenant_id = ?")
+_ROWS = Query(Kind.READ, "SELECT position, event_id, body FROM KEYSPACE.audit WHERE tenant_id = ? AND month = ?")
 _NEWEST = Query(
     Kind.READ,
-    "SELECT position, event_id, body FROM audit WHERE tenant_id = ? AND month = ? "
+    "SELECT position, event_id, body FROM KEYSPACE.audit WHERE tenant_id = ? AND month = ? "
     "ORDER BY position DESC, event_id DESC LIMIT ?",
 )
 

@@ -8,13 +8,15 @@ from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session
 from state.rows import check_tenant_version
 
-_TENANT = Query(Kind.READ, "SELECT body FROM tenants WHERE tenant_id = ?")
-_TENANTS = Query(Kind.READ, "SELECT body FROM tenants")
-_DECIDED = Query(Kind.SERIAL_READ, "SELECT version, body FROM tenants WHERE tenant_id = ?")
-_PUT_TENANT = Query(Kind.CONDITIONAL, "UPDATE tenants SET version = ?, body = ? WHERE tenant_id = ? IF version = ?")
-_USER = Query(Kind.READ, "SELECT body FROM users WHERE tenant_id = ? AND user_id = ?")
-_USERS = Query(Kind.READ, "SELECT body FROM users WHERE tenant_id = ?")
-_PUT_USER = Query(Kind.WRITE, "INSERT INTO users (tenant_id, user_id, body) VALUES (?, ?, ?)")
+_TENANT = Query(Kind.READ, "SELECT body FROM KEYSPACE.tenants WHERE tenant_id = ?")
+_TENANTS = Query(Kind.READ, "SELECT body FROM KEYSPACE.tenants")
+_DECIDED = Query(Kind.SERIAL_READ, "SELECT version, body FROM KEYSPACE.tenants WHERE tenant_id = ?")
+_PUT_TENANT = Query(
+    Kind.CONDITIONAL, "UPDATE KEYSPACE.tenants SET version = ?, body = ? WHERE tenant_id = ? IF version = ?"
+)
+_USER = Query(Kind.READ, "SELECT body FROM KEYSPACE.users WHERE tenant_id = ? AND user_id = ?")
+_USERS = Query(Kind.READ, "SELECT body FROM KEYSPACE.users WHERE tenant_id = ?")
+_PUT_USER = Query(Kind.WRITE, "INSERT INTO KEYSPACE.users (tenant_id, user_id, body) VALUES (?, ?, ?)")
 
 
 class CassandraDirectory:

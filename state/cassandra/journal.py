@@ -23,48 +23,53 @@ _TITLES_KEPT = 10_000
 
 _THREAD = Query(
     Kind.READ,
-    "SELECT version, seq, body FROM threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq <= ? LIMIT ?",
+    "SELECT version, seq, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq <= ? LIMIT ?",
 )
 _OUTPUTS = Query(
-    Kind.READ, "SELECT body FROM threads WHERE tenant_id = ? AND thread_id = ? AND kind = 0 AND seq = 0 AND id = ?"
+    Kind.READ,
+    "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 0 AND seq = 0 AND id = ?",
 )
 _DECIDED = Query(
     Kind.SERIAL_READ,
-    "SELECT version, kind, body FROM threads WHERE tenant_id = ? AND thread_id = ? "
+    "SELECT version, kind, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? "
     f"AND (kind, seq, id) IN ((0, 0, ?), (1, {_HEAD_SEQ}, ''))",
 )
 _EVENTS = Query(
     Kind.READ,
-    "SELECT seq, type, body FROM threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq > ? "
+    "SELECT seq, type, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq > ? "
     "ORDER BY kind DESC, seq ASC, id DESC LIMIT ?",
 )
 _ADVANCE = Query(
-    Kind.CONDITIONAL, "UPDATE threads SET version = ? WHERE tenant_id = ? AND thread_id = ? IF version = ?"
+    Kind.CONDITIONAL, "UPDATE KEYSPACE.threads SET version = ? WHERE tenant_id = ? AND thread_id = ? IF version = ?"
 )
 _INPUT = Query(
     Kind.CONDITIONAL,
-    "INSERT INTO threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 0, 0, ?, ?) "
+    "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 0, 0, ?, ?) "
     "IF NOT EXISTS USING TTL ?",
 )
 _MESSAGE = Query(
-    Kind.WRITE, "INSERT INTO threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 1, ?, '', ?)"
+    Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 1, ?, '', ?)"
 )
 _EVENT = Query(
-    Kind.WRITE, "INSERT INTO threads (tenant_id, thread_id, kind, seq, id, type, body) VALUES (?, ?, 2, ?, '', ?, ?)"
+    Kind.WRITE,
+    "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, type, body) VALUES (?, ?, 2, ?, '', ?, ?)",
 )
 _REMOVE = Query(
-    Kind.WRITE, "DELETE FROM threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq >= ? AND seq < ?"
+    Kind.WRITE,
+    "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq >= ? AND seq < ?",
 )
 _SUMMARIES = Query(
     Kind.READ,
-    "SELECT thread_id, title, created_at, updated_at FROM threads_by_user WHERE tenant_id = ? AND user_id = ?",
+    "SELECT thread_id, title, created_at, updated_at FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
 )
 _SUMMARY = Query(
     Kind.WRITE,
-    "INSERT INTO threads_by_user (tenant_id, user_id, thread_id, title, created_at, updated_at) "
+    "INSERT INTO KEYSPACE.threads_by_user (tenant_id, user_id, thread_id, title, created_at, updated_at) "
     "VALUES (?, ?, ?, ?, ?, ?)",
 )
-_UNLIST = Query(Kind.WRITE, "DELETE FROM threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?")
+_UNLIST = Query(
+    Kind.WRITE, "DELETE FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?"
+)
 
 
 class CassandraJournal:

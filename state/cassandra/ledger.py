@@ -14,30 +14,30 @@ from state.cassandra.session import Session
 from state.rows import ledger_entry, ledger_identity, to_micros
 
 _COLUMNS = "identity, state, owner, attempts, updated_at, result"
-_GET = Query(Kind.READ, f"SELECT {_COLUMNS} FROM tool_calls WHERE tenant_id = ? AND call_id = ?")
-_DECIDED = Query(Kind.SERIAL_READ, f"SELECT {_COLUMNS} FROM tool_calls WHERE tenant_id = ? AND call_id = ?")
+_GET = Query(Kind.READ, f"SELECT {_COLUMNS} FROM KEYSPACE.tool_calls WHERE tenant_id = ? AND call_id = ?")
+_DECIDED = Query(Kind.SERIAL_READ, f"SELECT {_COLUMNS} FROM KEYSPACE.tool_calls WHERE tenant_id = ? AND call_id = ?")
 _CLAIM = Query(
     Kind.CONDITIONAL,
-    f"INSERT INTO tool_calls (tenant_id, call_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
+    f"INSERT INTO KEYSPACE.tool_calls (tenant_id, call_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
 )
 _SEND = Query(
     Kind.CONDITIONAL,
-    "UPDATE tool_calls SET state = 'sent', owner = ?, attempts = ?, updated_at = ? "
+    "UPDATE KEYSPACE.tool_calls SET state = 'sent', owner = ?, attempts = ?, updated_at = ? "
     "WHERE tenant_id = ? AND call_id = ? IF state = 'intent' AND attempts = ?",
 )
 _WITHDRAW = Query(
     Kind.CONDITIONAL,
-    "UPDATE tool_calls SET state = 'intent', updated_at = ? "
+    "UPDATE KEYSPACE.tool_calls SET state = 'intent', updated_at = ? "
     "WHERE tenant_id = ? AND call_id = ? IF state = 'sent' AND owner = ?",
 )
 _FINISH = Query(
     Kind.CONDITIONAL,
-    "UPDATE tool_calls SET state = ?, result = ?, updated_at = ? "
+    "UPDATE KEYSPACE.tool_calls SET state = ?, result = ?, updated_at = ? "
     "WHERE tenant_id = ? AND call_id = ? IF state IN ('intent', 'sent') AND owner = ?",
 )
 _TAKE_OVER = Query(
     Kind.CONDITIONAL,
-    "UPDATE tool_calls SET owner = ?, updated_at = ? "
+    "UPDATE KEYSPACE.tool_calls SET owner = ?, updated_at = ? "
     "WHERE tenant_id = ? AND call_id = ? IF state = 'sent' AND owner = ?",
 )
 

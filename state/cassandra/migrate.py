@@ -25,18 +25,18 @@ _FOLDER = Path(__file__).with_name("migrations")
 _HELD = 90  # seconds that the lock is held without renewal; longer than any statement may take
 _POLL = 0.2
 
-_APPLIED = Query(Kind.READ, "SELECT name FROM migrations")
-_MARK = Query(Kind.WRITE, "INSERT INTO migrations (name, applied_at) VALUES (?, toTimestamp(now()))")
-_HOLDER = Query(Kind.SERIAL_READ, "SELECT owner FROM migration_lock WHERE name = 'migrations'")
+_APPLIED = Query(Kind.READ, "SELECT name FROM KEYSPACE.migrations")
+_MARK = Query(Kind.WRITE, "INSERT INTO KEYSPACE.migrations (name, applied_at) VALUES (?, toTimestamp(now()))")
+_HOLDER = Query(Kind.SERIAL_READ, "SELECT owner FROM KEYSPACE.migration_lock WHERE name = 'migrations'")
 _LOCK = Query(
     Kind.CONDITIONAL,
-    f"INSERT INTO migration_lock (name, owner) VALUES ('migrations', ?) IF NOT EXISTS USING TTL {_HELD}",
+    f"INSERT INTO KEYSPACE.migration_lock (name, owner) VALUES ('migrations', ?) IF NOT EXISTS USING TTL {_HELD}",
 )
 _RENEW = Query(
     Kind.CONDITIONAL,
-    f"UPDATE migration_lock USING TTL {_HELD} SET owner = ? WHERE name = 'migrations' IF owner = ?",
+    f"UPDATE KEYSPACE.migration_lock USING TTL {_HELD} SET owner = ? WHERE name = 'migrations' IF owner = ?",
 )
-_UNLOCK = Query(Kind.CONDITIONAL, "DELETE FROM migration_lock WHERE name = 'migrations' IF owner = ?")
+_UNLOCK = Query(Kind.CONDITIONAL, "DELETE FROM KEYSPACE.migration_lock WHERE name = 'migrations' IF owner = ?")
 
 
 async def pending(session: Session) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from schemas import OutcomeUnknown, Unavailable
 
-_ROUNDS = 4
+_ROUNDS = 6
 _PATIENCE = 6.0  # seconds that looking is tried for: a server that restarts takes longer, a reconnection does not
 _LONGEST_WAIT = 0.5
 

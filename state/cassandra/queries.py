@@ -30,7 +30,15 @@ class Kind(Enum):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Query:
-    """CQL with its kind; one object a statement, compared by identity. Prepared at its first use."""
+    """CQL with its kind; one object a statement, compared by identity. Prepared at its first use.
+
+    Tables are written as `KEYSPACE.table`: a prepared statement whose tables depend on a current keyspace is ambiguous,
+    and Cassandra warns of it.
+    """
 
     kind: Kind
     cql: str
+
+    def in_keyspace(self, keyspace: str) -> str:
+        """The CQL for this keyspace."""
+        return self.cql.replace("KEYSPACE.", f"{keyspace}.")

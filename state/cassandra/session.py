@@ -121,7 +121,7 @@ class Session:
             if prepared is None:
                 session = self._connected()
                 try:
-                    prepared = await asyncio.to_thread(session.prepare, query.cql, None, self.options.keyspace)
+                    prepared = await asyncio.to_thread(session.prepare, query.in_keyspace(self.options.keyspace))
                 except Exception as error:
                     # Nothing but its text was sent: whatever the statement is, it did not run.
                     raise explain(error, Kind.READ) from error

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -104,8 +105,9 @@ class Writer:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if connection.in_transaction:
-                connection.execute("ROLLBACK")
                 sent = False
+                with suppress(sqlite3.Error):  # what cannot be taken back now is taken back when the file is opened
+                    connection.execute("ROLLBACK")
             for job in group:
                 job.error = self._file.explain(error, sent=sent)
 
