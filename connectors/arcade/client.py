@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 from connectors.arcade.outcomes import ToolOutcome, of_http_error, of_output
 from connectors.arcade.reconcile import find_effect
 from connectors.arcade.tool_spec import ToolSpec, problems_with
+from schemas import Unavailable
 
 if TYPE_CHECKING:
     from arcadepy import AsyncArcade
+    from arcadepy.pagination import AsyncOffsetPage
+    from arcadepy.types import ToolDefinition
 
 DEFAULT_BASE_URL = "https://api.arcade.dev"
 TIMEOUT = 35.0
@@ -44,33 +48,30 @@ class ArcadeClient:
             await self._made.close()
 
     async def list_tools(self) -> list[dict[str, Any]]:
-        """All tool definitions, every page. Raises arcadepy's errors."""
-        client, found = await self._client(), list[dict[str, Any]]()
+        """All tool definitions, every page. Raises `Unavailable` when they cannot be read."""
+        found = list[dict[str, Any]]()
         while True:
-            page = await client.tools.list(limit=PAGE, offset=len(found))
-            items = [tool.to_dict() for tool in page.items or ()]
+            page = await self._page(limit=PAGE, offset=len(found))
+            items = [tool.to_dict() for tool in page.items]
             found += items
             if not items or len(found) >= (page.total_count or 0):
                 return found
 
     async def healthy(self) -> str | None:
         """None when the engine answers and takes the key, else what is wrong in words."""
-        import arcadepy
-
         try:
-            await (await self._client()).tools.list(limit=1)
-        except arcadepy.APIStatusError as error:
-            key = " (check ARCADE_API_KEY)" if error.status_code == 401 else ""
-            return f"Arcade at {self._base_url} answers HTTP {error.status_code}{key}"
-        except arcadepy.APIConnectionError as error:
-            return f"Arcade at {self._base_url} does not answer: {error}"
+            await self._page(limit=1, offset=0)
+        except Unavailable as error:
+            return str(error)
         return None
 
     async def execute(self, *, tool: ToolSpec, arguments: Mapping[str, Any], user_id: str) -> ToolOutcome:
         """Makes the call once. Never raises for the call's fate."""
         if problems := problems_with(arguments, tool.parameters):
             return ToolOutcome("tell_model", message=f"{tool.name} was not called: {'; '.join(problems[:5])}.")
-        outcome = await self._execute(tool.qualified_name, tool.version, arguments, user_id)
+        # Models write null for "not given"; tools take it for a value of the wrong type.
+        given = {name: value for name, value in arguments.items() if value is not None}
+        outcome = await self._execute(tool.qualified_name, tool.version, given, user_id)
         return _shortened(outcome)
 
     async def reconcile(
@@ -84,9 +85,9 @@ class ArcadeClient:
         return await find_effect(tool, arguments, since, read)
 
     async def _execute(self, name: str, version: str | None, arguments: Mapping[str, Any], user_id: str) -> ToolOutcome:
+        client = await self._client()
         import arcadepy
 
-        client = await self._client()
         try:
             answer = await client.tools.execute(
                 tool_name=name,
@@ -94,16 +95,34 @@ class ArcadeClient:
                 user_id=user_id,
                 tool_version=version or arcadepy.omit,
             )
-        except arcadepy.APITimeoutError:
-            return ToolOutcome("unknown", message="no answer in time")
         except arcadepy.APIConnectionError as error:
-            # A connection that could not be made carried nothing; one that broke may have.
-            never_sent = _is_connect_error(error.__cause__)
-            return ToolOutcome("retry" if never_sent else "unknown", message="the connection to Arcade failed")
+            # A connection that could not be made carried nothing; one that broke, or took too long, may have.
+            late = isinstance(error, arcadepy.APITimeoutError)
+            words = "no answer in time" if late else "the connection to Arcade failed"
+            return ToolOutcome("retry" if _is_connect_error(error.__cause__) else "unknown", message=words)
         except arcadepy.APIStatusError as error:
             return of_http_error(error.status_code, error.body, _retry_after(error.response.headers))
-        output = answer.output.to_dict() if answer.output else {}
-        return of_output(output, answer.execution_id or answer.id)
+        except ValueError:  # the body is not JSON
+            return _NOT_ARCADE
+        return _of_answer(answer)
+
+    async def _page(self, *, limit: int, offset: int) -> AsyncOffsetPage[ToolDefinition]:
+        """One page of the catalogue. Raises `Unavailable` with what is wrong in words."""
+        client, where = await self._client(), f"Arcade at {self._base_url}"
+        import arcadepy
+
+        try:
+            page = await client.tools.list(limit=limit, offset=offset)
+        except arcadepy.APIStatusError as error:
+            key = " (check ARCADE_API_KEY)" if error.status_code == 401 else ""
+            raise Unavailable(f"{where} answers HTTP {error.status_code}{key}") from error
+        except arcadepy.APIConnectionError as error:
+            raise Unavailable(f"{where} does not answer: {error}") from error
+        except (AttributeError, ValueError) as error:  # not JSON, or no page: arcadepy does not check
+            raise Unavailable(f"what answers at {self._base_url} is not Arcade (check the address)") from error
+        if not isinstance(page.items, list):
+            raise Unavailable(f"what answers at {self._base_url} is not Arcade (check the address)")
+        return page
 
     async def _client(self) -> AsyncArcade:
         if self._made is None:
@@ -112,6 +131,21 @@ class ArcadeClient:
                 api_key=self._api_key, base_url=self._base_url, max_retries=0, timeout=self._timeout
             )
         return self._made
+
+
+_NOT_ARCADE = ToolOutcome("unknown", message="the answer was not Arcade's")
+
+
+def _of_answer(answer: Any) -> ToolOutcome:
+    """The outcome of an answer with status 200. arcadepy does not check it, and a proxy on the way may have written it."""
+    from arcadepy import BaseModel
+
+    execution_id = getattr(answer, "execution_id", None) or getattr(answer, "id", None)
+    output = getattr(answer, "output", None)
+    told: dict[str, Any] = output.to_dict(warnings=False) if isinstance(output, BaseModel) else {}
+    if told.keys() & {"value", "error", "authorization"} or getattr(answer, "success", None):
+        return of_output(told, execution_id)
+    return _NOT_ARCADE
 
 
 def _is_connect_error(cause: BaseException | None) -> bool:
@@ -123,9 +157,11 @@ def _is_connect_error(cause: BaseException | None) -> bool:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
-            return float(headers[name]) / scale
+            seconds = float(headers[name]) / scale
         except (KeyError, ValueError):
             continue
+        if 0 <= seconds < math.inf:
+            return seconds
     return None
 
 

@@ -73,12 +73,14 @@ def of_output(output: Mapping[str, Any], execution_id: str | None) -> ToolOutcom
     error = output.get("error")
     if not error:
         return ToolOutcome("ok", output.get("value"), execution_id=execution_id)
+    if not isinstance(error, Mapping):
+        error = {"message": str(error)}
     kind = str(error.get("kind") or "UNKNOWN")
     words = str(error.get("message") or kind)
     if extra := error.get("additional_prompt_content"):
         words = f"{words}\n{extra}"
     after = error.get("retry_after_ms")
-    seconds = float(after) / 1000 if after else None
+    seconds = after / 1000 if isinstance(after, int | float) and after > 0 else None
     return ToolOutcome(
         _kind_of(kind, error),
         message=words[:4000],

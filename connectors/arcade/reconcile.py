@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from email.utils import getaddresses
 from typing import Any
 
 from connectors.arcade.outcomes import ToolOutcome
@@ -23,11 +24,13 @@ CLOCK_SLACK = timedelta(seconds=5)
 async def find_effect(tool: ToolSpec, arguments: Mapping[str, Any], since: datetime, read: Read) -> ToolOutcome | None:
     """The outcome when the effect of a call sent at `since` is found, else None. `read` calls a reading tool."""
     if tool.qualified_name == "Gmail.SendEmail":
-        recipient, subject = str(arguments.get("recipient", "")), str(arguments.get("subject", ""))
+        recipient, subject = str(arguments.get("recipient", "")), " ".join(str(arguments.get("subject", "")).split())
         query = {"query": f'in:sent newer_than:1d to:{recipient} subject:"{subject}"', "max_results": 20}
         found = await read("Gmail.SearchEmailsByQuery", query)
         wanted, rows, time_key = subject, _rows(found, "emails"), "date"
-        rows = [{**row, "name": row.get("subject")} for row in rows if recipient in str(row.get("to"))]
+        rows = [
+            {**row, "name": row.get("subject")} for row in rows if _addresses(recipient) <= _addresses(row.get("to"))
+        ]
     elif tool.qualified_name == "Asana.CreateTask":
         wanted = str(arguments.get("name", ""))
         found = await read("Asana.GetTasksWithoutId", {"keywords": wanted, "limit": 50})
@@ -50,6 +53,10 @@ def _rows(outcome: ToolOutcome, key: str) -> list[Mapping[str, Any]]:
             return []
     rows = value.get(key) if isinstance(value, Mapping) else None
     return [r for r in rows if isinstance(r, Mapping)] if isinstance(rows, list) else []
+
+
+def _addresses(text: object) -> set[str]:
+    return {address.lower() for _, address in getaddresses([str(text)])}
 
 
 def _time(text: object) -> datetime | None:
