@@ -47,7 +47,7 @@ class Settings(BaseModel):
     replication: int = Field(1, ge=1, le=10, description="copies of each topic and of each row in Cassandra")
     broker_port: int = Field(0, ge=0, le=65_535, description="port of the embedded broker; 0 takes any free one")
     session_timeout_ms: int = Field(
-        6000, ge=500, le=300_000, description="silence in ms after which a worker loses its slots"
+        6000, ge=6000, le=1_800_000, description="silence in ms after which a worker loses its slots"
     )
     max_running: int = Field(1024, ge=1, description="records that one worker processes at once, for each group")
     tenant_running: int | None = Field(None, ge=1, description="the most of them of one tenant; 3/4 when not set")

@@ -17,6 +17,9 @@ from streams.embedded.wire import Error, Request
 FIRST_JOIN_SECONDS = 0.02
 """A new group waits so long for more members; enough for those of one process."""
 
+SESSION_MS = (6_000, 1_800_000)
+"""Apache Kafka's `group.min.session.timeout.ms` and `group.max.session.timeout.ms`."""
+
 State = Literal["Empty", "PreparingRebalance", "CompletingRebalance", "Stable"]
 
 
@@ -81,6 +84,8 @@ class Groups:
         group = self.get(q.group)
         protocols = [(name, bytes(metadata)) for name, metadata in q.group_protocols]
         member_id, instance = q.member_id, q.group_instance_id
+        if not SESSION_MS[0] <= q.session_timeout <= SESSION_MS[1]:
+            return _not_joined(Error.INVALID_SESSION_TIMEOUT, member_id)
         if not member_id and instance:
             self._replace_static(group, instance)
             member_id = f"{instance}-{uuid.uuid4()}"

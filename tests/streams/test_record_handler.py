@@ -1,0 +1,146 @@
+"""What becomes of a record by what its processor raises."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from runtime_kit import NOW, QUICK, Answering, MemoryAttempts, event_of
+
+from schemas import BadRecord, Envelope, Output, RawRecord, Record, Topic, Unavailable, UserMessage
+from streams import Reject, Retry
+from streams.handler import MAX_OUTPUT_BYTES, RecordHandler
+from streams.metrics import RuntimeMetrics
+
+
+def raw(value: bytes | None = None, headers: Any = None) -> RawRecord:
+    body = UserMessage(user_id="u", text="hi").to_bytes() if value is None else value
+    envelope = Envelope("m1", UserMessage.TYPE, "test", "acme", NOW)
+    return RawRecord("chat.messages", 1, 7, 0, b"acme:t1", body, envelope.headers() if headers is None else headers)
+
+
+def failing(times: int, error: Exception) -> Callable[[Record], Awaitable[None]]:
+    left = [times]
+
+    async def then(record: Record) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise error
+
+    return then
+
+
+def handler(processor: Answering, attempts: MemoryAttempts | None = None) -> RecordHandler:
+    return RecordHandler(
+        "turns",
+        processor,
+        processor.process,
+        attempts=attempts or MemoryAttempts(),
+        options=QUICK,
+        metrics=RuntimeMetrics(CollectorRegistry()),
+        now=lambda: NOW,
+    )
+
+
+def topics(outputs: Any) -> list[str]:
+    return [o.topic.value for o in outputs]
+
+
+def reason(outputs: Any) -> str:
+    return str(next(json.loads(o.value)["reason"] for o in outputs if o.topic is Topic.DEAD_LETTERS))
+
+
+@pytest.mark.parametrize("error", [Retry(0.01), Unavailable("away")])
+async def test_a_record_is_processed_again_for_as_long_as_it_takes(error: Exception) -> None:
+    processor = Answering(then=failing(QUICK.attempts * 3, error))
+    assert topics(await handler(processor)(raw(), suspect=False)) == ["chat.responses"]
+    assert processor.seen["m1"] == QUICK.attempts * 3 + 1
+
+
+async def test_unknown_errors_are_tried_a_few_times_and_then_given_up() -> None:
+    processor = Answering(then=failing(99, ValueError("broken")))
+    outputs = await handler(processor)(raw(), suspect=False)
+    assert processor.seen["m1"] == QUICK.attempts
+    assert processor.given_up == ["m1"]
+    assert topics(outputs) == ["chat.responses", "dead.letters", "audit.events"]
+    assert reason(outputs) == "ValueError: broken"
+
+
+async def test_an_error_that_goes_away_leaves_no_trace() -> None:
+    assert topics(await handler(Answering(then=failing(1, ValueError())))(raw(), suspect=False)) == ["chat.responses"]
+
+
+@pytest.mark.parametrize("error", [Reject("not for us"), BadRecord("not for us")])
+async def test_a_rejected_record_goes_to_the_dead_letters_at_once(error: Exception) -> None:
+    processor = Answering(then=failing(99, error))
+    outputs = await handler(processor)(raw(), suspect=False)
+    assert (processor.seen["m1"], reason(outputs)) == (1, "not for us")
+
+
+async def test_a_rejection_publishes_what_it_brings() -> None:
+    async def then(record: Record) -> None:
+        raise Reject("no", [event_of(record)])
+
+    outputs = await handler(Answering(then=then))(raw(), suspect=False)
+    assert topics(outputs) == ["chat.responses", "dead.letters", "audit.events"]
+
+
+async def test_garbage_never_reaches_the_processor() -> None:
+    processor = Answering()
+    outputs = await handler(processor)(raw(b"\xff\x00", ()), suspect=False)
+    assert processor.seen.total() == 0
+    assert "ce_id" in reason(outputs)
+
+
+async def test_an_output_that_kafka_would_refuse_is_a_dead_letter_and_not_a_blocked_slot() -> None:
+    class Verbose(Answering):
+        async def process(self, record: Record) -> list[Output]:
+            return [replace(event_of(record), value=b"x" * (MAX_OUTPUT_BYTES + 1))]
+
+    outputs = await handler(Verbose())(raw(), suspect=False)
+    assert "1,000,001 bytes" in reason(outputs)
+
+
+async def test_giving_up_that_fails_still_gives_the_dead_letter() -> None:
+    class Stubborn(Answering):
+        async def give_up(self, record: Record, reason: str) -> list[Output]:
+            raise RuntimeError("cannot even do that")
+
+    outputs = await handler(Stubborn(then=failing(99, ValueError())))(raw(), suspect=False)
+    assert topics(outputs) == ["dead.letters", "audit.events"]
+
+
+async def test_a_record_that_killed_its_worker_three_times_is_given_up_unread() -> None:
+    attempts, processor = MemoryAttempts(), Answering()
+    for _ in range(QUICK.crashes - 1):
+        await attempts.begin("turns", "chat.messages", 1, 7)
+    outputs = await handler(processor, attempts)(raw(), suspect=True)
+    assert processor.seen.total() == 0
+    assert processor.given_up == ["m1"]
+    assert "died 3 times" in reason(outputs)
+
+
+async def test_a_suspect_that_is_innocent_is_forgotten() -> None:
+    attempts = MemoryAttempts()
+    assert topics(await handler(Answering(), attempts)(raw(), suspect=True)) == ["chat.responses"]
+    assert attempts.begun.total() == 0
+
+
+async def test_a_worker_that_stops_in_an_orderly_way_does_not_count_against_the_record() -> None:
+    attempts = MemoryAttempts()
+    task = asyncio.create_task(handler(Answering(seconds=30), attempts)(raw(), suspect=True))  # type: ignore[arg-type]
+    while not attempts.begun:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert attempts.begun.total() == 0
+
+
+async def test_the_same_record_given_up_twice_is_the_same_dead_letter() -> None:
+    first, second = [await handler(Answering())(raw(b"{}"), suspect=False) for _ in range(2)]
+    assert list(first) == list(second)

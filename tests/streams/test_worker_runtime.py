@@ -1,0 +1,173 @@
+"""Workers on a broker: once, in order, whatever fails around them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+
+import httpx
+from runtime_kit import NOW, QUICK, Answering, Chat, make_worker, running, until
+
+from schemas import Envelope, Record, UserMessage
+from streams.dead_letters import find_dead_letter, list_dead_letters, replay
+from streams.embedded import EmbeddedBroker
+
+
+async def test_every_message_is_answered_once_and_in_order_within_its_thread(kafka: str) -> None:
+    async def at_random(record: Record) -> None:
+        await asyncio.sleep(random.random() * 0.01)
+
+    processor = Answering(then=at_random)
+    async with running(kafka, processor), Chat(kafka) as chat:
+        sent: dict[str, list[str]] = {}
+        for n in range(200):
+            thread = f"t{n % 20}"
+            sent.setdefault(f"{chat.tenant}:{thread}", []).append(await chat.say(thread))
+        await chat.answered([m for messages in sent.values() for m in messages])
+        assert dict(chat.order) == sent
+
+
+async def test_hundreds_of_threads_are_worked_on_at_once(kafka: str) -> None:
+    processor = Answering(seconds=0.5)
+    async with running(kafka, processor), Chat(kafka) as chat:
+        await chat.answered(await asyncio.gather(*(chat.say(f"t{n}") for n in range(300))))
+        assert processor.most_at_once > 100
+
+
+async def test_records_that_cannot_be_processed_do_not_stop_their_lane(kafka: str) -> None:
+    async def poison(record: Record) -> None:
+        if record.body.text == "poison":
+            raise ValueError("poison")
+
+    processor = Answering(then=poison)
+    async with running(kafka, processor), Chat(kafka) as chat:
+        key = f"{chat.tenant}:t1".encode()
+        good = Envelope("x1", UserMessage.TYPE, "test", chat.tenant, NOW).headers()
+        await chat.say("t1", "poison")
+        await chat.raw(b"not json", key, good)
+        await chat.raw(b"{}", key, (("binary", b"\xff\xfe"), ("empty", None)))
+        await chat.raw(None, key, good)
+        await chat.raw(b"{}", None, partition=1)
+        await chat.raw(UserMessage(user_id="u", text="x").to_bytes(), b"other:t1", good)
+        await chat.answered([await chat.say("t1")])
+        await until(lambda: len(chat.dead) >= 6)
+        await until(lambda: sum(e["action"] == "record.dead_lettered" for e in chat.audited) >= 6)
+        reasons = " | ".join(letter["reason"] for letter in chat.dead)
+        for words in (
+            "ValueError: poison",
+            "not a UserMessage",
+            "lacks the CloudEvents header",
+            "no value",
+            "belongs to",
+        ):
+            assert words in reasons
+        row = (await list_dead_letters(kafka, limit=50))[-1]
+        assert (await find_dead_letter(kafka, row.number)).letter == row.letter
+
+
+async def test_a_dead_letter_can_be_replayed_once_its_reason_is_gone(embedded: EmbeddedBroker) -> None:
+    broken = True
+
+    async def then(record: Record) -> None:
+        if broken:
+            raise ValueError("a bug of ours")
+
+    async with running(embedded.bootstrap, Answering(then=then)), Chat(embedded.bootstrap) as chat:
+        message = await chat.say("t1")
+        await until(lambda: bool(chat.dead))
+        broken = False
+        before = chat.answers[message]
+        assert await replay(embedded.bootstrap, await list_dead_letters(embedded.bootstrap)) == 1
+        await until(lambda: chat.answers[message] == before + 1)
+
+
+async def test_a_full_budget_stops_intake_and_nothing_is_lost(kafka: str) -> None:
+    processor = Answering(seconds=0.01)
+    options = replace(QUICK, max_running=4, max_queued=10)
+    async with running(kafka, processor, options=options) as worker, Chat(kafka) as chat:
+        most = 0
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                most = max(most, worker.runtime("turns")._lanes.queued)
+                await asyncio.sleep(0.001)
+
+        watching = asyncio.create_task(watch())
+        await chat.answered([await chat.say(f"t{n}") for n in range(150)])
+        watching.cancel()
+        assert most <= 10
+        assert processor.most_at_once <= 4
+
+
+async def test_a_graceful_stop_finishes_and_publishes_what_runs(kafka: str) -> None:
+    processor = Answering(seconds=0.5)
+    async with Chat(kafka) as chat:
+        worker = make_worker(kafka, processor)
+        await worker.start()
+        messages = [await chat.say(f"t{n}") for n in range(20)]
+        await until(lambda: processor.seen.total() == 20)
+        await worker.stop()
+        await chat.answered(messages, seconds=5)
+        again = Answering()
+        async with running(kafka, again):
+            await chat.answered([await chat.say("t1")])
+        assert not set(messages) & set(again.seen), "finished work was done again"
+
+
+async def test_a_second_worker_takes_slots_and_work_in_the_slots_that_stay_goes_on(kafka: str) -> None:
+    first, second = Answering(seconds=3), Answering()
+    async with Chat(kafka) as chat, running(kafka, first) as one:
+        messages = [await chat.say(f"t{n}") for n in range(40)]
+        await until(lambda: first.seen.total() == 40)
+        async with running(kafka, second) as two:
+            await until(lambda: len(one.runtime("turns")._slots) == len(two.runtime("turns")._slots) == 2)
+            await chat.answered(messages)
+            assert max(first.seen.values()) == 1, "work in a slot that stayed was begun again"
+            assert 0 < second.seen.total() < 40, "the slots that moved were worked on by their new owner"
+
+
+async def test_a_broker_that_restarts_loses_and_doubles_nothing(embedded: EmbeddedBroker) -> None:
+    processor = Answering(seconds=0.05)
+    async with Chat(embedded.bootstrap) as chat, running(embedded.bootstrap, processor):
+        messages = [await chat.say(f"t{n}") for n in range(50)]
+        await until(lambda: processor.seen.total() > 10)
+        await embedded.kill()
+        await embedded.start()
+        messages += [await chat.say(f"t{n}") for n in range(20)]
+        await chat.answered(messages, seconds=40)
+
+
+async def test_a_fenced_worker_takes_up_its_slot_again_and_doubles_nothing(kafka: str) -> None:
+    """Somebody else starts a producer of the slot's id, as a new owner would, and does not stay."""
+    processor = Answering()
+    async with Chat(kafka) as chat, running(kafka, processor) as worker:
+        await chat.answered([await chat.say(f"t{n}") for n in range(8)])
+        for number in range(4):
+            usurper = await worker._clients.transactional_producer(f"turns-{number}")
+            await usurper.stop()
+        await chat.answered([await chat.say(f"t{n}") for n in range(8)])
+
+
+async def unwell() -> str | None:
+    return "the store is away"
+
+
+async def test_a_worker_says_how_it_is(embedded: EmbeddedBroker) -> None:
+    async with (
+        running(embedded.bootstrap, Answering()) as worker,
+        httpx.AsyncClient() as http,
+        Chat(embedded.bootstrap) as chat,
+    ):
+        await chat.answered([await chat.say("t1")])
+        for path in ("/healthz", "/readyz"):
+            answer = await http.get(worker.health_address + path)
+            assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+        metrics = (await http.get(worker.health_address + "/metrics")).text
+        assert 'cauce_records_committed_total{group="turns"} 1.0' in metrics
+        assert "faststream_received_processed_messages" in metrics
+        worker._health.ready["store"] = unwell
+        answer = await http.get(worker.health_address + "/readyz")
+        assert (answer.status_code, answer.json()["store"]) == (503, "the store is away")
+        assert (await http.get(worker.health_address + "/nothing")).status_code == 404
