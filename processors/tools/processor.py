@@ -91,9 +91,9 @@ class ToolsProcessor:
             raise Reject(f"there is no tenant {record.tenant_id!r}")
         tool = await self._catalogue.get(request.name)
         if tool is None:
-            return await self._settle(record, None, "refused", f"There is no tool named {request.name!r}.", 0.0)
+            return await self._refuse(record, None, f"There is no tool named {request.name!r}.")
         if refusal := _refusal(tenant, tool):
-            return await self._settle(record, None, "refused", refusal, 0.0)
+            return await self._refuse(record, tool, refusal)
         owner = secrets.token_hex(8)
         mine = self._entry(record, owner, attempts=1)
         entry = await self._ledger.claim(record.tenant_id, mine)
@@ -104,8 +104,11 @@ class ToolsProcessor:
             return self._answer(record, entry)
         if not await self._take(record, entry, step, owner):
             raise Retry(0.05, "another owner moved this call on")
-        sent_at = self._now() if step is Step.SEND else entry.updated_at
-        mine = self._entry(record, owner, attempts=entry.attempts + 1).model_copy(update={"updated_at": sent_at})
+        mine = self._entry(record, owner, attempts=entry.attempts)
+        if step is Step.SEND:
+            mine = mine.model_copy(update={"attempts": entry.attempts + 1})
+        else:
+            mine = mine.model_copy(update={"updated_at": entry.updated_at})
         return await self._carry_out(record, mine, step, tool)
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
@@ -121,11 +124,22 @@ class ToolsProcessor:
     def arrived(self, raw: RawRecord) -> None:
         """Nothing in this group is urgent."""
 
+    async def _refuse(self, record: Record, tool: ToolSpec | None, words: str) -> Sequence[Output]:
+        """Settles a call that may not be made. One that an owner before may have sent is not called refused."""
+        entry = await self._ledger.get(record.tenant_id, record.body.call_id)
+        if entry and entry.result:
+            return self._answer(record, entry)
+        if entry and entry.state == "sent" and not (tool and tool.read_only):
+            return await self._settle(record, entry, "unknown", _NOT_KNOWN.format(name=record.body.name), 0.0)
+        return await self._settle(record, entry, "refused", words, 0.0)
+
     async def _take(self, record: Record, entry: LedgerEntry, step: Step, owner: str) -> bool:
         tenant_id, call_id, now = record.tenant_id, record.body.call_id, self._now()
         if step is Step.SEND:
             return await self._ledger.send(tenant_id, call_id, owner=owner, at=now)
-        return await self._ledger.take_over(tenant_id, call_id, previous_owner=entry.owner, owner=owner, at=now)
+        # The time of the send stays: whoever takes over after this owner looks for an effect since then, too.
+        at = now if step is Step.REPEAT else entry.updated_at
+        return await self._ledger.take_over(tenant_id, call_id, previous_owner=entry.owner, owner=owner, at=at)
 
     async def _carry_out(self, record: Record, entry: LedgerEntry, step: Step, tool: ToolSpec) -> Sequence[Output]:
         """Sends the call, which this owner has claimed, or checks what became of it."""
@@ -144,14 +158,16 @@ class ToolsProcessor:
                 outcome = await self._client.reconcile(**call, since=entry.updated_at) or outcome
         seconds = time.monotonic() - started
         if outcome.kind in ("retry", "halt") or (outcome.kind == "unknown" and (tool.read_only or tool.idempotent)):
-            return await self._again(record, entry, outcome, seconds)
+            return await self._again(record, entry, tool, outcome, seconds)
         status, words = _result_of(outcome, tool)
         return await self._settle(record, entry, status, words, seconds)
 
     async def _again(
-        self, record: Record, entry: LedgerEntry, outcome: ToolOutcome, seconds: float
+        self, record: Record, entry: LedgerEntry, tool: ToolSpec, outcome: ToolOutcome, seconds: float
     ) -> Sequence[Output]:
         """The call was certainly not carried out, or doing it twice is harmless: once more later, or tell the model."""
+        if entry.attempts >= ATTEMPTS and outcome.kind == "unknown" and tool.side_effects:
+            return await self._settle(record, entry, *_result_of(outcome, tool), seconds)
         if outcome.kind != "halt" and entry.attempts >= ATTEMPTS:
             words = f"{entry.name} failed {entry.attempts} times: {outcome.message or 'the service does not answer'}."
             return await self._settle(record, entry, "error", words, seconds)
