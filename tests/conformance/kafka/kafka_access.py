@@ -86,7 +86,7 @@ class KafkaAccess:
         async with await Wire.connect(self.bootstrap) as wire:
             await until(
                 lambda: wire.fetch(topic, dict.fromkeys(range(partitions), 0)),
-                lambda fetched: {part.error for part in fetched.values()} == {"NoError"},
+                lambda fetched: {part.error for part in fetched.values()} <= {"NoError", "OffsetOutOfRangeError"},
             )
 
     async def partition_count(self, topic: str) -> int:
