@@ -154,7 +154,7 @@ def play(steps: list[tuple[int, str, str]], *, repeatable: bool) -> tuple[World,
     return world, refused
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(STEPS)
 def test_no_interleaving_of_owners_and_crashes_carries_out_a_call_twice(steps: list[tuple[int, str, str]]) -> None:
     world, refused = play(steps, repeatable=False)
@@ -162,21 +162,21 @@ def test_no_interleaving_of_owners_and_crashes_carries_out_a_call_twice(steps: l
     assert world.sends - refused <= 1
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(STEPS, st.booleans())
 def test_every_call_is_settled_once_whatever_crashes(steps: list[tuple[int, str, str]], repeatable: bool) -> None:
     world, _ = play(steps, repeatable=repeatable)
     assert len(world.settled) == 1
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(STEPS)
 def test_a_call_is_called_done_only_when_it_was_carried_out(steps: list[tuple[int, str, str]]) -> None:
     world, _ = play(steps, repeatable=False)
     assert world.settled == ["unknown"] or world.effects == 1
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(STEPS)
 def test_a_call_that_may_be_repeated_always_comes_to_be_done(steps: list[tuple[int, str, str]]) -> None:
     world, _ = play(steps, repeatable=True)

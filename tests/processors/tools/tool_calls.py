@@ -1,0 +1,101 @@
+"""Requests as records, results out of outputs, and workers that die."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from connectors.arcade import ArcadeClient, Catalogue
+from processors.settings_cache import TenantCache
+from processors.tools import ToolsProcessor
+from schemas import AuditEvent, Envelope, Output, RawRecord, Record, Tenant, ToolRequest, ToolResult, Topic, decode
+from state import Stores, ToolLedger
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Workers:
+    """Makes processors as workers do, each new one with nothing in memory."""
+
+    def __init__(self, stores: Stores, client: ArcadeClient) -> None:
+        self._stores, self._client = stores, client
+        self._catalogue = Catalogue(client.list_tools)
+
+    def processor(self, ledger: ToolLedger | None = None) -> ToolsProcessor:
+        tenants = TenantCache(self._stores.directory)
+        return ToolsProcessor(ledger or self._stores.ledger, tenants, self._catalogue, self._client)
+
+
+def request(
+    name: str, arguments: dict[str, Any], *, call_id: str = "c1", tenant_id: str = "acme", user_id: str = "u1"
+) -> Record:
+    """The record of a request as it comes from Kafka."""
+    body = ToolRequest(call_id=call_id, run_id="r1", user_id=user_id, name=name, arguments=arguments)
+    envelope = Envelope(call_id, ToolRequest.TYPE, "cauce/turns", tenant_id, NOON, TRACE)
+    key = f"{tenant_id}:t1".encode()
+    return decode(RawRecord(Topic.TOOL_REQUESTS.value, 0, 7, 0, key, body.to_bytes(), envelope.headers()))
+
+
+def send_mail(subject: str) -> Record:
+    return request("Gmail_SendEmail", {"subject": subject, "body": "Hello", "recipient": "ana@correo.example"})
+
+
+def result_of(outputs: Sequence[Output]) -> ToolResult:
+    """The result among outputs, each of which must be fit to be read by others."""
+    assert [output.topic for output in outputs] == [Topic.TOOL_RESULTS, Topic.AUDIT_EVENTS]
+    result, audit = (
+        decode(RawRecord(o.topic.value, 0, n, 0, o.key.encode(), o.value, o.headers)) for n, o in enumerate(outputs)
+    )
+    assert (result.key, audit.key) == ("acme:t1", "acme")
+    assert result.envelope.traceparent == audit.envelope.traceparent == TRACE
+    assert isinstance(result.body, ToolResult)
+    return result.body
+
+
+def audit_of(outputs: Sequence[Output]) -> AuditEvent:
+    return AuditEvent.model_validate_json(outputs[1].value)
+
+
+async def put(stores: Stores, **fields: Any) -> None:
+    tenant = Tenant(tenant_id="acme", created_at=NOON, version=2, **fields)
+    assert await stores.directory.put_tenant(tenant, expected_version=1)
+
+
+class WorkerDied(BaseException):
+    """The end of a worker's process, as far as its code can tell."""
+
+
+class DyingLedger:
+    """A ledger whose worker dies at the first call of one of its methods, before or after that took effect."""
+
+    def __init__(self, ledger: ToolLedger, method: str, *, after: bool) -> None:
+        self._ledger, self._method, self._after = ledger, method, after
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._ledger, name)
+
+        async def dying(*args: Any, **kwargs: Any) -> None:
+            if self._after:
+                await real(*args, **kwargs)
+            raise WorkerDied
+
+        return dying if name == self._method else real
+
+
+async def die(workers: Workers, ledger: ToolLedger, record: Record, method: str, *, after: bool) -> None:
+    dying: Any = DyingLedger(ledger, method, after=after)
+    with pytest.raises(WorkerDied):
+        await workers.processor(dying).process(record)
+
+
+async def until_sent(ledger: ToolLedger) -> None:
+    while True:
+        entry = await ledger.get("acme", "c1")
+        if entry is not None and entry.state == "sent":
+            return
+        await asyncio.sleep(0.005)
