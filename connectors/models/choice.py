@@ -127,20 +127,22 @@ def _if_installed(choice: ModelChoice, why: str) -> Detected:
 
 async def _first_model(url: str, key: str | None, timeout: float) -> str | None:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    answer = await _ask(url, headers, timeout)
-    models = answer.get("data") if isinstance(answer, dict) else None
-    return str(models[0]["id"]) if isinstance(models, list) and models else None
+    models = _rows(await _ask(url, headers, timeout), "data")
+    return next((str(m["id"]) for m in models if m.get("id")), None)
 
 
 async def _first_ollama_model(timeout: float) -> str | None:
     """The first model of the local Ollama that can call tools, as far as it says; else the first one."""
-    answer = await _ask(f"{OLLAMA_URL}/api/tags", {}, timeout)
-    models = answer.get("models") if isinstance(answer, dict) else None
-    if not isinstance(models, list):
-        return None
-    names = [str(m["name"]) for m in models if "embed" not in str(m.get("name", ""))]
+    models = [m for m in _rows(await _ask(f"{OLLAMA_URL}/api/tags", {}, timeout), "models") if m.get("name")]
+    names = [str(m["name"]) for m in models if "embed" not in str(m["name"])]
     able = [str(m["name"]) for m in models if "tools" in (m.get("capabilities") or ())]
     return next(iter([*able, *names]), None)
+
+
+def _rows(answer: object, key: str) -> list[dict[str, Any]]:
+    """The objects of a list in an answer that any server may have given."""
+    rows = answer.get(key) if isinstance(answer, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 async def _ask(url: str, headers: Mapping[str, str], timeout: float) -> Any:
@@ -150,5 +152,5 @@ async def _ask(url: str, headers: Mapping[str, str], timeout: float) -> Any:
         async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
             answer = await client.get(url, headers=dict(headers))
             return answer.json() if answer.is_success else None
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None
