@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import aiokafka.producer.sender
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -36,6 +37,21 @@ def quieten_aiokafka() -> None:
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     for name in ("aiokafka.producer.sender", "aiokafka.conn", "aiokafka", "aiokafka.consumer.group_coordinator"):
         logging.getLogger(name).addFilter(_OncePerSecond())
+
+
+def ignore_broken_producers(loop: asyncio.AbstractEventLoop) -> None:
+    """Keeps asyncio from reporting the errors that a broken producer leaves in futures of its own, which nobody can await."""
+    previous = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), KafkaError) and "never retrieved" in context.get("message", ""):
+            log.debug("a producer broke: %r", context["exception"])
+        elif previous:
+            previous(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
 
 
 class _OncePerSecond(logging.Filter):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 BACKGROUND_GROUPS = frozenset({"tools", "audit"})
 """What turns wait for comes from these groups at once, not in their transactions."""
 

@@ -18,7 +18,7 @@ from streams.contract import Processor
 from streams.group import GroupRuntime
 from streams.handler import Attempts, RecordHandler
 from streams.health import Health, HealthServer, LoopLag
-from streams.kafka_clients import KafkaClients, quieten_aiokafka
+from streams.kafka_clients import KafkaClients, ignore_broken_producers, quieten_aiokafka
 from streams.metrics import RuntimeMetrics
 from streams.options import RuntimeOptions
 from streams.subscriber import SlotSubscriber, subscribe
@@ -73,6 +73,7 @@ class Worker:
     async def start(self) -> None:
         """Connects, joins the groups, serves health. Records flow once the groups have given this worker its slots."""
         quieten_aiokafka()
+        ignore_broken_producers(asyncio.get_running_loop())
         self._lag_task = asyncio.create_task(self._lag.run(), name="event-loop-lag")
         self._health.alive["event loop"] = self._loop_runs
         await self._health_server.start()
