@@ -165,8 +165,11 @@ class Admin:
         for topic, rows in request.topics:
             answers = []
             for number, offset in rows:
-                if self._storage.log(topic, number) is None:
+                log = self._storage.log(topic, number)
+                if log is None:
                     answers.append((number, -1, Error.UNKNOWN_TOPIC))
+                elif offset > log.end:
+                    answers.append((number, -1, Error.OFFSET_OUT_OF_RANGE))
                 else:
                     answers.append((number, self._storage.delete_before(topic, number, offset), Error.NONE))
             topics.append((topic, answers))

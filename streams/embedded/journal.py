@@ -34,6 +34,8 @@ class TransactionMeta:
     epoch: int
     ending: dict[str, Any] | None = None
     """`commit`, `partitions` and `offsets` of a transaction whose markers may not all be written yet."""
+    last_commit: bool | None = None
+    """How this epoch's last transaction ended; None before the first end. The same end asked for again is no error."""
 
 
 @dataclass
@@ -72,7 +74,7 @@ class State:
         self.next_producer_id = e["n"]
 
     def _txn(self, e: dict[str, Any]) -> None:
-        self.transactions[e["i"]] = TransactionMeta(e["p"], e["e"], e.get("x"))
+        self.transactions[e["i"]] = TransactionMeta(e["p"], e["e"], e.get("x"), e.get("l"))
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Entries that make this state."""
@@ -90,7 +92,11 @@ class State:
 def transaction_entry(transactional_id: str, meta: TransactionMeta) -> dict[str, Any]:
     """The entry that remembers a transactional id."""
     entry: dict[str, Any] = {"k": "txn", "i": transactional_id, "p": meta.producer_id, "e": meta.epoch}
-    return {**entry, "x": meta.ending} if meta.ending else entry
+    if meta.ending:
+        entry["x"] = meta.ending
+    if meta.last_commit is not None:
+        entry["l"] = meta.last_commit
+    return entry
 
 
 class Journal:

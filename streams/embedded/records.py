@@ -90,9 +90,11 @@ class Records:
                 else:
                     logs.append(log)
                     limit = log.last_stable if committed else log.end
-                    room = min(max_bytes, request.max_bytes - total) if total else max_bytes
-                    if room > 0:
+                    room = min(max_bytes, request.max_bytes - total)
+                    if room > 0 or not total:
                         data = log.read(offset, limit, room)
+                    if total and len(data) > room:  # only the first batch of all is given whole, however large it is
+                        data = b""
                     total += len(data)
                     aborted = log.aborted_from(offset) if committed else None
                 wrong = wrong or error is not Error.NONE

@@ -133,10 +133,12 @@ class Transactions:
         return {"throttle_time_ms": 0, "errors": answers}
 
     def end(self, request: Any) -> dict[str, Any]:
-        """EndTxn."""
-        error = self.check(request)
-        if error is Error.NONE:
-            self._end(request.transactional_id, commit=bool(request.transaction_result))
+        """EndTxn. Asked for again, after an answer was lost, the same end is no error; another one is."""
+        error, commit = self.check(request), bool(request.transaction_result)
+        if error is Error.NONE and request.transactional_id in self._open:
+            self._end(request.transactional_id, commit=commit)
+        elif error is Error.NONE and self._metas[request.transactional_id].last_commit is not commit:
+            error = Error.INVALID_TXN_STATE
         return {"throttle_time_ms": 0, "error_code": error}
 
     def _begin(self, transactional_id: str) -> Transaction:
@@ -183,7 +185,8 @@ class Transactions:
         for group, *rest in ending["offsets"]:
             by_group.setdefault(group, []).append(rest)
         entries: list[dict[str, Any]] = [{"k": "offsets", "g": group, "o": rows} for group, rows in by_group.items()]
-        over = TransactionMeta(meta.producer_id, meta.epoch)
+        same_epoch = meta.epoch == ending["epoch"]
+        over = TransactionMeta(meta.producer_id, meta.epoch, last_commit=ending["commit"] if same_epoch else None)
         self._storage.journal.write(*entries, transaction_entry(transactional_id, over))
 
     def _remember(self, transactional_id: str, meta: TransactionMeta) -> None:
