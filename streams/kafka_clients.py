@@ -15,7 +15,7 @@ from typing import Any
 import aiokafka.producer.sender
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import CoordinatorLoadInProgressError, KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import BadRecord, Output
@@ -112,9 +112,15 @@ class KafkaClients:
         return producer
 
     async def committed(self, group: str, partitions: Sequence[TopicPartition]) -> CommittedOffsets:
-        """The group's committed offsets with their metadata; offset -1 where there is none."""
+        """The group's committed offsets with their metadata; offset -1 where there is none.
+
+        Raises `KafkaError` when the group's coordinator is not ready. It answers without the partitions then, with an
+        error that aiokafka's admin client does not look at; taken for "nothing is committed", a slot would begin at 0.
+        """
         assert self._admin, "start the clients first"
         offsets: CommittedOffsets = await self._admin.list_consumer_group_offsets(group, partitions=list(partitions))
+        if not all(tp in offsets for tp in partitions):
+            raise CoordinatorLoadInProgressError(f"what {group} has committed is not known yet")
         return offsets
 
     async def send(self, outputs: Iterable[Output]) -> None:

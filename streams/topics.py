@@ -66,11 +66,7 @@ async def apply(bootstrap: str, *, partitions: Mapping[PartitionSet, int], repli
                         s.topic.value,
                         s.wanted_partitions,
                         replication,
-                        topic_configs={
-                            "retention.ms": str(s.wanted_retention_ms),
-                            "cleanup.policy": "delete",
-                            "min.insync.replicas": str(2 if replication >= 3 else 1),
-                        },
+                        topic_configs=_configs(s.wanted_retention_ms, replication),
                     )
                     for s in missing
                 ]
@@ -82,12 +78,22 @@ async def apply(bootstrap: str, *, partitions: Mapping[PartitionSet, int], repli
         for state in (s for s in states if s.exists):
             action = "unchanged"
             if state.retention_ms != state.wanted_retention_ms:
-                config = {"retention.ms": str(state.wanted_retention_ms)}
-                await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, state.topic.value, config)])
+                configs = _configs(state.wanted_retention_ms, state.replication)
+                resource = ConfigResource(ConfigResourceType.TOPIC, state.topic.value, configs)
+                await admin.alter_configs([resource])
                 action = "configured"
             problem = next((d for d in state.drift if "partitions" in d), None)
             changes.append(TopicChange(state.topic, action, problem))
         return changes
+
+
+def _configs(retention_ms: int, replication: int) -> dict[str, str]:
+    """All settings that the registry gives a topic; AlterConfigs puts back to its default what is not among them."""
+    return {
+        "retention.ms": str(retention_ms),
+        "cleanup.policy": "delete",
+        "min.insync.replicas": str(2 if replication >= 3 else 1),
+    }
 
 
 async def _states(admin: AIOKafkaAdminClient, partitions: Mapping[PartitionSet, int]) -> list[TopicState]:
