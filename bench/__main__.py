@@ -76,7 +76,8 @@ async def embedded(folder: Path, cases: list[tuple[int, int]]) -> list[Figures]:
 async def cluster(folder: Path, cases: list[tuple[int, int]]) -> list[Figures]:
     from deploy.cluster import CassandraServer, KafkaServer
 
-    kafka, cassandra = KafkaServer(folder / "kafka"), CassandraServer(folder / "cassandra")
+    kafka = KafkaServer(folder / "kafka")
+    cassandra = CassandraServer(folder / "cassandra", survives_kill=False)  # Cassandra's default, as nodes with replicas run
     try:
         await asyncio.gather(asyncio.to_thread(kafka.start), asyncio.to_thread(cassandra.start))
         return await pipeline.run(

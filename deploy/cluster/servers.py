@@ -81,11 +81,19 @@ class CassandraServer(ServerProcess):
     start_timeout = 120.0
     files = _HERE / "cassandra"
 
-    def __init__(self, data_dir: Path, port: int = 0, *, storage_port: int = 0, heap: str = "1g") -> None:
-        """Listens for CQL on `port`; `heap` is the JVM's largest heap. A port of 0 stands for one that is free."""
+    def __init__(
+        self, data_dir: Path, port: int = 0, *, storage_port: int = 0, heap: str = "1g", survives_kill: bool = True
+    ) -> None:
+        """Listens for CQL on `port`; `heap` is the JVM's largest heap. A port of 0 stands for one that is free.
+
+        There is no replica that would still have what this node loses. With `survives_kill`, a write is on the disk
+        before it is answered (`commitlog_sync: batch`). Without it, Cassandra's own default holds, made for nodes with
+        replicas: `kill -9` loses the acknowledged writes of the last 100 ms (commitlog_marker_period).
+        """
         super().__init__(data_dir, port)
         self.storage_port = storage_port or free_port()
         self.heap = heap
+        self._commitlog = "batch" if survives_kill else "periodic\ncommitlog_sync_period: 10s"
 
     @property
     def contact_point(self) -> str:
@@ -96,7 +104,12 @@ class CassandraServer(ServerProcess):
         config = _write_from_template(
             self.files / "cassandra.yaml",
             self.data_dir,
-            {"DATA_DIR": self.data_dir / "data", "PORT": self.port, "STORAGE_PORT": self.storage_port},
+            {
+                "DATA_DIR": self.data_dir / "data",
+                "PORT": self.port,
+                "STORAGE_PORT": self.storage_port,
+                "COMMITLOG_SYNC": f"commitlog_sync: {self._commitlog}",
+            },
         )
         return [
             str(find_java()),
