@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from cauce import __version__
 from cauce.running import Running, emulators_file, find_workers, runtime_file, write_running
@@ -38,7 +40,7 @@ class Child:
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path, environment: dict[str, str]) -> None:
         self.name = name
-        self._arguments, self._log, self._environment = arguments, log, environment
+        self._arguments, self._log, self._environment = list(arguments), log, environment
         self._process: asyncio.subprocess.Process | None = None
         self._started = 0.0
         self._deaths = 0
@@ -67,6 +69,10 @@ class Child:
         """Waits until it ends; returns the exit code."""
         assert self._process
         return await self._process.wait()
+
+    def keep_port(self, port: int) -> None:
+        """It listens on this port from its next start on, whatever port it was told before."""
+        self._arguments += ["--port", str(port)]
 
     def backoff(self) -> float:
         """How long to wait before it is started again."""
@@ -220,18 +226,20 @@ class Supervisor:
             log = self._data / "logs" / f"{child.name}.log"
             self._tell(f"the {child.name} ended with code {code}; starting it again in {wait:g} s (log: {log})")
             await asyncio.sleep(wait)
-            if child.name == "broker" and self._address_file.exists():
-                self._keep_port(child)
+            if port := self._port_of(child.name):
+                child.keep_port(port)
             await child.start()
             if self.running:
                 self._note(self.running.state, self.running.kafka)
 
-    def _keep_port(self, child: Child) -> None:
-        """The broker comes back where the others know it."""
-        port = self._address_file.read_text().rpartition(":")[2]
-        arguments = list(child._arguments)
-        arguments[arguments.index("--port") + 1] = port
-        child._arguments = arguments
+    def _port_of(self, name: str) -> int | None:
+        """The port at which the others know a server, so that it comes back there; None when it has none yet."""
+        with contextlib.suppress(OSError):
+            if name == "broker":
+                return urlsplit(f"//{self._address_file.read_text()}").port
+            if name == "emulators":
+                return urlsplit(json.loads(emulators_file(self._data).read_text())["base_url"]).port
+        return None
 
     def _on_signal(self) -> None:
         now = time.monotonic()
