@@ -77,7 +77,8 @@ async def cluster(folder: Path, cases: list[tuple[int, int]]) -> list[Figures]:
     from deploy.cluster import CassandraServer, KafkaServer
 
     kafka = KafkaServer(folder / "kafka")
-    cassandra = CassandraServer(folder / "cassandra", survives_kill=False)  # Cassandra's default, as nodes with replicas run
+    # Cassandra's own default commit log, as nodes with replicas run.
+    cassandra = CassandraServer(folder / "cassandra", survives_kill=False)
     try:
         await asyncio.gather(asyncio.to_thread(kafka.start), asyncio.to_thread(cassandra.start))
         return await pipeline.run(

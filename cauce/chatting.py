@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
-from collections.abc import Coroutine
+import termios
+import tty
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -51,6 +55,8 @@ class Chat:
         self._streaming = ""
         """The message whose pieces are being printed."""
         self._printed = ""
+        self._finished: set[str] = set()
+        """Calls whose results were shown."""
 
     def loop(self) -> None:
         """Talks until the person leaves."""
@@ -134,6 +140,9 @@ class Chat:
             elif isinstance(event, ToolRequested):
                 self._out.print(f"[dim]  → {escape(event.name)} {escape(_short(event.arguments))}[/]")
             elif isinstance(event, ToolFinished):
+                if event.call_id in self._finished:
+                    continue
+                self._finished.add(event.call_id)
                 mark, style = ("✓", "green") if event.status == "ok" else ("✗", "red")
                 took = f" {event.duration_ms:.0f} ms" if event.duration_ms else ""
                 words = "" if event.status == "ok" else f": {escape(event.content[:200])}"
@@ -201,11 +210,12 @@ class Chat:
 
     def _key(self, question: str) -> str:
         """One key of a terminal, or the first letter of a line from elsewhere."""
-        self._out.print(Text(question, style="bold"), end="")
         if not sys.stdin.isatty():
-            self._out.print()
+            self._out.print(Text(question, style="bold"))
             return sys.stdin.readline().strip()[:1].lower()
-        key = typer_getchar()
+        with _single_keys() as read_key:
+            self._out.print(Text(question, style="bold"), end="")
+            key = read_key()
         self._out.print(key if key.isprintable() else "")
         return key.lower() if key.isprintable() else ""
 
@@ -308,14 +318,26 @@ class Chat:
         return asked, head.run.run_id
 
 
-def typer_getchar() -> str:
-    """One key, without waiting for the line's end."""
-    import click
+@contextmanager
+def _single_keys() -> Iterator[Callable[[], str]]:
+    """A way to read one key without waiting for the line's end; "" for Ctrl-C and a closed terminal.
 
+    Forgets what was typed before: no key that was meant for something else may approve a call. So print the question inside.
+    """
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+
+    def read_key() -> str:
+        try:
+            return os.read(terminal, 32).decode(errors="replace")
+        except KeyboardInterrupt:
+            return ""
+
+    tty.setcbreak(terminal, termios.TCSAFLUSH)
     try:
-        return click.getchar()
-    except (EOFError, KeyboardInterrupt):
-        return ""
+        yield read_key
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 def _short(arguments: dict[str, Any]) -> str:

@@ -238,7 +238,8 @@ class Supervisor:
             if name == "broker":
                 return urlsplit(f"//{self._address_file.read_text()}").port
             if name == "emulators":
-                return urlsplit(json.loads(emulators_file(self._data).read_text())["base_url"]).port
+                base_url: str = json.loads(emulators_file(self._data).read_text())["base_url"]
+                return urlsplit(base_url).port
         return None
 
     def _on_signal(self) -> None:

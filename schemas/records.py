@@ -65,7 +65,7 @@ BODIES: dict[Topic, tuple[type[Any], ...]] = {
     Topic.TOOL_REQUESTS: (ToolRequest,),
     Topic.TOOL_RESULTS: (ToolResult,),
     Topic.CHAT_RESPONSES: THREAD_EVENTS,
-    Topic.CHAT_DELTAS: (Delta,),
+    Topic.CHAT_DELTAS: (Delta, ToolFinished),
     Topic.AUDIT_EVENTS: (AuditEvent,),
     Topic.DEAD_LETTERS: (DeadLetter,),
 }

@@ -134,7 +134,10 @@ class ChatClient:
 
 
 class Listener:
-    """Events of all threads of a tenant from one moment on, each thread's in order and without repeats."""
+    """Events of all threads of a tenant from one moment on, each thread's in order and without repeats.
+
+    With deltas, a `ToolFinished` may come twice: once as soon as the model reads it, once as an event of its turn.
+    """
 
     def __init__(self, consumer: AIOKafkaConsumer, tenant_id: str) -> None:
         self._consumer, self._tenant = consumer, tenant_id.encode() + b":"
@@ -163,12 +166,12 @@ class Listener:
         if body is None:
             return None  # of a newer version
         event = body.model_validate_json(record.value)
-        if isinstance(event, ThreadEvent):
+        if isinstance(event, ThreadEvent) and record.topic == Topic.CHAT_RESPONSES:
             if event.seq <= self._seen.get(thread, 0):
                 return None
             self._seen[thread] = event.seq
             return event
-        assert isinstance(event, Delta)
+        assert isinstance(event, Delta | ThreadEvent)
         return event
 
     async def run(self, thread_id: str, run_id: str) -> AsyncIterator[Event]:

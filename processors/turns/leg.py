@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from processors.turns.draft import SOURCE, Draft
 from processors.turns.legs import Interrupted, Legs
 from processors.turns.profile import Profile, Profiles
 from processors.turns.transitions import Next, cancel_run, fail_run
-from schemas import Delta, Envelope, ModelSettings, Output, RawRecord, SettingsError, Tenant, Topic
+from schemas import Delta, Envelope, ModelSettings, Output, RawRecord, SettingsError, Tenant, ToolFinished, Topic
 
 log = logging.getLogger("cauce.turns")
 
@@ -33,6 +34,9 @@ class ModelFailed(Exception):
     def __init__(self, code: FailureCode, message: str) -> None:
         super().__init__(message)
         self.code: FailureCode = code
+
+
+_TOOL_FINISHED = ToolFinished.TYPE.encode()
 
 
 class LegRunner:
@@ -63,6 +67,7 @@ class LegRunner:
             return Next.COMMIT
         if not within_limits(draft, agent.limits):
             return Next.COMMIT
+        self._announce_results(draft)
         try:
             profile = await self._profiles.profile(tenant, agent, run.user_id)
             seconds = seconds_left(draft, agent.limits)
@@ -78,6 +83,12 @@ class LegRunner:
             return Next.COMMIT
         draft.now = self._now()
         return on_answer(draft, answer, profile.policy)
+
+    def _announce_results(self, draft: Draft) -> None:
+        """Shows the tool results that the model is about to read: their events come only with the whole turn."""
+        for output in draft.outputs:
+            if output.topic is Topic.CHAT_RESPONSES and ("ce_type", _TOOL_FINISHED) in output.headers:
+                self._emit(dataclasses.replace(output, topic=Topic.CHAT_DELTAS))
 
     async def _ask(self, draft: Draft, profile: Profile, seconds: float) -> Answer:
         settings = profile.agent.model

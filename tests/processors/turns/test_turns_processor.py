@@ -31,6 +31,7 @@ from schemas import (
     Record,
     RunLimits,
     Tenant,
+    ToolFinished,
     ToolResult,
     Topic,
     User,
@@ -61,6 +62,7 @@ class System:
     def __init__(self, stores: Stores) -> None:
         self.stores = stores
         self.deltas: list[Delta] = []
+        self.early: list[ToolFinished] = []
         self.models: dict[str, Any] = {}
 
     def processor(self) -> TurnsProcessor:
@@ -73,7 +75,11 @@ class System:
         return self.models.setdefault(agent.model.name, chat_model(ModelChoice(agent.model.name)))
 
     def emit(self, output: Output) -> None:
-        self.deltas.append(Delta.model_validate_json(output.value))
+        if ("ce_type", Delta.TYPE.encode()) in output.headers:
+            self.deltas.append(Delta.model_validate_json(output.value))
+        else:
+            assert output.topic is Topic.CHAT_DELTAS
+            self.early.append(ToolFinished.model_validate_json(output.value))
 
     async def tenant(self, model: str, *, limits: RunLimits = RunLimits(), **settings: Any) -> None:  # noqa: B008
         agent = AgentSettings(model=ModelSettings(name=model, **settings), limits=limits)
@@ -199,6 +205,7 @@ async def test_parallel_calls_are_gathered_across_workers(system: System) -> Non
     for request in (asked[2], asked[0]):
         assert "run.completed" not in kinds(await system.processor().process(result_of(request)))
     assert kinds(await system.processor().process(result_of(asked[1])))[-1] == "run.completed"
+    assert len(system.early) == 1, "a turn that commits at once needs no early showing of its results"
 
 
 async def test_a_cancel_that_comes_in_stops_the_model_call_and_is_quiet_afterwards(system: System) -> None:
