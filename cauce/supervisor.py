@@ -36,7 +36,7 @@ class AlreadyRunning(CauceError):
 
 
 class Child:
-    """One child process, started again when it dies."""
+    """One child process (a module with arguments), started again when it dies."""
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path, environment: dict[str, str]) -> None:
         self.name = name
@@ -56,9 +56,9 @@ class Child:
         self._started = time.monotonic()
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
+                *(sys.executable, "-m", "cauce.child"),
                 *self._arguments,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,  # closes with us, however we end
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self._environment},
@@ -157,15 +157,15 @@ class Supervisor:
         self._address_file.unlink(missing_ok=True)
         commands: dict[str, list[str]] = {
             "broker": [
-                *("-m", "streams.embedded", "--data", str(data / "kafka"), "--port", str(self._settings.broker_port)),
+                *("streams.embedded", "--data", str(data / "kafka"), "--port", str(self._settings.broker_port)),
                 *("--port-file", str(self._address_file)),
             ],
-            "worker": ["-m", "cauce", "work", "turns", "tools", "audit", "--data", str(data), "--supervised"],
+            "worker": ["cauce", "work", "turns", "tools", "audit", "--data", str(data), "--supervised"],
         }
         if self._settings.arcade_api_key is None:
             emulators_file(data).unlink(missing_ok=True)
             commands["emulators"] = [
-                *("-m", "connectors.emulators", "--data", str(data / "emulators")),
+                *("connectors.emulators", "--data", str(data / "emulators")),
                 *("--port-file", str(emulators_file(data))),
             ]
         for name, arguments in commands.items():

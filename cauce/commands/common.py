@@ -52,13 +52,20 @@ def print_json(value: Any) -> None:
 
 
 @asynccontextmanager
-async def opened_stores(settings: Settings) -> AsyncIterator[Stores]:
-    """The stores that the settings name, opened and closed again. Gives up after ten seconds."""
+async def opened_stores(settings: Settings, *, create: bool = False) -> AsyncIterator[Stores]:
+    """The stores that the settings name, opened and closed again.
+
+    Raises `NotRunning` when nothing was ever kept in the data folder and `create` is not given, and `Unavailable` when a
+    server does not answer within ten seconds.
+    """
     import asyncio
 
+    from cauce.running import NotRunning
     from schemas import Unavailable
     from state import open_stores
 
+    if not create and not settings.cassandra and not (settings.data / "state").exists():
+        raise NotRunning(f"nothing was kept in {settings.data} yet. Start Cauce with: cauce up")
     stores = open_stores(settings.state_url)
     try:
         await asyncio.wait_for(stores.open(), 10)

@@ -83,7 +83,7 @@ def migrate(data: DataOption = None, config: ConfigOption = None) -> None:
     settings = settings_of(data, config)
 
     async def run() -> list[str]:
-        async with opened_stores(settings) as stores:
+        async with opened_stores(settings, create=True) as stores:
             return await stores.migrate()
 
     applied = asyncio.run(run())

@@ -128,3 +128,18 @@ def test_stopped_and_started_again_the_conversation_is_still_there(system: Runni
     system.start()
     assert "waits for approval" in system.told("threads", "show", "kept")
     system.told("ask", "hello", "--thread", "new")
+
+
+def test_nothing_outlives_a_killed_system_and_the_next_start_goes_on(system: RunningSystem) -> None:
+    system.told("ask", "What mail do I have?", "--thread", "survivor")
+    assert system.process
+    assert system.running
+    children = list(system.running.children.values())
+    system.process.kill()
+    system.process.wait()
+    until(lambda: not [pid for pid in children if is_alive(pid)], 10)
+    assert "not running" in system.told("ask", "hello", code=3)
+    system.start()
+    system.told("ask", "hello", "--thread", "survivor")
+    said = [m["text"] for m in system.json("threads", "show", "survivor")["messages"] if m["role"] == "user"]
+    assert said == ["What mail do I have?", "hello"]

@@ -1,0 +1,136 @@
+"""Settings: where they come from, which one wins, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cauce.settings import Settings, load_settings, unknown_variables, variables
+from schemas import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(environment: dict[str, str] | None = None, **given: object) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environment=environment or {}, **given)
+    words = str(caught.value)
+    assert "\n" not in words
+    assert "pydantic" not in words
+    return words
+
+
+def test_without_anything_the_system_of_this_machine_is_meant() -> None:
+    settings = load_settings(environment={})
+    assert settings == Settings()
+    assert settings.embedded
+    assert settings.state_url == f"sqlite://{Path.cwd() / 'var' / 'state'}"
+
+
+def test_the_command_line_wins_over_variables_and_variables_over_the_file() -> None:
+    Path("cauce.toml").write_text('model = "a"\nuser = "a"\ntenant = "a"\n')
+    settings = load_settings(environment={"CAUCE_USER": "b", "CAUCE_TENANT": "b"}, tenant="c", model=None)
+    assert (settings.model, settings.user, settings.tenant) == ("a", "b", "c")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert load_settings(environment={"CAUCE_KAFKA": "", "CAUCE_MAX_RUNNING": ""}) == Settings()
+
+
+def test_arcades_own_variables_are_understood_and_ours_win() -> None:
+    theirs = {"ARCADE_API_KEY": "theirs", "ARCADE_BASE_URL": "https://their.example/"}
+    settings = load_settings(environment=theirs)
+    assert settings.arcade_url == "https://their.example"
+    assert settings.arcade_api_key
+    assert settings.arcade_api_key.get_secret_value() == "theirs"
+    ours = load_settings(environment={**theirs, "CAUCE_ARCADE_API_KEY": "ours"}).arcade_api_key
+    assert ours
+    assert ours.get_secret_value() == "ours"
+
+
+def test_a_data_folder_in_the_file_is_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    file = tmp_path / "etc" / "settings.toml"
+    file.write_text('data = "here"\n')
+    assert load_settings(file, environment={}).data == tmp_path / "etc" / "here"
+    assert load_settings(environment={"CAUCE_CONFIG": str(file)}).data == tmp_path / "etc" / "here"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("kafka", "nowhere", "host:port"),
+        ("kafka", "127.0.0.1:99999", "host:port"),
+        ("cassandra", "127.0.0.1:9042,", "host:port"),
+        ("arcade_url", "ftp://example.org", "http"),
+        ("model_url", "localhost", "http"),
+        ("otlp_endpoint", "https://", "http"),
+        ("tenant", "Upper Case", "lower-case"),
+        ("user", "somebody:else", "letters"),
+        ("partitions_conversation", "0", "greater than or equal to 1"),
+        ("replication", "many", "valid integer"),
+        ("broker_port", "70000", "less than or equal to 65535"),
+        ("session_timeout_ms", "10", "greater than or equal to 6000"),
+        ("grace_seconds", "-1", "greater than or equal to 0"),
+        ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("log_format", "xml", "'text' or 'json'"),
+        ("model", " " * 0 or "", "at least 1 character"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_origin_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    if value:
+        words = refused({f"CAUCE_{name.upper()}": value})
+        assert f"in the environment variable CAUCE_{name.upper()}" in words
+        words += refused(**{name: value})
+    else:
+        words = refused(**{name: value})
+    assert re.search(rf"\b{name} is '{re.escape(value)}' in the command line", words)
+    assert allowed in words
+
+
+def test_all_wrong_values_are_named_at_once() -> None:
+    words = refused({"CAUCE_REPLICATION": "0", "CAUCE_LOG_LEVEL": "loud"})
+    assert "CAUCE_REPLICATION" in words
+    assert "CAUCE_LOG_LEVEL" in words
+
+
+def test_a_misspelt_setting_in_the_file_is_refused_with_the_right_name() -> None:
+    Path("cauce.toml").write_text("max_runing = 3\n")
+    assert refused() == "cauce.toml: there is no setting 'max_runing'; did you mean 'max_running'?"
+
+
+def test_a_wrong_value_in_the_file_is_named_with_the_file() -> None:
+    Path("cauce.toml").write_text('max_running = "lots"\n')
+    assert refused().startswith("max_running is 'lots' in cauce.toml, but it should be a valid integer")
+
+
+def test_a_file_that_cannot_be_understood_or_found_is_named(tmp_path: Path) -> None:
+    Path("cauce.toml").write_text("tenant = \n")
+    assert "cauce.toml is not TOML" in refused()
+    Path("cauce.toml").write_bytes(b"\xff\xfe\x00")
+    assert "cauce.toml cannot be read" in refused()
+    assert "does not exist" in refused({"CAUCE_CONFIG": str(tmp_path / "none.toml")})
+    assert "cannot be read" in refused({"CAUCE_CONFIG": str(tmp_path)})
+
+
+def test_a_secret_is_in_no_message_and_no_picture_of_the_settings() -> None:
+    Path("cauce.toml").write_text('arcade_api_key = ["hunter2"]\n')
+    assert "hunter2" not in refused()
+    settings = load_settings(environment={}, arcade_api_key="hunter2")
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+def test_a_variable_with_our_prefix_that_means_nothing_is_found() -> None:
+    environment = {"CAUCE_KAFKAS": "1", "CAUCE_KAFKA": "1", "CAUCE_DEBUG": "1", "KAFKA": "1"}
+    assert unknown_variables(environment) == ["CAUCE_KAFKAS"]
+
+
+def test_every_setting_says_what_it_is_for_and_has_a_variable() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert variables()[name][0] == f"CAUCE_{name.upper()}"
