@@ -23,6 +23,8 @@ class LedgerEntry(Body):
     thread_id: Id
     user_id: Id
     name: str
+    source: str
+    """Position of the record that asked first (`RawRecord.position`); a second one with the same call is a repeat."""
     state: CallState
     owner: str = ""
     attempts: int = Field(default=0, ge=0)

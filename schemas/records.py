@@ -152,6 +152,11 @@ class RawRecord:
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
+    @property
+    def position(self) -> str:
+        """`topic/partition/offset`: tells a record that is delivered again from a second record of the same input."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -235,17 +240,22 @@ class Output:
         return cls(topic, key, body.to_bytes(), envelope.headers())
 
 
-def encode_outputs(outputs: Sequence[Output]) -> bytes:
-    """Outputs as the journal stores them, so that a replay publishes the same bytes."""
+def encode_outputs(outputs: Sequence[Output], source: str) -> bytes:
+    """Outputs as the journal stores them, so that a replay publishes the same bytes.
+
+    `source` is the position of the record that they came of (`RawRecord.position`).
+    """
     rows = [
         [o.topic.value, o.key, [[name, value.decode()] for name, value in o.headers], o.value.decode()] for o in outputs
     ]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps({"source": source, "outputs": rows}, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def decode_outputs(stored: bytes) -> list[Output]:
-    """The inverse of `encode_outputs`."""
-    return [
+def decode_outputs(stored: bytes) -> tuple[list[Output], str]:
+    """The inverse of `encode_outputs`: the outputs, and the position of the record that they came of."""
+    found = json.loads(stored)
+    outputs = [
         Output(Topic(topic), key, value.encode(), tuple((name, text.encode()) for name, text in headers))
-        for topic, key, headers, value in json.loads(stored)
+        for topic, key, headers, value in found["outputs"]
     ]
+    return outputs, found["source"]

@@ -30,7 +30,7 @@ class Health:
 
     async def verdict(self, checks: dict[str, Check]) -> dict[str, str]:
         """The checks that fail, with words."""
-        return {name: problem for name, check in checks.items() if (problem := await self._ask(check))}
+        return {name: problem for name, check in list(checks.items()) if (problem := await self._ask(check))}
 
     async def _ask(self, check: Check) -> str | None:
         try:

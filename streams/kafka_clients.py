@@ -114,6 +114,9 @@ class KafkaClients:
     async def committed(self, group: str, partitions: Sequence[TopicPartition]) -> CommittedOffsets:
         """The group's committed offsets with their metadata; offset -1 where there is none.
 
+        A transaction whose markers are still being written does not count yet. `transactional_producer` waits for the
+        markers of its id, so an owner that has called it first sees all that was committed for its slot.
+
         Raises `KafkaError` when the group's coordinator is not ready. It answers without the partitions then, with an
         error that aiokafka's admin client does not look at; taken for "nothing is committed", a slot would begin at 0.
         """

@@ -215,6 +215,7 @@ class ToolsProcessor:
             thread_id=record.thread.thread_id,
             user_id=request.user_id,
             name=request.name,
+            source=record.raw.position,
             state="sent",
             owner=owner,
             attempts=attempts,
@@ -223,6 +224,10 @@ class ToolsProcessor:
         )
 
     def _answer(self, record: Record, entry: LedgerEntry) -> Sequence[Output]:
+        """The settled call's result and audit event; nothing for a second record that asks for the same call, since the
+        first one is answerable for them."""
+        if entry.source != record.raw.position:
+            return ()
         result = entry.result
         assert result, "a settled call has a result"
         at, trace = result.finished_at, record.envelope.traceparent

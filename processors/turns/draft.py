@@ -41,6 +41,8 @@ class Draft:
     now: datetime
     base: Hydrated
     head: ThreadHead
+    source: str
+    """Position of the record that the input came in."""
     traceparent: str | None = None
     messages: list[StoredMessage] = field(default_factory=list)
     events: list[StoredEvent] = field(default_factory=list)
@@ -128,7 +130,7 @@ class Draft:
             input_id=self.input_id,
             expected_version=self.base.version,
             head=self.head.model_copy(update={"updated_at": self.now}),
-            outputs=encode_outputs(self.outputs),
+            outputs=encode_outputs(self.outputs, self.source),
             messages=tuple(self.messages),
             events=tuple(self.events),
             remove_messages_from=self.remove_from,

@@ -1,6 +1,6 @@
 """The turns processor: one record in, one turn journaled, its outputs out (DESIGN section 5).
 
-1. Hydrate the thread. The input is in the journal: return its stored outputs, done.
+1. Hydrate the thread. The input is in the journal: return its stored outputs, done (`outputs_for`).
 2. Apply the input to a draft (`transitions`); ask the model where that is needed (`leg`).
 3. Commit the draft in one conditional batch. That is the point where the turn happened.
 4. Return the stored outputs. On a lost race: again from 1.
@@ -85,7 +85,7 @@ class TurnsProcessor:
         while True:
             thread = await self._threads.hydrate(key, input_id, waited_for=self._waited_for(key, record.body))
             if thread.outputs is not None:
-                return decode_outputs(thread.outputs)
+                return outputs_for(record, thread.outputs)
             draft = self._draft(record, key, thread)
             await apply(draft)
             commit = draft.commit()
@@ -99,7 +99,7 @@ class TurnsProcessor:
                 return draft.outputs
             self._threads.forget(key)
             if isinstance(result, AlreadyDone):
-                return decode_outputs(result.outputs)
+                return outputs_for(record, result.outputs)
 
     def _waited_for(self, key: ThreadKey, body: object) -> bool:
         thread = self._threads.peek(key)
@@ -117,7 +117,7 @@ class TurnsProcessor:
             head = transitions.new_head(new_input(record), now)
         elif (user_id := getattr(body, "user_id", head.user_id)) != head.user_id:
             raise Reject(f"the thread {key.thread_id!r} does not belong to the user {user_id!r}")
-        return Draft(key, record.envelope.id, now, thread, head, _traceparent(record))
+        return Draft(key, record.envelope.id, now, thread, head, record.raw.position, _traceparent(record))
 
     async def _apply(self, draft: Draft, record: Record, tenant: Tenant) -> None:
         following = await self._transition(draft, record, tenant)
@@ -164,6 +164,17 @@ class TurnsProcessor:
         if isinstance(body, ContinueThread):
             return transitions.on_continue(draft, body) is Next.LEG
         return transitions.find_pending(draft.head, body.call_id) is not None
+
+
+def outputs_for(record: Record, stored: bytes) -> Sequence[Output]:
+    """What this record must publish of an input that was processed before: all of it, or nothing.
+
+    All where this record is delivered again, since nobody has committed its outputs with its offset. Nothing where it is a
+    second record of the same input (a producer tried again): the first one is answerable for the outputs, and outside
+    readers would see them twice.
+    """
+    outputs, source = decode_outputs(stored)
+    return outputs if source == record.raw.position else ()
 
 
 def new_input(record: Record) -> NewInput:

@@ -67,6 +67,7 @@ def an_entry(call_id: str, **fields: Any) -> LedgerEntry:
         "thread_id": "th",
         "user_id": "u1",
         "name": "Gmail_SendEmail",
+        "source": "tool.requests/0/7",
         "state": "intent",
         "owner": "me",
         "created_at": NOON,

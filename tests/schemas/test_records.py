@@ -145,7 +145,7 @@ def test_whatever_comes_is_a_record_or_a_bad_record(
     )
 )
 def test_stored_outputs_are_published_again_with_the_same_bytes(outputs: list[Output]) -> None:
-    assert decode_outputs(encode_outputs(outputs)) == outputs
+    assert decode_outputs(encode_outputs(outputs, "chat.messages/3/7")) == (outputs, "chat.messages/3/7")
 
 
 def test_every_topic_has_bodies_with_types_of_their_own() -> None:

@@ -79,6 +79,7 @@ def entry(call_id: str, **fields: Any) -> LedgerEntry:
         "thread_id": "th1",
         "user_id": "u1",
         "name": "Gmail_SendEmail",
+        "source": "tool.requests/0/7",
         "state": "intent",
         "owner": "worker-1",
         "created_at": NOON,

@@ -21,6 +21,7 @@ def entry(state: CallState, owner: str = "before") -> LedgerEntry:
         thread_id="t1",
         user_id="u1",
         name="Gmail_SendEmail",
+        source="tool.requests/0/7",
         state=state,
         owner=owner,
         attempts=1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,17 @@ async def test_a_replay_gives_the_same_bytes_and_no_second_effect(
     first = await workers.processor().process(send_mail(unique))
     assert await workers.processor().process(send_mail(unique)) == first
     assert await workers.processor().give_up(send_mail(unique), "killed its worker") == first
+    assert len(await emulated.effects(unique)) == 1
+
+
+async def test_a_second_record_that_asks_for_the_same_call_publishes_nothing(
+    workers: Workers, emulated: Emulated, unique: str
+) -> None:
+    first = send_mail(unique)
+    assert await workers.processor().process(first)
+    second = dataclasses.replace(first, raw=dataclasses.replace(first.raw, offset=8))
+    assert list(await workers.processor().process(second)) == []
+    assert list(await workers.processor().give_up(second, "killed its worker")) == []
     assert len(await emulated.effects(unique)) == 1
 
 

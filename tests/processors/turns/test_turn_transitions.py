@@ -64,7 +64,7 @@ class Thread:
         if head is None:
             assert new
             head = transitions.new_head(new, self.clock)
-        return Draft(KEY, f"in{self.count}", self.clock, base, head)
+        return Draft(KEY, f"in{self.count}", self.clock, base, head, "chat.messages/0/0")
 
     def commit(self, draft: Draft) -> list[str]:
         commit = draft.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -150,6 +151,16 @@ async def test_the_same_message_twice_in_one_worker_is_one_run(system: System) -
     await processor.process(say("more"))
     assert list(await processor.process(message)) == list(first)
     assert len(await messages(system)) == 4
+
+
+async def test_a_second_record_of_the_same_input_publishes_nothing(system: System) -> None:
+    await system.tenant("scripted:")
+    processor, message = system.processor(), say("hi")
+    assert await processor.process(message)
+    second = dataclasses.replace(message, raw=dataclasses.replace(message.raw, offset=1))
+    assert list(await processor.process(second)) == []
+    assert list(await system.processor().process(second)) == []
+    assert await system.processor().process(message), "the first one is answerable until its offset is committed"
 
 
 async def test_a_tool_call_goes_out_once_approved_and_its_result_ends_the_run(system: System) -> None:
