@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import aiokafka.producer.sender
@@ -69,10 +69,22 @@ class _OncePerSecond(logging.Filter):
 
 
 class KafkaClients:
-    """Makes and keeps the clients of one worker process. Start it before use, stop it at the end."""
+    """Makes and keeps the clients of one worker process. Start it before use, stop it at the end.
 
-    def __init__(self, bootstrap: str, options: RuntimeOptions, *, client_id: str = "cauce") -> None:
+    `producer` and `admin` make aiokafka's clients, or what stands for them in a simulation.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        options: RuntimeOptions,
+        *,
+        client_id: str = "cauce",
+        producer: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
+        admin: Callable[..., AIOKafkaAdminClient] = AIOKafkaAdminClient,
+    ) -> None:
         self.bootstrap, self.options, self._client_id = bootstrap, options, client_id
+        self._producer, self._admin_client = producer, admin
         self._admin: AIOKafkaAdminClient | None = None
         self._sender: AIOKafkaProducer | None = None
         self._sender_lock = asyncio.Lock()
@@ -80,7 +92,7 @@ class KafkaClients:
 
     async def start(self) -> None:
         """Connects; raises `KafkaError` when no broker answers."""
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, client_id=self._client_id)
+        self._admin = self._admin_client(bootstrap_servers=self.bootstrap, client_id=self._client_id)
         await self._admin.start()
         await self._idempotent()
 
@@ -94,7 +106,7 @@ class KafkaClients:
 
     async def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
         """A started producer that has fenced every older one of this id and settled what they left open."""
-        producer = AIOKafkaProducer(
+        producer = self._producer(
             bootstrap_servers=self.bootstrap,
             client_id=self._client_id,
             transactional_id=transactional_id,
@@ -155,7 +167,7 @@ class KafkaClients:
     async def _idempotent(self) -> AIOKafkaProducer:
         async with self._sender_lock:
             if self._sender is None:
-                producer = AIOKafkaProducer(
+                producer = self._producer(
                     bootstrap_servers=self.bootstrap,
                     client_id=self._client_id,
                     enable_idempotence=True,

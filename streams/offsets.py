@@ -69,6 +69,8 @@ class OffsetTracker:
     def __init__(self, position: int, completed: Iterable[int] = ()) -> None:
         self._position = position
         """Everything below is done, or was never there."""
+        self._read = position
+        """Everything below was delivered, is done, or was never there; what is above and not known to be done may be there."""
         self._open: set[int] = set()
         self._done: set[int] = {o for o in completed if o >= position}
         self._next = max(self._done, default=position - 1) + 1
@@ -90,7 +92,10 @@ class OffsetTracker:
 
     def deliver(self, offset: int) -> bool:
         """Notes that a record was taken in. False when it is open or done already, and must not be processed."""
-        if offset < self._position or offset in self._open or offset in self._done:
+        if offset < self._position or offset in self._open:
+            return False
+        self._read = max(self._read, offset + 1)
+        if offset in self._done:
             return False
         if not self._open:
             self._position = offset  # a partition is read in order: what lies between was never there, or is done
@@ -113,8 +118,7 @@ class OffsetTracker:
         done = {o for o in completed if o >= position}
         self._open = {o for o in self._open if o >= position and o not in done}
         self._done |= done
-        if position > self._position:
-            self._position = position
+        self._position, self._read = max(self._position, position), max(self._read, position)
         self._next = max(self._next, position, max(done, default=-1) + 1)
         self._advance()
 
@@ -124,7 +128,8 @@ class OffsetTracker:
         return self._position, encode_completed(self._position, self._done)
 
     def _advance(self) -> None:
-        low = min(self._open, default=self._next)
-        if low > self._position:
-            self._position = low
+        self._position = max(self._position, min(self._open, default=self._read))
+        while self._position in self._done:
+            self._position += 1
+            self._read = max(self._read, self._position)
         self._done = {o for o in self._done if o >= self._position}
