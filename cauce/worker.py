@@ -268,6 +268,10 @@ class _Logged:
         with _fields(record):
             return await self._processor.give_up(record, reason)
 
+    def attach(self, published: Callable[[str], bool]) -> None:
+        """See `streams.Processor`."""
+        self._processor.attach(published)
+
     def arrived(self, raw: RawRecord) -> None:
         """See `streams.Processor`."""
         self._processor.arrived(raw)

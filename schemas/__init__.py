@@ -48,9 +48,11 @@ from schemas.responses import (
 )
 from schemas.tenants import AgentSettings, ApprovalPolicy, ModelSettings, RunLimits, Tenant, User
 from schemas.threads import (
+    RECENT_INPUTS,
     ActiveRun,
     FinishedRun,
     PendingCall,
+    ProcessedInput,
     QueuedInput,
     StoredEvent,
     StoredMessage,
@@ -65,6 +67,7 @@ __all__ = [
     "BODIES",
     "GROUPS",
     "MAX_BODY_BYTES",
+    "RECENT_INPUTS",
     "SYSTEM_TENANT",
     "TERMINAL_TYPES",
     "TOPICS",
@@ -101,6 +104,7 @@ __all__ = [
     "Output",
     "PartitionSet",
     "PendingCall",
+    "ProcessedInput",
     "QueuedInput",
     "RawRecord",
     "Record",

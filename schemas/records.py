@@ -233,6 +233,9 @@ class Output:
     key: str
     value: bytes
     headers: Headers
+    source: str = ""
+    """Position of the record that this came of, where that is not the one being processed: the owner before had processed
+    it and not published what came of it. It counts as done with this."""
 
     @classmethod
     def of(cls, topic: Topic, key: str, body: Body, envelope: Envelope) -> Output:

@@ -63,6 +63,17 @@ class QueuedInput(Body):
     at: Timestamp
 
 
+class ProcessedInput(Body):
+    """An input that a turn of the thread has processed, and the position of its record (`RawRecord.position`)."""
+
+    input_id: Id
+    source: str
+
+
+RECENT_INPUTS = 4
+"""As many processed inputs the head names, and as many of one thread may be unpublished (`streams.slot`)."""
+
+
 class ThreadHead(Body):
     """State of a thread. `next_message` and `next_event` are the sequence numbers that the next ones get."""
 
@@ -77,6 +88,8 @@ class ThreadHead(Body):
     pending: tuple[PendingCall, ...] = ()
     queued: tuple[QueuedInput, ...] = ()
     last: FinishedRun | None = None
+    recent: tuple[ProcessedInput, ...] = ()
+    """The newest processed inputs, oldest first: who takes the thread over publishes what the owner before had not."""
 
     @property
     def status(self) -> ThreadStatus:

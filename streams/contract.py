@@ -21,7 +21,7 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from schemas import Output, RawRecord, Record
@@ -57,6 +57,12 @@ class Processor(Protocol):
         Settles what depends on the record, such as the run that would wait for ever, and returns what users must see.
         The record's dead letter is published beside it. The same rules as for `process` hold.
         """
+        ...
+
+    def attach(self, published: Callable[[str], bool]) -> None:
+        """Called once, before the first record. `published` tells whether what came of the record at a position
+        (`RawRecord.position`) has been published or is about to be by this worker; a processor that reads several topics
+        asks it, since records of one key are delivered again in order within a topic only."""
         ...
 
     def arrived(self, raw: RawRecord) -> None:

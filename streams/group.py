@@ -83,6 +83,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._progress = asyncio.Event()
         self._stopping = False
         self._consumer_of = consumer
+        processor.attach(self._published)
         self.last_poll = time.monotonic()
         self.assigned = False
 
@@ -180,7 +181,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def _run(self, delivery: Delivery) -> None:
         slot, raw, tp = delivery.slot, delivery.raw, delivery.tp
-        if not await slot.wait_open():
+        if not (await slot.room(raw.key) and await slot.wait_open()) or slot.answers_for(tp, raw.offset):
             return
         started = time.monotonic()
         self._metrics.lane_seconds.labels(self.group).observe(started - delivery.received_at)
@@ -192,9 +193,19 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         at_once, with_offsets = split_by_delivery(outputs)
         if at_once:
             await self._clients.send(at_once)
-        slot.finish(Finished(tp, raw.offset, with_offsets))
+        for source in dict.fromkeys(o.source for o in with_offsets if o.source):
+            topic, partition, offset = source.rsplit("/", 2)
+            earlier = tuple(o for o in with_offsets if o.source == source)
+            slot.finish(Finished(TopicPartition(topic, int(partition)), int(offset), earlier, raw.key))
+        slot.finish(Finished(tp, raw.offset, tuple(o for o in with_offsets if not o.source), raw.key))
         self._metrics.process_seconds.labels(self.group).observe(time.monotonic() - started)
         self._metrics.age_seconds.labels(self.group).observe(max(0.0, time.time() - raw.timestamp_ms / 1000))
+
+    def _published(self, position: str) -> bool:
+        """See `Processor.attach`. What is not ours is for its owner to publish."""
+        topic, partition, offset = position.rsplit("/", 2)
+        slot = self._slots.get(int(partition)) or self._limbo.get(int(partition))
+        return slot is None or slot.answers_for(TopicPartition(topic, int(partition)), int(offset))
 
     # ---- ownership
 

@@ -104,10 +104,12 @@ class OffsetTracker:
         return True
 
     def finish(self, offset: int) -> None:
-        """Notes that an open record is done, its outputs on their way in the next transaction."""
-        if offset in self._open:
+        """Notes that a record is done, its outputs on their way in the next transaction. It may be one that was not
+        delivered yet: an owner before had processed it."""
+        if offset >= self._position:
             self._open.discard(offset)
             self._done.add(offset)
+            self._next = max(self._next, offset + 1)
 
     def is_done(self, offset: int) -> bool:
         """Whether the record needs no more work."""

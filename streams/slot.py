@@ -14,13 +14,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from schemas import Output
+from schemas import RECENT_INPUTS, Output
 from streams.kafka_clients import KafkaClients, close_producer, enqueue
 from streams.metrics import RuntimeMetrics
 from streams.offsets import OffsetTracker, decode_completed
@@ -36,6 +37,7 @@ class Finished:
     partition: TopicPartition
     offset: int
     outputs: tuple[Output, ...]
+    key: bytes | None = None
 
 
 class Slot:
@@ -62,6 +64,9 @@ class Slot:
         self._linger = options.linger_of(group)
         self._producer: AIOKafkaProducer | None = None
         self._ready: list[Finished] = []
+        self._unpublished: Counter[bytes | None] = Counter()
+        """How many of `_ready` are of a key."""
+        self._published = asyncio.Event()
         self._wake = asyncio.Event()
         self._open = asyncio.Event()
         self._publishing = asyncio.Lock()
@@ -100,10 +105,26 @@ class Slot:
         return not self.closed
 
     def finish(self, finished: Finished) -> None:
-        """Hands over a finished record for the next transaction."""
-        if not self.closed:
+        """Hands over a finished record for the next transaction; one that an owner in between has published is dropped."""
+        if not self.closed and not self.trackers[finished.partition].is_done(finished.offset):
             self._ready.append(finished)
+            self._unpublished[finished.key] += 1
             self._wake.set()
+
+    def answers_for(self, tp: TopicPartition, offset: int) -> bool:
+        """Whether what came of this record is published, or waits for the next transaction."""
+        tracker = self.trackers.get(tp)
+        if tracker is None or tracker.is_done(offset):
+            return True
+        return any(f.offset == offset and f.partition == tp for f in self._ready)
+
+    async def room(self, key: bytes | None) -> bool:
+        """Waits while too much of one key is unpublished: the thread's head must name all of it (`RECENT_INPUTS`).
+        False once the slot is closed."""
+        while self._unpublished[key] >= RECENT_INPUTS and not self.closed:
+            self._published.clear()
+            await self._published.wait()
+        return not self.closed
 
     async def suspend(self) -> None:
         """Stops publishing; waits for a transaction that is running, but not for ever."""
@@ -134,7 +155,8 @@ class Slot:
     async def close(self) -> None:
         """Lets go of the slot. What was not published is dropped: the next owner finds it in the journal."""
         self.closed = True
-        self._open.set()  # whoever waits for the gate learns that it is over
+        self._open.set()  # whoever waits for the gate, or for room, learns that it is over
+        self._published.set()
         if self._publisher:
             self._publisher.cancel()
             await asyncio.wait([self._publisher])
@@ -162,9 +184,9 @@ class Slot:
                 self.trackers[tp].absorb(position, completed)
             else:
                 self.trackers[tp] = OffsetTracker(position, completed)
-        self._ready = [
-            f for f in self._ready if f.offset >= settled[f.partition][0] and f.offset not in settled[f.partition][1]
-        ]
+        self._keep(
+            [f for f in self._ready if f.offset >= settled[f.partition][0] and f.offset not in settled[f.partition][1]]
+        )
 
     async def _publish_forever(self) -> None:
         while True:
@@ -205,9 +227,14 @@ class Slot:
             # A producer that breaks leaves these behind; asking for their errors keeps asyncio from reporting them.
             for ack in acks:
                 ack.add_done_callback(lambda a: a.cancelled() or a.exception())
-        del self._ready[: len(batch)]
+        self._keep(self._ready[len(batch) :])
         self._metrics.transaction_seconds.labels(self.group).observe(time.perf_counter() - started)
         self._metrics.committed_records.labels(self.group).inc(len(batch))
+
+    def _keep(self, left: list[Finished]) -> None:
+        """The rest is published."""
+        self._ready, self._unpublished = left, Counter(f.key for f in left)
+        self._published.set()
 
     async def _recover(self) -> None:
         """After a failed transaction: a new producer settles it, and what is committed tells whether it counted.

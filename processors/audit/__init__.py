@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from schemas import Output, RawRecord, Record
 from state import AuditRow, AuditStore
@@ -23,6 +23,9 @@ class AuditProcessor:
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
         """Nothing waits for an audit row; the dead letter keeps the event."""
         return ()
+
+    def attach(self, published: Callable[[str], bool]) -> None:
+        """One topic, whose records come again in their order."""
 
     def arrived(self, raw: RawRecord) -> None:
         """Nothing in this group is urgent."""

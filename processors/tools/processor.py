@@ -121,6 +121,9 @@ class ToolsProcessor:
         words = f"{record.body.name} could not be called: something went wrong, and trying again did not help."
         return await self._settle(record, entry, "error", words, 0.0)
 
+    def attach(self, published: Callable[[str], bool]) -> None:
+        """One topic, whose records come again in their order."""
+
     def arrived(self, raw: RawRecord) -> None:
         """Nothing in this group is urgent."""
 

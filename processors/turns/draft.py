@@ -12,9 +12,11 @@ from typing import Any
 
 from processors.audit_trail import audit_output
 from schemas import (
+    RECENT_INPUTS,
     Envelope,
     Message,
     Output,
+    ProcessedInput,
     StoredEvent,
     StoredMessage,
     ThreadEvent,
@@ -129,12 +131,16 @@ class Draft:
         return Commit(
             input_id=self.input_id,
             expected_version=self.base.version,
-            head=self.head.model_copy(update={"updated_at": self.now}),
+            head=self.head.model_copy(update={"updated_at": self.now, "recent": self._recent()}),
             outputs=encode_outputs(self.outputs, self.source),
             messages=tuple(self.messages),
             events=tuple(self.events),
             remove_messages_from=self.remove_from,
         )
+
+    def _recent(self) -> tuple[ProcessedInput, ...]:
+        this = ProcessedInput(input_id=self.input_id, source=self.source)
+        return (*self.head.recent, this)[-RECENT_INPUTS:]
 
     def _envelope(self, record_id: str, event_type: str) -> Envelope:
         return Envelope(record_id, event_type, SOURCE, self.thread.tenant_id, self.now, self.traceparent)

@@ -46,8 +46,10 @@ class Threads:
             return thread
         self._kept.move_to_end(key)
         outputs = kept.inputs.get(input_id)
-        if outputs is None and not waited_for:
-            outputs = await self._journal.outputs_of(*key, input_id)
+        if outputs is None and not waited_for and await self._journal.outputs_of(*key, input_id) is not None:
+            # Somebody else processed it: what is kept here is older than that.
+            self.forget(key)
+            return await self.hydrate(key, input_id)
         return Hydrated(kept.thread.version, kept.thread.head, kept.thread.messages, outputs)
 
     def peek(self, key: ThreadKey) -> Hydrated | None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +37,7 @@ from schemas import (
     UserMessage,
     decode_outputs,
 )
-from state import AlreadyDone, Committed, Hydrated, Journal, ToolLedger
+from state import Committed, Hydrated, Journal, ToolLedger
 from streams import Reject
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -56,6 +57,7 @@ class TurnsProcessor:
     ) -> None:
         self._journal, self._ledger, self._tenants, self._legs, self._now = journal, ledger, tenants, legs, now
         self._threads = Threads(journal)
+        self._published: Callable[[str], bool] = lambda position: True
 
     async def process(self, record: Record) -> Sequence[Output]:
         """Runs one turn, or returns what it came to before."""
@@ -75,6 +77,10 @@ class TurnsProcessor:
         """Ends what depends on the record with a failure that the user sees."""
         return await self._until_committed(record, lambda draft: self._fail(draft, record))
 
+    def attach(self, published: Callable[[str], bool]) -> None:
+        """See `streams.Processor`."""
+        self._published = published
+
     def arrived(self, raw: RawRecord) -> None:
         """Stops the model call that a cancel or an interrupting message is about."""
         self._legs.arrived(raw)
@@ -85,7 +91,7 @@ class TurnsProcessor:
         while True:
             thread = await self._threads.hydrate(key, input_id, waited_for=self._waited_for(key, record.body))
             if thread.outputs is not None:
-                return outputs_for(record, thread.outputs)
+                return [*await self._unpublished_before(record, thread), *outputs_for(record, thread.outputs)]
             draft = self._draft(record, key, thread)
             await apply(draft)
             commit = draft.commit()
@@ -96,10 +102,26 @@ class TurnsProcessor:
                 raise
             if isinstance(result, Committed):
                 self._threads.committed(key, thread, commit, result.version)
-                return draft.outputs
+                return [*await self._unpublished_before(record, thread), *draft.outputs]
             self._threads.forget(key)
-            if isinstance(result, AlreadyDone):
-                return outputs_for(record, result.outputs)
+
+    async def _unpublished_before(self, record: Record, thread: Hydrated) -> list[Output]:
+        """What came of inputs that an owner before had processed and not published.
+
+        Their records will be delivered again, but perhaps after this one where they are of another topic, and readers
+        must get the thread's events in order.
+        """
+        key, found = record.thread, list[Output]()
+        assert key
+        for processed in thread.head.recent if thread.head else ():
+            if processed.source == record.raw.position:
+                break
+            if self._published(processed.source):
+                continue
+            stored = await self._journal.outputs_of(*key, processed.input_id)
+            outputs, source = decode_outputs(stored) if stored else ([], "")
+            found += [dataclasses.replace(output, source=source) for output in outputs]
+        return found
 
     def _waited_for(self, key: ThreadKey, body: object) -> bool:
         thread = self._threads.peek(key)

@@ -64,6 +64,9 @@ class Answering:
         self.given_up.append(record.envelope.id)
         return [event_of(record)]
 
+    def attach(self, published: Callable[[str], bool]) -> None:
+        self.published = published
+
     def arrived(self, raw: RawRecord) -> None:
         self.arrivals += 1
 

@@ -1,0 +1,112 @@
+"""The outside: a model that is slow, fails and never says the same twice, and tools whose effects are counted.
+
+A message's text is the plan of its run: `Send,Read|Pay` asks for two tools, then for one, then answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sim_loop import Node, VirtualLoop
+from sim_network import LostAnswer, Network
+
+from connectors.arcade import ToolOutcome, ToolSpec
+from processors.turns.answers import Answer, AskedTool
+from schemas import Message
+
+TOOLS = {
+    name: ToolSpec(name, f"Sim.{name}", "1", "", {"type": "object"}, None, (), read_only, idempotent)
+    for name, read_only, idempotent in (
+        ("Read", True, True),
+        ("Put", False, True),
+        ("Send", False, False),  # what became of it can be read
+        ("Pay", False, False),  # nobody can tell
+    )
+}
+_TIMEOUT = 4.0
+
+
+class SimService:
+    """What the tools act on."""
+
+    def __init__(self) -> None:
+        self.effects: Counter[str] = Counter()
+        """By the tag of the call, of tools that must not be repeated."""
+        self.executions: Counter[str] = Counter()
+
+
+class SimAgent:
+    """`processors.turns.agent.Agent` without LangGraph: the bare model."""
+
+    def __init__(self, loop: VirtualLoop, asked: Counter[str]) -> None:
+        self._loop, self._asked = loop, asked
+
+    async def leg(self, history: Sequence[Message], context: Any, on_text: Callable[[str], None]) -> Answer:
+        """Follows the plan in the last message of the user."""
+        chance = self._loop.random
+        start = max(n for n, message in enumerate(history) if message.role == "user")
+        plan = [step.split(",") for step in history[start].text.split("|") if step != "answer"]
+        step = sum(message.role == "assistant" for message in history[start:])
+        self._asked[f"{history[start].message_id}/{step}"] += 1
+        await asyncio.sleep(chance.random() * (8 if chance.random() < 0.05 else 0.3))
+        if chance.random() < 0.05:
+            raise ConnectionError("the model broke off")
+        on_text("so")
+        nonce = chance.getrandbits(32)
+        if step >= len(plan):
+            return Answer(f"done {nonce}")
+        tag = f"{history[start].message_id}/{step}"
+        return Answer(
+            "", tuple(AskedTool(name, {"tag": f"{tag}/{n}", "nonce": nonce}) for n, name in enumerate(plan[step]))
+        )
+
+
+class SimTools:
+    """`connectors.arcade`'s client and catalogue of one node."""
+
+    def __init__(self, loop: VirtualLoop, network: Network, service: SimService, node: Node | None) -> None:
+        self._loop, self._network, self._service, self._node = loop, network, service, node
+
+    async def tools(self) -> Mapping[str, ToolSpec]:
+        return TOOLS
+
+    async def get(self, name: str) -> ToolSpec | None:
+        return TOOLS.get(name)
+
+    async def execute(self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str) -> ToolOutcome:
+        """Makes the call once. What became of it may not come back."""
+        tag, chance = f"{user_id}/{arguments['tag']}", self._loop.random.random()
+
+        def carry_out() -> ToolOutcome:
+            if chance < 0.05:
+                return ToolOutcome("retry", message="busy", retry_after=0.1)
+            if chance < 0.1:
+                return ToolOutcome("failed", message="there is no such thing")
+            self._service.executions[tag] += 1
+            if not tool.idempotent:
+                self._service.effects[tag] += 1
+            return ToolOutcome("ok", {"done": tag})
+
+        try:
+            return await self._network.ask(carry_out, node=self._node, server="service", timeout=_TIMEOUT)
+        except LostAnswer:
+            return ToolOutcome("unknown", message="no answer in time")
+
+    async def reconcile(
+        self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str, since: datetime
+    ) -> ToolOutcome | None:
+        """Looks whether the effect is there; that it is not says nothing, it may still come."""
+        tag = f"{user_id}/{arguments['tag']}"
+        if tool.name != "Send":
+            return None
+        try:
+            found = await self._network.ask(
+                lambda: self._service.effects[tag], node=self._node, server="service", timeout=_TIMEOUT
+            )
+        except LostAnswer:
+            return None
+        return ToolOutcome("ok", {"done": tag}) if found else None

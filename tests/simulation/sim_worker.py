@@ -1,0 +1,141 @@
+"""A worker process of the simulation: the real runtime, handlers, processors and Cassandra stores, on simulated clients.
+
+What is left out of a real worker: FastStream's pipeline, LangGraph, arcadepy, the driver, health and signals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from sim_cassandra import SimCassandra, SimSession
+from sim_clients import Connection, SimAdmin, SimConsumer, SimProducer
+from sim_kafka import SimKafka
+from sim_loop import EPOCH, Node, VirtualLoop
+from sim_network import Network
+from sim_services import SimAgent, SimService, SimTools
+
+from processors.audit import AuditProcessor
+from processors.settings_cache import TenantCache, UserCache
+from processors.tools import ToolsProcessor
+from processors.turns.leg import LegRunner
+from processors.turns.processor import TurnsProcessor
+from processors.turns.profile import Profiles
+from schemas import GROUPS, Output
+from state.cassandra.attempts import CassandraAttempts
+from state.cassandra.audit import CassandraAudit
+from state.cassandra.directory import CassandraDirectory
+from state.cassandra.journal import CassandraJournal
+from state.cassandra.ledger import CassandraLedger
+from streams.contract import Processor
+from streams.group import GroupRuntime
+from streams.handler import RecordHandler
+from streams.kafka_clients import KafkaClients
+from streams.metrics import RuntimeMetrics
+from streams.options import RuntimeOptions
+
+OPTIONS = RuntimeOptions(max_running=8, max_queued=12, grace=10.0)
+METRICS = RuntimeMetrics(CollectorRegistry())
+
+
+@dataclass
+class Outside:
+    """What all workers share."""
+
+    loop: VirtualLoop
+    network: Network
+    kafka: SimKafka
+    cassandra: SimCassandra
+    service: SimService
+    asked: Counter[str]
+
+    def now(self) -> datetime:
+        """The clock on the wall."""
+        return datetime.fromtimestamp(EPOCH + self.loop.now, UTC)
+
+
+class SimWorker:
+    """One process, from its start to its end."""
+
+    def __init__(self, outside: Outside, name: str, groups: Sequence[str]) -> None:
+        self._outside, self.groups = outside, groups
+        self.node = Node(name, outside.loop)
+        self.runtimes: list[GroupRuntime] = []
+        self._consumers: list[SimConsumer] = []
+        self.ended = False
+        self.node.start(self._run())
+
+    async def _run(self) -> None:
+        o = self._outside
+        connection = Connection(o.loop, o.network, o.kafka, self.node)
+        clients = KafkaClients(
+            "simulated", OPTIONS, producer=partial(SimProducer, connection), admin=partial(SimAdmin, connection)
+        )
+        await clients.start()
+        session: Any = SimSession(o.loop, o.network, o.cassandra, self.node)
+        for group in self.groups:
+            processor = self._processor(group, session)
+            handler = RecordHandler(
+                group,
+                processor,
+                processor.process,
+                attempts=CassandraAttempts(session),
+                options=OPTIONS,
+                metrics=METRICS,
+                now=o.now,
+            )
+            topics = [topic.value for topic in GROUPS[group]]
+            consumer = SimConsumer(connection, group, topics)
+            runtime = GroupRuntime(
+                group,
+                topics,
+                processor,
+                handler,
+                consumer=lambda consumer=consumer: consumer,  # type: ignore[misc]
+                clients=clients,
+                options=OPTIONS,
+                metrics=METRICS,
+            )
+            consumer.listener = runtime
+            self.runtimes.append(runtime)
+            self._consumers.append(consumer)
+            self.node.start(consumer.stay_member())
+            self.node.start(runtime.consume())
+
+    def _processor(self, group: str, session: Any) -> Processor:
+        o = self._outside
+        clock = o.loop.time
+        directory = CassandraDirectory(session)
+        tools = SimTools(o.loop, o.network, o.service, self.node)
+        tenants = TenantCache(directory, clock=clock)
+        if group == "audit":
+            return AuditProcessor(CassandraAudit(session))
+        ledger = CassandraLedger(session)
+        if group == "tools":
+            return ToolsProcessor(ledger, tenants, tools, tools, now=o.now)
+        agent: Any = SimAgent(o.loop, o.asked)
+        profiles = Profiles(tools, UserCache(directory, clock=clock), lambda *_: None)  # type: ignore[arg-type, return-value]
+        legs = LegRunner(agent, profiles, _ignore, now=o.now)
+        return TurnsProcessor(CassandraJournal(session, input_ttl=1e6), ledger, tenants, legs, now=o.now)
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self.node.start(self._stop())
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(runtime.stop(OPTIONS.grace) for runtime in self.runtimes))
+        for consumer in self._consumers:
+            consumer.stop()
+        await asyncio.sleep(1)
+        self.ended = True
+        self.node.kill()
+
+
+def _ignore(_: Output) -> None:
+    """Nobody reads deltas here."""
