@@ -26,7 +26,7 @@ from sim_network import LostAnswer, Network
 
 Result = TypeVar("Result")
 REQUEST_SECONDS = 3.0
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 0.9
 
 
 class Connection:
@@ -175,6 +175,9 @@ class SimConsumer:
         self._paused: set[TopicPartition] = set()
         self._member = f"{connection.node.name if connection.node else ''}-{group}"
         self._stopping = asyncio.Event()
+        self._arrived = asyncio.Event()
+        for topic in topics:
+            connection.kafka.watched[topic].append(self._arrived)
 
     # ---- what the runtime calls
 
@@ -210,7 +213,11 @@ class SimConsumer:
                 if tp in self._assigned and tp not in self._paused and tp in self._positions
             }
             kafka = self._to.kafka
-            kafka.arrived.clear()
+            self._arrived.clear()
+            if all(position >= kafka.stable(tp) for tp, position in wanted.items()):
+                if not await self._something_arrives(deadline):  # as the broker waits, with nothing to answer
+                    return {}
+                continue
             try:
                 found = await self._to.ask(
                     lambda wanted=wanted, kafka=kafka: {
@@ -228,10 +235,13 @@ class SimConsumer:
                     records[tp] = [_record(tp, offset, entry) for offset, entry in entries]
             if records or self._to.loop.now >= deadline:
                 return records
-            try:
-                await asyncio.wait_for(kafka.arrived.wait(), max(0.001, deadline - self._to.loop.now))
-            except TimeoutError:
+            if not await self._something_arrives(deadline):
                 return {}
+
+    async def _something_arrives(self, deadline: float) -> bool:
+        self._to.loop.call_at(deadline, self._arrived.set)
+        await self._arrived.wait()
+        return self._to.loop.now < deadline
 
     # ---- membership
 

@@ -82,7 +82,8 @@ class SimKafka:
         self._open: dict[TopicPartition, list[Transaction]] = {tp: [] for tp in self.logs}
         self.committed: dict[tuple[str, TopicPartition], OffsetAndMetadata] = {}
         self.loading_until = 0.0
-        self.arrived = asyncio.Event()
+        self.watched: dict[str, list[asyncio.Event]] = {topic: [] for topic in partitions}
+        """Set when something is written to the topic."""
         self.history: list[tuple[str, TopicPartition, OffsetAndMetadata]] = []
         """Every offset that was ever committed."""
 
@@ -94,7 +95,8 @@ class SimKafka:
 
     def _write(self, tp: TopicPartition, entry: Entry) -> int:
         self.logs[tp].append(entry)
-        self.arrived.set()
+        for watched in self.watched[tp.topic]:
+            watched.set()
         return len(self.logs[tp]) - 1
 
     def stable(self, tp: TopicPartition) -> int:

@@ -73,8 +73,13 @@ class Network:
         elif chance < w.lost_requests + w.lost_answers + w.late_requests:
             there, lost, lost_answer = timeout + self._random.random() * 5, not late, True
 
+        # Errors like a reset connection come at once, time-outs late.
+        began = self._loop.now
+        patience = timeout if self._random.random() < 0.5 else min(timeout, there + back + 0.01)
+
         def at_server() -> None:
             if (node, server) in self.cut:
+                self._loop.world(max(0.0, began + timeout - self._loop.now), settle, None, LostAnswer())
                 return
             try:
                 result, error = carry_out(), None
@@ -93,7 +98,6 @@ class Network:
 
         if not lost:
             self._loop.world(there, at_server)
-        # Errors like a reset connection come at once, time-outs late.
-        patience = timeout if self._random.random() < 0.5 else min(timeout, there + back + 0.01)
-        self._loop.world(timeout if not (lost or lost_answer) else patience, settle, None, LostAnswer())
+        if lost or lost_answer:
+            self._loop.world(patience, settle, None, LostAnswer())
         return await answer

@@ -41,6 +41,7 @@ class People:
     seen: list[Seen] = field(default_factory=list)
     _positions: dict[TopicPartition, int] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _decisions: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
         """Begins to talk."""
@@ -52,6 +53,11 @@ class People:
     def silent(self) -> bool:
         """Whether all was said."""
         return self.sent == self.messages * len(self.threads)
+
+    @property
+    def deciding(self) -> bool:
+        """Whether somebody is still thinking about an approval."""
+        return not all(task.done() for task in self._decisions)
 
     async def _talk(self, thread: str) -> None:
         chance = self.outside.loop.random
@@ -104,7 +110,7 @@ class People:
                 seen = Seen((entry.key or b"").decode(), kind, json.loads(entry.value), entry.value)
                 self.seen.append(seen)
                 if kind == "cauce.approval.requested":
-                    self._tasks.append(loop.create_task(self._decide(seen)))
+                    self._decisions.append(loop.create_task(self._decide(seen)))
 
     async def _decide(self, seen: Seen) -> None:
         chance = self.outside.loop.random

@@ -21,6 +21,7 @@ from sim_loop import EPOCH, Node, VirtualLoop
 from sim_network import Network
 from sim_services import SimAgent, SimService, SimTools
 
+import streams.group
 from processors.audit import AuditProcessor
 from processors.settings_cache import TenantCache, UserCache
 from processors.tools import ToolsProcessor
@@ -40,7 +41,11 @@ from streams.kafka_clients import KafkaClients
 from streams.metrics import RuntimeMetrics
 from streams.options import RuntimeOptions
 
-OPTIONS = RuntimeOptions(max_running=8, max_queued=12, grace=10.0)
+OPTIONS = RuntimeOptions(
+    max_running=8, max_queued=12, grace=4.0, session_timeout_ms=3000, transaction_timeout_ms=4000, suspend_seconds=2.0
+)
+"""Shorter times than in life: the less happens between two faults, the more worlds a second."""
+streams.group.POLL_MS = 1000
 METRICS = RuntimeMetrics(CollectorRegistry())
 
 

@@ -7,6 +7,8 @@ python tests/simulation/simulate.py --seed 4711        one seed, with its trace
 from __future__ import annotations
 
 import argparse
+import gc
+import itertools
 import logging
 import os
 import sys
@@ -17,6 +19,19 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 import sim_world  # noqa: E402
+
+CHUNK = 25
+
+
+def _without_pauses() -> None:
+    gc.freeze()
+    gc.disable()
+
+
+def _run_chunk(seeds: range) -> list[sim_world.Run]:
+    found = [sim_world.run(seed) for seed in seeds]
+    gc.collect()
+    return found
 
 
 def main() -> int:
@@ -34,9 +49,12 @@ def main() -> int:
         return bool(found.broken)
     logging.disable(logging.CRITICAL)
     started, failed, done, steps, inputs, wasted = time.monotonic(), 0, 0, 0, 0, 0
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        seeds = range(given.first, given.first + given.seeds)
-        for run in pool.map(sim_world.run, seeds, chunksize=20):
+    chunks = [
+        range(n, min(n + CHUNK, given.first + given.seeds))
+        for n in range(given.first, given.first + given.seeds, CHUNK)
+    ]
+    with ProcessPoolExecutor(os.cpu_count(), initializer=_without_pauses) as pool:
+        for run in itertools.chain.from_iterable(pool.map(_run_chunk, chunks)):
             done, steps, inputs, wasted = done + 1, steps + run.steps, inputs + run.inputs, wasted + run.wasted
             if run.broken:
                 failed += 1
