@@ -17,7 +17,7 @@ from cauce.telemetry import log_fields, set_up_tracing
 from connectors.models import Detected, ModelCache, ModelChoice, detect_model
 from schemas import GROUPS, AgentSettings, Output, RawRecord, Record, SettingsError, Tenant, Unavailable, User
 from state import Stores, open_stores
-from streams.contract import Processor
+from streams.contract import Processor, Publication
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -268,9 +268,9 @@ class _Logged:
         with _fields(record):
             return await self._processor.give_up(record, reason)
 
-    def attach(self, published: Callable[[str], bool]) -> None:
+    def attach(self, publication: Callable[[str], Publication]) -> None:
         """See `streams.Processor`."""
-        self._processor.attach(published)
+        self._processor.attach(publication)
 
     def arrived(self, raw: RawRecord) -> None:
         """See `streams.Processor`."""

@@ -48,7 +48,6 @@ from schemas.responses import (
 )
 from schemas.tenants import AgentSettings, ApprovalPolicy, ModelSettings, RunLimits, Tenant, User
 from schemas.threads import (
-    RECENT_INPUTS,
     ActiveRun,
     FinishedRun,
     PendingCall,
@@ -67,7 +66,6 @@ __all__ = [
     "BODIES",
     "GROUPS",
     "MAX_BODY_BYTES",
-    "RECENT_INPUTS",
     "SYSTEM_TENANT",
     "TERMINAL_TYPES",
     "TOPICS",

@@ -70,10 +70,6 @@ class ProcessedInput(Body):
     source: str
 
 
-RECENT_INPUTS = 4
-"""As many processed inputs the head names, and as many of one thread may be unpublished (`streams.slot`)."""
-
-
 class ThreadHead(Body):
     """State of a thread. `next_message` and `next_event` are the sequence numbers that the next ones get."""
 
@@ -88,8 +84,9 @@ class ThreadHead(Body):
     pending: tuple[PendingCall, ...] = ()
     queued: tuple[QueuedInput, ...] = ()
     last: FinishedRun | None = None
-    recent: tuple[ProcessedInput, ...] = ()
-    """The newest processed inputs, oldest first: who takes the thread over publishes what the owner before had not."""
+    unpublished: tuple[ProcessedInput, ...] = ()
+    """Processed inputs, oldest first, of which it was not certain yet that what came of them is published: who takes the
+    thread over publishes it before anything else of the thread."""
 
     @property
     def status(self) -> ThreadStatus:

@@ -22,6 +22,7 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Protocol
 
 from schemas import Output, RawRecord, Record
@@ -44,6 +45,17 @@ class Reject(Exception):
         self.outputs = tuple(outputs)
 
 
+class Publication(Enum):
+    """What is known about the outputs of a processed record."""
+
+    COMMITTED = "committed"
+    """They and the record's offset are."""
+    PENDING = "pending"
+    """They will be, by this worker in their turn, or by another one whose slot it is."""
+    MISSING = "missing"
+    """An owner before left them unpublished, and the record will be delivered to this worker again."""
+
+
 class Processor(Protocol):
     """One group's work. See the module's docstring for the rules."""
 
@@ -59,10 +71,10 @@ class Processor(Protocol):
         """
         ...
 
-    def attach(self, published: Callable[[str], bool]) -> None:
-        """Called once, before the first record. `published` tells whether what came of the record at a position
-        (`RawRecord.position`) has been published or is about to be by this worker; a processor that reads several topics
-        asks it, since records of one key are delivered again in order within a topic only."""
+    def attach(self, publication: Callable[[str], Publication]) -> None:
+        """Called once, before the first record. `publication` takes a position (`RawRecord.position`). A processor that
+        reads several topics asks it: records of one key are delivered again in order within a topic only, and what an
+        owner before had left unpublished must come before what comes of this record."""
         ...
 
     def arrived(self, raw: RawRecord) -> None:

@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 
 from schemas import TOPICS, Output, RawRecord
 from schemas import Delivery as HowDelivered
-from streams.contract import Processor
+from streams.contract import Processor, Publication
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
 from streams.metrics import RuntimeMetrics
@@ -83,7 +83,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._progress = asyncio.Event()
         self._stopping = False
         self._consumer_of = consumer
-        processor.attach(self._published)
+        processor.attach(self._publication)
         self.last_poll = time.monotonic()
         self.assigned = False
 
@@ -181,7 +181,10 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def _run(self, delivery: Delivery) -> None:
         slot, raw, tp = delivery.slot, delivery.raw, delivery.tp
-        if not (await slot.room(raw.key) and await slot.wait_open()) or slot.answers_for(tp, raw.offset):
+        if (
+            not (await slot.room(raw.key) and await slot.wait_open())
+            or slot.publication(tp, raw.offset) is not Publication.MISSING
+        ):
             return
         started = time.monotonic()
         self._metrics.lane_seconds.labels(self.group).observe(started - delivery.received_at)
@@ -201,11 +204,11 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._metrics.process_seconds.labels(self.group).observe(time.monotonic() - started)
         self._metrics.age_seconds.labels(self.group).observe(max(0.0, time.time() - raw.timestamp_ms / 1000))
 
-    def _published(self, position: str) -> bool:
+    def _publication(self, position: str) -> Publication:
         """See `Processor.attach`. What is not ours is for its owner to publish."""
         topic, partition, offset = position.rsplit("/", 2)
         slot = self._slots.get(int(partition)) or self._limbo.get(int(partition))
-        return slot is None or slot.answers_for(TopicPartition(topic, int(partition)), int(offset))
+        return slot.publication(TopicPartition(topic, int(partition)), int(offset)) if slot else Publication.PENDING
 
     # ---- ownership
 

@@ -21,13 +21,17 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from schemas import RECENT_INPUTS, Output
+from schemas import Output
+from streams.contract import Publication
 from streams.kafka_clients import KafkaClients, close_producer, enqueue
 from streams.metrics import RuntimeMetrics
 from streams.offsets import OffsetTracker, decode_completed
 from streams.options import RuntimeOptions
 
 log = logging.getLogger("cauce.streams")
+
+MAX_UNPUBLISHED = 8
+"""Records of one key that are processed ahead of their publishing: a thread's head names them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +115,18 @@ class Slot:
             self._unpublished[finished.key] += 1
             self._wake.set()
 
-    def answers_for(self, tp: TopicPartition, offset: int) -> bool:
-        """Whether what came of this record is published, or waits for the next transaction."""
+    def publication(self, tp: TopicPartition, offset: int) -> Publication:
+        """What is known about the outputs of a record."""
+        if any(f.offset == offset and f.partition == tp for f in self._ready):
+            return Publication.PENDING
         tracker = self.trackers.get(tp)
-        if tracker is None or tracker.is_done(offset):
-            return True
-        return any(f.offset == offset and f.partition == tp for f in self._ready)
+        if tracker is None or self.closed:
+            return Publication.PENDING
+        return Publication.COMMITTED if tracker.is_done(offset) else Publication.MISSING
 
     async def room(self, key: bytes | None) -> bool:
-        """Waits while too much of one key is unpublished: the thread's head must name all of it (`RECENT_INPUTS`).
-        False once the slot is closed."""
-        while self._unpublished[key] >= RECENT_INPUTS and not self.closed:
+        """Waits while `MAX_UNPUBLISHED` records of one key are unpublished. False once the slot is closed."""
+        while self._unpublished[key] >= MAX_UNPUBLISHED and not self.closed:
             self._published.clear()
             await self._published.wait()
         return not self.closed

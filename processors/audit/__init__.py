@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from schemas import Output, RawRecord, Record
 from state import AuditRow, AuditStore
+from streams import Publication
 
 
 class AuditProcessor:
@@ -24,7 +25,7 @@ class AuditProcessor:
         """Nothing waits for an audit row; the dead letter keeps the event."""
         return ()
 
-    def attach(self, published: Callable[[str], bool]) -> None:
+    def attach(self, publication: Callable[[str], Publication]) -> None:
         """One topic, whose records come again in their order."""
 
     def arrived(self, raw: RawRecord) -> None:

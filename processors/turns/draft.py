@@ -5,14 +5,13 @@ Pure code. Transitions change a draft; `commit` turns it into the one batch that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from processors.audit_trail import audit_output
 from schemas import (
-    RECENT_INPUTS,
     Envelope,
     Message,
     Output,
@@ -126,21 +125,18 @@ class Draft:
         kept = [s for s in self.base.messages if cut is None or s.seq < cut]
         return [s.message for s in (*kept, *self.messages)]
 
-    def commit(self) -> Commit:
-        """The batch for the journal."""
+    def commit(self, unpublished: Iterable[ProcessedInput] = ()) -> Commit:
+        """The batch for the journal. `unpublished` are inputs before this one, see `ThreadHead`."""
+        this = ProcessedInput(input_id=self.input_id, source=self.source)
         return Commit(
             input_id=self.input_id,
             expected_version=self.base.version,
-            head=self.head.model_copy(update={"updated_at": self.now, "recent": self._recent()}),
+            head=self.head.model_copy(update={"updated_at": self.now, "unpublished": (*unpublished, this)}),
             outputs=encode_outputs(self.outputs, self.source),
             messages=tuple(self.messages),
             events=tuple(self.events),
             remove_messages_from=self.remove_from,
         )
-
-    def _recent(self) -> tuple[ProcessedInput, ...]:
-        this = ProcessedInput(input_id=self.input_id, source=self.source)
-        return (*self.head.recent, this)[-RECENT_INPUTS:]
 
     def _envelope(self, record_id: str, event_type: str) -> Envelope:
         return Envelope(record_id, event_type, SOURCE, self.thread.tenant_id, self.now, self.traceparent)

@@ -38,7 +38,7 @@ from schemas import (
     decode_outputs,
 )
 from state import Committed, Hydrated, Journal, ToolLedger
-from streams import Reject
+from streams import Publication, Reject
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -57,7 +57,7 @@ class TurnsProcessor:
     ) -> None:
         self._journal, self._ledger, self._tenants, self._legs, self._now = journal, ledger, tenants, legs, now
         self._threads = Threads(journal)
-        self._published: Callable[[str], bool] = lambda position: True
+        self._publication: Callable[[str], Publication] = lambda position: Publication.COMMITTED
 
     async def process(self, record: Record) -> Sequence[Output]:
         """Runs one turn, or returns what it came to before."""
@@ -77,9 +77,9 @@ class TurnsProcessor:
         """Ends what depends on the record with a failure that the user sees."""
         return await self._until_committed(record, lambda draft: self._fail(draft, record))
 
-    def attach(self, published: Callable[[str], bool]) -> None:
+    def attach(self, publication: Callable[[str], Publication]) -> None:
         """See `streams.Processor`."""
-        self._published = published
+        self._publication = publication
 
     def arrived(self, raw: RawRecord) -> None:
         """Stops the model call that a cancel or an interrupting message is about."""
@@ -94,7 +94,8 @@ class TurnsProcessor:
                 return [*await self._unpublished_before(record, thread), *outputs_for(record, thread.outputs)]
             draft = self._draft(record, key, thread)
             await apply(draft)
-            commit = draft.commit()
+            before = thread.head.unpublished if thread.head else ()
+            commit = draft.commit(p for p in before if self._publication(p.source) is not Publication.COMMITTED)
             try:
                 result = await self._journal.commit(*key, commit)
             except Unavailable:
@@ -113,10 +114,10 @@ class TurnsProcessor:
         """
         key, found = record.thread, list[Output]()
         assert key
-        for processed in thread.head.recent if thread.head else ():
+        for processed in thread.head.unpublished if thread.head else ():
             if processed.source == record.raw.position:
                 break
-            if self._published(processed.source):
+            if self._publication(processed.source) is not Publication.MISSING:
                 continue
             stored = await self._journal.outputs_of(*key, processed.input_id)
             outputs, source = decode_outputs(stored) if stored else ([], "")

@@ -205,7 +205,8 @@ class SimKafka:
             found.joining_since = self._loop.now
         known = found.members.setdefault(member, _Member(self._loop.now))
         known.last_heard = self._loop.now
-        known.joined = self._loop.create_future()
+        # The same request again, or one that comes late: whoever asked last must not be forgotten.
+        known.joined = known.joined or self._loop.create_future()
         self._loop.world(self._session, self._expire_member, group, member)
         # Kafka waits a little for more members of a group that was empty.
         self._loop.world(0.01, self._complete, group)
