@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench cluster lock
+.PHONY: help run test check simulate bench cluster lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -16,6 +16,9 @@ check: .venv/.dev ## Format, lint, types and the direction of imports
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+simulate: .venv/.dev ## Random faults on a virtual clock, SEEDS of them (10000)
+	@.venv/bin/python tests/simulation/simulate.py --seeds $(or $(SEEDS),10000) $(ARGS)
 
 bench: .venv/.dev ## Measure turns a second and latency, embedded and on Kafka and Cassandra
 	@.venv/bin/python -m bench $(ARGS)

@@ -13,11 +13,13 @@ import logging
 import os
 import sys
 import time
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
+import sim_bugs  # noqa: E402
 import sim_world  # noqa: E402
 
 CHUNK = 25
@@ -26,48 +28,97 @@ CHUNK = 25
 def _without_pauses() -> None:
     gc.freeze()
     gc.disable()
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")  # coroutines of killed workers are never awaited
 
 
-def _run_chunk(seeds: range) -> list[sim_world.Run]:
-    found = [sim_world.run(seed) for seed in seeds]
+def _run_chunk(seeds: range, bug: str | None = None) -> list[sim_world.Run]:
+    found = list[sim_world.Run]()
+    with sim_bugs.with_bug(bug):
+        for seed in seeds:
+            found.append(sim_world.run(seed))
+            if bug and found[-1].broken:
+                break
     gc.collect()
     return found
+
+
+def _chunks(first: int, count: int) -> list[range]:
+    return [range(n, min(n + CHUNK, first + count)) for n in range(first, first + count, CHUNK)]
+
+
+def one(seed: int, bug: str | None) -> int:
+    """Runs a seed with its trace."""
+    logging.basicConfig(level=logging.INFO, format="         %(name)s: %(message)s")
+    with sim_bugs.with_bug(bug):
+        found = sim_world.run(seed)
+    print("\n".join(found.trace))
+    print(found)
+    return bool(found.broken)
+
+
+def many(first: int, count: int, tell: int) -> int:
+    """Runs seeds on all processors."""
+    started, failed, done, steps, inputs, wasted = time.monotonic(), 0, 0, 0, 0, 0
+    with ProcessPoolExecutor(os.cpu_count(), initializer=_without_pauses) as pool:
+        for run in itertools.chain.from_iterable(pool.map(_run_chunk, _chunks(first, count))):
+            done, steps, inputs, wasted = done + 1, steps + run.steps, inputs + run.inputs, wasted + run.wasted
+            if run.broken:
+                failed += 1
+                print(f"seed {run.seed}: {'; '.join(run.broken[:3])[:400]}", flush=True)
+            if done % tell == 0:
+                print(f"{done:,} seeds, {failed} failed, {time.monotonic() - started:.0f} s", flush=True)
+    seconds = time.monotonic() - started
+    print(
+        f"{done:,} seeds in {seconds:.0f} s: {failed} failed. {inputs:,} inputs, {steps:,} steps, "
+        f"{wasted:,} model calls made again."
+    )
+    if failed:
+        print("Run one again with: python tests/simulation/simulate.py --seed N")
+    return failed > 0
+
+
+def catch(bug: str, count: int) -> tuple[int, str] | None:
+    """How many seeds it took to notice the bug, and what was noticed first."""
+    for seeds in _chunks(0, count):
+        if (last := _run_chunk(seeds, bug)[-1]).broken:
+            return last.seed + 1, last.broken[0]
+    return None
+
+
+def table(count: int) -> int:
+    """Prints the table of deliberate bugs for docs/reliability.md."""
+    print("| deliberate bug | seeds until noticed | what was noticed first |\n|---|---|---|")
+    missed = 0
+    with ProcessPoolExecutor(os.cpu_count(), initializer=_without_pauses) as pool:
+        for bug, found in zip(sim_bugs.BUGS, pool.map(catch, sim_bugs.BUGS, itertools.repeat(count)), strict=True):
+            seeds, words = found or ("**not noticed**", "")
+            missed += found is None
+            print(f"| {' '.join((sim_bugs.BUGS[bug].__doc__ or '').split())} | {seeds} | {words[:110]} |", flush=True)
+    return missed > 0
 
 
 def main() -> int:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1000, help="how many")
-    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--seeds", type=int, default=10_000, help="how many (10000)")
+    parser.add_argument("--first", type=int, default=0, help="the first of them (0)")
     parser.add_argument("--seed", type=int, help="this one alone, with its trace")
+    parser.add_argument(
+        "--bug", choices=sim_bugs.BUGS, help="the product with this bug: how many seeds until it is noticed"
+    )
+    parser.add_argument("--bugs", action="store_true", help="how many seeds each deliberate bug takes, as a table")
     given = parser.parse_args()
     if given.seed is not None:
-        logging.basicConfig(level=logging.INFO, format="         %(name)s: %(message)s")
-        found = sim_world.run(given.seed)
-        print("\n".join(found.trace))
-        print(found)
-        return bool(found.broken)
-    logging.disable(logging.CRITICAL)
-    started, failed, done, steps, inputs, wasted = time.monotonic(), 0, 0, 0, 0, 0
-    chunks = [
-        range(n, min(n + CHUNK, given.first + given.seeds))
-        for n in range(given.first, given.first + given.seeds, CHUNK)
-    ]
-    with ProcessPoolExecutor(os.cpu_count(), initializer=_without_pauses) as pool:
-        for run in itertools.chain.from_iterable(pool.map(_run_chunk, chunks)):
-            done, steps, inputs, wasted = done + 1, steps + run.steps, inputs + run.inputs, wasted + run.wasted
-            if run.broken:
-                failed += 1
-                print(f"seed {run.seed}: {'; '.join(run.broken[:3])[:400]}", flush=True)
-            if done % 1000 == 0:
-                print(f"{done} seeds, {failed} failed, {time.monotonic() - started:.0f} s", flush=True)
-    seconds = time.monotonic() - started
-    print(
-        f"{done} seeds in {seconds:.1f} s: {failed} failed. {inputs} inputs, {steps} steps, {wasted} model calls again."
-    )
-    if failed:
-        print("Run one again with: python tests/simulation/simulate.py --seed N")
-    return failed > 0
+        return one(given.seed, given.bug)
+    if given.bug:
+        _without_pauses()
+        found = catch(given.bug, given.seeds)
+        print(f"noticed after {found[0]} seeds: {found[1]}" if found else f"not noticed in {given.seeds} seeds")
+        return found is not None
+    if given.bugs:
+        return table(given.seeds)
+    return many(given.first, given.seeds, tell=1000)
 
 
 if __name__ == "__main__":

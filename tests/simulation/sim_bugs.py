@@ -1,0 +1,238 @@
+"""Deliberate bugs: each takes one guard out of the product, and some seed must notice. A simulation that notices nothing
+proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import processors.tools.processor
+import processors.turns.processor
+import state.cassandra.journal
+import streams.group
+import streams.slot
+from processors.tools.decisions import Step
+from processors.turns.hydration import Threads
+from processors.turns.processor import TurnsProcessor
+from schemas import OutcomeUnknown, decode_outputs
+from state import Committed
+from state.cassandra.journal import CassandraJournal
+from state.cassandra.ledger import CassandraLedger
+from streams.contract import Publication
+from streams.group import GroupRuntime
+from streams.kafka_clients import KafkaClients
+from streams.lanes import Lanes
+from streams.offsets import OffsetTracker
+from streams.slot import Slot
+
+BUGS: dict[str, Callable[[], list[Any]]] = {}
+"""By name: makes the patches."""
+
+
+def bug(make: Callable[[], list[Any]]) -> Callable[[], list[Any]]:
+    """Adds a bug. Its name is that of the function, its description the docstring."""
+    BUGS[make.__name__] = make
+    return make
+
+
+@contextmanager
+def with_bug(name: str | None) -> Iterator[None]:
+    """The product with this bug; as it is for None."""
+    with ExitStack() as stack:
+        for change in BUGS[name]() if name else ():
+            stack.enter_context(change)
+        yield
+
+
+@bug
+def published_before_the_journal() -> list[Any]:
+    """The turn counts as committed while the batch is still on its way."""
+    real = CassandraJournal.commit
+
+    async def commit(self: Any, tenant: str, thread: str, commit: Any) -> Any:
+        asyncio.ensure_future(real(self, tenant, thread, commit)).add_done_callback(
+            lambda t: t.cancelled() or t.exception()
+        )
+        return Committed(commit.expected_version + 1)
+
+    return [patch.object(CassandraJournal, "commit", commit)]
+
+
+@bug
+def published_outside_the_transaction() -> list[Any]:
+    """Events go out by the idempotent producer, offsets afterwards."""
+    return [patch.object(streams.group, "split_by_delivery", lambda outputs: (list(outputs), ()))]
+
+
+@bug
+def completed_set_ignored() -> list[Any]:
+    """A new owner reads the committed offset alone."""
+    return [patch.object(streams.slot, "decode_completed", lambda *_: frozenset())]
+
+
+@bug
+def watermark_passes_undelivered_records() -> list[Any]:
+    """The watermark goes to the highest completed record when nothing is open (this bug was ours)."""
+
+    def advance(self: Any) -> None:
+        self._position = max(self._position, min(self._open, default=self._next))
+        self._done = {o for o in self._done if o >= self._position}
+
+    return [patch.object(OffsetTracker, "_advance", advance)]
+
+
+@bug
+def watermark_passes_open_records() -> list[Any]:
+    """The offset of the newest finished record is committed."""
+
+    def snapshot(self: Any) -> tuple[int, str]:
+        return max(self._done, default=self._position - 1) + 1, ""
+
+    return [patch.object(OffsetTracker, "snapshot", snapshot)]
+
+
+@bug
+def no_fence() -> list[Any]:
+    """Each owner has a transactional id of its own."""
+    real, numbers = KafkaClients.transactional_producer, itertools.count()
+
+    async def producer(self: Any, transactional_id: str) -> Any:
+        return await real(self, f"{transactional_id}-{next(numbers)}")
+
+    return [patch.object(KafkaClients, "transactional_producer", producer)]
+
+
+@bug
+def loading_coordinator_means_nothing_committed() -> list[Any]:
+    """An answer without the partitions is taken for "nothing is committed" (this bug was ours)."""
+
+    async def committed(self: Any, group: str, partitions: Any) -> Any:
+        return await self._admin.list_consumer_group_offsets(group, partitions=list(partitions))
+
+    return [patch.object(KafkaClients, "committed", committed)]
+
+
+@bug
+def second_record_publishes_too() -> list[Any]:
+    """Every record of an input publishes its stored outputs (this bug was ours)."""
+    return [patch.object(processors.turns.processor, "outputs_for", lambda record, stored: decode_outputs(stored)[0])]
+
+
+@bug
+def nothing_left_by_the_owner_before() -> list[Any]:
+    """A new owner goes on with a thread before what was left unpublished (this bug was ours)."""
+
+    async def nothing(*_: Any) -> list[Any]:
+        return []
+
+    return [patch.object(TurnsProcessor, "_unpublished_before", nothing)]
+
+
+@bug
+def thawed_worker_publishes_again() -> list[Any]:
+    """A worker that gets its slot back publishes what another owner has published meanwhile (this bug was ours)."""
+
+    def finish(self: Any, finished: Any) -> None:
+        if not self.closed:
+            self._ready.append(finished)
+            self._unpublished[finished.key] += 1
+            self._wake.set()
+
+    return [patch.object(Slot, "finish", finish)]
+
+
+@bug
+def threads_without_lanes() -> list[Any]:
+    """Records of one thread run at the same time."""
+    real, numbers = Lanes.put, itertools.count()
+
+    def put(self: Any, key: Any, tenant: str, item: Any) -> None:
+        real(self, (key, next(numbers)), tenant, item)
+
+    return [patch.object(Lanes, "put", put)]
+
+
+@bug
+def lost_race_taken_for_a_win() -> list[Any]:
+    """The journal's condition is not looked at."""
+    real = state.cassandra.journal._Turn.write
+
+    async def write(self: Any) -> Any:
+        await real(self)
+        return Committed(self._commit.expected_version + 1)
+
+    return [patch.object(state.cassandra.journal._Turn, "write", write)]
+
+
+@bug
+def lost_answer_taken_for_done() -> list[Any]:
+    """A batch whose answer was lost is taken for applied."""
+
+    async def decided(write: Any, look: Any, **_: Any) -> Any:
+        try:
+            return await write()
+        except OutcomeUnknown:
+            return Committed(10_000)
+
+    return [patch.object(state.cassandra.journal, "decided", decided)]
+
+
+@bug
+def stale_thread_kept() -> list[Any]:
+    """A thread that another worker has moved on is not read again."""
+    return [patch.object(Threads, "forget", lambda *_: None)]
+
+
+@bug
+def unknown_outcome_tried_again() -> list[Any]:
+    """A call that an owner before may have sent is sent again."""
+    real = processors.tools.processor.next_step
+
+    def step(entry: Any, *, repeatable: bool) -> Step:
+        found = real(entry, repeatable=repeatable)
+        return Step.REPEAT if found is Step.CHECK else found
+
+    return [patch.object(processors.tools.processor, "next_step", step)]
+
+
+@bug
+def claim_without_condition() -> list[Any]:
+    """Whoever comes takes the call."""
+
+    async def claim(self: Any, tenant: str, entry: Any) -> None:
+        await real(self, tenant, entry)
+
+    real = CassandraLedger.claim
+    return [patch.object(CassandraLedger, "claim", claim)]
+
+
+@bug
+def slot_resumed_unseen() -> list[Any]:
+    """A worker that gets its slot back does not look at what was committed meanwhile."""
+
+    async def resume(self: Any) -> None:
+        self._open.set()
+        self._wake.set()
+
+    return [patch.object(Slot, "resume", resume)]
+
+
+@bug
+def results_forgotten_with_their_worker() -> list[Any]:
+    """Tool results go out only with the offsets of the request, and requests count as done before."""
+    real = GroupRuntime._run
+
+    async def run(self: Any, delivery: Any) -> None:
+        if self.group == "tools":
+            delivery.slot.finish(streams.slot.Finished(delivery.tp, delivery.raw.offset, ()))
+        await real(self, delivery)
+
+    def publication(self: Any, *_: Any) -> Publication:
+        return Publication.MISSING
+
+    return [patch.object(GroupRuntime, "_run", run), patch.object(Slot, "publication", publication)]
