@@ -193,6 +193,10 @@ class AuditStore(Protocol):
 class AttemptStore(Protocol):
     """How often a record was begun, for records that may have killed their worker (DESIGN section 4, Poison)."""
 
+    async def begun(self, group: str, topic: str, partition: int, offset: int) -> int:
+        """How often it was begun and not forgotten."""
+        ...
+
     async def begin(self, group: str, topic: str, partition: int, offset: int) -> int:
         """Counts one more attempt durably and returns the count, 1 for the first."""
         ...

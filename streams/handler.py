@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -23,6 +24,10 @@ MAX_OUTPUT_BYTES = 1_000_000
 
 class Attempts(Protocol):
     """Counts beginnings of records across crashes (`state.AttemptStore`)."""
+
+    async def begun(self, group: str, topic: str, partition: int, offset: int) -> int:
+        """The count."""
+        ...
 
     async def begin(self, group: str, topic: str, partition: int, offset: int) -> int:
         """Counts one more and returns the count."""
@@ -49,6 +54,7 @@ class RecordHandler:
     ) -> None:
         self._group, self._processor, self._process = group, processor, process
         self._attempts, self._options, self._metrics, self._now = attempts, options, metrics, now
+        self._alone = asyncio.Lock()
 
     async def __call__(self, raw: RawRecord, *, suspect: bool) -> Sequence[Output]:
         """Returns what is to be published for this record, its dead letter included."""
@@ -59,14 +65,19 @@ class RecordHandler:
         if not suspect:
             return await self._bring_to_an_end(record)
         position = (self._group, raw.topic, raw.partition, raw.offset)
-        begun = await self._until_available(lambda: self._attempts.begin(*position))
-        try:
-            if begun >= self._options.crashes:
-                return await self._give_up(record, f"its worker died {begun} times while processing it", begun)
-            return await self._bring_to_an_end(record)
-        finally:
-            # Reached when the record is done and when this worker stops or loses the slot; not when the process dies.
-            await asyncio.shield(self._until_available(lambda: self._attempts.forget(*position)))
+        deaths = 1 + await self._until_available(lambda: self._attempts.begun(*position))
+        if deaths >= self._options.crashes:
+            # The count stays: until its dead letter is committed the record may come again, and must not be tried then.
+            return await self._give_up(record, f"its worker died {deaths} times while processing it", deaths)
+        # The last try is made alone: what runs beside a record that kills its worker dies with it, and must not be
+        # given up for that.
+        async with self._alone if deaths == self._options.crashes - 1 else contextlib.nullcontext():
+            await self._until_available(lambda: self._attempts.begin(*position))
+            try:
+                return await self._bring_to_an_end(record)
+            finally:
+                # Reached when the record is done and when this worker stops or loses the slot; not when the process dies.
+                await asyncio.shield(self._until_available(lambda: self._attempts.forget(*position)))
 
     async def _bring_to_an_end(self, record: Record) -> Sequence[Output]:
         failures, outages, backoff = 0, 0, self._options.backoff

@@ -18,6 +18,10 @@ class CassandraAttempts:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    async def begun(self, group: str, topic: str, partition: int, offset: int) -> int:
+        """See `state.AttemptStore.begun`."""
+        return await self._count(group, topic, partition, offset)
+
     async def begin(self, group: str, topic: str, partition: int, offset: int) -> int:
         """See `state.AttemptStore.begin`."""
         key = (group, topic, partition, offset)

@@ -8,6 +8,7 @@ _BEGIN = """
 INSERT INTO attempts (consumer_group, topic, partition, record_offset, begun) VALUES (?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET begun = begun + 1 RETURNING begun
 """
+_BEGUN = "SELECT begun FROM attempts WHERE consumer_group = ? AND topic = ? AND partition = ? AND record_offset = ?"
 _FORGET = "DELETE FROM attempts WHERE consumer_group = ? AND topic = ? AND partition = ? AND record_offset = ?"
 
 
@@ -16,6 +17,11 @@ class SqliteAttempts:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+
+    async def begun(self, group: str, topic: str, partition: int, offset: int) -> int:
+        """See `state.AttemptStore.begun`."""
+        rows = await self._writer.run(lambda c: c.execute(_BEGUN, (group, topic, partition, offset)).fetchall())
+        return int(rows[0][0]) if rows else 0
 
     async def begin(self, group: str, topic: str, partition: int, offset: int) -> int:
         """See `state.AttemptStore.begin`."""

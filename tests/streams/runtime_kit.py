@@ -76,14 +76,17 @@ class MemoryAttempts:
     """Attempts as the store would keep them."""
 
     def __init__(self) -> None:
-        self.begun: Counter[tuple[str, str, int, int]] = Counter()
+        self.counts: Counter[tuple[str, str, int, int]] = Counter()
+
+    async def begun(self, group: str, topic: str, partition: int, offset: int) -> int:
+        return self.counts[group, topic, partition, offset]
 
     async def begin(self, group: str, topic: str, partition: int, offset: int) -> int:
-        self.begun[group, topic, partition, offset] += 1
-        return self.begun[group, topic, partition, offset]
+        self.counts[group, topic, partition, offset] += 1
+        return self.counts[group, topic, partition, offset]
 
     async def forget(self, group: str, topic: str, partition: int, offset: int) -> None:
-        del self.begun[group, topic, partition, offset]
+        del self.counts[group, topic, partition, offset]
 
 
 def make_worker(

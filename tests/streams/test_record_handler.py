@@ -125,20 +125,41 @@ async def test_a_record_that_killed_its_worker_three_times_is_given_up_unread() 
     assert "died 3 times" in reason(outputs)
 
 
+async def test_suspects_of_a_last_try_run_one_by_one_so_that_the_innocent_are_not_given_up() -> None:
+    attempts, processor = MemoryAttempts(), Answering(seconds=0.02)
+    for offset in range(3):
+        for _ in range(QUICK.crashes - 2):
+            await attempts.begin("turns", "chat.messages", 1, offset)
+    together = 0
+
+    async def watch() -> None:
+        nonlocal together
+        while True:
+            together = max(together, processor.running.total())
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    handle = handler(processor, attempts)
+    await asyncio.gather(*(handle(replace(raw(), offset=n), suspect=True) for n in range(3)))
+    watching.cancel()
+    assert together == 1
+    assert processor.given_up == []
+
+
 async def test_a_suspect_that_is_innocent_is_forgotten() -> None:
     attempts = MemoryAttempts()
     assert topics(await handler(Answering(), attempts)(raw(), suspect=True)) == ["chat.responses"]
-    assert attempts.begun.total() == 0
+    assert attempts.counts.total() == 0
 
 
 async def test_a_worker_that_stops_in_an_orderly_way_does_not_count_against_the_record() -> None:
     attempts = MemoryAttempts()
     task = asyncio.create_task(handler(Answering(seconds=30), attempts)(raw(), suspect=True))  # type: ignore[arg-type]
-    while not attempts.begun:
+    while not attempts.counts:
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
-    assert attempts.begun.total() == 0
+    assert attempts.counts.total() == 0
 
 
 async def test_the_same_record_given_up_twice_is_the_same_dead_letter() -> None:

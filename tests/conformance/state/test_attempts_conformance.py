@@ -14,13 +14,16 @@ def group(tenant: str) -> str:
 
 async def test_attempts_are_counted_one_record_at_a_time(stores: Stores, group: str) -> None:
     record = (group, "chat.messages", 3, 41)
+    assert await stores.attempts.begun(*record) == 0
     assert [await stores.attempts.begin(*record) for _ in range(3)] == [1, 2, 3]
+    assert await stores.attempts.begun(*record) == 3
     for other in (
         (f"{group}x", "chat.messages", 3, 41),
         (group, "tool.results", 3, 41),
         (group, "chat.messages", 4, 41),
         (group, "chat.messages", 3, 42),
     ):
+        assert await stores.attempts.begun(*other) == 0
         assert await stores.attempts.begin(*other) == 1
 
 
