@@ -1,4 +1,5 @@
-"""A stand-in for Arcade's engine with one tool, Bench.Echo, that takes 50 ms and counts its calls. For measurements only."""
+"""A stand-in for Arcade's engine with one tool, Bench.Echo, that takes 50 ms and counts its calls by their text. For
+measurements and fault tests only."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 import json
 import socket
 import sys
+from collections import Counter
 from typing import Any
 
 from bench.in_process import TOOL_SECONDS
@@ -22,11 +24,10 @@ TOOL = {
     "output": {"available_modes": ["value"]},
     "requirements": {"met": True},
 }
-calls = 0
+calls: Counter[str] = Counter()
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    global calls
     body = b""
     while scope["method"] == "POST":
         message = await receive()
@@ -36,12 +37,12 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["path"] == "/v1/tools":
         answer: Any = {"items": [TOOL], "limit": 100, "offset": 0, "page_count": 1, "total_count": 1}
     elif scope["path"] == "/v1/tools/execute":
-        calls += 1
-        await asyncio.sleep(TOOL_SECONDS)
         value = json.loads(body)["input"]["text"]
+        calls[value] += 1
+        await asyncio.sleep(TOOL_SECONDS)
         answer = {"id": "te", "execution_id": "tc", "status": "completed", "success": True, "output": {"value": value}}
     else:
-        answer = {"calls": calls}
+        answer = {"calls": calls.total(), "by_text": calls}
     payload = json.dumps(answer).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

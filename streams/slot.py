@@ -68,8 +68,9 @@ class Slot:
         self._linger = options.linger_of(group)
         self._producer: AIOKafkaProducer | None = None
         self._ready: list[Finished] = []
+        self._pending: set[tuple[TopicPartition, int]] = set()
         self._unpublished: Counter[bytes | None] = Counter()
-        """How many of `_ready` are of a key."""
+        """What `_ready` has, by position, and how much by key."""
         self._published = asyncio.Event()
         self._wake = asyncio.Event()
         self._open = asyncio.Event()
@@ -112,12 +113,13 @@ class Slot:
         """Hands over a finished record for the next transaction; one that an owner in between has published is dropped."""
         if not self.closed and not self.trackers[finished.partition].is_done(finished.offset):
             self._ready.append(finished)
+            self._pending.add((finished.partition, finished.offset))
             self._unpublished[finished.key] += 1
             self._wake.set()
 
     def publication(self, tp: TopicPartition, offset: int) -> Publication:
         """What is known about the outputs of a record."""
-        if any(f.offset == offset and f.partition == tp for f in self._ready):
+        if (tp, offset) in self._pending:
             return Publication.PENDING
         tracker = self.trackers.get(tp)
         if tracker is None or self.closed:
@@ -125,8 +127,11 @@ class Slot:
         return Publication.COMMITTED if tracker.is_done(offset) else Publication.MISSING
 
     async def room(self, key: bytes | None) -> bool:
-        """Waits while `MAX_UNPUBLISHED` records of one key are unpublished. False once the slot is closed."""
-        while self._unpublished[key] >= MAX_UNPUBLISHED and not self.closed:
+        """Waits while `MAX_UNPUBLISHED` records of one key are unpublished. False once the slot is closed.
+
+        Of one topic, records come again in their order, and nobody has to remember what is unpublished.
+        """
+        while len(self.partitions) > 1 and self._unpublished[key] >= MAX_UNPUBLISHED and not self.closed:
             self._published.clear()
             await self._published.wait()
         return not self.closed
@@ -239,6 +244,7 @@ class Slot:
     def _keep(self, left: list[Finished]) -> None:
         """The rest is published."""
         self._ready, self._unpublished = left, Counter(f.key for f in left)
+        self._pending = {(f.partition, f.offset) for f in left}
         self._published.set()
 
     async def _recover(self) -> None:

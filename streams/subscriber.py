@@ -100,7 +100,7 @@ def subscribe(
         # Co-partitioned topics need the range assignor: it gives a member the same partition numbers of each.
         "partition_assignment_strategy": (RangePartitionAssignor,),
         "session_timeout_ms": options.session_timeout_ms,
-        "heartbeat_interval_ms": max(300, options.session_timeout_ms // 6),
+        "heartbeat_interval_ms": max(300, options.session_timeout_ms // 10),
         "rebalance_timeout_ms": options.rebalance_timeout_ms,
         "max_poll_interval_ms": options.max_poll_interval_ms,
         "fetch_max_wait_ms": 500,

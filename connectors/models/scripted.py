@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ from schemas import SettingsError
 class ScriptedChatModel(BaseChatModel):
     """Named `scripted:delay=0.2,tool=Bench_Echo,calls=1,tokens=0,fail=0`, every part optional.
 
-    After a user message it asks for `calls` calls of `tool` (none when empty), after a tool's result it answers "done".
+    After a user message it asks for `calls` calls of `tool` (none when empty) with the message's text, after a tool's
+    result it answers "done".
     Each call takes `delay` seconds; an answer is streamed in `tokens` pieces when that is set; the first `fail` calls raise.
     """
 
@@ -55,7 +57,8 @@ class ScriptedChatModel(BaseChatModel):
             raise RuntimeError(f"scripted failure {self._made} of {self.fail}")
         usage = UsageMetadata(input_tokens=10, output_tokens=5, total_tokens=15)
         if self.tool and not isinstance(messages[-1], ToolMessage):
-            asked = [{"name": self.tool, "args": {"text": "x"}, "id": f"c{n}"} for n in range(self.calls)]
+            text = str(messages[-1].content)
+            asked = [{"name": self.tool, "args": {"text": text}, "id": f"c{n}"} for n in range(self.calls)]
             return AIMessage("", tool_calls=asked, usage_metadata=usage)
         return AIMessage("done " * max(1, self.tokens), usage_metadata=usage)
 
@@ -94,7 +97,13 @@ class ScriptedChatModel(BaseChatModel):
             chunk = AIMessageChunk(
                 content=text,
                 tool_call_chunks=[
-                    {"name": c["name"], "args": '{"text": "x"}', "id": c["id"], "index": i, "type": "tool_call_chunk"}
+                    {
+                        "name": c["name"],
+                        "args": json.dumps(c["args"]),
+                        "id": c["id"],
+                        "index": i,
+                        "type": "tool_call_chunk",
+                    }
                     for i, c in enumerate(reply.tool_calls)
                 ],
                 usage_metadata=reply.usage_metadata if last else None,

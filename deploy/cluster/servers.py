@@ -8,6 +8,7 @@ import shlex
 import socket
 import struct
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
@@ -27,9 +28,22 @@ class KafkaServer(ServerProcess):
     start_timeout = 60.0
     files = _HERE / "kafka"
 
-    def __init__(self, data_dir: Path, port: int = 0, *, controller_port: int = 0, heap: str = "512m") -> None:
-        """Listens for clients on `port`; `heap` is the JVM's largest heap. A port of 0 stands for one that is free."""
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int = 0,
+        *,
+        controller_port: int = 0,
+        heap: str = "512m",
+        proxied: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """Listens for clients on `port`; `heap` is the JVM's largest heap. A port of 0 stands for one that is free.
+
+        `proxied` are further ports to listen on, each with the port of a proxy: clients that come through the proxy are
+        told its port, and stay on it.
+        """
         super().__init__(data_dir, port)
+        self._proxied = dict(proxied)
         self.controller_port = controller_port or free_port()
         self.heap = heap
 
@@ -43,7 +57,14 @@ class KafkaServer(ServerProcess):
         config = _write_from_template(
             self.files / "server.properties",
             self.data_dir,
-            {"DATA_DIR": storage, "PORT": self.port, "CONTROLLER_PORT": self.controller_port},
+            {
+                "DATA_DIR": storage,
+                "PORT": self.port,
+                "CONTROLLER_PORT": self.controller_port,
+                "LISTENERS": "".join(f",P{n}://127.0.0.1:{n}" for n in self._proxied),
+                "ADVERTISED": "".join(f",P{n}://127.0.0.1:{proxy}" for n, proxy in self._proxied.items()),
+                "PROTOCOLS": "".join(f",P{n}:PLAINTEXT" for n in self._proxied),
+            },
         )
         java = [
             str(find_java()),

@@ -140,6 +140,7 @@ def thawed_worker_publishes_again() -> list[Any]:
     def finish(self: Any, finished: Any) -> None:
         if not self.closed:
             self._ready.append(finished)
+            self._pending.add((finished.partition, finished.offset))
             self._unpublished[finished.key] += 1
             self._wake.set()
 
