@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import socket
@@ -227,12 +228,13 @@ def test_garbage_closes_its_own_connection_only(
 ) -> None:
     frame = struct.pack(">hhih", api, version, 7, -1) + body
     with socket.create_connection(listening, timeout=5) as garbage:
-        garbage.sendall(struct.pack(">i", len(frame) + (100 if cut else 0)) + frame)
-        garbage.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the broker may hang up as soon as it sees what it is
+            garbage.sendall(struct.pack(">i", len(frame) + (100 if cut else 0)) + frame)
+            garbage.shutdown(socket.SHUT_WR)
     with socket.create_connection(listening, timeout=5) as sound:
         request = struct.pack(">hhih", 18, 0, 42, -1)
         sound.sendall(struct.pack(">i", len(request)) + request)
-        assert struct.unpack(">ii", sound.recv(8))[1] == 42
+        assert struct.unpack(">ii", sound.recv(8, socket.MSG_WAITALL))[1] == 42
 
 
 def test_a_frame_beyond_the_limit_closes_the_connection(listening: tuple[str, int]) -> None:
