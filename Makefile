@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check simulate bench cluster lock
+.PHONY: help run test check simulate chaos bench cluster lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -19,6 +19,10 @@ check: .venv/.dev ## Format, lint, types and the direction of imports
 
 simulate: .venv/.dev ## Random faults on a virtual clock, SEEDS of them (10000)
 	@.venv/bin/python tests/simulation/simulate.py --seeds $(or $(SEEDS),10000) $(ARGS)
+
+chaos: .venv/.dev ## Faults against real Kafka and Cassandra, SECONDS of them (900)
+	@.venv/bin/python -m deploy.cluster --fetch-only
+	@.venv/bin/python tests/chaos/chaos.py --seconds $(or $(SECONDS),900) $(ARGS)
 
 bench: .venv/.dev ## Measure turns a second and latency, embedded and on Kafka and Cassandra
 	@.venv/bin/python -m bench $(ARGS)

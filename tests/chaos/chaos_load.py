@@ -14,11 +14,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from schemas import TERMINAL_TYPES, Envelope, Topic, UserMessage, new_id
+from schemas import TERMINAL_TYPES, Envelope, ToolFinished, Topic, UserMessage, new_id
 from streams.kafka_clients import close_consumer, close_producer
 
 _ENDS = {kind.encode() for kind in TERMINAL_TYPES}
-THINK_SECONDS = 8.0
+THINK_SECONDS = 12.0
 
 
 @dataclass
@@ -30,6 +30,8 @@ class Book:
     ended: dict[str, float] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
+    tools: Counter[str] = field(default_factory=Counter)
+    """Tool calls by what the model was told about them."""
     sequence: dict[str, int] = field(default_factory=dict)
     disorder: list[str] = field(default_factory=list)
     """Events that came twice or out of their order, in the committed view."""
@@ -120,6 +122,10 @@ class Load:
         if event["seq"] != expected:
             book.disorder.append(f"{thread}: event {event['seq']} ({kind.decode()}) where {expected} was to come")
         book.sequence[thread] = event["seq"]
+        if kind == ToolFinished.TYPE.encode():
+            book.tools[
+                event["status"] if event["status"] == "ok" else f"{event['status']}: {event['content'][:80]}"
+            ] += 1
         if kind in _ENDS:
             run = event["run_id"]
             book.ends[run] += 1

@@ -55,6 +55,7 @@ class Report:
             f"inputs accepted {len(book.accepted)}, answered {len(book.ended)} ({dict(book.kinds)})",
             f"lost {len(self.lost)}, doubled {len(self.doubled)}, side effects {sum(self.effects.values())}, "
             f"repeated {len(self.repeated)}, events out of order or twice {len(book.disorder)}",
+            f"what the model was told about tools: {dict(book.tools)}",
             f"model calls {self.model_calls}, of which {wasted} were made again",
             "",
             "| fault | times | longest recovery, s |",

@@ -227,10 +227,10 @@ def test_garbage_closes_its_own_connection_only(
     listening: tuple[str, int], api: int, version: int, body: bytes, cut: bool
 ) -> None:
     frame = struct.pack(">hhih", api, version, 7, -1) + body
-    with socket.create_connection(listening, timeout=5) as garbage:
-        with contextlib.suppress(OSError):  # the broker may hang up as soon as it sees what it is
-            garbage.sendall(struct.pack(">i", len(frame) + (100 if cut else 0)) + frame)
-            garbage.shutdown(socket.SHUT_WR)
+    # The broker may hang up as soon as it sees what it is.
+    with socket.create_connection(listening, timeout=5) as garbage, contextlib.suppress(OSError):
+        garbage.sendall(struct.pack(">i", len(frame) + (100 if cut else 0)) + frame)
+        garbage.shutdown(socket.SHUT_WR)
     with socket.create_connection(listening, timeout=5) as sound:
         request = struct.pack(">hhih", 18, 0, 42, -1)
         sound.sendall(struct.pack(">i", len(request)) + request)
