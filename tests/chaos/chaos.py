@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import sys
@@ -24,6 +25,7 @@ from chaos_load import Load  # noqa: E402
 from chaos_report import Report  # noqa: E402
 
 from bench.pipeline import TENANTS, prepare, process  # noqa: E402
+from streams.kafka_clients import quieten_aiokafka  # noqa: E402
 
 CLIENTS = 100
 KINDS = [
@@ -79,6 +81,8 @@ def main() -> int:
     parser.add_argument("--outages", action="store_true", help="with outages of 30 s")
     parser.add_argument("--keep", type=Path, help="folder for logs, report and picture (a temporary one)")
     given = parser.parse_args()
+    quieten_aiokafka()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what a restarting Kafka does to the load is no news
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
