@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 
 from cauce.settings import load_settings
 from cauce.telemetry import set_up_logging
 from cauce.worker import run_worker
 
-if __name__ == "__main__":
+
+def work(groups: Sequence[str]) -> None:
+    """Runs a worker of the groups until it is told to stop; prints a line once it has its slots."""
     settings = load_settings()
     set_up_logging(settings)
-    asyncio.run(run_worker(settings, sys.argv[1:], on_ready=lambda health, *_: print("ready", health, flush=True)))
+    asyncio.run(run_worker(settings, groups, on_ready=lambda health, *_: print("ready", health, flush=True)))
+
+
+if __name__ == "__main__":
+    work(sys.argv[1:])

@@ -131,7 +131,7 @@ async def _kafka(settings: Settings) -> Finding:
 async def _store(settings: Settings) -> Finding:
     from cauce.commands.common import opened_stores
 
-    if settings.cassandra is None and not (settings.data / "state").exists():
+    if not settings.has_state:
         return Finding("Store", "ok", "SQLite; made at the first start")
     async with opened_stores(settings) as stores:
         await stores.ping()

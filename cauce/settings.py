@@ -119,6 +119,11 @@ class Settings(BaseModel):
         return f"sqlite://{quote(str(self.data.absolute() / 'state'))}"
 
     @property
+    def has_state(self) -> bool:
+        """Whether there may be something to read: a Cassandra is set, or the data folder has a store."""
+        return self.cassandra is not None or (self.data / "state").exists()
+
+    @property
     def embedded(self) -> bool:
         """Whether the system that `cauce up` runs on this machine is meant, rather than a cluster."""
         return self.kafka is None

@@ -52,7 +52,7 @@ def dead_letter_outputs(raw: RawRecord, *, group: str, reason: str, attempts: in
         action="record.dead_lettered",
         actor="system",
         outcome="failed",
-        subject=f"{raw.topic}/{raw.partition}/{raw.offset}",
+        subject=raw.position,
         reason=reason[:500],
         details={"group": group, "attempts": attempts},
     )

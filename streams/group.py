@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -196,19 +198,17 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         at_once, with_offsets = split_by_delivery(outputs)
         if at_once:
             await self._clients.send(at_once)
-        for source in dict.fromkeys(o.source for o in with_offsets if o.source):
-            topic, partition, offset = source.rsplit("/", 2)
-            earlier = tuple(o for o in with_offsets if o.source == source)
-            slot.finish(Finished(TopicPartition(topic, int(partition)), int(offset), earlier, raw.key))
+        for source, earlier in groupby((o for o in with_offsets if o.source), attrgetter("source")):
+            slot.finish(Finished(*_place(source), tuple(earlier), raw.key))
         slot.finish(Finished(tp, raw.offset, tuple(o for o in with_offsets if not o.source), raw.key))
         self._metrics.process_seconds.labels(self.group).observe(time.monotonic() - started)
         self._metrics.age_seconds.labels(self.group).observe(max(0.0, time.time() - raw.timestamp_ms / 1000))
 
     def _publication(self, position: str) -> Publication:
         """See `Processor.attach`. What is not ours is for its owner to publish."""
-        topic, partition, offset = position.rsplit("/", 2)
-        slot = self._slots.get(int(partition)) or self._limbo.get(int(partition))
-        return slot.publication(TopicPartition(topic, int(partition)), int(offset)) if slot else Publication.PENDING
+        tp, offset = _place(position)
+        slot = self._slots.get(tp.partition) or self._limbo.get(tp.partition)
+        return slot.publication(tp, offset) if slot else Publication.PENDING
 
     # ---- ownership
 
@@ -333,6 +333,12 @@ def split_by_delivery(outputs: Sequence[Output]) -> tuple[list[Output], tuple[Ou
     """Outputs to send at once, and outputs that go with the offsets (`schemas.topics.Delivery`)."""
     at_once = [o for o in outputs if TOPICS[o.topic].delivery is not HowDelivered.TRANSACTION]
     return at_once, tuple(o for o in outputs if TOPICS[o.topic].delivery is HowDelivered.TRANSACTION)
+
+
+def _place(position: str) -> tuple[TopicPartition, int]:
+    """The inverse of `RawRecord.position`."""
+    topic, partition, offset = position.rsplit("/", 2)
+    return TopicPartition(topic, int(partition)), int(offset)
 
 
 async def _wait(work: Awaitable[object], seconds: float) -> None:

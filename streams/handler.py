@@ -102,8 +102,9 @@ class RecordHandler:
             except Exception as error:
                 self._metrics.retries.labels(self._group, "failed").inc()
                 failures += 1
-                where = f"{record.raw.topic}/{record.raw.partition}/{record.raw.offset}"
-                log.warning("group %s: %s failed, attempt %d", self._group, where, failures, exc_info=error)
+                log.warning(
+                    "group %s: %s failed, attempt %d", self._group, record.raw.position, failures, exc_info=error
+                )
                 if failures >= self._options.attempts:
                     reason = f"{type(error).__name__}: {error}"
                     return await self._give_up(record, reason, failures)
@@ -130,7 +131,7 @@ class RecordHandler:
 
     def _dead_letter(self, raw: RawRecord, reason: str, attempts: int) -> list[Output]:
         self._metrics.dead_letters.labels(self._group, raw.topic).inc()
-        log.error("group %s: %s/%d/%d dead-lettered: %s", self._group, raw.topic, raw.partition, raw.offset, reason)
+        log.error("group %s: %s dead-lettered: %s", self._group, raw.position, reason)
         return dead_letter_outputs(raw, group=self._group, reason=reason, attempts=attempts, at=self._now())
 
 

@@ -64,7 +64,7 @@ async def opened_stores(settings: Settings, *, create: bool = False) -> AsyncIte
     from schemas import Unavailable
     from state import open_stores
 
-    if not create and not settings.cassandra and not (settings.data / "state").exists():
+    if not create and not settings.has_state:
         raise NotRunning(f"nothing was kept in {settings.data} yet. Start Cauce with: cauce up")
     stores = open_stores(settings.state_url)
     try:

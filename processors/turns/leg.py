@@ -25,6 +25,8 @@ BACKOFF = 0.5
 _HOPELESS = frozenset({400, 401, 403, 404, 413, 422})
 """HTTP statuses of a provider that the same request will meet again."""
 
+_TOOL_FINISHED = ToolFinished.TYPE.encode()
+
 FailureCode = Literal["model_error", "model_timeout", "limit_seconds"]
 
 
@@ -34,9 +36,6 @@ class ModelFailed(Exception):
     def __init__(self, code: FailureCode, message: str) -> None:
         super().__init__(message)
         self.code: FailureCode = code
-
-
-_TOOL_FINISHED = ToolFinished.TYPE.encode()
 
 
 class LegRunner:

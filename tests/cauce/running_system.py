@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+from waiting import until
 
 from cauce.running import Running, is_alive, runtime_file
 
@@ -102,11 +101,3 @@ class RunningSystem:
         emulators = json.loads((self.data / "run" / "emulators.json").read_text())
         made = httpx.get(f"{emulators['base_url']}/_ctl/effects", trust_env=False).json()["effects"]
         return sum(text in json.dumps(effect) for effect in made)
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits until something holds, at most `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"did not come within {seconds:g} s"
-        time.sleep(0.02)

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import httpx
-from running_system import RunningSystem, until
+from running_system import RunningSystem
+from waiting import until
 
 from cauce.running import find_workers
 from cauce.settings import load_settings

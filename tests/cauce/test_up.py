@@ -10,7 +10,8 @@ import sys
 
 import httpx
 import pytest
-from running_system import RunningSystem, until
+from running_system import RunningSystem
+from waiting import until
 
 from cauce.running import find_workers, is_alive
 from cauce.settings import load_settings

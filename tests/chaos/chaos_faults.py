@@ -14,7 +14,7 @@ from chaos_worker import POINTS
 
 PATIENCE = 60.0
 """Seconds after which what is still open counts as not recovered."""
-CRASH_BOUND = RETURN_BOUND = 10.0
+BOUND = 10.0
 """Seconds: answered again after a worker's death at a session time-out of 6 s, and after a server's return."""
 
 

@@ -53,7 +53,6 @@ class Fleet:
             self.proxies["cassandra", side] = Proxy(free_port(), self.cassandra.port)
         self._environment: dict[str, str] = {}
         self._keepers: list[asyncio.Task[None]] = []
-        self.deaths = 0
 
     async def start_servers(self) -> None:
         """Kafka, Cassandra and the proxies."""
@@ -123,7 +122,6 @@ class Fleet:
     async def _keep(self, group: str, side: str) -> None:
         while True:
             await self.workers[group, side].process.wait()
-            self.deaths += 1
             await self._start(group, side)
 
 

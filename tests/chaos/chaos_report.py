@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos_faults import CRASH_BOUND, Fault
+from chaos_faults import BOUND, Fault
 from chaos_load import Book
 
 
@@ -39,7 +39,7 @@ class Report:
     @property
     def slow(self) -> list[Fault]:
         """Faults that took too long to recover from."""
-        return [fault for fault in self.faults if fault.recovered is None or fault.recovered > CRASH_BOUND]
+        return [fault for fault in self.faults if fault.recovered is None or fault.recovered > BOUND]
 
     @property
     def good(self) -> bool:

@@ -4,7 +4,6 @@ transaction: the name goes into `ARM_FILE`, then SIGUSR1 arms it. Model calls ar
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import os
@@ -16,6 +15,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from bench.worker import work
 from processors.tools.processor import ToolsProcessor
 from processors.turns.agent import Agent
 from processors.turns.hydration import Threads
@@ -111,10 +111,6 @@ def _count_model_calls(file: Path) -> None:
 
 def main() -> None:
     """Runs a worker of the groups on the command line until it is told to stop, or to die."""
-    from cauce.settings import load_settings
-    from cauce.telemetry import set_up_logging
-    from cauce.worker import run_worker
-
     groups = sys.argv[1:]
     install({name: places for group in groups for name, places in POINTS[group].items()})
     _count_model_calls(Path(os.environ.pop("MODEL_CALLS")))
@@ -125,9 +121,7 @@ def main() -> None:
         _armed = arm_file.read_text()
 
     signal.signal(signal.SIGUSR1, arm)
-    settings = load_settings()
-    set_up_logging(settings)
-    asyncio.run(run_worker(settings, groups, on_ready=lambda *_: print("ready", flush=True)))
+    work(groups)
 
 
 if __name__ == "__main__":

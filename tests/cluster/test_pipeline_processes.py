@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer
-from worker_processes import OnServers, WorkerProcess, until
+from waiting import until
+from worker_processes import OnServers, WorkerProcess
 
 from connectors.chat_client import ChatClient
 from connectors.emulators import EmulatorProcess

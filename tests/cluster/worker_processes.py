@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from waiting import until
 
 from deploy.cluster.process import free_port
 
@@ -108,11 +108,3 @@ class OnServers:
 
     def _worker(self, group: str) -> WorkerProcess:
         return WorkerProcess(group, self.environment, self.log)
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits until something holds, at most `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"did not come within {seconds:g} s"
-        time.sleep(0.05)

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import (
-    CoordinatorLoadInProgressError,
     InvalidProducerEpoch,
     KafkaError,
     KafkaTimeoutError,
@@ -300,6 +299,3 @@ def _record(tp: TopicPartition, offset: int, entry: Any) -> ConsumerRecord:
         serialized_value_size=0,
         headers=entry.headers,
     )
-
-
-__all__ = ["Connection", "CoordinatorLoadInProgressError", "SimAdmin", "SimConsumer", "SimProducer"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import CoordinatorLoadInProgressError, InvalidProducerEpoch, UnknownMemberIdError
+from aiokafka.errors import InvalidProducerEpoch, UnknownMemberIdError
 from aiokafka.structs import OffsetAndMetadata
 from sim_loop import EPOCH, VirtualLoop
 
@@ -260,12 +260,6 @@ class SimKafka:
     def coordinator_moves(self, seconds: float) -> None:
         """The coordinator restarts: it does not know what is committed until it has loaded."""
         self.loading_until = self._loop.now + seconds
-
-    def answers_for_offsets(self, group: str, partitions: Sequence[TopicPartition]) -> dict[Any, Any]:
-        """As `fetch_offsets`, with an error while loading: for clients that look at errors."""
-        if self._loop.now < self.loading_until:
-            raise CoordinatorLoadInProgressError
-        return self.fetch_offsets(group, partitions)
 
     def _now_ms(self) -> int:
         return int((EPOCH + self._loop.now) * 1000)

@@ -22,7 +22,7 @@ from sim_people import People
 from sim_services import SimService
 from sim_worker import OPTIONS, Outside, SimWorker
 
-from schemas import GROUPS, TOPICS, AgentSettings, ApprovalPolicy, ModelSettings, PartitionSet, Tenant, Topic
+from schemas import GROUPS, TOPICS, AgentSettings, ApprovalPolicy, ModelSettings, PartitionSet, Tenant
 from state.cassandra.directory import _PUT_TENANT
 
 FAULTS = (
@@ -53,7 +53,7 @@ class Run:
 class World:
     """See `run`."""
 
-    def __init__(self, seed: int, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop) -> None:
         self._loop, self._random = loop, loop.random
         counts = {t.value: 2 if spec.partition_set is PartitionSet.CONVERSATION else 1 for t, spec in TOPICS.items()}
         kafka = SimKafka(
@@ -162,7 +162,7 @@ def run(seed: int) -> Run:
     started = time.perf_counter()
     with _clock_of(loop):
         asyncio.set_event_loop(None)
-        world = World(seed, loop)
+        world = World(loop)
         try:
             broken = loop.run_until_complete(world.run())
         except Stuck as stuck:
@@ -194,6 +194,3 @@ def _clock_of(loop: VirtualLoop) -> Iterator[None]:
     finally:
         time.monotonic, time.time, time.time_ns, secrets.token_hex = real
         random.setstate(state)
-
-
-__all__ = ["Run", "Topic", "World", "run"]

@@ -57,7 +57,7 @@ def one(seed: int, bug: str | None) -> int:
     return bool(found.broken)
 
 
-def many(first: int, count: int, tell: int) -> int:
+def many(first: int, count: int) -> int:
     """Runs seeds on all processors."""
     started, failed, done, steps, inputs, wasted = time.monotonic(), 0, 0, 0, 0, 0
     with ProcessPoolExecutor(os.cpu_count(), initializer=_without_pauses) as pool:
@@ -66,7 +66,7 @@ def many(first: int, count: int, tell: int) -> int:
             if run.broken:
                 failed += 1
                 print(f"seed {run.seed}: {'; '.join(run.broken[:3])[:400]}", flush=True)
-            if done % tell == 0:
+            if done % 1000 == 0:
                 print(f"{done:,} seeds, {failed} failed, {time.monotonic() - started:.0f} s", flush=True)
     seconds = time.monotonic() - started
     print(
@@ -118,7 +118,7 @@ def main() -> int:
         return found is not None
     if given.bugs:
         return table(given.seeds)
-    return many(given.first, given.seeds, tell=1000)
+    return many(given.first, given.seeds)
 
 
 if __name__ == "__main__":
