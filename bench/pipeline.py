@@ -36,6 +36,8 @@ from streams import topics
 
 TENANTS = ("bench0", "bench1", "bench2", "bench3")
 PARTITIONS = {PartitionSet.CONVERSATION: 8, PartitionSet.TENANT: 4}
+WARM_UP = 1000
+"""Turns that are run before anything is measured."""
 _TERMINAL = {t.encode() for t in TERMINAL_TYPES}
 
 
@@ -189,5 +191,6 @@ async def run(
         pids |= {server: [pid] for server, pid in servers.items()}
         pids |= {"tool service": [arcade], "load": [os.getpid()]}
         async with Load(bootstrap) as load:
-            await load.measure("warm-up", 8, 32, pids)
+            # The servers compile what they run for their first thousands of requests, at several times the CPU.
+            await load.measure("warm-up", 32, WARM_UP, pids)
             return [await load.measure(name, clients, turns, pids) for clients, turns in cases]

@@ -17,7 +17,7 @@ from cauce.telemetry import log_fields, set_up_tracing
 from connectors.models import Detected, ModelCache, ModelChoice, detect_model
 from schemas import GROUPS, AgentSettings, Output, RawRecord, Record, SettingsError, Tenant, Unavailable, User
 from state import Stores, open_stores
-from streams.contract import Processor, Publication
+from streams.contract import Processor, RuntimeView
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -190,8 +190,6 @@ async def _processors(
     tenants = TenantCache(stores.directory)
     made: dict[str, Processor] = {}
     if "turns" in groups:
-        from connectors.models import chat_model
-        from connectors.models.choice import RULES
         from processors.turns.agent import Agent
         from processors.turns.leg import LegRunner
         from processors.turns.processor import TurnsProcessor
@@ -199,7 +197,7 @@ async def _processors(
 
         assert arcade
         profiles = Profiles(arcade[1], UserCache(stores.directory), model_for(default))
-        legs = LegRunner(Agent(chat_model(ModelChoice(RULES))), profiles, emit)
+        legs = LegRunner(Agent(), profiles, emit)
         made["turns"] = TurnsProcessor(stores.journal, stores.ledger, tenants, legs)
     if "tools" in groups:
         from processors.tools import ToolsProcessor
@@ -268,9 +266,9 @@ class _Logged:
         with _fields(record):
             return await self._processor.give_up(record, reason)
 
-    def attach(self, publication: Callable[[str], Publication]) -> None:
+    def attach(self, runtime: RuntimeView) -> None:
         """See `streams.Processor`."""
-        self._processor.attach(publication)
+        self._processor.attach(runtime)
 
     def arrived(self, raw: RawRecord) -> None:
         """See `streams.Processor`."""

@@ -21,7 +21,7 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -56,6 +56,22 @@ class Publication(Enum):
     """An owner before left them unpublished, and the record will be delivered to this worker again."""
 
 
+class RuntimeView(Protocol):
+    """What a processor may ask the runtime that calls it."""
+
+    def publication(self, position: str) -> Publication:
+        """What is known about the outputs of the record at this position (`RawRecord.position`).
+
+        A processor that reads several topics asks it: records of one key are delivered again in order within a topic only,
+        and what an owner before had left unpublished must come before what comes of the record at hand.
+        """
+        ...
+
+    def waiting(self, raw: RawRecord) -> Sequence[RawRecord]:
+        """The records that wait behind this one, which is being processed, in its lane."""
+        ...
+
+
 class Processor(Protocol):
     """One group's work. See the module's docstring for the rules."""
 
@@ -71,10 +87,8 @@ class Processor(Protocol):
         """
         ...
 
-    def attach(self, publication: Callable[[str], Publication]) -> None:
-        """Called once, before the first record. `publication` takes a position (`RawRecord.position`). A processor that
-        reads several topics asks it: records of one key are delivered again in order within a topic only, and what an
-        owner before had left unpublished must come before what comes of this record."""
+    def attach(self, runtime: RuntimeView) -> None:
+        """Called once, before the first record."""
         ...
 
     def arrived(self, raw: RawRecord) -> None:

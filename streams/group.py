@@ -85,7 +85,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._progress = asyncio.Event()
         self._stopping = False
         self._consumer_of = consumer
-        processor.attach(self._publication)
+        processor.attach(self)
         self.last_poll = time.monotonic()
         self.assigned = False
 
@@ -204,11 +204,15 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._metrics.process_seconds.labels(self.group).observe(time.monotonic() - started)
         self._metrics.age_seconds.labels(self.group).observe(max(0.0, time.time() - raw.timestamp_ms / 1000))
 
-    def _publication(self, position: str) -> Publication:
-        """See `Processor.attach`. What is not ours is for its owner to publish."""
+    def publication(self, position: str) -> Publication:
+        """See `RuntimeView`. What is not ours is for its owner to publish."""
         tp, offset = _place(position)
         slot = self._slots.get(tp.partition) or self._limbo.get(tp.partition)
         return slot.publication(tp, offset) if slot else Publication.PENDING
+
+    def waiting(self, raw: RawRecord) -> Sequence[RawRecord]:
+        """See `RuntimeView`."""
+        return [delivery.raw for delivery in self._lanes.waiting((raw.partition, raw.key))]
 
     # ---- ownership
 

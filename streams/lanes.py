@@ -7,7 +7,7 @@ share of the running places, so one that posts a thousand messages delays the ot
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -79,6 +79,11 @@ class Lanes(Generic[Item]):
             self._ready.setdefault(lane.tenant, deque()).append(lane)
         else:
             del self._lanes[key]
+
+    def waiting(self, key: Hashable) -> Sequence[Item]:
+        """The queued items of this key, the next one first."""
+        lane = self._lanes.get(key)
+        return tuple(lane.items) if lane else ()
 
     def drop(self, unwanted: Callable[[Item], bool]) -> list[Item]:
         """Removes and returns the queued items for which `unwanted` is true; running ones stay."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from schemas import Output, RawRecord, Record
 from state import AuditRow, AuditStore
-from streams import Publication
+from streams import RuntimeView
 
 
 class AuditProcessor:
@@ -25,7 +25,7 @@ class AuditProcessor:
         """Nothing waits for an audit row; the dead letter keeps the event."""
         return ()
 
-    def attach(self, publication: Callable[[str], Publication]) -> None:
+    def attach(self, runtime: RuntimeView) -> None:
         """One topic, whose records come again in their order."""
 
     def arrived(self, raw: RawRecord) -> None:

@@ -32,7 +32,7 @@ from schemas import (
     derived_id,
 )
 from state import ToolLedger
-from streams import Publication, Reject, Retry
+from streams import Reject, Retry, RuntimeView
 
 log = logging.getLogger("cauce.tools")
 
@@ -121,7 +121,7 @@ class ToolsProcessor:
         words = f"{record.body.name} could not be called: something went wrong, and trying again did not help."
         return await self._settle(record, entry, "error", words, 0.0)
 
-    def attach(self, publication: Callable[[str], Publication]) -> None:
+    def attach(self, runtime: RuntimeView) -> None:
         """One topic, whose records come again in their order."""
 
     def arrived(self, raw: RawRecord) -> None:

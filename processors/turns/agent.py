@@ -1,21 +1,23 @@
 """The LangGraph agent: compiled once, the same object for all tenants; what differs comes in by context.
 
 Tools are given as schemas only, so the graph ends when the model asks for tools: nothing waits inside it, nothing is
-checkpointed, and the pipeline makes the calls (DESIGN section 5).
+checkpointed, and the pipeline makes the calls (DESIGN section 5). LangChain's `create_agent` would make the same graph
+around a loop over tools that never runs here; with the middleware that it needs for a model per call it costs twice the CPU
+(docs/performance.md).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
-from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages import ToolCall as LangChainToolCall
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
 
 from processors.turns.answers import Answer, AskedTool
 from schemas import Message, TokenUsage
@@ -34,49 +36,48 @@ class TurnContext:
     instructions: str
     tools: Sequence[Mapping[str, Any]] = field(default=())
     """Tools as JSON schemas in OpenAI's form."""
+    on_text: OnText = lambda text: None
+    """Gets the answer piece by piece."""
 
 
-class _FromContext(AgentMiddleware[Any, TurnContext]):
-    """Puts the tenant's model, instructions and tools into the call."""
-
-    async def awrap_model_call(
-        self,
-        request: ModelRequest[TurnContext],
-        handler: Callable[[ModelRequest[TurnContext]], Awaitable[ModelResponse[Any]]],
-    ) -> ModelResponse[Any]:
-        context = request.runtime.context
-        return await handler(
-            request.override(
-                model=context.model,
-                system_message=SystemMessage(context.instructions),
-                tools=[dict(t) for t in context.tools],
-            )
-        )
+class _State(TypedDict, total=False):
+    messages: list[AnyMessage]
+    answer: AIMessage
 
 
 class Agent:
     """Runs one leg: from a history to the model's next message."""
 
-    def __init__(self, placeholder: BaseChatModel) -> None:
-        """`placeholder` is what the graph is compiled with; every call replaces it."""
-        self._graph = create_agent(placeholder, tools=[], middleware=[_FromContext()], context_schema=TurnContext)
+    def __init__(self) -> None:
+        graph = StateGraph(_State, context_schema=TurnContext)
+        graph.add_node("model", _ask)
+        graph.add_edge(START, "model")
+        graph.add_edge("model", END)
+        self._graph = graph.compile(name="cauce-agent")
 
-    async def leg(self, history: Sequence[Message], context: TurnContext, on_text: OnText) -> Answer:
-        """Asks the model. `on_text` gets the answer piece by piece. Raises what the model raises."""
-        inputs = {"messages": [to_langchain(m) for m in history]}
-        pieces = _Pieces(on_text)
-        final: AIMessage | None = None
-        async for mode, chunk in self._graph.astream(inputs, context=context, stream_mode=["messages", "values"]):  # type: ignore[call-overload]
-            if mode == "messages":
-                message, _ = chunk
-                if isinstance(message, AIMessageChunk) and (text := text_of(message)):
-                    pieces.add(text)
-            elif isinstance(last := chunk["messages"][-1], AIMessage):
-                final = last
-        pieces.flush()
-        if final is None:
-            raise RuntimeError("the model gave no message")
-        return to_answer(final)
+    async def leg(self, history: Sequence[Message], context: TurnContext) -> Answer:
+        """Asks the model. Raises what the model raises."""
+        inputs: _State = {"messages": [to_langchain(m) for m in history]}
+        state = await self._graph.ainvoke(inputs, context=context)
+        return to_answer(state["answer"])
+
+
+async def _ask(state: _State, runtime: Runtime[TurnContext]) -> _State:
+    context = runtime.context
+    pieces = _Pieces(context.on_text)
+    model = context.model.bind_tools([dict(t) for t in context.tools]) if context.tools else context.model
+    final: AIMessage | None = None
+    async for chunk in model.astream([SystemMessage(context.instructions), *state["messages"]]):
+        if isinstance(chunk, AIMessageChunk):
+            final = chunk if final is None else final + chunk  # type: ignore[assignment]
+            if text := text_of(chunk):
+                pieces.add(text)
+        else:
+            final = chunk  # a model that cannot stream gives its whole message
+    pieces.flush()
+    if final is None:
+        raise RuntimeError("the model gave no message")
+    return {"answer": final}
 
 
 class _Pieces:

@@ -13,7 +13,7 @@ from processors.turns.agent import Agent, TurnContext
 from processors.turns.answers import Answer, message_id, on_answer, seconds_left, within_limits
 from processors.turns.context_window import window
 from processors.turns.draft import SOURCE, Draft
-from processors.turns.legs import Interrupted, Legs
+from processors.turns.legs import Interrupted, Legs, Waiting
 from processors.turns.profile import Profile, Profiles
 from processors.turns.transitions import Next, cancel_run, fail_run
 from schemas import Delta, Envelope, ModelSettings, Output, RawRecord, SettingsError, Tenant, ToolFinished, Topic
@@ -56,8 +56,11 @@ class LegRunner:
         """See `Legs.arrived`."""
         self._going.arrived(raw)
 
-    async def run(self, draft: Draft, tenant: Tenant) -> Next:
-        """Asks the model for the active run of the draft and writes what it answers, or how it failed."""
+    async def run(self, draft: Draft, tenant: Tenant, waiting: Waiting) -> Next:
+        """Asks the model for the active run of the draft and writes what it answers, or how it failed.
+
+        `waiting` gives the records that have come for the thread meanwhile: one of them may stop the model call.
+        """
         run = draft.head.run
         assert run, "a leg belongs to a run"
         agent = tenant.agent(run.agent_id)
@@ -71,7 +74,7 @@ class LegRunner:
             profile = await self._profiles.profile(tenant, agent, run.user_id)
             seconds = seconds_left(draft, agent.limits)
             asking = self._ask(draft, profile, seconds)
-            answer = await self._going.run(str(draft.thread), run.run_id, run.user_id, asking)
+            answer = await self._going.run(str(draft.thread), run.run_id, run.user_id, asking, waiting)
         except Interrupted as interrupted:
             draft.now = self._now()
             cancel_run(draft, interrupted.reason)
@@ -93,16 +96,16 @@ class LegRunner:
         settings = profile.agent.model
         deadline = asyncio.get_running_loop().time() + seconds
         history = window(draft.history, settings.context_tokens)
-        context = TurnContext(profile.model, profile.instructions(draft.now), profile.tools)
+        instructions = profile.instructions(draft.now)
         failure: ModelFailed | None = None
         for attempt in range(1, settings.attempts + 1):
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 raise ModelFailed("limit_seconds", f"The run was stopped: it may take {seconds:.0f} s at most.")
-            on_text = self._deltas(draft, attempt)
+            context = TurnContext(profile.model, instructions, profile.tools, self._deltas(draft, attempt))
             try:
                 async with asyncio.timeout(min(settings.timeout_seconds, left)):
-                    return await self._agent.leg(history, context, on_text)
+                    return await self._agent.leg(history, context)
             except TimeoutError:
                 failure = ModelFailed("model_timeout", _timeout_words(settings))
             except Exception as error:

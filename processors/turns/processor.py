@@ -38,7 +38,7 @@ from schemas import (
     decode_outputs,
 )
 from state import Committed, Hydrated, Journal, ToolLedger
-from streams import Publication, Reject
+from streams import Publication, Reject, RuntimeView
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -57,7 +57,7 @@ class TurnsProcessor:
     ) -> None:
         self._journal, self._ledger, self._tenants, self._legs, self._now = journal, ledger, tenants, legs, now
         self._threads = Threads(journal)
-        self._publication: Callable[[str], Publication] = lambda position: Publication.COMMITTED
+        self._runtime: RuntimeView = _Alone()
 
     async def process(self, record: Record) -> Sequence[Output]:
         """Runs one turn, or returns what it came to before."""
@@ -77,9 +77,9 @@ class TurnsProcessor:
         """Ends what depends on the record with a failure that the user sees."""
         return await self._until_committed(record, lambda draft: self._fail(draft, record))
 
-    def attach(self, publication: Callable[[str], Publication]) -> None:
+    def attach(self, runtime: RuntimeView) -> None:
         """See `streams.Processor`."""
-        self._publication = publication
+        self._runtime = runtime
 
     def arrived(self, raw: RawRecord) -> None:
         """Stops the model call that a cancel or an interrupting message is about."""
@@ -95,7 +95,7 @@ class TurnsProcessor:
             draft = self._draft(record, key, thread)
             await apply(draft)
             before = thread.head.unpublished if thread.head else ()
-            commit = draft.commit(p for p in before if self._publication(p.source) is not Publication.COMMITTED)
+            commit = draft.commit(p for p in before if self._runtime.publication(p.source) is not Publication.COMMITTED)
             try:
                 result = await self._journal.commit(*key, commit)
             except Unavailable:
@@ -117,7 +117,7 @@ class TurnsProcessor:
         for processed in thread.head.unpublished if thread.head else ():
             if processed.source == record.raw.position:
                 break
-            if self._publication(processed.source) is not Publication.MISSING:
+            if self._runtime.publication(processed.source) is not Publication.MISSING:
                 continue
             stored = await self._journal.outputs_of(*key, processed.input_id)
             outputs, source = decode_outputs(stored) if stored else ([], "")
@@ -145,7 +145,7 @@ class TurnsProcessor:
     async def _apply(self, draft: Draft, record: Record, tenant: Tenant) -> None:
         following = await self._transition(draft, record, tenant)
         while following is Next.LEG:
-            following = await self._legs.run(draft, tenant)
+            following = await self._legs.run(draft, tenant, lambda: self._runtime.waiting(record.raw))
 
     async def _transition(self, draft: Draft, record: Record, tenant: Tenant) -> Next:
         body = record.body
@@ -187,6 +187,18 @@ class TurnsProcessor:
         if isinstance(body, ContinueThread):
             return transitions.on_continue(draft, body) is Next.LEG
         return transitions.find_pending(draft.head, body.call_id) is not None
+
+
+class _Alone:
+    """The view of a processor that no runtime calls: nothing is unpublished, nothing waits."""
+
+    def publication(self, position: str) -> Publication:
+        """Nobody was here before."""
+        return Publication.COMMITTED
+
+    def waiting(self, raw: RawRecord) -> Sequence[RawRecord]:
+        """Nobody comes after."""
+        return ()
 
 
 def outputs_for(record: Record, stored: bytes) -> Sequence[Output]:

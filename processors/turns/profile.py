@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 log = logging.getLogger("cauce.turns")
+
+OFFERS_KEPT = 1000
+"""Agents whose tools are kept put together."""
 
 ModelFor = Callable[[Tenant, AgentSettings], "BaseChatModel"]
 """Gives the chat model of an agent; raises `SettingsError` where its settings cannot work."""
@@ -59,12 +63,22 @@ class Profile:
         return "\n\n".join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    """What an agent may use of a catalogue: kept as long as neither the agent nor the catalogue is read anew."""
+
+    agent: AgentSettings
+    catalogue: Mapping[str, ToolSpec]
+    tools: Mapping[str, ToolSpec]
+    schemas: tuple[Mapping[str, Any], ...]
+
+
 class Profiles:
     """Puts profiles together. What is read from elsewhere is cached by those who read it."""
 
     def __init__(self, catalogue: Tools, users: Users, model_for: ModelFor) -> None:
         self._catalogue, self._users, self._model_for = catalogue, users, model_for
-        self._schemas: tuple[int, dict[str, Mapping[str, Any]]] = (0, {})
+        self._offers: OrderedDict[tuple[str, str], _Offered] = OrderedDict()
 
     async def profile(self, tenant: Tenant, agent: AgentSettings, user_id: str) -> Profile:
         """The profile of an agent for a user. Raises `SettingsError` when the model cannot be made."""
@@ -75,23 +89,30 @@ class Profiles:
             log.warning("the tool catalogue cannot be read: %r", error)
             catalogue, missing = {}, True
         user = await self._users.get(tenant.tenant_id, user_id)
-        allowed = {name: spec for name, spec in catalogue.items() if agent.allows(name)}
+        offered = self._offered((tenant.tenant_id, agent.agent_id), agent, catalogue)
         return Profile(
             agent=agent,
             model=self._model_for(tenant, agent),
-            tools=tuple(self._schema(spec) for spec in allowed.values()),
-            policy=policy_of(agent, user, allowed),
+            tools=offered.schemas,
+            policy=policy_of(agent, user, offered.tools),
             tools_missing=missing,
         )
 
-    def _schema(self, spec: ToolSpec) -> Mapping[str, Any]:
-        kept = self._schemas[1].get(spec.name)
-        if kept is None or kept["version"] != spec.version:
-            function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
-            kept = {"version": spec.version, "schema": {"type": "function", "function": function}}
-            self._schemas[1][spec.name] = kept
-        schema: Mapping[str, Any] = kept["schema"]
-        return schema
+    def _offered(self, key: tuple[str, str], agent: AgentSettings, catalogue: Mapping[str, ToolSpec]) -> _Offered:
+        kept = self._offers.get(key)
+        if kept is None or kept.agent is not agent or kept.catalogue is not catalogue:
+            tools = {name: spec for name, spec in catalogue.items() if agent.allows(name)}
+            kept = _Offered(agent, catalogue, tools, tuple(_schema(spec) for spec in tools.values()))
+            self._offers[key] = kept
+            while len(self._offers) > OFFERS_KEPT:
+                self._offers.popitem(last=False)
+        self._offers.move_to_end(key)
+        return kept
+
+
+def _schema(spec: ToolSpec) -> Mapping[str, Any]:
+    function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+    return {"type": "function", "function": function}
 
 
 def policy_of(agent: AgentSettings, user: User | None, tools: Mapping[str, ToolSpec]) -> Policy:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,7 @@ class SimAgent:
     def __init__(self, loop: VirtualLoop, asked: Counter[str]) -> None:
         self._loop, self._asked = loop, asked
 
-    async def leg(self, history: Sequence[Message], context: Any, on_text: Callable[[str], None]) -> Answer:
+    async def leg(self, history: Sequence[Message], context: Any) -> Answer:
         """Follows the plan in the last message of the user."""
         chance = self._loop.random
         start = max(n for n, message in enumerate(history) if message.role == "user")
@@ -55,7 +55,7 @@ class SimAgent:
         await asyncio.sleep(chance.random() * (8 if chance.random() < 0.05 else 0.3))
         if chance.random() < 0.05:
             raise ConnectionError("the model broke off")
-        on_text("so")
+        context.on_text("so")
         nonce = chance.getrandbits(32)
         if step >= len(plan):
             return Answer(f"done {nonce}")

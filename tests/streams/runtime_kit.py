@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
 from schemas import Envelope, Output, RawRecord, Record, RunStarted, Topic, UserMessage, new_id
-from streams.contract import Publication
+from streams.contract import RuntimeView
 from streams.health import Health
 from streams.kafka_clients import close_consumer
 from streams.metrics import RuntimeMetrics
@@ -65,8 +65,8 @@ class Answering:
         self.given_up.append(record.envelope.id)
         return [event_of(record)]
 
-    def attach(self, publication: Callable[[str], Publication]) -> None:
-        self.publication = publication
+    def attach(self, runtime: RuntimeView) -> None:
+        self.runtime = runtime
 
     def arrived(self, raw: RawRecord) -> None:
         self.arrivals += 1

@@ -75,6 +75,15 @@ def test_dropping_queued_items_leaves_running_ones_and_other_lanes() -> None:
     assert lanes.queued == 0
 
 
+def test_what_waits_behind_a_running_item_can_be_looked_at_in_its_order() -> None:
+    lanes: Lanes[str] = Lanes(max_running=9, tenant_running=9)
+    for key, item in (("k", "first"), ("k", "second"), ("m", "other"), ("k", "third")):
+        lanes.put(key, "t", item)
+    lanes.take()
+    assert lanes.waiting("k") == ("second", "third")
+    assert lanes.waiting("nobody") == ()
+
+
 def test_a_lane_without_places_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Lanes(max_running=0, tenant_running=1)

@@ -42,7 +42,7 @@ from schemas import (
 )
 from schemas.base import Body
 from state import Stores, open_stores
-from streams import Reject
+from streams import Publication, Reject
 
 ECHO = ToolSpec(
     "Bench_Echo", "Bench.Echo", "1", "Says it again.", {"type": "object", "properties": {}}, None, (), False, False
@@ -68,7 +68,7 @@ class System:
 
     def processor(self) -> TurnsProcessor:
         profiles = Profiles(Tools(), UserCache(self.stores.directory, ttl=0), self.model)
-        legs = LegRunner(Agent(chat_model(ModelChoice("rules"))), profiles, self.emit)
+        legs = LegRunner(Agent(), profiles, self.emit)
         tenants = TenantCache(self.stores.directory, ttl=0)
         return TurnsProcessor(self.stores.journal, self.stores.ledger, tenants, legs)
 
@@ -228,6 +228,31 @@ async def test_a_cancel_that_comes_in_stops_the_model_call_and_is_quiet_afterwar
         processor.arrived(cancel.raw)
         await asyncio.sleep(0.01)
     assert kinds(await running)[-1] == "run.cancelled"
+    assert kinds(await processor.process(cancel)) == []
+
+
+class Behind:
+    """A runtime in which these records wait in the lane."""
+
+    def __init__(self, *waiting: Record) -> None:
+        self._waiting = [r.raw for r in waiting]
+
+    def publication(self, position: str) -> Publication:
+        return Publication.COMMITTED
+
+    def waiting(self, raw: RawRecord) -> list[RawRecord]:
+        return self._waiting
+
+
+async def test_a_cancel_that_came_before_the_model_call_began_stops_it_too(system: System) -> None:
+    await system.tenant("scripted:delay=30")
+    processor, message = system.processor(), say("think long")
+    stranger, later = record(CancelRun(user_id="somebody-else")), say("and then?")
+    cancel = record(CancelRun(user_id="u", run_id=message.envelope.id))
+    processor.attach(Behind(stranger, later, cancel))
+    async with asyncio.timeout(5):
+        assert kinds(await processor.process(message))[-1] == "run.cancelled"
+    processor.attach(Behind())
     assert kinds(await processor.process(cancel)) == []
 
 
