@@ -27,7 +27,7 @@ from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
 from streams.metrics import RuntimeMetrics
 from streams.offsets import MAX_SPAN
-from streams.options import RuntimeOptions
+from streams.options import RuntimeOptions, traits
 from streams.slot import Finished, Slot
 
 log = logging.getLogger("cauce.streams")
@@ -71,7 +71,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         metrics: RuntimeMetrics,
     ) -> None:
         self.group, self.topics = group, tuple(topics)
-        self._processor, self._handler = processor, handler
+        self._processor, self._handler, self._traits = processor, handler, traits(group)
         self._clients, self._options, self._metrics = clients, options, metrics
         self._lanes: Lanes[Delivery] = Lanes(max_running=options.max_running, tenant_running=options.tenant_share)
         self._slots: dict[int, Slot] = {}
@@ -156,9 +156,12 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         )
         tenant = (raw.key or b"").partition(b":")[0].decode("utf-8", "replace")
         self._held_bytes += len(raw.value or b"")
-        self._lanes.put((tp.partition, raw.key), tenant, Delivery(slot, tp, raw, time.monotonic()))
+        self._lanes.put(self._lane(raw), tenant, Delivery(slot, tp, raw, time.monotonic()))
         self._metrics.received.labels(self.group, raw.topic).inc()
         self._processor.arrived(raw)
+
+    def _lane(self, raw: RawRecord) -> Hashable:
+        return (raw.partition, raw.key if self._traits.in_order else raw.offset)
 
     # ---- processing
 
@@ -200,7 +203,9 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             await self._clients.send(at_once)
         for source, earlier in groupby((o for o in with_offsets if o.source), attrgetter("source")):
             slot.finish(Finished(*_place(source), tuple(earlier), raw.key))
-        slot.finish(Finished(tp, raw.offset, tuple(o for o in with_offsets if not o.source), raw.key))
+        # What was sent at once makes the pipeline go on: nobody waits for the rest of it.
+        awaited = self._traits.awaited and not at_once
+        slot.finish(Finished(tp, raw.offset, tuple(o for o in with_offsets if not o.source), raw.key, awaited))
         self._metrics.process_seconds.labels(self.group).observe(time.monotonic() - started)
         self._metrics.age_seconds.labels(self.group).observe(max(0.0, time.time() - raw.timestamp_ms / 1000))
 
@@ -212,7 +217,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     def waiting(self, raw: RawRecord) -> Sequence[RawRecord]:
         """See `RuntimeView`."""
-        return [delivery.raw for delivery in self._lanes.waiting((raw.partition, raw.key))]
+        return [delivery.raw for delivery in self._lanes.waiting(self._lane(raw))]
 
     # ---- ownership
 

@@ -42,6 +42,8 @@ class Finished:
     offset: int
     outputs: tuple[Output, ...]
     key: bytes | None = None
+    awaited: bool = True
+    """Somebody waits for it to be published."""
 
 
 class Slot:
@@ -65,14 +67,14 @@ class Slot:
         """Records below were in the log when the slot was taken: an owner before may have died of them."""
         self.closed = False
         self._clients, self._options, self._metrics, self._on_progress = clients, options, metrics, on_progress
-        self._linger = options.linger_of(group)
+        self._linger, self._relaxed = options.publish_linger, options.relaxed_linger_of(group)
         self._producer: AIOKafkaProducer | None = None
         self._ready: list[Finished] = []
         self._pending: set[tuple[TopicPartition, int]] = set()
         self._unpublished: Counter[bytes | None] = Counter()
         """What `_ready` has, by position, and how much by key."""
         self._published = asyncio.Event()
-        self._wake = asyncio.Event()
+        self._wake, self._hurry = asyncio.Event(), asyncio.Event()
         self._open = asyncio.Event()
         self._publishing = asyncio.Lock()
         self._publisher: asyncio.Task[None] | None = None
@@ -116,6 +118,8 @@ class Slot:
             self._pending.add((finished.partition, finished.offset))
             self._unpublished[finished.key] += 1
             self._wake.set()
+            if finished.awaited:
+                self._hurry.set()
 
     def publication(self, tp: TopicPartition, offset: int) -> Publication:
         """What is known about the outputs of a record."""
@@ -133,6 +137,7 @@ class Slot:
         """
         while len(self.partitions) > 1 and self._unpublished[key] >= MAX_UNPUBLISHED and not self.closed:
             self._published.clear()
+            self._hurry.set()
             await self._published.wait()
         return not self.closed
 
@@ -158,6 +163,7 @@ class Slot:
         """Publishes what is finished, for a graceful stop."""
         while self._ready and not self.closed:
             self._wake.set()
+            self._hurry.set()
             await asyncio.sleep(self._linger)
             async with self._publishing:
                 pass
@@ -200,9 +206,7 @@ class Slot:
 
     async def _publish_forever(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await asyncio.sleep(self._linger)
+            await self._gather()
             await self._open.wait()
             async with self._publishing:
                 if not self._open.is_set() or not self._ready:
@@ -216,6 +220,16 @@ class Slot:
                     log.warning("slot %s-%d: transaction failed: %r", self.group, self.number, error)
                     await self._recover()
             self._on_progress()
+
+    async def _gather(self) -> None:
+        """Waits until something is finished, and then for what belongs into the same transaction."""
+        await self._wake.wait()
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._relaxed - self._linger):
+                await self._hurry.wait()
+        self._hurry.clear()
+        await asyncio.sleep(self._linger)
 
     async def _transact(self) -> None:
         """Outputs and offsets of everything that is finished, in one transaction."""

@@ -26,7 +26,7 @@ from faststream.kafka.subscriber.usecase import DefaultSubscriber
 from schemas import Output, Record
 from streams.contract import Processor
 from streams.group import GroupRuntime
-from streams.options import RuntimeOptions
+from streams.options import RuntimeOptions, traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,7 @@ def subscribe(
         "rebalance_timeout_ms": options.rebalance_timeout_ms,
         "max_poll_interval_ms": options.max_poll_interval_ms,
         "fetch_max_wait_ms": 500,
+        "fetch_min_bytes": traits(group).fetch_bytes,
         "group_instance_id": group_instance_id,
     }
     config = KafkaSubscriberConfig(

@@ -1,32 +1,54 @@
-"""The audit processor: `audit.events` into the store, in order per tenant."""
+"""The audit processor: `audit.events` into the store, many rows a write."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from schemas import Output, RawRecord, Record
 from state import AuditRow, AuditStore
 from streams import RuntimeView
 
+GATHER_SECONDS = 0.02
+"""Events of a tenant that come within this time are written together."""
+
 
 class AuditProcessor:
-    """Writes each event at its offset, so that the order is that of the topic and a replay writes the same row."""
+    """Writes each event at its offset: its order is that of the topic whenever it is written, and a replay writes the same row.
+
+    So the runtime hands over all events at once (`streams.options.TRAITS`), and those of a tenant share a write.
+    """
 
     def __init__(self, store: AuditStore) -> None:
         self._store = store
+        self._gathering: dict[str, tuple[list[AuditRow], asyncio.Task[None]]] = {}
 
     async def process(self, record: Record) -> Sequence[Output]:
         """Stores the event; publishes nothing."""
         row = AuditRow(event_id=record.envelope.id, position=record.raw.offset, event=record.body)
-        await self._store.append(record.tenant_id, [row])
+        gathered = self._gathering.get(record.tenant_id)
+        if gathered is None:
+            rows: list[AuditRow] = []
+            gathered = self._gathering[record.tenant_id] = (
+                rows,
+                asyncio.create_task(self._write(record.tenant_id, rows)),
+            )
+        gathered[0].append(row)
+        # The write belongs to all who wait: one of them being cancelled must not end it.
+        await asyncio.shield(gathered[1])
         return ()
+
+    async def _write(self, tenant_id: str, rows: list[AuditRow]) -> None:
+        await asyncio.sleep(GATHER_SECONDS)
+        del self._gathering[tenant_id]
+        await self._store.append(tenant_id, rows)
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
         """Nothing waits for an audit row; the dead letter keeps the event."""
         return ()
 
     def attach(self, runtime: RuntimeView) -> None:
-        """One topic, whose records come again in their order."""
+        """Nothing depends on what other records came to."""
 
     def arrived(self, raw: RawRecord) -> None:
         """Nothing in this group is urgent."""

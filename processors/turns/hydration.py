@@ -20,6 +20,8 @@ class _Kept:
     thread: Hydrated
     inputs: dict[str, bytes] = field(default_factory=dict)
     """Stored outputs of the inputs that this worker committed to the thread; the newest few."""
+    complete: bool = False
+    """`inputs` are all that the thread ever had."""
 
 
 class Threads:
@@ -46,7 +48,11 @@ class Threads:
             return thread
         self._kept.move_to_end(key)
         outputs = kept.inputs.get(input_id)
-        if outputs is None and not waited_for and await self._journal.outputs_of(*key, input_id) is not None:
+        if (
+            outputs is None
+            and not (waited_for or kept.complete)
+            and await self._journal.outputs_of(*key, input_id) is not None
+        ):
             # Somebody else processed it: what is kept here is older than that.
             self.forget(key)
             return await self.hydrate(key, input_id)
@@ -59,7 +65,7 @@ class Threads:
 
     def committed(self, key: ThreadKey, base: Hydrated, commit: Commit, version: int) -> None:
         """Keeps the thread as this commit left it."""
-        kept = self._kept.get(key) or _Kept(base)
+        kept = self._kept.get(key) or _Kept(base, complete=base.head is None)
         messages = base.messages
         if commit.remove_messages_from is not None:
             messages = tuple(m for m in messages if m.seq < (commit.remove_messages_from or 0))
@@ -67,6 +73,7 @@ class Threads:
         kept.inputs[commit.input_id] = commit.outputs
         while len(kept.inputs) > self.INPUTS_KEPT:
             del kept.inputs[next(iter(kept.inputs))]
+            kept.complete = False
         self._keep(key, kept)
 
     def forget(self, key: ThreadKey) -> None:

@@ -7,7 +7,7 @@ with clocks that disagree, positions of neighbouring months interleave. Reads me
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session
 from state.protocols import AuditRow
 
-_ROWS_A_BATCH = 50
+_ROWS_A_BATCH, _BYTES_A_BATCH = 50, 1 << 20
 _MONTHS_KNOWN = 10_000
 
 _APPEND = Query(
@@ -48,8 +48,8 @@ class CassandraAudit:
             months.setdefault(month, []).append((_APPEND, values))
         for month, inserts in months.items():
             await self._add_month(tenant_id, month)
-            for start in range(0, len(inserts), _ROWS_A_BATCH):
-                await self._session.execute_batch(Kind.WRITE, inserts[start : start + _ROWS_A_BATCH])
+            for batch in _batches(inserts):
+                await self._session.execute_batch(Kind.WRITE, batch)
 
     async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
         """See `state.AuditStore.tail`."""
@@ -87,6 +87,20 @@ class CassandraAudit:
         async for page in self._session.pages(_ROWS, tenant_id, month):
             for row in _decode(page):
                 yield row
+
+
+def _batches(inserts: Sequence[tuple[Query, tuple[Any, ...]]]) -> Iterator[list[tuple[Query, tuple[Any, ...]]]]:
+    """In groups that Cassandra takes as one mutation; it refuses one of more than 16 MiB (half a commit log segment)."""
+    batch, size = list[tuple[Query, tuple[Any, ...]]](), 0
+    for insert in inserts:
+        row = len(insert[1][-1])
+        if batch and (len(batch) == _ROWS_A_BATCH or size + row > _BYTES_A_BATCH):
+            yield batch
+            batch, size = [], 0
+        batch.append(insert)
+        size += row
+    if batch:
+        yield batch
 
 
 async def _merged(sources: Sequence[AsyncIterator[AuditRow]]) -> AsyncIterator[AuditRow]:
