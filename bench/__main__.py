@@ -76,9 +76,9 @@ async def embedded(folder: Path, cases: list[tuple[int, int]]) -> list[Figures]:
 async def cluster(folder: Path, cases: list[tuple[int, int]]) -> list[Figures]:
     from deploy.cluster import CassandraServer, KafkaServer
 
-    kafka = KafkaServer(folder / "kafka")
+    kafka = KafkaServer(folder / "kafka", short_lived=False)
     # Cassandra's own default commit log, as nodes with replicas run.
-    cassandra = CassandraServer(folder / "cassandra", survives_kill=False)
+    cassandra = CassandraServer(folder / "cassandra", survives_kill=False, short_lived=False)
     try:
         await asyncio.gather(asyncio.to_thread(kafka.start), asyncio.to_thread(cassandra.start))
         return await pipeline.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,18 @@ def cpu_seconds(pid: int) -> float:
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def compiler_seconds(pid: int) -> float:
+    """The part of `cpu_seconds` that a JVM's compilers have used so far; 0 for other processes."""
+    used = 0.0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/stat") as file:
+            head, _, rest = file.read().rpartition(")")
+            if head.partition("(")[2].startswith(("C1 Compiler", "C2 Compiler")):
+                fields = rest.split()
+                used += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return used
 
 
 def table(rows: Sequence[Figures]) -> str:

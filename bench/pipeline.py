@@ -17,7 +17,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from bench.figures import Figures, cpu_seconds, figures
+from bench.figures import Figures, compiler_seconds, cpu_seconds, figures
 from bench.in_process import MODEL_SECONDS
 from schemas import (
     TERMINAL_TYPES,
@@ -36,8 +36,8 @@ from streams import topics
 
 TENANTS = ("bench0", "bench1", "bench2", "bench3")
 PARTITIONS = {PartitionSet.CONVERSATION: 8, PartitionSet.TENANT: 4}
-WARM_UP = 1000
-"""Turns that are run before anything is measured."""
+WARM_UP, LONGEST_WARM_UP = 500, 4000
+"""Turns that are run before anything is measured: at a time, and at most."""
 _TERMINAL = {t.encode() for t in TERMINAL_TYPES}
 
 
@@ -161,6 +161,17 @@ class Load:
         return figures(name, clients, seconds, latencies, used, unanswered=turns - len(latencies), repeated=repeated)
 
 
+async def warm_up(load: Load, servers: Sequence[int]) -> None:
+    """Runs turns until the servers' JVMs have compiled what they run: before, a request costs them twice the CPU."""
+    for done in range(WARM_UP, LONGEST_WARM_UP + 1, WARM_UP):
+        before, started = sum(map(compiler_seconds, servers)), time.perf_counter()
+        await load.measure("warm-up", 32, WARM_UP, {})
+        share = (sum(map(compiler_seconds, servers)) - before) / (time.perf_counter() - started)
+        print(f"  warming up: {done} turns, compilers at {share:.0%} of a core", flush=True)
+        if share < 0.15:
+            return
+
+
 async def run(
     name: str,
     *,
@@ -191,6 +202,5 @@ async def run(
         pids |= {server: [pid] for server, pid in servers.items()}
         pids |= {"tool service": [arcade], "load": [os.getpid()]}
         async with Load(bootstrap) as load:
-            # The servers compile what they run for their first thousands of requests, at several times the CPU.
-            await load.measure("warm-up", 32, WARM_UP, pids)
+            await warm_up(load, list(servers.values()))
             return [await load.measure(name, clients, turns, pids) for clients, turns in cases]

@@ -18,6 +18,7 @@ from deploy.cluster.java import find_java
 from deploy.cluster.process import HOST, ServerProcess, free_port
 
 _HERE = Path(__file__).resolve().parent
+QUICK_COMPILER = ("-XX:TieredStopAtLevel=1",)
 _ANSWER_TIMEOUT = 2.0  # seconds; the servers answer these questions in milliseconds once they can
 
 
@@ -35,17 +36,19 @@ class KafkaServer(ServerProcess):
         *,
         controller_port: int = 0,
         heap: str = "512m",
+        short_lived: bool = True,
         proxied: Sequence[tuple[int, int]] = (),
     ) -> None:
         """Listens for clients on `port`; `heap` is the JVM's largest heap. A port of 0 stands for one that is free.
 
+        `short_lived` leaves out the optimising compiler: for the first minutes it uses more CPU than it saves.
         `proxied` are further ports to listen on, each with the port of a proxy: clients that come through the proxy are
         told its port, and stay on it.
         """
         super().__init__(data_dir, port)
         self._proxied = dict(proxied)
         self.controller_port = controller_port or free_port()
-        self.heap = heap
+        self.heap, self._compiler = heap, QUICK_COMPILER if short_lived else ()
 
     @property
     def bootstrap(self) -> str:
@@ -75,6 +78,7 @@ class KafkaServer(ServerProcess):
             _format_storage(java, config)
         return [
             *java,
+            *self._compiler,
             "-Xms256m",
             f"-Xmx{self.heap}",
             "-XX:+ExitOnOutOfMemoryError",
@@ -103,9 +107,16 @@ class CassandraServer(ServerProcess):
     files = _HERE / "cassandra"
 
     def __init__(
-        self, data_dir: Path, port: int = 0, *, storage_port: int = 0, heap: str = "1g", survives_kill: bool = True
+        self,
+        data_dir: Path,
+        port: int = 0,
+        *,
+        storage_port: int = 0,
+        heap: str = "1g",
+        survives_kill: bool = True,
+        short_lived: bool = True,
     ) -> None:
-        """Listens for CQL on `port`; `heap` is the JVM's largest heap. A port of 0 stands for one that is free.
+        """Listens for CQL on `port`; `heap` and `short_lived` are as for Kafka. A port of 0 stands for one that is free.
 
         There is no replica that would still have what this node loses. With `survives_kill`, a write is on the disk
         before it is answered (`commitlog_sync: batch`). Without it, Cassandra's own default holds, made for nodes with
@@ -113,7 +124,7 @@ class CassandraServer(ServerProcess):
         """
         super().__init__(data_dir, port)
         self.storage_port = storage_port or free_port()
-        self.heap = heap
+        self.heap, self._compiler = heap, QUICK_COMPILER if short_lived else ()
         self._commitlog = "batch" if survives_kill else "periodic\ncommitlog_sync_period: 10s"
 
     @property
@@ -134,6 +145,7 @@ class CassandraServer(ServerProcess):
         )
         return [
             str(find_java()),
+            *self._compiler,
             *("-Xms512m", f"-Xmx{self.heap}", "-XX:+ExitOnOutOfMemoryError"),
             *shlex.split((self.files / "jvm.options").read_text(), comments=True),
             f"-Dcassandra.config={config.as_uri()}",
@@ -160,7 +172,7 @@ def _write_from_template(template: Path, folder: Path, values: dict[str, object]
 
 def _format_storage(java: list[str], config: Path) -> None:
     cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
-    quick = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+    quick = (*QUICK_COMPILER, "-XX:+UseSerialGC")
     arguments = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={config}")
     run = subprocess.run(
         [*java, *quick, *arguments],
