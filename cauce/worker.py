@@ -76,9 +76,13 @@ async def run_worker(
         return
     model = await _default_model(settings) if "turns" in groups else Detected(ModelChoice(settings.model), "")
     deltas = BestEffortPublisher(kafka, metrics)
+
+    def stages(stage: str, seconds: float) -> None:
+        metrics.stage_seconds.labels(stage).observe(seconds)
+
     worker = Worker(
         kafka,
-        await _processors(groups, stores, arcade, model.choice, deltas.emit),
+        await _processors(groups, stores, arcade, model.choice, deltas.emit, stages),
         attempts=stores.attempts,
         options=options,
         registry=registry,
@@ -184,6 +188,7 @@ async def _processors(
     arcade: tuple[ArcadeClient, Catalogue] | None,
     default: ModelChoice,
     emit: Callable[[Output], None],
+    observe: Callable[[str, float], None],
 ) -> dict[str, Processor]:
     from processors.settings_cache import TenantCache, UserCache
 
@@ -198,7 +203,7 @@ async def _processors(
         assert arcade
         profiles = Profiles(arcade[1], UserCache(stores.directory), model_for(default))
         legs = LegRunner(Agent(), profiles, emit)
-        made["turns"] = TurnsProcessor(stores.journal, stores.ledger, tenants, legs)
+        made["turns"] = TurnsProcessor(stores.journal, stores.ledger, tenants, legs, observe=observe)
     if "tools" in groups:
         from processors.tools import ToolsProcessor
 

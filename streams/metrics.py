@@ -28,6 +28,20 @@ class RuntimeMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.publish_seconds = Histogram(
+            "cauce_publish_seconds",
+            "From the end of processing until the offset and the outputs are committed",
+            ["group"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "cauce_turn_stage_seconds",
+            "A part of processing a turn: hydrate, model, commit",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.age_seconds = Histogram(
             "cauce_record_age_seconds",
             "From the producer's clock until the record is finished",

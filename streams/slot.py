@@ -16,7 +16,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
@@ -44,6 +44,7 @@ class Finished:
     key: bytes | None = None
     awaited: bool = True
     """Somebody waits for it to be published."""
+    at: float = field(default_factory=time.perf_counter)
 
 
 class Slot:
@@ -254,6 +255,9 @@ class Slot:
         self._keep(self._ready[len(batch) :])
         self._metrics.transaction_seconds.labels(self.group).observe(time.perf_counter() - started)
         self._metrics.committed_records.labels(self.group).inc(len(batch))
+        committed = time.perf_counter()
+        for f in batch:
+            self._metrics.publish_seconds.labels(self.group).observe(committed - f.at)
 
     def _keep(self, left: list[Finished]) -> None:
         """The rest is published."""

@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,7 +56,10 @@ class TurnsProcessor:
         legs: LegRunner,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        observe: Callable[[str, float], None] = lambda stage, seconds: None,
     ) -> None:
+        """`observe` is told what a stage took in seconds: `hydrate`, `model` (all that a leg waits for) and `commit`."""
+        self._observe = observe
         self._journal, self._ledger, self._tenants, self._legs, self._now = journal, ledger, tenants, legs, now
         self._threads = Threads(journal)
         self._runtime: RuntimeView = _Alone()
@@ -85,11 +90,20 @@ class TurnsProcessor:
         """Stops the model call that a cancel or an interrupting message is about."""
         self._legs.arrived(raw)
 
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._observe(stage, time.perf_counter() - started)
+
     async def _until_committed(self, record: Record, apply: Callable[[Draft], Any]) -> Sequence[Output]:
         assert record.thread, "conversation topics are keyed by thread"
         key, input_id = record.thread, record.envelope.id
         while True:
-            thread = await self._threads.hydrate(key, input_id, waited_for=self._waited_for(key, record.body))
+            with self._timed("hydrate"):
+                thread = await self._threads.hydrate(key, input_id, waited_for=self._waited_for(key, record.body))
             if thread.outputs is not None:
                 return [*await self._unpublished_before(record, thread), *outputs_for(record, thread.outputs)]
             draft = self._draft(record, key, thread)
@@ -97,7 +111,8 @@ class TurnsProcessor:
             before = thread.head.unpublished if thread.head else ()
             commit = draft.commit(p for p in before if self._runtime.publication(p.source) is not Publication.COMMITTED)
             try:
-                result = await self._journal.commit(*key, commit)
+                with self._timed("commit"):
+                    result = await self._journal.commit(*key, commit)
             except Unavailable:
                 self._threads.forget(key)  # it may have been applied: the journal will tell
                 raise
@@ -145,7 +160,8 @@ class TurnsProcessor:
     async def _apply(self, draft: Draft, record: Record, tenant: Tenant) -> None:
         following = await self._transition(draft, record, tenant)
         while following is Next.LEG:
-            following = await self._legs.run(draft, tenant, lambda: self._runtime.waiting(record.raw))
+            with self._timed("model"):
+                following = await self._legs.run(draft, tenant, lambda: self._runtime.waiting(record.raw))
 
     async def _transition(self, draft: Draft, record: Record, tenant: Tenant) -> Next:
         body = record.body

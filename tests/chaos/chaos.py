@@ -24,7 +24,7 @@ from chaos_fleet import Fleet  # noqa: E402
 from chaos_load import Load  # noqa: E402
 from chaos_report import Report  # noqa: E402
 
-from bench.pipeline import TENANTS, prepare, process  # noqa: E402
+from bench.systems import TENANTS, prepare, process  # noqa: E402
 from streams.kafka_clients import quieten_aiokafka  # noqa: E402
 
 CLIENTS = 100

@@ -1,0 +1,172 @@
+"""Closed-loop clients on Kafka: each sends a message, waits for its run to end, and sends the next."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from bench.figures import Figures, compiler_seconds, cpu_seconds, figures
+from bench.systems import TENANTS
+from schemas import TERMINAL_TYPES, Delta, Envelope, Topic, UserMessage, new_id
+
+PATIENCE = 120.0
+_TERMINAL = {t.encode() for t in TERMINAL_TYPES}
+_DELTA = Delta.TYPE.encode()
+
+
+@dataclass
+class Asked:
+    """A message that was sent; times in seconds of `time.perf_counter`, 0 for what has not come."""
+
+    sent: float = 0.0
+    acknowledged: float = 0.0
+    first_token: float = 0.0
+    ended: float = 0.0
+    fetched_after: float = 0.0
+    """From the end's record being produced until it was read, in seconds."""
+    over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def seconds(self) -> float:
+        """From sending until the run ended."""
+        return self.ended - self.sent
+
+
+class Load:
+    """A producer and a reader of everything that comes out."""
+
+    def __init__(self, bootstrap: str, *, deltas: bool = False) -> None:
+        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+        topics = [Topic.CHAT_RESPONSES.value] + [Topic.CHAT_DELTAS.value] * deltas
+        self._consumer = AIOKafkaConsumer(
+            *topics,
+            bootstrap_servers=bootstrap,
+            auto_offset_reset="latest",
+            enable_auto_commit=False,
+            isolation_level="read_uncommitted",
+        )
+        self._asked: dict[str, Asked] = {}
+        self._ends: Counter[str] = Counter()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Load:
+        await self._producer.start()
+        await self._consumer.start()
+        for tp in self._consumer.assignment():
+            await self._consumer.position(tp)
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._reading:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        await self._consumer.stop()
+        await self._producer.stop()
+
+    async def _read(self) -> None:
+        async for record in self._consumer:
+            kind = dict(record.headers)["ce_type"]
+            if kind not in _TERMINAL and kind != _DELTA:
+                continue
+            run = json.loads(record.value)["run_id"]
+            asked = self._asked.get(run)
+            if kind == _DELTA:
+                if asked and not asked.first_token:
+                    asked.first_token = time.perf_counter()
+                continue
+            self._ends[run] += 1
+            if asked and not asked.over.done():
+                asked.ended = time.perf_counter()
+                asked.fetched_after = max(0.0, time.time() - record.timestamp / 1000)
+                asked.over.set_result(None)
+
+    async def send(self, tenant: str, thread: str, text: str = "hi") -> Asked:
+        """Sends a message; its `over` is done when its run has ended."""
+        run = new_id("m")
+        asked = self._asked[run] = Asked()
+        envelope = Envelope(run, UserMessage.TYPE, "cauce/bench", tenant, datetime.now(UTC))
+        asked.sent = time.perf_counter()
+        await self._producer.send_and_wait(
+            Topic.CHAT_MESSAGES.value,
+            UserMessage(user_id="u", text=text).to_bytes(),
+            key=f"{tenant}:{thread}".encode(),
+            headers=list(envelope.headers()),
+        )
+        asked.acknowledged = time.perf_counter()
+        return asked
+
+    async def garbage(self, key: str) -> None:
+        """Sends a record that nobody can read."""
+        await self._producer.send_and_wait(Topic.CHAT_MESSAGES.value, b"{", key=key.encode())
+
+    async def ask(self, tenant: str, thread: str, text: str = "hi") -> Asked:
+        """Sends a message and waits for the end of its run. Raises TimeoutError after two minutes."""
+        asked = await self.send(tenant, thread, text)
+        await asyncio.wait_for(asked.over, PATIENCE)
+        return asked
+
+    async def closed_loop(
+        self,
+        clients: int,
+        turns: int,
+        *,
+        tenants: Sequence[str] = TENANTS,
+        thread: Callable[[], str] = lambda: new_id("t"),
+        asks: int = 6,
+    ) -> list[Asked]:
+        """Runs so many turns with so many clients, `asks` in a thread; returns those that were answered."""
+        left, answered = turns, list[Asked]()
+
+        async def client(number: int) -> None:
+            nonlocal left
+            current, asked = thread(), 0
+            while left > 0:
+                left -= 1
+                asked += 1
+                if asked % asks == 0:
+                    current = thread()
+                with contextlib.suppress(TimeoutError):
+                    answered.append(await self.ask(tenants[number % len(tenants)], current))
+
+        self._ends.clear()
+        await asyncio.gather(*(client(n) for n in range(clients)))
+        return answered
+
+    async def measure(self, name: str, clients: int, turns: int, pids: Mapping[str, Sequence[int]]) -> Figures:
+        """A closed loop as a row; `pids` are the processes whose CPU time counts, by name."""
+        before = {k: sum(map(cpu_seconds, ids)) for k, ids in pids.items()}
+        started = time.perf_counter()
+        answered = await self.closed_loop(clients, turns)
+        seconds = time.perf_counter() - started
+        used = {k: (sum(map(cpu_seconds, ids)) - before[k]) * 1000 for k, ids in pids.items()}
+        await asyncio.sleep(1)  # what comes twice would come by now
+        latencies = [a.seconds for a in answered]
+        repeated = sum(n - 1 for n in self._ends.values())
+        self._asked.clear()
+        return figures(name, clients, seconds, latencies, used, unanswered=turns - len(latencies), repeated=repeated)
+
+
+WARM_UP, LONGEST_WARM_UP = 500, 4000
+"""Turns that are run before anything is measured: at a time, and at most."""
+QUIET = 0.15
+"""Share of a core at which the servers' compilers count as done."""
+
+
+async def warm_up(load: Load, servers: Sequence[int]) -> None:
+    """Runs turns until the servers' JVMs have compiled what they run: before, a request costs them twice the CPU."""
+    for done in range(WARM_UP, LONGEST_WARM_UP + 1, WARM_UP):
+        before, started = sum(map(compiler_seconds, servers)), time.perf_counter()
+        await load.closed_loop(32, WARM_UP)
+        share = (sum(map(compiler_seconds, servers)) - before) / (time.perf_counter() - started)
+        print(f"  warming up: {done} turns, compilers at {share:.0%} of a core", flush=True)
+        if share < QUIET:
+            return

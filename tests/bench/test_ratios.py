@@ -1,0 +1,23 @@
+"""Speed does not get lost unnoticed: ratios to LangGraph in process in the same run, never absolute times."""
+
+import json
+from pathlib import Path
+
+from bench import in_process
+from bench.load import Load
+from bench.systems import embedded
+
+RECORDED = json.loads((Path(__file__).parents[2] / "bench" / "recorded.json").read_text())
+SLACK = 0.7
+"""Shared machines differ by a tenth from run to run, and this one may be busier in one half than in the other."""
+
+
+async def test_the_embedded_system_is_as_fast_beside_bare_langgraph_as_it_was_recorded(tmp_path: Path) -> None:
+    recorded = RECORDED["embedded"]
+    async with embedded(tmp_path) as system, system.workers() as workers, Load(system.bootstrap) as load:
+        await load.closed_loop(32, 200)
+        measured = await load.measure("embedded", 32, 500, workers.pids)
+    bare = await in_process.run(32, 300)
+    assert measured.unanswered == measured.repeated == 0
+    assert measured.per_second / bare.per_second > SLACK * recorded["per_second"], (measured, bare)
+    assert measured.p50 / bare.p50 < recorded["p50"] / SLACK, (measured, bare)
