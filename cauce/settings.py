@@ -49,6 +49,9 @@ class Settings(BaseModel):
     session_timeout_ms: int = Field(
         6000, ge=6000, le=1_800_000, description="silence in ms after which a worker loses its slots"
     )
+    instance_id: str | None = Field(
+        None, description="name of a worker's place: the next worker of this name takes over its slots at once"
+    )
     max_running: int = Field(1024, ge=1, description="records that one worker processes at once, for each group")
     tenant_running: int | None = Field(None, ge=1, description="the most of them of one tenant; 3/4 when not set")
     grace_seconds: float = Field(20, ge=0, le=3600, description="seconds that a stop waits for running turns")
@@ -92,6 +95,13 @@ class Settings(BaseModel):
         if not is_id(value):
             raise ValueError("it must be 1 to 128 letters, digits, _, . or -")
         return value
+
+    @field_validator("instance_id")
+    @classmethod
+    def _instance(cls, value: str | None) -> str | None:
+        if value and not is_id(value):
+            raise ValueError("it must be 1 to 128 letters, digits, _, . or -")
+        return value or None
 
     @field_validator("arcade_api_key")
     @classmethod

@@ -169,7 +169,9 @@ class Supervisor:
                 *("--port-file", str(emulators_file(data))),
             ]
         for name, arguments in commands.items():
-            self._children[name] = Child(name, arguments, logs / f"{name}.log", {"PYTHONUNBUFFERED": "1"})
+            # A worker that takes the place of a dead one need not wait until that one's session is over.
+            environment = {"PYTHONUNBUFFERED": "1", "CAUCE_INSTANCE_ID": "up"}
+            self._children[name] = Child(name, arguments, logs / f"{name}.log", environment)
 
     @property
     def _address_file(self) -> Path:

@@ -89,6 +89,7 @@ async def run_worker(
         metrics=metrics,
         health=health,
         health_port=settings.health_port,
+        instance_id=settings.instance_id,
         middlewares=set_up_tracing(settings, f"cauce-{'-'.join(groups)}"),
     )
     health.ready["store"] = _store_check(stores)

@@ -23,6 +23,7 @@ from aiokafka.errors import KafkaError
 from schemas import TOPICS, Output, RawRecord
 from schemas import Delivery as HowDelivered
 from streams.contract import Processor, Publication
+from streams.growth import until_settled
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
 from streams.metrics import RuntimeMetrics
@@ -267,6 +268,8 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                     await slot.resume()
                 else:
                     await slot.open(await self._consumer.end_offsets(list(slot.partitions)))
+                if slot.fresh:
+                    await self._until_settled(slot)
                 if self._slots.get(slot.number) is not slot:
                     break
                 await self._seek(slot)
@@ -282,6 +285,17 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return
         if self._slots.get(slot.number) is not slot and slot.number not in self._limbo:
             await self._let_go(slot)
+
+    async def _until_settled(self, slot: Slot) -> None:
+        await until_settled(
+            self._clients,
+            self.group,
+            self.topics,
+            slot.number,
+            self._consumer,
+            pause=self._options.growth_pause,
+            wanted=lambda: self._slots.get(slot.number) is slot and not self._stopping,
+        )
 
     async def _seek(self, slot: Slot) -> None:
         """Goes to the watermarks, or to the beginning of the log where retention has passed them."""
@@ -332,6 +346,11 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     def ready(self) -> bool:
         """Whether this worker knows its slots and all of them are open."""
         return self.assigned and all(slot.is_open for slot in self._slots.values())
+
+    @property
+    def open_slots(self) -> set[int]:
+        """Numbers of the slots whose records are taken in."""
+        return {number for number, slot in self._slots.items() if slot.is_open}
 
     def oldest_seconds(self) -> float:
         """Age of the oldest record that was taken in and is being processed; 0 when there is none."""

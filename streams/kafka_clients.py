@@ -114,6 +114,7 @@ class KafkaClients:
             linger_ms=0,
             retry_backoff_ms=10,
             request_timeout_ms=15_000,
+            metadata_max_age_ms=self.options.metadata_max_age_ms,
             transaction_timeout_ms=self.options.transaction_timeout_ms,
         )
         try:
@@ -174,6 +175,7 @@ class KafkaClients:
                     linger_ms=2,
                     retry_backoff_ms=20,
                     request_timeout_ms=15_000,
+                    metadata_max_age_ms=self.options.metadata_max_age_ms,
                 )
                 try:
                     await producer.start()

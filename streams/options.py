@@ -54,6 +54,10 @@ class RuntimeOptions:
     no effect, is repeated when a worker dies."""
     transactions_at_once: int = 4
     """In one process: more slots than this take turns, which makes the groups larger and the requests fewer."""
+    metadata_max_age_ms: int = 10_000
+    """How soon a producer or consumer sees that a topic has more partitions."""
+    growth_pause: float = 25.0
+    """Seconds after a growth in which producers may still use the old number of partitions."""
     session_timeout_ms: int = 6000
     """A worker that is silent for so long loses its slots."""
     rebalance_timeout_ms: int = 60_000

@@ -66,6 +66,8 @@ class Slot:
         self.trackers: dict[TopicPartition, OffsetTracker] = {}
         self.suspect_below: dict[TopicPartition, int] = {}
         """Records below were in the log when the slot was taken: an owner before may have died of them."""
+        self.fresh = False
+        """Nobody has ever committed anything for it."""
         self.closed = False
         self._clients, self._options, self._metrics, self._on_progress = clients, options, metrics, on_progress
         self._linger, self._relaxed = options.publish_linger, options.relaxed_linger_of(group)
@@ -191,6 +193,7 @@ class Slot:
     async def _refresh(self) -> None:
         """Learns what is committed, by us or by an owner in between, and drops results that are published already."""
         committed = await self._clients.committed(self.group, self.partitions)
+        self.fresh = not any(found.offset >= 0 for found in committed.values())
         settled: dict[TopicPartition, tuple[int, frozenset[int]]] = {}
         for tp in self.partitions:
             found = committed.get(tp)

@@ -105,6 +105,7 @@ def subscribe(
         "max_poll_interval_ms": options.max_poll_interval_ms,
         "fetch_max_wait_ms": 500,
         "fetch_min_bytes": traits(group).fetch_bytes,
+        "metadata_max_age_ms": options.metadata_max_age_ms,
         "group_instance_id": group_instance_id,
     }
     config = KafkaSubscriberConfig(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -45,17 +46,17 @@ class TopicChange:
 
 async def show(bootstrap: str, *, partitions: Mapping[PartitionSet, int]) -> list[TopicState]:
     """The state of every topic of the registry. Raises `Unavailable` when Kafka does not answer."""
-    async with _Admin(bootstrap) as admin:
+    async with opened_admin(bootstrap) as admin:
         return await _states(admin, partitions)
 
 
 async def apply(bootstrap: str, *, partitions: Mapping[PartitionSet, int], replication: int = 1) -> list[TopicChange]:
     """Creates the topics that are missing and sets retention where it differs; safe to repeat.
 
-    The number of partitions of an existing topic is never changed: keys would move to other partitions, and a thread's
-    order would break. Such a difference is reported as a problem.
+    The number of partitions of an existing topic is not changed: keys move to other partitions then, which is for
+    `streams.growth` to do in order. Such a difference is reported as a problem.
     """
-    async with _Admin(bootstrap) as admin:
+    async with opened_admin(bootstrap) as admin:
         changes = []
         states = await _states(admin, partitions)
         missing = [s for s in states if not s.exists]
@@ -131,18 +132,15 @@ async def _retentions(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str,
     return found
 
 
-class _Admin:
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-        self._client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=15_000)
-
-    async def __aenter__(self) -> AIOKafkaAdminClient:
+@asynccontextmanager
+async def opened_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client. Raises `Unavailable` when Kafka does not answer."""
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=15_000)
+    try:
         try:
-            await self._client.start()
+            await client.start()
         except KafkaError as error:
-            await self._client.close()
-            raise Unavailable(f"Kafka at {self._bootstrap} does not answer: {error}") from error
-        return self._client
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._client.close()
+            raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+        yield client
+    finally:
+        await client.close()

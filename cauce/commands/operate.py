@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from cauce.commands.common import (
@@ -14,6 +16,7 @@ from cauce.commands.common import (
     print_json,
     settings_of,
 )
+from schemas import SettingsError
 
 topics = typer.Typer(no_args_is_help=True, help="Create topics, and compare them with the registry.")
 state = typer.Typer(no_args_is_help=True, help="Create tables, and see which are missing.")
@@ -30,7 +33,7 @@ def apply(data: DataOption = None, config: ConfigOption = None) -> None:
     """Create the topics that are missing and set their retention; safe to repeat.
 
     Partitions and replication come from the settings (CAUCE_PARTITIONS_CONVERSATION, CAUCE_PARTITIONS_TENANT,
-    CAUCE_REPLICATION). The partitions of an existing topic are never changed: threads would lose their order.
+    CAUCE_REPLICATION). The partitions of an existing topic are not changed here: see `cauce topics grow`.
     """
     import asyncio
 
@@ -47,6 +50,36 @@ def apply(data: DataOption = None, config: ConfigOption = None) -> None:
         console().print(f"{change.action:10} {change.topic}{problem}")
     if any(change.problem for change in changes):
         raise typer.Exit(Exit.FAILED)
+
+
+@topics.command()
+def grow(
+    partitions: Annotated[int, typer.Argument(min=2, help="partitions that each conversation topic is to have")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Give the conversation topics of a live system more partitions; every thread keeps its order.
+
+    The number must be a multiple of the one before. Messages of threads that move to a new partition wait until the old
+    one is done with them, half a minute or a little more; all others go on. Workers need no restart, but producers that
+    are not Cauce's must learn of new partitions within 10 seconds (metadata.max.age.ms=10000) or be restarted. Set
+    CAUCE_PARTITIONS_CONVERSATION to the new number as well.
+    """
+    import asyncio
+
+    from cauce.running import connected
+    from streams import growth
+
+    settings = connected(settings_of(data, config))
+    assert settings.kafka
+    if settings.embedded:
+        raise SettingsError("the embedded broker needs no more partitions: one worker has them all")
+    grown = asyncio.run(growth.grow(settings.kafka, partitions))
+    if grown is None:
+        console().print(f"nothing to do: the conversation topics have {partitions} partitions")
+        return
+    console().print(f"the conversation topics have {grown.after} partitions instead of {grown.before}")
+    console().print("[dim]new partitions begin once the old ones are done with what they had; `cauce work` logs it[/]")
 
 
 @topics.command("show")

@@ -104,6 +104,7 @@ class Fleet:
                     "PYTHONPATH": str(Path(__file__).parents[2]),
                     "CAUCE_KAFKA": f"127.0.0.1:{self.proxies['kafka', side].port}",
                     "CAUCE_CASSANDRA": f"127.0.0.1:{self.proxies['cassandra', side].port}",
+                    "CAUCE_INSTANCE_ID": side,
                     "CAUCE_DATA": str(self.folder / f"data-{side}"),
                     "MODEL_CALLS": str(self.folder / "model-calls"),
                     "ARM_FILE": str(self._arm_file(group, side)),

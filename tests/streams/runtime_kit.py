@@ -134,7 +134,9 @@ class Chat:
         self.audited: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> Chat:
-        self.producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True)
+        self.producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, enable_idempotence=True, metadata_max_age_ms=1000
+        )
         await self.producer.start()
         self.consumer = AIOKafkaConsumer(
             *(t.value for t in (Topic.CHAT_RESPONSES, Topic.DEAD_LETTERS, Topic.AUDIT_EVENTS)),

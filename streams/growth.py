@@ -1,0 +1,172 @@
+"""More partitions on a live system, without a thread losing its order (docs/decisions/0007-growing.md).
+
+The new number is a multiple of the old one, so that the threads which move from partition p go to p + k times the old
+number: each new slot has one old slot that its threads come from. Until that one has published all that it had when no
+producer can use the old number any more, the new slot takes nothing in.
+
+What is remembered, the number before and the time, is an offset of the group `cauce.partitions`, which has no members.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import NewPartitions
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas import TOPICS, PartitionSet, SettingsError, Topic, Unavailable
+from streams.kafka_clients import KafkaClients, close_consumer
+from streams.topics import opened_admin
+
+log = logging.getLogger("cauce.streams")
+
+GROUP = "cauce.partitions"
+BETWEEN_SECONDS = 600.0
+"""Two growths are so far apart, so that the first one is over."""
+
+_PLACE = TopicPartition(Topic.CHAT_MESSAGES.value, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """The last growth: from `before` to `after` partitions, at a time in seconds since 1970."""
+
+    before: int
+    after: int
+    at: float
+
+    def origin(self, slot: int) -> int | None:
+        """The slot that the threads of a new slot come from; None for an old slot."""
+        return slot % self.before if self.before <= slot < self.after else None
+
+
+async def last_growth(clients: KafkaClients) -> Growth | None:
+    """The last growth, if there was one. Raises `KafkaError`."""
+    return _growth(await clients.committed(GROUP, [_PLACE]))
+
+
+async def grow(bootstrap: str, partitions: int) -> Growth | None:
+    """Gives all conversation topics so many partitions; None when they have them already.
+
+    Raises `SettingsError` for a number that would break order, `Unavailable` when Kafka does not answer.
+    """
+    names = [t.value for t, spec in TOPICS.items() if spec.partition_set is PartitionSet.CONVERSATION]
+    async with opened_admin(bootstrap) as admin:
+        described = {d["topic"]: len(d["partitions"]) for d in await admin.describe_topics(names)}
+        counts = {described.get(name, 0) for name in names}
+        if 0 in counts:
+            raise SettingsError("there are topics missing; create them first with: cauce topics apply")
+        if counts == {partitions}:
+            return None
+        before = min(counts)
+        if partitions < before or partitions % before:
+            raise SettingsError(
+                f"the topics have {before} partitions: they can grow to a multiple of that, such as {2 * before}, "
+                "so that every new partition gets its threads from one old one"
+            )
+        growth = Growth(before, partitions, time.time())
+        last = _growth(await admin.list_consumer_group_offsets(GROUP, partitions=[_PLACE]))
+        if last and last.after == partitions and max(counts) == partitions:
+            growth = last  # it was interrupted: some topics have grown
+        elif last and time.time() - last.at < BETWEEN_SECONDS:
+            wait = BETWEEN_SECONDS - (time.time() - last.at)
+            raise SettingsError(
+                f"the topics grew to {last.after} partitions a short while ago; try again in {wait:.0f} s"
+            )
+        elif len(counts) > 1:
+            raise SettingsError(f"the conversation topics have different numbers of partitions: {sorted(counts)}")
+        # First the note, so that no slot can be opened without it.
+        await _remember(bootstrap, growth)
+        wanted = {name: NewPartitions(partitions) for name in names if described[name] != partitions}
+        try:
+            await admin.create_partitions(wanted)
+        except KafkaError as error:
+            raise Unavailable(f"Kafka did not create the partitions: {error}") from error
+    return growth
+
+
+async def settled(
+    clients: KafkaClients, group: str, topics: Sequence[str], origin: int, consumer: AIOKafkaConsumer
+) -> bool:
+    """Whether a group has committed all that the slot `origin` has in its partitions at the time of the call."""
+    partitions = [TopicPartition(topic, origin) for topic in topics]
+    ends: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions)
+    committed = await clients.committed(group, partitions)
+    for tp in partitions:
+        found = committed.get(tp)
+        position = max(0, found.offset) if found else 0
+        if position < ends[tp] and await _has_records(clients.bootstrap, tp, position, ends[tp]):
+            return False
+    return True
+
+
+async def _has_records(bootstrap: str, tp: TopicPartition, start: int, end: int) -> bool:
+    """Whether there are records between two offsets: the marks of transactions have offsets, too."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
+    try:
+        await consumer.start()
+        consumer.assign([tp])
+        consumer.seek(tp, max(start, (await consumer.beginning_offsets([tp]))[tp]))
+        while await consumer.position(tp) < end:
+            if (await consumer.getmany(tp, timeout_ms=500, max_records=1)).get(tp):
+                return True
+        return False
+    finally:
+        await close_consumer(consumer)
+
+
+async def _remember(bootstrap: str, growth: Growth) -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=GROUP, enable_auto_commit=False)
+    note = json.dumps({"before": growth.before, "after": growth.after, "at": growth.at})
+    try:
+        await consumer.start()
+        consumer.assign([_PLACE])
+        await consumer.commit({_PLACE: OffsetAndMetadata(growth.after, note)})
+    except KafkaError as error:
+        raise Unavailable(f"Kafka did not take the note about the growth: {error}") from error
+    finally:
+        await close_consumer(consumer)
+
+
+def _growth(committed: Mapping[TopicPartition, OffsetAndMetadata]) -> Growth | None:
+    found = committed.get(_PLACE)
+    if found is None or found.offset < 0 or not found.metadata:
+        return None
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        note = json.loads(found.metadata)
+        return Growth(int(note["before"]), int(note["after"]), float(note["at"]))
+    log.warning("the note about the last growth of the topics cannot be read: %r", found.metadata)
+    return None
+
+
+async def until_settled(
+    clients: KafkaClients,
+    group: str,
+    topics: Sequence[str],
+    slot: int,
+    consumer: AIOKafkaConsumer,
+    *,
+    pause: float,
+    wanted: Callable[[], bool],
+) -> None:
+    """Returns when a slot that nobody has had before may take records in, or is not `wanted` any more. Raises `KafkaError`."""
+    growth = await last_growth(clients)
+    origin = growth.origin(slot) if growth else None
+    if growth is None or origin is None:
+        return
+    wait = growth.at + pause - time.time()
+    if wait > 0:
+        log.info("slot %s-%d is new: it begins in %.0f s, after slot %d", group, slot, wait, origin)
+    while wanted() and time.time() < growth.at + pause:
+        await asyncio.sleep(0.2)
+    while wanted() and not await settled(clients, group, topics, origin, consumer):
+        await asyncio.sleep(0.5)
+    log.info("slot %s-%d begins: slot %d has published what it had", group, slot, origin)
