@@ -93,17 +93,13 @@ async def grow(bootstrap: str, partitions: int) -> Growth | None:
     return growth
 
 
-async def settled(
-    clients: KafkaClients, group: str, topics: Sequence[str], origin: int, consumer: AIOKafkaConsumer
-) -> bool:
-    """Whether a group has committed all that the slot `origin` has in its partitions at the time of the call."""
-    partitions = [TopicPartition(topic, origin) for topic in topics]
-    ends: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions)
-    committed = await clients.committed(group, partitions)
-    for tp in partitions:
+async def _settled(clients: KafkaClients, group: str, ends: Mapping[TopicPartition, int]) -> bool:
+    """Whether a group has committed all records of these partitions below these offsets."""
+    committed = await clients.committed(group, list(ends))
+    for tp, end in ends.items():
         found = committed.get(tp)
         position = max(0, found.offset) if found else 0
-        if position < ends[tp] and await _has_records(clients.bootstrap, tp, position, ends[tp]):
+        if position < end and await _has_records(clients.bootstrap, tp, position, end):
             return False
     return True
 
@@ -167,6 +163,7 @@ async def until_settled(
         log.info("slot %s-%d is new: it begins in %.0f s, after slot %d", group, slot, wait, origin)
     while wanted() and time.time() < growth.at + pause:
         await asyncio.sleep(0.2)
-    while wanted() and not await settled(clients, group, topics, origin, consumer):
+    ends: Mapping[TopicPartition, int] = await consumer.end_offsets([TopicPartition(t, origin) for t in topics])
+    while wanted() and not await _settled(clients, group, ends):
         await asyncio.sleep(0.5)
     log.info("slot %s-%d begins: slot %d has published what it had", group, slot, origin)

@@ -26,7 +26,7 @@ def partition(key: str, count: int) -> int:
 
 async def test_topics_grow_under_load_and_every_thread_keeps_its_order(tmp_path: Path) -> None:
     async def slowly(record: Record) -> None:
-        await asyncio.sleep(random.random() * 0.2)
+        await asyncio.sleep(random.random() * 0.1)
 
     with KafkaServer(tmp_path) as server:
         await topics.apply(server.bootstrap, partitions=PARTITIONS)
@@ -43,6 +43,7 @@ async def test_topics_grow_under_load_and_every_thread_keeps_its_order(tmp_path:
                     while not enough.is_set():
                         thread = random.choice(THREADS)
                         sent[f"{chat.tenant}:{thread}"].append(await chat.say(thread))
+                        await asyncio.sleep(0.005)
 
                 talking = asyncio.create_task(talk())
                 await until(lambda: sum(processor.seen.values()) > 100)
@@ -56,10 +57,12 @@ async def test_topics_grow_under_load_and_every_thread_keeps_its_order(tmp_path:
                 await until(lambda: sum(processor.seen.values()) > seen + 200)
                 enough.set()
                 await talking
-                await until(lambda: sum(map(len, processor.order.values())) >= sum(map(len, sent.values())), 30)
+                # A record whose slot went to the other worker is processed again there; the journal knows it then.
+                await until(lambda: len(processor.seen) == sum(map(len, sent.values())), 30)
+                await until(lambda: not processor.running.total())
             moved = [key for key in sent if partition(key, 4) != partition(key, 2)]
             assert len(moved) > 5
-            assert dict(processor.order) == dict(sent)
+            assert {key: list(dict.fromkeys(order)) for key, order in processor.order.items()} == dict(sent)
         finally:
             await asyncio.gather(*(worker.stop() for worker in workers))
         assert await growth.grow(server.bootstrap, 4) is None
