@@ -30,3 +30,12 @@ class Body(BaseModel):
     def to_bytes(self) -> bytes:
         """The body as compact JSON; the same object always gives the same bytes."""
         return self.model_dump_json(exclude_none=True).encode()
+
+
+class Stored(Body):
+    """A body that is read, changed and written again: fields that a newer version added are kept, not understood.
+
+    While workers are upgraded one by one, both versions write the same rows.
+    """
+
+    model_config = ConfigDict(extra="allow")

@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from schemas.base import Body, Timestamp
+from schemas.base import Body, Stored, Timestamp
 from schemas.ids import Id
 
 MAX_TEXT = 200_000
 """Characters of one message; a longer one is refused, since a record must stay below 1 MB."""
 
 
-class ToolCall(Body):
+class ToolCall(Stored):
     """A tool call that the model asked for. `call_id` is unique in the installation and the same on every replay."""
 
     call_id: Id
@@ -25,7 +25,7 @@ class ToolCall(Body):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class TokenUsage(Body):
+class TokenUsage(Stored):
     """Tokens of one model call as the provider counted them."""
 
     input_tokens: int = Field(default=0, ge=0)

@@ -7,11 +7,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from schemas.base import Body, Timestamp
+from schemas.base import Stored, Timestamp
 from schemas.ids import Id, TenantId
 
 
-class ModelSettings(Body):
+class ModelSettings(Stored):
     """Which chat model an agent uses. Secrets are not kept here: `api_key_env` names an environment
     variable of the workers."""
 
@@ -28,7 +28,7 @@ class ModelSettings(Body):
     """Budget of history sent to the model, in tokens (about four characters each)."""
 
 
-class RunLimits(Body):
+class RunLimits(Stored):
     """What one run may use before it ends with a clear failure."""
 
     turns: int = Field(default=20, ge=1)
@@ -39,7 +39,7 @@ class RunLimits(Body):
     """Inputs that may wait behind a run of one thread."""
 
 
-class ApprovalPolicy(Body):
+class ApprovalPolicy(Stored):
     """Which tool calls need the user's approval first. Patterns match names such as `Gmail_SendEmail`."""
 
     require: Literal["side_effects", "always", "never"] = "side_effects"
@@ -53,7 +53,7 @@ class ApprovalPolicy(Body):
         return self.require == "always" or side_effects
 
 
-class AgentSettings(Body):
+class AgentSettings(Stored):
     """One agent of a tenant."""
 
     agent_id: Id = "default"
@@ -70,7 +70,7 @@ class AgentSettings(Body):
         return any(fnmatchcase(name, pattern) for pattern in self.tools)
 
 
-class Tenant(Body):
+class Tenant(Stored):
     """A paying organisation: the isolation boundary. `version` rises with every change and keys caches."""
 
     tenant_id: TenantId
@@ -93,7 +93,7 @@ class Tenant(Body):
         return next((a for a in self.agents if a.agent_id == agent_id), None)
 
 
-class User(Body):
+class User(Stored):
     """A person inside a tenant. `approvals_allow` are standing permissions: patterns of tools that
     need no approval."""
 

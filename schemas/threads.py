@@ -10,14 +10,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Body, Timestamp
+from schemas.base import Body, Stored, Timestamp
 from schemas.ids import Id
 from schemas.messages import Message, TokenUsage, ToolCall
 
 ThreadStatus = Literal["idle", "tools", "approval"]
 
 
-class PendingCall(Body):
+class PendingCall(Stored):
     """A tool call of the current turn. `running`: requested and not answered; `approval`: waits for the user; `done`: its
     tool message is in the thread."""
 
@@ -27,7 +27,7 @@ class PendingCall(Body):
     """The user changed the arguments; the model is told with the result."""
 
 
-class ActiveRun(Body):
+class ActiveRun(Stored):
     """The run that is going."""
 
     run_id: Id
@@ -45,14 +45,14 @@ class ActiveRun(Body):
     """Sequence number of the run's first message; a rollback removes from here on."""
 
 
-class FinishedRun(Body):
+class FinishedRun(Stored):
     """How the last run ended."""
 
     run_id: Id
     outcome: Literal["completed", "failed", "cancelled"]
 
 
-class QueuedInput(Body):
+class QueuedInput(Stored):
     """An accepted input that waits until the run before it is over."""
 
     input_id: Id
@@ -63,14 +63,14 @@ class QueuedInput(Body):
     at: Timestamp
 
 
-class ProcessedInput(Body):
+class ProcessedInput(Stored):
     """An input that a turn of the thread has processed, and the position of its record (`RawRecord.position`)."""
 
     input_id: Id
     source: str
 
 
-class ThreadHead(Body):
+class ThreadHead(Stored):
     """State of a thread. `next_message` and `next_event` are the sequence numbers that the next ones get."""
 
     user_id: Id

@@ -98,7 +98,7 @@ class RecordHandler:
                 if outages % 20 == 0:
                     log.warning("group %s: waiting for a server: %s", self._group, error)
                 outages += 1
-                await asyncio.sleep(min(backoff * 2 ** min(outages, 10), self._options.max_backoff))
+                await asyncio.sleep(min(backoff * 2 ** min(outages, 10), self._options.outage_backoff))
             except Exception as error:
                 self._metrics.retries.labels(self._group, "failed").inc()
                 failures += 1
@@ -127,7 +127,7 @@ class RecordHandler:
                 return await work()
             except Unavailable:
                 await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, self._options.max_backoff)
+                backoff = min(backoff * 2, self._options.outage_backoff)
 
     def _dead_letter(self, raw: RawRecord, reason: str, attempts: int) -> list[Output]:
         self._metrics.dead_letters.labels(self._group, raw.topic).inc()

@@ -43,6 +43,8 @@ class RuntimeOptions:
     backoff: float = 0.2
     """Before the second try; doubles with each further one."""
     max_backoff: float = 5.0
+    outage_backoff: float = 1.0
+    """The longest wait while a server is away: people wait for its return, and asking costs little."""
     publish_linger: float = 0.005
     """Finished records are gathered for so long before they are committed together. While the markers of a
     slot's last transaction are being written Kafka refuses the next one, and a few ms of distance avoid that."""

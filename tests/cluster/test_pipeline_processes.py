@@ -5,52 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer
+from talking import effects, talk
 from waiting import until
 from worker_processes import OnServers, WorkerProcess
 
-from connectors.chat_client import ChatClient
-from connectors.emulators import EmulatorProcess
-from deploy.cluster import CassandraServer, KafkaServer
-from schemas import TERMINAL_TYPES, RunCompleted, ToolFinished, Topic
-from streams.kafka_clients import close_consumer
+from schemas import RunCompleted
 
 GROUPS = ("turns", "turns", "tools", "tools", "audit", "audit")
 THREADS = 12
-_ENDS = {t.encode() for t in TERMINAL_TYPES}
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, cassandra: CassandraServer) -> Iterator[OnServers]:
-    """A Kafka of this module's own, tenants, and the emulated tools."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    emulators = EmulatorProcess(folder / "emulators")
-    with KafkaServer(folder / "kafka") as kafka, asyncio.Runner() as runner:
-        runner.run(emulators.start())
-        on = OnServers(
-            folder,
-            CAUCE_KAFKA=kafka.bootstrap,
-            CAUCE_CASSANDRA=f"{cassandra.contact_point}:{cassandra.port}",
-            CAUCE_MODEL="rules",
-            CAUCE_ARCADE_URL=emulators.base_url,
-            ARCADE_API_KEY=emulators.api_key,
-        )
-        on.told("topics", "apply")
-        on.told("state", "migrate")
-        on.told("tenant", "add", "home")
-        on.told("tenant", "add", "slow")
-        on.told("tenant", "set", "slow", "--model", "scripted:delay=1.5")
-        on.told("tenant", "add", "eager")
-        on.told("tenant", "set", "eager", "--approvals", "never")
-        try:
-            yield on
-        finally:
-            runner.run(emulators.stop())
 
 
 @pytest.fixture(scope="module")
@@ -64,66 +30,6 @@ def workers(servers: OnServers, fleet: list[WorkerProcess]) -> list[WorkerProces
     """Two ready workers of each group; those that the test before ended are replaced."""
     servers.replace_ended(fleet)
     return fleet
-
-
-class Talk:
-    """Messages to a tenant, and a count of the committed ends of their runs, repeats included."""
-
-    def __init__(self, client: ChatClient) -> None:
-        self._client = client
-        self.ends: Counter[str] = Counter()
-        self.kinds: Counter[str] = Counter()
-        self.tools: Counter[str] = Counter()
-        """Tool calls by the status that was told."""
-
-    async def say(self, *texts: str) -> list[str]:
-        """Sends each text in a thread of its own; the ids of their runs."""
-        return [await self._client.send(f"{text.replace(' ', '-')}", text) for text in texts]
-
-    async def read(self, consumer: AIOKafkaConsumer) -> None:
-        async for record in consumer:
-            kind, event = dict(record.headers)["ce_type"], json.loads(record.value)
-            if kind in _ENDS:
-                self.ends[event["run_id"]] += 1
-                self.kinds[kind.decode()] += 1
-            elif kind == ToolFinished.TYPE.encode():
-                self.tools[event["status"]] += 1
-
-    async def ended_once(self, runs: list[str], seconds: float = 60) -> None:
-        async with asyncio.timeout(seconds):
-            while not all(self.ends[run] for run in runs):
-                await asyncio.sleep(0.05)
-        assert [self.ends[run] for run in runs] == [1] * len(runs)
-
-
-@asynccontextmanager
-async def talk(servers: OnServers, tenant: str) -> AsyncIterator[Talk]:
-    kafka = servers.environment["CAUCE_KAFKA"]
-    consumer = AIOKafkaConsumer(
-        Topic.CHAT_RESPONSES.value,
-        bootstrap_servers=kafka,
-        auto_offset_reset="latest",
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-    )
-    await consumer.start()
-    await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
-    async with ChatClient(kafka, tenant, "owner") as client:
-        talking = Talk(client)
-        reading = asyncio.create_task(talking.read(consumer))
-        try:
-            yield talking
-        finally:
-            reading.cancel()
-            await asyncio.wait([reading])
-            await close_consumer(consumer)
-
-
-async def effects(servers: OnServers, text: str) -> Counter[str]:
-    """How often a task whose name contains `text` was made, by name."""
-    async with httpx.AsyncClient(base_url=servers.environment["CAUCE_ARCADE_URL"], trust_env=False) as client:
-        made = (await client.get("/_ctl/effects")).json()["effects"]
-    return Counter(name for e in made if text in (name := str(e.get("name", ""))))
 
 
 def test_the_conversation_of_the_readme(servers: OnServers, workers: list[WorkerProcess]) -> None:

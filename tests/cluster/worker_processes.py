@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from waiting import until
 
 from deploy.cluster.process import free_port
 
+CAUCE = (sys.executable, "-m", "cauce")
+
 
 class WorkerProcess:
     """One `cauce work GROUP`."""
 
-    def __init__(self, group: str, environment: Mapping[str, str], log: Path) -> None:
-        self.group, self._port = group, free_port()
+    def __init__(self, group: str, environment: Mapping[str, str], log: Path, program: Sequence[str] = CAUCE) -> None:
+        self.group, self.program, self._port = group, tuple(program), free_port()
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cauce", "work", group],
+                [*program, "work", group],
                 env={**environment, "CAUCE_HEALTH_PORT": str(self._port)},
                 stdout=errors,
                 stderr=errors,
@@ -76,7 +78,7 @@ class OnServers:
 
     def cauce(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end."""
-        command = [sys.executable, "-m", "cauce", *arguments]
+        command = [*CAUCE, *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120)
 
     def told(self, *arguments: str) -> str:
@@ -91,7 +93,7 @@ class OnServers:
     @contextmanager
     def workers(self, *groups: str) -> Iterator[list[WorkerProcess]]:
         """Workers that are ready; those that still run at the end are killed."""
-        started = [self._worker(group) for group in groups]
+        started = [self.worker(group) for group in groups]
         try:
             until(lambda: all(worker.is_ready() for worker in started), 90)
             yield started
@@ -103,8 +105,9 @@ class OnServers:
         """Puts a new worker in the place of each that ended, and waits until all are ready."""
         for position, worker in enumerate(workers):
             if worker.has_ended:
-                workers[position] = self._worker(worker.group)
+                workers[position] = self.worker(worker.group)
         until(lambda: all(worker.is_ready() for worker in workers), 90)
 
-    def _worker(self, group: str) -> WorkerProcess:
-        return WorkerProcess(group, self.environment, self.log)
+    def worker(self, group: str, program: Sequence[str] = CAUCE) -> WorkerProcess:
+        """Starts a worker and does not wait for it."""
+        return WorkerProcess(group, self.environment, self.log, program)

@@ -26,7 +26,7 @@ def partition(key: str, count: int) -> int:
 
 async def test_topics_grow_under_load_and_every_thread_keeps_its_order(tmp_path: Path) -> None:
     async def slowly(record: Record) -> None:
-        await asyncio.sleep(random.random() * 0.1)
+        await asyncio.sleep(random.random() * 0.2)
 
     with KafkaServer(tmp_path) as server:
         await topics.apply(server.bootstrap, partitions=PARTITIONS)
@@ -39,14 +39,19 @@ async def test_topics_grow_under_load_and_every_thread_keeps_its_order(tmp_path:
                 sent: dict[str, list[str]] = defaultdict(list)
                 enough = asyncio.Event()
 
+                async def say(thread: str) -> None:
+                    sent[f"{chat.tenant}:{thread}"].append(await chat.say(thread))
+
                 async def talk() -> None:
                     while not enough.is_set():
-                        thread = random.choice(THREADS)
-                        sent[f"{chat.tenant}:{thread}"].append(await chat.say(thread))
+                        await say(random.choice(THREADS))
                         await asyncio.sleep(0.005)
 
+                await until(lambda: all(w.runtime("turns").open_slots for w in workers))
+                # Three seconds of work for the old slots, so that a new one that began at once would be ahead of them.
+                for _ in range(30):
+                    await asyncio.gather(*(say(thread) for thread in THREADS))
                 talking = asyncio.create_task(talk())
-                await until(lambda: sum(processor.seen.values()) > 100)
                 assert await growth.grow(server.bootstrap, 4) is not None
                 slots = {s for w in workers for s in w.runtime("turns").open_slots}
                 assert slots <= {0, 1}, "new slots begin only after the old ones"
@@ -58,7 +63,7 @@ async def test_topics_grow_under_load_and_every_thread_keeps_its_order(tmp_path:
                 enough.set()
                 await talking
                 # A record whose slot went to the other worker is processed again there; the journal knows it then.
-                await until(lambda: len(processor.seen) == sum(map(len, sent.values())), 30)
+                await until(lambda: len(processor.seen) == sum(map(len, sent.values())), 60)
                 await until(lambda: not processor.running.total())
             moved = [key for key in sent if partition(key, 4) != partition(key, 2)]
             assert len(moved) > 5
