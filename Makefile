@@ -20,9 +20,10 @@ check: .venv/.dev ## Format, lint, types and the direction of imports
 simulate: .venv/.dev ## Random faults on a virtual clock, SEEDS of them (10000)
 	@.venv/bin/python tests/simulation/simulate.py --seeds $(or $(SEEDS),10000) $(ARGS)
 
-chaos: .venv/.dev ## Faults against real Kafka and Cassandra, SECONDS of them (900)
+chaos: .venv/.dev ## Faults against real Kafka and Cassandra, SECONDS of them (900), and against the embedded system
 	@.venv/bin/python -m deploy.cluster --fetch-only
-	@.venv/bin/python tests/chaos/chaos.py --seconds $(or $(SECONDS),900) $(ARGS)
+	@.venv/bin/python tests/chaos/chaos.py --seconds $(or $(SECONDS),900) --outages $(ARGS)
+	@.venv/bin/python tests/chaos/chaos.py --seconds 120 --embedded
 
 bench: .venv/.dev ## Measure turns a second and latency, embedded and on Kafka and Cassandra
 	@.venv/bin/python -m bench $(ARGS)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
+import chaos_embedded  # noqa: E402
 import httpx  # noqa: E402
 from chaos_faults import Faults  # noqa: E402
 from chaos_fleet import Fleet  # noqa: E402
@@ -78,6 +79,7 @@ def main() -> int:
         "--seconds", type=float, default=900, help="of faults (900); every crash point is tried in any case"
     )
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the schedule (the time)")
+    parser.add_argument("--embedded", action="store_true", help="the embedded system instead of Kafka and Cassandra")
     parser.add_argument("--outages", action="store_true", help="with outages of 30 s")
     parser.add_argument("--keep", type=Path, help="folder for logs, report and picture (a temporary one)")
     given = parser.parse_args()
@@ -86,7 +88,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        report = asyncio.run(run(folder, given.seed, given.seconds, outages=given.outages))
+        if given.embedded:
+            report = asyncio.run(chaos_embedded.run(folder, given.seed, given.seconds))
+        else:
+            report = asyncio.run(run(folder, given.seed, given.seconds, outages=given.outages))
         print(report.text())
         if given.keep:
             (folder / "chaos.md").write_text(report.text() + "\n")

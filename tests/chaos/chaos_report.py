@@ -19,7 +19,8 @@ class Report:
     book: Book
     faults: list[Fault]
     effects: dict[str, int]
-    model_calls: int
+    model_calls: int | None
+    """None where nobody counts them."""
 
     @property
     def lost(self) -> list[str]:
@@ -49,14 +50,17 @@ class Report:
     def text(self) -> str:
         """For people."""
         book = self.book
-        wasted = self.model_calls - 2 * len(book.ended)
         lines = [
             f"seed {self.seed}: {len(self.faults)} faults in {book.samples[-1][0] - book.samples[0][0]:.0f} s",
             f"inputs accepted {len(book.accepted)}, answered {len(book.ended)} ({dict(book.kinds)})",
             f"lost {len(self.lost)}, doubled {len(self.doubled)}, side effects {sum(self.effects.values())}, "
             f"repeated {len(self.repeated)}, events out of order or twice {len(book.disorder)}",
             f"what the model was told about tools: {dict(book.tools)}",
-            f"model calls {self.model_calls}, of which {wasted} were made again",
+        ]
+        if self.model_calls is not None:
+            again = self.model_calls - 2 * len(book.ended)
+            lines.append(f"model calls {self.model_calls}, of which {again} were made again")
+        lines += [
             "",
             "| fault | times | longest recovery, s |",
             "|---|---|---|",

@@ -7,20 +7,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+from chaos_embedded import KINDS
 from chaos_worker import POINTS
 
 SECONDS = 120
 
 
 def test_nothing_is_lost_doubled_or_repeated_whatever_dies_or_freezes(tmp_path: Path) -> None:
-    seed = random.randrange(1_000_000)
-    command = [sys.executable, str(Path(__file__).parent / "chaos.py"), "--keep", str(tmp_path / "chaos")]
-    ran = subprocess.run(
-        [*command, "--seconds", str(SECONDS), "--seed", str(seed)], capture_output=True, text=True, timeout=900
-    )
-    told = f"{ran.stdout[-6000:]}\n{ran.stderr[-3000:]}"
-    assert ran.returncode == 0, told
+    told = chaos(tmp_path, "--seconds", str(SECONDS))
     for points in POINTS.values():
         for point in points:
-            assert f"| crash: {point} |" in ran.stdout, f"no worker died at {point}\n{told}"
-    assert (tmp_path / "chaos" / "chaos.svg").stat().st_size > 1000
+            assert f"| crash: {point} |" in told, f"no worker died at {point}\n{told}"
+
+
+def test_the_embedded_system_keeps_its_promises_when_it_is_killed_torn_or_out_of_space(tmp_path: Path) -> None:
+    told = chaos(tmp_path, "--embedded", "--seconds", "0")
+    assert all(f"| {kind} |" in told for kind in KINDS), told
+
+
+def chaos(folder: Path, *arguments: str) -> str:
+    """The report of a run in which everything held."""
+    command = [sys.executable, str(Path(__file__).parent / "chaos.py"), "--keep", str(folder / "chaos")]
+    seed = str(random.randrange(1_000_000))
+    ran = subprocess.run([*command, "--seed", seed, *arguments], capture_output=True, text=True, timeout=900)
+    assert ran.returncode == 0, f"{ran.stdout[-6000:]}\n{ran.stderr[-3000:]}"
+    assert (folder / "chaos" / "chaos.svg").stat().st_size > 1000
+    return ran.stdout
