@@ -24,7 +24,8 @@ class LedgerEntry(Body):
     user_id: Id
     name: str
     source: str
-    """Position of the record that asked first (`RawRecord.position`); a second one with the same call is a repeat."""
+    """Position of the record that asked first (`RawRecord.position`); a second one with the same call is a repeat. Empty
+    when the entry was recovered from the topics."""
     state: CallState
     owner: str = ""
     attempts: int = Field(default=0, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -124,6 +125,43 @@ def migrate(data: DataOption = None, config: ConfigOption = None) -> None:
         typer.echo(f"applied {name}")
     if not applied:
         typer.echo("nothing to do: all migrations are applied")
+
+
+@state.command()
+def recover(
+    since: Annotated[datetime, typer.Option(help="when the backup was made, in UTC: 2026-01-31T12:00:00")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Bring a store that was restored from a backup up to what the topics have. Stop all workers first.
+
+    Threads, tool calls and the audit trail of the time since the backup are written again from the topics; no model is asked
+    and no tool is called. What the topics do not keep any more cannot come back: they keep messages and events for 7 days.
+    Safe to repeat.
+    """
+    import asyncio
+
+    from cauce.recovery import Recovered
+    from cauce.recovery import recover as run_recovery
+    from cauce.running import connected
+
+    settings = connected(settings_of(data, config))
+    kafka = settings.kafka
+    assert kafka
+
+    async def run() -> Recovered:
+        async with opened_stores(settings) as stores:
+            return await run_recovery(kafka, stores, since.replace(tzinfo=since.tzinfo or UTC))
+
+    told = asyncio.run(run())
+    console().print(
+        f"{told.threads} threads were behind and have {told.events} events more; {told.calls} tool calls were written, of "
+        f"{told.unknown} of which nobody knows whether they were made. The audit trail follows when its workers run."
+    )
+    for gap in told.gaps:
+        console().print(f"[yellow]not recovered: {gap}[/]")
+    if told.gaps:
+        raise typer.Exit(Exit.FAILED)
 
 
 @state.command()

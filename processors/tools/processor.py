@@ -228,13 +228,15 @@ class ToolsProcessor:
 
     def _answer(self, record: Record, entry: LedgerEntry) -> Sequence[Output]:
         """The settled call's result and audit event; nothing for a second record that asks for the same call, since the
-        first one is answerable for them."""
-        if entry.source != record.raw.position:
+        first one is answerable for them. An entry without a source was recovered and answers whoever asks."""
+        if entry.source and entry.source != record.raw.position:
             return ()
         result = entry.result
         assert result, "a settled call has a result"
         at, trace = result.finished_at, record.envelope.traceparent
-        record_id = derived_id("tr", record.tenant_id, entry.call_id)
+        # The thread may have passed over a result of a recovered call before it asked again.
+        asked_by = () if entry.source else (record.raw.position,)
+        record_id = derived_id("tr", record.tenant_id, entry.call_id, *asked_by)
         envelope = Envelope(record_id, ToolResult.TYPE, SOURCE, record.tenant_id, at, trace)
         outcome = {"ok": "ok", "refused": "refused", "unknown": "unknown"}.get(result.status, "failed")
         return [

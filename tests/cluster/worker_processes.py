@@ -21,13 +21,13 @@ CAUCE = (sys.executable, "-m", "cauce")
 
 
 class WorkerProcess:
-    """One `cauce work GROUP`."""
+    """One `cauce work GROUP...`."""
 
     def __init__(self, group: str, environment: Mapping[str, str], log: Path, program: Sequence[str] = CAUCE) -> None:
         self.group, self.program, self._port = group, tuple(program), free_port()
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [*program, "work", group],
+                [*program, "work", *group.split()],
                 env={**environment, "CAUCE_HEALTH_PORT": str(self._port)},
                 stdout=errors,
                 stderr=errors,

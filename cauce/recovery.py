@@ -1,0 +1,166 @@
+"""A store that was restored from a backup is behind its topics: what happened since is read from them (docs/operations.md).
+
+Threads come from `chat.responses`, the ledger from `tool.requests` and `tool.results`, the audit trail from `audit.events`, which
+its group reads again. No model is asked and no tool is called.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from processors.turns.processor import new_input
+from processors.turns.replay import Gap, Replayed
+from schemas import (
+    GROUPS,
+    BadRecord,
+    LedgerEntry,
+    QueuedInput,
+    Record,
+    ThreadEvent,
+    ThreadKey,
+    ToolResult,
+    Topic,
+    UserMessage,
+    decode,
+    encode_outputs,
+)
+from state import Commit, Committed, Stores
+from streams.reading import read_since, require_no_members, set_back
+
+MARGIN = timedelta(hours=1)
+"""So much before the backup the topics are read: clocks differ, and calls are asked for before they are answered."""
+EVENTS_A_COMMIT = 200
+READ = (Topic.CHAT_MESSAGES, Topic.CHAT_RESPONSES, Topic.TOOL_REQUESTS, Topic.TOOL_RESULTS)
+
+
+@dataclass
+class Recovered:
+    """What was written. `gaps` are threads whose events are not all in the topic any more, with the reason."""
+
+    threads: int = 0
+    events: int = 0
+    calls: int = 0
+    unknown: int = 0
+    """Calls of which no result is known: they may have been made, and are not made again."""
+    gaps: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Found:
+    events: dict[ThreadKey, list[ThreadEvent]] = field(default_factory=lambda: defaultdict(list))
+    queueable: dict[ThreadKey, dict[str, QueuedInput]] = field(default_factory=lambda: defaultdict(dict))
+    requests: dict[str, Record] = field(default_factory=dict)
+    results: dict[str, ToolResult] = field(default_factory=dict)
+
+
+async def recover(bootstrap: str, stores: Stores, since: datetime) -> Recovered:
+    """Brings a store that was backed up at `since` up to what is committed in the topics. Workers must not run.
+
+    Safe to repeat. Raises `SettingsError` when a worker runs, `Unavailable` when a server does not answer.
+    """
+    await require_no_members(bootstrap, GROUPS)
+    found, told = await _read(bootstrap, since - MARGIN), Recovered()
+    for key, events in found.events.items():
+        await _recover_thread(stores, key, events, found.queueable[key], told)
+    for request in found.requests.values():
+        await _recover_call(stores, request, found.results.get(request.body.call_id), told)
+    await set_back(bootstrap, "audit", Topic.AUDIT_EVENTS, since - MARGIN)
+    return told
+
+
+async def _read(bootstrap: str, since: datetime) -> _Found:
+    found = _Found()
+    async for raw in read_since(bootstrap, READ, since):
+        try:
+            record = decode(raw)
+        except BadRecord:
+            continue  # it is among the dead letters
+        assert record.thread
+        if isinstance(record.body, ThreadEvent):
+            found.events[record.thread].append(record.body)
+        elif isinstance(record.body, ToolResult):
+            found.results[record.body.call_id] = record.body
+        elif raw.topic == Topic.TOOL_REQUESTS:
+            found.requests.setdefault(record.body.call_id, record)
+        elif isinstance(record.body, UserMessage):
+            new = new_input(record)
+            found.queueable[record.thread][new.run_id] = QueuedInput(
+                input_id=new.input_id,
+                run_id=new.run_id,
+                user_id=new.user_id,
+                agent_id=new.agent_id,
+                text=new.text,
+                at=new.at,
+            )
+    return found
+
+
+async def _recover_thread(
+    stores: Stores, key: ThreadKey, events: list[ThreadEvent], queueable: dict[str, QueuedInput], told: Recovered
+) -> None:
+    thread = await stores.journal.hydrate(*key, window=0)
+    behind = thread.head.next_event if thread.head else 1
+    missing = sorted((e for e in events if e.seq >= behind), key=lambda e: e.seq)
+    if not missing:
+        return
+    replayed, version = Replayed(thread.head, queueable), thread.version
+    try:
+        for start in range(0, len(missing), EVENTS_A_COMMIT):
+            replayed.apply(missing[start : start + EVENTS_A_COMMIT])
+            assert replayed.head
+            commit = Commit(
+                input_id=f"recovered-{replayed.head.next_event}",
+                expected_version=version,
+                head=replayed.head,
+                outputs=encode_outputs([], "recovered"),
+                messages=tuple(replayed.messages),
+                events=tuple(replayed.events),
+                remove_messages_from=replayed.remove_from,
+            )
+            result = await stores.journal.commit(*key, commit)
+            if not isinstance(result, Committed):
+                raise Gap("something else writes to it: stop all workers")
+            version = result.version
+            told.events += len(replayed.events)
+            replayed.messages, replayed.events, replayed.remove_from = [], [], None
+    except Gap as gap:
+        told.gaps.append(f"{key}: {gap}")
+    else:
+        told.threads += 1
+
+
+async def _recover_call(stores: Stores, request: Record, result: ToolResult | None, told: Recovered) -> None:
+    """Writes what became of a call, so that nobody makes it again. The entry answers whoever asks (`source` is empty)."""
+    asked, now = request.body, datetime.now(UTC)
+    assert request.thread
+    if result is None:
+        words = f"It is not known whether {asked.name} was carried out: the records of it were lost. It will not be repeated."
+        result = ToolResult(
+            call_id=asked.call_id,
+            run_id=asked.run_id,
+            name=asked.name,
+            status="unknown",
+            content=words,
+            finished_at=now,
+        )
+    unknown = result.status == "unknown"
+    entry = LedgerEntry(
+        call_id=asked.call_id,
+        run_id=asked.run_id,
+        thread_id=request.thread.thread_id,
+        user_id=asked.user_id,
+        name=asked.name,
+        source="",
+        state="unknown" if unknown else "done",
+        created_at=now,
+        updated_at=now,
+        result=result,
+    )
+    there = await stores.ledger.claim(request.tenant_id, entry)
+    if there is not None and there.result is None:
+        await stores.ledger.finish(request.tenant_id, asked.call_id, owner=there.owner, result=result, at=now)
+    if there is None or there.result is None:
+        told.calls += 1
+        told.unknown += unknown

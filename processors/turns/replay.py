@@ -1,0 +1,178 @@
+"""A thread from its events: what the journal would hold, for a store that was restored from a backup.
+
+The events of `chat.responses` and the offsets of the inputs are committed in one transaction, so the events tell the state that
+belongs to the offsets, and neither a model nor a tool is asked again. Pure code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from processors.turns.transitions import find_pending
+from schemas import (
+    ActiveRun,
+    ApprovalRequested,
+    ApprovalResolved,
+    FinishedRun,
+    Message,
+    MessageAdded,
+    MessagesRemoved,
+    PendingCall,
+    QueuedInput,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunPaused,
+    RunQueued,
+    RunStarted,
+    StoredEvent,
+    StoredMessage,
+    ThreadEvent,
+    ThreadHead,
+    TokenUsage,
+    ToolFinished,
+    ToolRequested,
+    derived_id,
+)
+
+_OUTCOMES: dict[type[ThreadEvent], Any] = {RunCompleted: "completed", RunFailed: "failed", RunCancelled: "cancelled"}
+
+
+class Gap(Exception):
+    """Events are missing between what the store has and what the topic has."""
+
+
+@dataclass
+class Replayed:
+    """The thread after some events. `head` is None before the first."""
+
+    head: ThreadHead | None
+    queueable: Mapping[str, QueuedInput] = field(default_factory=dict)
+    """Messages by their runs: an event names a waiting run, and does not repeat its text."""
+    messages: list[StoredMessage] = field(default_factory=list)
+    events: list[StoredEvent] = field(default_factory=list)
+    remove_from: int | None = None
+
+    def apply(self, events: Iterable[ThreadEvent]) -> None:
+        """Takes events in their order; those that the store has are passed over. Raises `Gap`."""
+        for event in events:
+            expected = self.head.next_event if self.head else 1
+            if event.seq < expected:
+                continue
+            if event.seq > expected:
+                raise Gap(f"event {event.seq} where {expected} was to come")
+            if self.head is None:
+                self.head = ThreadHead(user_id=event.user_id, created_at=event.at, updated_at=event.at)
+            self._change(next_event=event.seq + 1, updated_at=event.at, unpublished=())
+            self.events.append(StoredEvent(seq=event.seq, type=event.TYPE, body=event.to_bytes().decode()))
+            self._apply(event)
+
+    def _apply(self, event: ThreadEvent) -> None:
+        if isinstance(event, RunStarted):
+            self._start(event)
+        elif isinstance(event, RunQueued):
+            if event.run_id in self.queueable:
+                self._change(queued=(*self._head.queued, self.queueable[event.run_id]))
+        elif isinstance(event, MessageAdded):
+            self._message(event.message)
+        elif isinstance(event, MessagesRemoved):
+            self._remove(event)
+        elif isinstance(event, RunPaused) and self._head.run:
+            run = self._head.run
+            spent = run.spent_seconds + max(0.0, (event.at - run.resumed_at).total_seconds())
+            self._change_run(spent_seconds=spent, resumed_at=event.at)
+        elif isinstance(event, ApprovalRequested):
+            self._pending(event.call_id, state="approval")
+        elif isinstance(event, ApprovalResolved):
+            if self._head.status == "approval" and event.decision not in ("abandoned", "cancelled"):
+                self._change_run(resumed_at=event.at)
+        elif isinstance(event, ToolRequested):
+            self._request(event)
+        elif isinstance(event, ToolFinished):
+            self._finish(event)
+        elif type(event) in _OUTCOMES:
+            self._end(event)
+
+    @property
+    def _head(self) -> ThreadHead:
+        assert self.head, "an event was applied"
+        return self.head
+
+    def _change(self, **fields: Any) -> None:
+        self.head = self._head.model_copy(update=fields)
+
+    def _change_run(self, **fields: Any) -> None:
+        if self._head.run:
+            self._change(run=self._head.run.model_copy(update=fields))
+
+    def _start(self, event: RunStarted) -> None:
+        run = ActiveRun(
+            run_id=event.run_id,
+            input_id=event.input_id,
+            user_id=event.user_id,
+            agent_id=event.agent_id,
+            started_at=event.at,
+            resumed_at=event.at,
+            first_message=self._head.next_message,
+        )
+        waiting = tuple(q for q in self._head.queued if q.run_id != event.run_id)
+        self._change(run=run, pending=(), queued=waiting)
+
+    def _message(self, message: Message) -> None:
+        seq = self._head.next_message
+        self.messages.append(StoredMessage(seq=seq, message=message))
+        self._change(next_message=seq + 1)
+        if message.role == "user" and not self._head.title:
+            self._change(title=" ".join(message.text.split())[:80])
+        run = self._head.run
+        if message.role == "assistant" and run:
+            used = message.usage or TokenUsage()
+            usage = TokenUsage(
+                input_tokens=run.usage.input_tokens + used.input_tokens,
+                output_tokens=run.usage.output_tokens + used.output_tokens,
+            )
+            self._change_run(turns=run.turns + 1, usage=usage)
+            self._change(pending=tuple(PendingCall(call=call, state="running") for call in message.tool_calls))
+
+    def _remove(self, event: MessagesRemoved) -> None:
+        # A run's messages are the newest, and a rollback removes all of them.
+        run = self._head.run
+        start = run.first_message if run else self._head.next_message - len(event.message_ids)
+        self.messages = [m for m in self.messages if m.seq < start]
+        self.remove_from = start if self.remove_from is None else min(self.remove_from, start)
+
+    def _request(self, event: ToolRequested) -> None:
+        pending = find_pending(self._head, event.call_id)
+        if pending:
+            edited = pending.state == "approval" and event.arguments != pending.call.arguments
+            call = pending.call.model_copy(update={"arguments": event.arguments})
+            self._pending(event.call_id, state="running", call=call, edited=edited)
+
+    def _finish(self, event: ToolFinished) -> None:
+        self._message(
+            Message(
+                message_id=derived_id("msg", event.call_id),
+                role="tool",
+                text=event.content,
+                run_id=event.run_id,
+                at=event.at,
+                call_id=event.call_id,
+                tool_name=event.name,
+                failed=event.status != "ok",
+            )
+        )
+        self._pending(event.call_id, state="done")
+
+    def _pending(self, call_id: str, **fields: Any) -> None:
+        self._change(
+            pending=tuple(p.model_copy(update=fields) if p.call.call_id == call_id else p for p in self._head.pending)
+        )
+
+    def _end(self, event: ThreadEvent) -> None:
+        if self._head.run and self._head.run.run_id == event.run_id:
+            last = FinishedRun(run_id=event.run_id, outcome=_OUTCOMES[type(event)])
+            self._change(run=None, pending=(), last=last)
+        else:
+            self._change(queued=tuple(q for q in self._head.queued if q.run_id != event.run_id))

@@ -1,0 +1,100 @@
+"""Reading topics from a time on, in no group; and setting back a group that has no members."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas import RawRecord, SettingsError, Topic, Unavailable
+from streams.kafka_clients import close_consumer
+from streams.topics import opened_admin
+
+
+async def read_since(bootstrap: str, topics: Iterable[Topic], since: datetime) -> AsyncIterator[RawRecord]:
+    """The committed records from a time on, up to where the topics end now; in order within each partition.
+
+    Raises `Unavailable` when Kafka does not answer.
+    """
+    consumer = AIOKafkaConsumer(
+        *(t.value for t in topics),
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+    )
+    try:
+        await consumer.start()
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(sorted(consumer.assignment()))
+        starts = await _starts(consumer, ends, since)
+        left = {tp for tp, end in ends.items() if starts[tp] < end}
+        for tp, start in starts.items():
+            consumer.seek(tp, start)
+        while left:
+            for tp, records in (await consumer.getmany(*left, timeout_ms=500)).items():
+                for r in records:
+                    if r.offset < ends[tp]:
+                        yield RawRecord(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
+            left = {tp for tp in left if await consumer.position(tp) < ends[tp]}
+    except KafkaError as error:
+        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+    finally:
+        await close_consumer(consumer)
+
+
+async def require_no_members(bootstrap: str, groups: Mapping[str, Sequence[Topic]]) -> None:
+    """Raises `SettingsError` when a worker of these groups runs, `Unavailable` when Kafka does not answer.
+
+    Kafka refuses a commit from outside for a group that has members, so what is committed is committed once more. (aiokafka
+    0.14 cannot read the description of a group whose members have names.)
+    """
+    for group, topics in groups.items():
+        async with opened_admin(bootstrap) as admin:
+            committed = await admin.list_consumer_group_offsets(group)
+        own = {tp: at for tp, at in committed.items() if at.offset >= 0 and tp.topic in {t.value for t in topics}}
+        if not own:
+            continue
+        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+        try:
+            await consumer.start()
+            consumer.assign(list(own))
+            await consumer.commit(own)
+        except (CommitFailedError, UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError) as error:
+            raise SettingsError(f"a worker of the group {group} runs; stop all workers first") from error
+        except KafkaError as error:
+            raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+        finally:
+            await close_consumer(consumer)
+
+
+async def set_back(bootstrap: str, group: str, topic: Topic, since: datetime) -> None:
+    """Lets a group without members begin again at a time. Raises `Unavailable`."""
+    async with opened_admin(bootstrap) as admin:
+        (described,) = await admin.describe_topics([topic.value])
+    partitions = [TopicPartition(topic.value, p["partition"]) for p in described["partitions"]]
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    try:
+        await consumer.start()
+        consumer.assign(partitions)
+        starts = await _starts(consumer, await consumer.end_offsets(partitions), since)
+        await consumer.commit({tp: OffsetAndMetadata(start, "") for tp, start in starts.items()})
+    except KafkaError as error:
+        raise Unavailable(f"the group {group} could not be set back: {error}") from error
+    finally:
+        await close_consumer(consumer)
+
+
+async def _starts(
+    consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int], since: datetime
+) -> dict[TopicPartition, int]:
+    found = await consumer.offsets_for_times(dict.fromkeys(ends, int(since.timestamp() * 1000)))
+    return {tp: found[tp].offset if found.get(tp) else end for tp, end in ends.items()}
