@@ -15,6 +15,7 @@ from processors.turns.replay import Gap, Replayed
 from schemas import (
     GROUPS,
     BadRecord,
+    ExternalEvent,
     LedgerEntry,
     QueuedInput,
     Record,
@@ -32,7 +33,13 @@ from streams.reading import read_since, require_no_members, set_back
 MARGIN = timedelta(hours=1)
 """So much before the backup the topics are read: clocks differ, and calls are asked for before they are answered."""
 EVENTS_A_COMMIT = 200
-READ = (Topic.CHAT_MESSAGES, Topic.CHAT_RESPONSES, Topic.TOOL_REQUESTS, Topic.TOOL_RESULTS)
+READ = (
+    Topic.CHAT_MESSAGES,
+    Topic.EXTERNAL_EVENTS,
+    Topic.CHAT_RESPONSES,
+    Topic.TOOL_REQUESTS,
+    Topic.TOOL_RESULTS,
+)
 
 
 @dataclass
@@ -84,7 +91,7 @@ async def _read(bootstrap: str, since: datetime) -> _Found:
             found.results[record.body.call_id] = record.body
         elif raw.topic == Topic.TOOL_REQUESTS:
             found.requests.setdefault(record.body.call_id, record)
-        elif isinstance(record.body, UserMessage):
+        elif isinstance(record.body, UserMessage | ExternalEvent):
             new = new_input(record)
             found.queueable[record.thread][new.run_id] = QueuedInput(
                 input_id=new.input_id,

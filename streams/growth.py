@@ -166,4 +166,5 @@ async def until_settled(
     ends: Mapping[TopicPartition, int] = await consumer.end_offsets([TopicPartition(t, origin) for t in topics])
     while wanted() and not await _settled(clients, group, ends):
         await asyncio.sleep(0.5)
-    log.info("slot %s-%d begins: slot %d has published what it had", group, slot, origin)
+    if wanted():
+        log.info("slot %s-%d begins: slot %d has published what it had", group, slot, origin)
