@@ -19,6 +19,7 @@ from schemas import (
     ToolFinished,
     new_id,
 )
+from streams.dead_letters import until_dead
 
 ROUNDS = 50
 """Approvals given in one run before `--yes` gives up."""
@@ -70,10 +71,18 @@ async def ask_once(settings: Settings, text: str, *, thread: str | None, approve
         listener = await client.listen(deltas=False)
         try:
             answer = Answer(thread, await client.send(thread, text))
+            following = asyncio.create_task(_follow(client, listener, answer, approve=approve))
+            refused = asyncio.create_task(until_dead(settings.kafka, answer.run))
             try:
-                async with asyncio.timeout(timeout):
-                    await _follow(client, listener, answer, approve=approve)
-            except TimeoutError:
+                done, _ = await asyncio.wait((following, refused), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (following, refused):
+                    task.cancel()
+            if following in done:
+                following.result()
+            elif refused in done:
+                answer.state, answer.explanation = "failed", f"not accepted: {refused.result()}"
+            else:
                 answer.state = "timeout"
             return answer
         finally:

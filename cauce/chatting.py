@@ -35,6 +35,7 @@ from schemas import (
     ToolRequested,
     new_id,
 )
+from streams.dead_letters import until_dead
 
 T = TypeVar("T")
 HELP = """/threads     your threads, the last changed first
@@ -119,10 +120,17 @@ class Chat:
                     return
 
     async def _show(self, run: str) -> None:
-        """Prints a run until it ends or pauses. The first Ctrl-C cancels the run, which then ends."""
+        """Prints a run until it ends or pauses, or why it never begins. The first Ctrl-C cancels the run, which then ends."""
+        assert self._settings.kafka
         showing = asyncio.ensure_future(self._print_events(run))
+        refused = asyncio.ensure_future(until_dead(self._settings.kafka, run))
         try:
-            await asyncio.shield(showing)
+            await asyncio.wait((showing, refused), return_when=asyncio.FIRST_COMPLETED)
+            if not showing.done():
+                showing.cancel()
+                self._out.print(f"[yellow]not accepted: {escape(refused.result())}[/]")
+            elif not showing.cancelled():
+                showing.result()
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task:
@@ -130,6 +138,8 @@ class Chat:
             self._out.print("[yellow]stopping ...[/]")
             await self._client.cancel(self._thread, run)
             await asyncio.wait_for(showing, 30)
+        finally:
+            refused.cancel()
 
     async def _print_events(self, run: str) -> None:
         async for event in self._listener.run(self._thread, run):

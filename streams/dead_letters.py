@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -134,6 +135,19 @@ async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLett
         await close_consumer(consumer)
     rows.sort(key=lambda row: row[0])
     return [row for _, row in rows[-limit:]]
+
+
+async def until_dead(bootstrap: str, record_id: str, *, every: float = 2.0) -> str:
+    """Waits until the record of this id (`ce_id`) is a dead letter; the reason. Looks after `every` seconds, then ever less
+    often: what is refused is refused soon."""
+    wanted = ("ce_id", _base64(record_id.encode()))
+    while True:
+        await asyncio.sleep(every)
+        every = min(1.5 * every, 15.0)
+        with contextlib.suppress(Unavailable):
+            for row in await list_dead_letters(bootstrap):
+                if wanted in row.letter.headers:
+                    return row.letter.reason
 
 
 async def find_dead_letter(bootstrap: str, number: str) -> DeadLetterRow:

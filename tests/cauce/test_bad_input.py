@@ -46,6 +46,13 @@ def without(name: str) -> Headers:
     return [pair for pair in headers() if pair[0] != name]
 
 
+def test_a_question_that_cannot_be_taken_is_answered_with_the_reason(system: RunningSystem) -> None:
+    asked = system.cauce("ask", "hello", "--tenant", "nobody", "--timeout", "60")
+    assert asked.returncode == 1
+    assert "there is no tenant 'nobody'" in asked.stderr
+    assert "cauce tenant add nobody" in asked.stderr
+
+
 class Sender:
     """A producer of anything at all, always to the partition of one thread."""
 

@@ -178,6 +178,13 @@ def test_threads_are_listed_opened_and_begun_with_commands(system: RunningSystem
         assert terminal.process.wait(10) == 0
 
 
+def test_a_message_that_cannot_be_taken_is_answered_with_the_reason(system: RunningSystem) -> None:
+    with chatting(system, "--tenant", "nobody") as terminal:
+        terminal.type("is anybody there?")
+        terminal.sees("there is no tenant 'nobody'")
+        terminal.sees("you ›")
+
+
 def test_ctrl_c_stops_the_run_and_the_conversation_goes_on(system: RunningSystem) -> None:
     system.told("tenant", "add", "slow")
     system.told("tenant", "set", "slow", "--model", "scripted:delay=30")
