@@ -19,22 +19,22 @@ def servers(tmp_path_factory: pytest.TempPathFactory, cassandra: CassandraServer
     emulators = EmulatorProcess(folder / "emulators")
     with KafkaServer(folder / "kafka") as kafka, asyncio.Runner() as runner:
         runner.run(emulators.start())
-        on = OnServers(
-            folder,
-            CAUCE_KAFKA=kafka.bootstrap,
-            CAUCE_CASSANDRA=f"{cassandra.contact_point}:{cassandra.port}",
-            CAUCE_MODEL="rules",
-            CAUCE_ARCADE_URL=emulators.base_url,
-            ARCADE_API_KEY=emulators.api_key,
-        )
-        on.told("topics", "apply")
-        on.told("state", "migrate")
-        on.told("tenant", "add", "home")
-        on.told("tenant", "add", "slow")
-        on.told("tenant", "set", "slow", "--model", "scripted:delay=1.5")
-        on.told("tenant", "add", "eager")
-        on.told("tenant", "set", "eager", "--approvals", "never")
         try:
+            on = OnServers(
+                folder,
+                CAUCE_KAFKA=kafka.bootstrap,
+                CAUCE_CASSANDRA=f"{cassandra.contact_point}:{cassandra.port}",
+                CAUCE_MODEL="rules",
+                CAUCE_ARCADE_URL=emulators.base_url,
+                ARCADE_API_KEY=emulators.api_key,
+            )
+            on.told("topics", "apply")
+            on.told("state", "migrate")
+            on.told("tenant", "add", "home")
+            on.told("tenant", "add", "slow")
+            on.told("tenant", "set", "slow", "--model", "scripted:delay=1.5")
+            on.told("tenant", "add", "eager")
+            on.told("tenant", "set", "eager", "--approvals", "never")
             yield on
         finally:
             runner.run(emulators.stop())

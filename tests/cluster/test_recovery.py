@@ -30,19 +30,19 @@ def installation(tmp_path: Path) -> Iterator[OnServers]:
     emulators = EmulatorProcess(tmp_path / "emulators")
     with KafkaServer(tmp_path / "kafka") as kafka, asyncio.Runner() as runner:
         runner.run(emulators.start())
-        on = OnServers(
-            tmp_path,
-            CAUCE_KAFKA=kafka.bootstrap,
-            CAUCE_MODEL="rules",
-            CAUCE_ARCADE_URL=emulators.base_url,
-            ARCADE_API_KEY=emulators.api_key,
-        )
-        on.told("topics", "apply")
-        on.told("state", "migrate")
-        on.told("tenant", "add", "home")
-        on.told("tenant", "add", "eager")
-        on.told("tenant", "set", "eager", "--approvals", "never")
         try:
+            on = OnServers(
+                tmp_path,
+                CAUCE_KAFKA=kafka.bootstrap,
+                CAUCE_MODEL="rules",
+                CAUCE_ARCADE_URL=emulators.base_url,
+                ARCADE_API_KEY=emulators.api_key,
+            )
+            on.told("topics", "apply")
+            on.told("state", "migrate")
+            on.told("tenant", "add", "home")
+            on.told("tenant", "add", "eager")
+            on.told("tenant", "set", "eager", "--approvals", "never")
             yield on
         finally:
             runner.run(emulators.stop())
