@@ -25,6 +25,10 @@ aiokafka.producer.sender.BACKOFF_OVERRIDE = 0.002
 
 log = logging.getLogger("cauce.streams")
 
+REQUEST_TIMEOUT_MS = 6_000
+"""A request without an answer is sent again on a new connection then: the connection may be half open. Kafka knows what
+it has seen before by producer and sequence."""
+
 CommittedOffsets = Mapping[TopicPartition, OffsetAndMetadata]
 
 
@@ -92,7 +96,9 @@ class KafkaClients:
 
     async def start(self) -> None:
         """Connects; raises `KafkaError` when no broker answers."""
-        self._admin = self._admin_client(bootstrap_servers=self.bootstrap, client_id=self._client_id)
+        self._admin = self._admin_client(
+            bootstrap_servers=self.bootstrap, client_id=self._client_id, request_timeout_ms=REQUEST_TIMEOUT_MS
+        )
         await self._admin.start()
         await self._idempotent()
 
@@ -113,7 +119,7 @@ class KafkaClients:
             acks="all",
             linger_ms=0,
             retry_backoff_ms=10,
-            request_timeout_ms=15_000,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
             metadata_max_age_ms=self.options.metadata_max_age_ms,
             transaction_timeout_ms=self.options.transaction_timeout_ms,
         )
@@ -146,7 +152,7 @@ class KafkaClients:
         output that Kafka will never take.
         """
         left = list(outputs)
-        backoff = self.options.backoff
+        backoff, producer = self.options.backoff, None
         while left:
             try:
                 producer = await self._idempotent()
@@ -161,7 +167,7 @@ class KafkaClients:
                 raise BadRecord(f"an output is too large for Kafka: {error}") from error
             except KafkaError as error:
                 log.warning("publishing failed (%s), trying again in %.1f s", error or type(error).__name__, backoff)
-                await self._discard_sender()
+                await self._discard_sender(producer)
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, self.options.max_backoff)
 
@@ -174,7 +180,7 @@ class KafkaClients:
                     enable_idempotence=True,
                     linger_ms=2,
                     retry_backoff_ms=20,
-                    request_timeout_ms=15_000,
+                    request_timeout_ms=REQUEST_TIMEOUT_MS,
                     metadata_max_age_ms=self.options.metadata_max_age_ms,
                 )
                 try:
@@ -185,11 +191,13 @@ class KafkaClients:
                 self._sender = producer
             return self._sender
 
-    async def _discard_sender(self) -> None:
+    async def _discard_sender(self, broken: AIOKafkaProducer | None) -> None:
+        """Lets go of a producer that broke. Somebody else may have replaced it already, and that one is whole."""
         async with self._sender_lock:
-            producer, self._sender = self._sender, None
-        if producer:
-            await close_producer(producer)
+            if broken is None or self._sender is not broken:
+                return
+            self._sender = None
+        await close_producer(broken)
 
 
 async def enqueue(producer: AIOKafkaProducer, output: Output) -> asyncio.Future[object]:

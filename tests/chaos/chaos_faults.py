@@ -104,14 +104,25 @@ class Faults:
         proxy.heal()
         return f"{server} {side}"
 
+    def _tell_why(self, waiting: set[str]) -> None:
+        """What waits, and the end of the workers' log, while it is being slow."""
+        print(f"{time.strftime('%H:%M:%S')}: {len(waiting)} wait:", flush=True)
+        for run in sorted(waiting)[:10]:
+            age = time.monotonic() - self._load.book.accepted[run]
+            print(f"    {run} of {self._load.book.places.get(run)}, for {age:.1f} s")
+        print(self._fleet.log_end(), flush=True)
+
     async def _recover(self, fault: Fault) -> None:
         """Waits until what was open at the end of the fault is answered, and the fleet is whole again."""
         self.done.append(fault)
         book, deadline = self._load.book, fault.over + PATIENCE
-        waiting = set(book.open_since(fault.over))
+        waiting, told = set(book.open_since(fault.over)), False
         while waiting and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
             waiting = {run for run in waiting if run not in book.ended}
+            if waiting and not told and time.monotonic() > fault.over + BOUND * 0.7:
+                told = True
+                self._tell_why(waiting)
         if not waiting:
             fault.recovered = time.monotonic() - fault.over
         print(

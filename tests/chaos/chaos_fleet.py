@@ -80,6 +80,11 @@ class Fleet:
             await proxy.stop()
         await asyncio.gather(asyncio.to_thread(self.kafka.stop), asyncio.to_thread(self.cassandra.stop))
 
+    def log_end(self, lines: int = 60) -> str:
+        """What the workers said last."""
+        file = self.folder / "workers.log"
+        return "\n".join(file.read_text(errors="replace").splitlines()[-lines:]) if file.exists() else ""
+
     def arm(self, worker: Worker, point: str) -> None:
         """The worker kills itself when it passes this point next."""
         self._arm_file(worker.group, worker.side).write_text(point)

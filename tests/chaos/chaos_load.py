@@ -27,6 +27,8 @@ class Book:
 
     accepted: dict[str, float] = field(default_factory=dict)
     """Run: when its message was acknowledged first."""
+    places: dict[str, str] = field(default_factory=dict)
+    """Run: thread and partition of its message."""
     ended: dict[str, float] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -102,13 +104,14 @@ class Load:
         value, key = UserMessage(user_id="u", text=run).to_bytes(), f"{tenant}:{thread}".encode()
         while True:
             try:
-                await self._producer.send_and_wait(
+                sent = await self._producer.send_and_wait(
                     Topic.CHAT_MESSAGES.value, value, key=key, headers=list(envelope.headers())
                 )
             except KafkaError:
                 await asyncio.sleep(0.2)
                 continue
             self.book.accepted.setdefault(run, time.monotonic())
+            self.book.places[run] = f"{thread} in partition {sent.partition}"
             return
 
     async def _listen(self) -> None:
