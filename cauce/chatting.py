@@ -7,6 +7,7 @@ leaves, during a run it stops the run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -38,6 +39,8 @@ from schemas import (
 from streams.dead_letters import until_dead
 
 T = TypeVar("T")
+LEAVE_SECONDS = 3.0
+"""Nobody who leaves waits longer for connections to be closed."""
 HELP = """/threads     your threads, the last changed first
 /open ID     go on in another thread
 /new         begin a new thread
@@ -87,8 +90,10 @@ class Chat:
         return client
 
     async def _leave(self) -> None:
-        await self._listener.close()
-        await self._client.__aexit__(None, None, None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._listener.close()
+                await self._client.__aexit__(None, None, None)
 
     def _greet(self) -> None:
         self._out.print(f"[bold]Cauce[/] [dim]thread {self._thread} — /help for more, Ctrl-D to leave[/]")
@@ -140,6 +145,7 @@ class Chat:
             await asyncio.wait_for(showing, 30)
         finally:
             refused.cancel()
+            await asyncio.wait([refused], timeout=LEAVE_SECONDS)  # it closes a consumer, which takes a loop that runs
 
     async def _print_events(self, run: str) -> None:
         async for event in self._listener.run(self._thread, run):

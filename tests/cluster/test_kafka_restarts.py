@@ -37,8 +37,10 @@ async def test_an_owner_is_told_what_is_committed_or_an_error_and_never_nothing(
                 try:
                     # As a slot does: the transactional id first, which waits for markers that are still to be written.
                     owner = await clients.transactional_producer("turns-0")
-                    told.append(await clients.committed("turns", [here, elsewhere]))
-                    await close_producer(owner)
+                    try:
+                        told.append(await clients.committed("turns", [here, elsewhere]))
+                    finally:
+                        await close_producer(owner)
                 except (KafkaError, OSError):
                     await asyncio.sleep(0.005)
         await restarting
