@@ -100,6 +100,8 @@ async def _read(bootstrap: str, since: datetime) -> _Found:
                 agent_id=new.agent_id,
                 text=new.text,
                 at=new.at,
+                message_id=new.message_id,
+                metadata=dict(new.metadata),
             )
     return found
 
@@ -124,6 +126,8 @@ async def _recover_thread(
                 outputs=encode_outputs([], "recovered"),
                 messages=tuple(replayed.messages),
                 events=tuple(replayed.events),
+                runs=tuple(replayed.runs),
+                erase=replayed.erased,
                 remove_messages_from=replayed.remove_from,
             )
             result = await stores.journal.commit(*key, commit)
@@ -131,7 +135,8 @@ async def _recover_thread(
                 raise Gap("something else writes to it: stop all workers")
             version = result.version
             told.events += len(replayed.events)
-            replayed.messages, replayed.events, replayed.remove_from = [], [], None
+            replayed.messages, replayed.events, replayed.runs = [], [], []
+            replayed.remove_from, replayed.erased = None, False
     except Gap as gap:
         told.gaps.append(f"{key}: {gap}")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +15,9 @@ MultitaskStrategy = Literal["enqueue", "reject", "interrupt", "rollback"]
 """What happens to a message that comes while a run is going: answered after it, refused, or it ends the run (keeping or
 dropping what the run wrote). The four words of the LangGraph Server API."""
 
+MAX_METADATA = 16_000
+"""Characters of a thread's metadata as JSON: every turn writes them again with the head."""
+
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 
 
@@ -24,7 +28,9 @@ class UserMessage(Body):
     user_id: Id
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     run_id: Id | None = None
-    """Id of the run that this starts; the message id when absent."""
+    """Id of the run that this starts; the record's id when absent."""
+    message_id: Id | None = None
+    """Id that the message gets in the thread, as the client shows it already; the record's id when absent."""
     agent_id: Id = "default"
     multitask_strategy: MultitaskStrategy = "enqueue"
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -57,6 +63,23 @@ class CancelRun(Body):
     TYPE: ClassVar[str] = "cauce.chat.cancel"
     user_id: Id
     run_id: Id | None = None
+
+
+class ChangeThread(Body):
+    """A person makes, renames, labels or deletes a thread. Answered by `ThreadChanged` or `InputRefused`."""
+
+    TYPE: ClassVar[str] = "cauce.chat.thread"
+    user_id: Id
+    action: Literal["create", "update", "delete"]
+    title: Annotated[str, Field(max_length=200)] | None = None
+    metadata: dict[str, Any] | None = None
+    """Merged into what is there; a key whose value is null goes."""
+
+    @model_validator(mode="after")
+    def _is_small(self) -> ChangeThread:
+        if self.metadata and len(json.dumps(self.metadata)) > MAX_METADATA:
+            raise ValueError(f"the metadata of a thread may have {MAX_METADATA} characters as JSON")
+        return self
 
 
 class ContinueThread(Body):

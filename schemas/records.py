@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from schemas.audit import AuditEvent, DeadLetter
 from schemas.base import Body
-from schemas.chat import ApprovalDecision, CancelRun, ContinueThread, ExternalEvent, UserMessage
+from schemas.chat import ApprovalDecision, CancelRun, ChangeThread, ContinueThread, ExternalEvent, UserMessage
 from schemas.errors import BadRecord
 from schemas.ids import ThreadKey, is_id, is_tenant_id
 from schemas.responses import (
@@ -32,6 +32,7 @@ from schemas.responses import (
     RunPaused,
     RunQueued,
     RunStarted,
+    ThreadChanged,
     ToolFinished,
     ToolRequested,
 )
@@ -57,10 +58,11 @@ THREAD_EVENTS = (
     ApprovalRequested,
     ApprovalResolved,
     InputRefused,
+    ThreadChanged,
 )
 
 BODIES: dict[Topic, tuple[type[Any], ...]] = {
-    Topic.CHAT_MESSAGES: (UserMessage, ApprovalDecision, CancelRun, ContinueThread),
+    Topic.CHAT_MESSAGES: (UserMessage, ApprovalDecision, CancelRun, ChangeThread, ContinueThread),
     Topic.EXTERNAL_EVENTS: (ExternalEvent,),
     Topic.TOOL_REQUESTS: (ToolRequest,),
     Topic.TOOL_RESULTS: (ToolResult,),

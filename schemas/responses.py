@@ -38,6 +38,8 @@ class RunStarted(ThreadEvent):
     TYPE: ClassVar[str] = "cauce.run.started"
     input_id: Id
     agent_id: Id
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """Of the message that started it."""
 
 
 class RunPaused(ThreadEvent):
@@ -68,6 +70,7 @@ class RunFailed(ThreadEvent):
         "limit_tokens",
         "limit_seconds",
         "queue_full",
+        "thread_deleted",
         "internal_error",
     ]
     message: str
@@ -147,6 +150,16 @@ class InputRefused(ThreadEvent):
     TYPE: ClassVar[str] = "cauce.input.refused"
     input_id: Id
     reason: str
+
+
+class ThreadChanged(ThreadEvent):
+    """The thread was made, renamed, labelled or deleted. Its `run_id` is the id of the input that asked for it."""
+
+    TYPE: ClassVar[str] = "cauce.thread.changed"
+    action: Literal["create", "update", "delete"]
+    input_id: Id
+    title: str = ""
+    metadata: dict[str, Any] = Field(default_factory=dict)
 
 
 class Delta(Body):

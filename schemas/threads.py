@@ -6,7 +6,7 @@ inputs that wait behind it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ from schemas.ids import Id
 from schemas.messages import Message, TokenUsage, ToolCall
 
 ThreadStatus = Literal["idle", "tools", "approval"]
+ThreadCondition = Literal["idle", "busy", "approval", "failed"]
+"""How a thread stands: nothing to do, working, waiting for its user, or idle after a run that failed."""
 
 
 class PendingCall(Stored):
@@ -43,6 +45,10 @@ class ActiveRun(Stored):
     usage: TokenUsage = TokenUsage()
     first_message: int = Field(ge=1)
     """Sequence number of the run's first message; a rollback removes from here on."""
+    first_event: int = 0
+    """Sequence number of its `RunStarted`; 0 in runs that an older version started."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """Of the message that started it."""
 
 
 class FinishedRun(Stored):
@@ -61,6 +67,8 @@ class QueuedInput(Stored):
     agent_id: Id
     text: str
     at: Timestamp
+    message_id: Id | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
 
 
 class ProcessedInput(Stored):
@@ -78,6 +86,9 @@ class ThreadHead(Stored):
     created_at: Timestamp
     updated_at: Timestamp
     title: str = ""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    deleted: bool = False
+    """Nothing of it is left but this head, so that no late writer makes it anew."""
     next_message: int = Field(default=1, ge=1)
     next_event: int = Field(default=1, ge=1)
     run: ActiveRun | None = None
@@ -95,6 +106,15 @@ class ThreadHead(Stored):
         if "running" in states:
             return "tools"
         return "approval" if "approval" in states else "idle"
+
+    @property
+    def condition(self) -> ThreadCondition:
+        """How the thread stands in a list."""
+        if self.status == "approval":
+            return "approval"
+        if self.run or self.queued:
+            return "busy"
+        return "failed" if self.last and self.last.outcome == "failed" else "idle"
 
 
 class StoredMessage(Body):
@@ -120,3 +140,38 @@ class ThreadSummary(Body):
     title: str
     created_at: Timestamp
     updated_at: Timestamp
+    condition: ThreadCondition = "idle"
+    """As of the last change of a list row: a thread that began to work since may still be `idle` here."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class StoredRun(Stored):
+    """A run that is over, as the journal keeps it."""
+
+    run_id: Id
+    input_id: Id
+    agent_id: str = ""
+    outcome: Literal["completed", "failed", "cancelled"]
+    code: str = ""
+    """Of `failed` its code, of `cancelled` its reason."""
+    message: str = ""
+    """In words, for the user."""
+    accepted_at: Timestamp
+    ended_at: Timestamp
+    first_event: int = Field(ge=1)
+    last_event: int = Field(ge=1)
+    usage: TokenUsage = TokenUsage()
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class AcceptedRun(Body):
+    """A run as the gateway promised it: kept from before its record is produced until it certainly was read."""
+
+    run_id: Id
+    user_id: Id
+    agent_id: Id
+    at: Timestamp
+    multitask_strategy: str = "enqueue"
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    details: dict[str, Any] = Field(default_factory=dict)
+    """What its protocol wants to show again, such as the `kwargs` of the LangGraph Server API."""

@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import Protocol
 
 from schemas import (
+    AcceptedRun,
     AuditEvent,
     LedgerEntry,
     StoredEvent,
     StoredMessage,
+    StoredRun,
     Tenant,
     ThreadHead,
     ThreadSummary,
@@ -48,6 +50,10 @@ class Commit:
     """What a replay of the input must publish (`schemas.encode_outputs`)."""
     messages: tuple[StoredMessage, ...] = ()
     events: tuple[StoredEvent, ...] = ()
+    runs: tuple[StoredRun, ...] = ()
+    """Runs that end with it."""
+    erase: bool = False
+    """All messages, events and runs of before go; the user's list forgets the thread."""
     remove_messages_from: int | None = None
     """Messages with this sequence number and above go before the new ones come (strategy `rollback`)."""
 
@@ -102,7 +108,21 @@ class Journal(Protocol):
         ...
 
     async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
-        """The user's threads, the last changed first."""
+        """The user's threads that are not deleted, the last changed first."""
+        ...
+
+    async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
+        """Keeps what was promised about a run, for as long as its record may wait to be read."""
+        ...
+
+    async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
+        """The accepted runs of a thread, or the one of this id, oldest first."""
+        ...
+
+    async def runs(
+        self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
+    ) -> list[StoredRun]:
+        """At most `limit` runs of a thread that are over, or the one of this id, in order of their ends."""
         ...
 
 
@@ -174,6 +194,26 @@ class AuditRow:
     event: AuditEvent
 
 
+class Credentials(Protocol):
+    """Keys, sessions and one-time links: small JSON bodies by tenant, kind and id, gone when they expire."""
+
+    async def put(self, tenant_id: str, kind: str, credential_id: str, body: bytes, *, expires: datetime) -> None:
+        """Stores or replaces one."""
+        ...
+
+    async def get(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
+        """The body of one that has not expired."""
+        ...
+
+    async def take(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
+        """Removes one and returns its body; of several callers one gets it, the others None."""
+        ...
+
+    async def list(self, tenant_id: str, kind: str) -> list[tuple[str, bytes]]:
+        """Ids and bodies of a kind, by id."""
+        ...
+
+
 class AuditStore(Protocol):
     """The audit trail, in order per tenant."""
 
@@ -213,6 +253,7 @@ class Stores(Protocol):
     ledger: ToolLedger
     directory: Directory
     audit: AuditStore
+    credentials: Credentials
     attempts: AttemptStore
 
     async def open(self) -> None:

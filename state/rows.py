@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from schemas import LedgerEntry, StoredMessage, Tenant, ToolResult
+from schemas import LedgerEntry, StoredMessage, Tenant, ThreadHead, ThreadSummary, ToolResult
 
 INPUT_TTL = 8 * 24 * 3600
 """Seconds that the outputs of a processed input are kept: a day longer than the topics keep the input itself."""
@@ -31,6 +31,19 @@ def from_micros(micros: int) -> datetime:
 def decode_messages(bodies: Iterable[bytes]) -> tuple[StoredMessage, ...]:
     """Stored messages from the JSON that `StoredMessage.to_bytes` made: all of them in one call of the validator."""
     return _MESSAGES.validate_json(b"[%b]" % b",".join(bodies))
+
+
+def summary(thread_id: str, head: ThreadHead) -> ThreadSummary:
+    """The line of a thread in its user's list."""
+    return ThreadSummary(
+        thread_id=thread_id,
+        user_id=head.user_id,
+        title=head.title,
+        created_at=head.created_at,
+        updated_at=head.updated_at,
+        condition=head.condition,
+        metadata=head.metadata,
+    )
 
 
 def ledger_identity(entry: LedgerEntry) -> bytes:

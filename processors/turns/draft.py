@@ -11,13 +11,16 @@ from datetime import datetime
 from typing import Any
 
 from processors.audit_trail import audit_output
+from processors.turns.ended import ended_run
 from schemas import (
+    TERMINAL_TYPES,
     Envelope,
     Message,
     Output,
     ProcessedInput,
     StoredEvent,
     StoredMessage,
+    StoredRun,
     ThreadEvent,
     ThreadHead,
     ThreadKey,
@@ -49,6 +52,8 @@ class Draft:
     events: list[StoredEvent] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     remove_from: int | None = None
+    runs: list[StoredRun] = field(default_factory=list)
+    erased: bool = False
 
     def change(self, **fields: Any) -> None:
         """Replaces fields of the head."""
@@ -68,6 +73,8 @@ class Draft:
         self.events.append(StoredEvent(seq=seq, type=kind.TYPE, body=text.decode()))
         envelope = self._envelope(derived_id("ev", self.thread, seq), kind.TYPE)
         self.outputs.append(Output(Topic.CHAT_RESPONSES, str(self.thread), text, envelope.headers()))
+        if kind.TYPE in TERMINAL_TYPES:
+            self.runs.append(ended_run(self.head, body))
 
     def message(self, message: Message) -> None:
         """Appends a message to the thread."""
@@ -118,6 +125,11 @@ class Draft:
         self.remove_from = seq if self.remove_from is None else min(self.remove_from, seq)
         return gone
 
+    def erase(self) -> None:
+        """Takes everything back that the thread ever had, but for its head. What was said until here is published, not kept."""
+        self.drop_messages_from(1)
+        self.events, self.runs, self.erased = [], [], True
+
     @property
     def history(self) -> Sequence[Message]:
         """The messages that the model may see: the hydrated window and what this draft added."""
@@ -135,6 +147,8 @@ class Draft:
             outputs=encode_outputs(self.outputs, self.source),
             messages=tuple(self.messages),
             events=tuple(self.events),
+            runs=tuple(self.runs),
+            erase=self.erased,
             remove_messages_from=self.remove_from,
         )
 

@@ -26,6 +26,7 @@ from processors.turns.transitions import NewInput, Next
 from schemas import (
     ApprovalDecision,
     CancelRun,
+    ChangeThread,
     ContinueThread,
     ExternalEvent,
     Output,
@@ -33,6 +34,7 @@ from schemas import (
     Record,
     RunFailed,
     Tenant,
+    ThreadHead,
     ThreadKey,
     ToolResult,
     Unavailable,
@@ -150,9 +152,12 @@ class TurnsProcessor:
         body, now = record.body, self._now()
         head = thread.head
         if head is None:
-            if not isinstance(body, UserMessage | ExternalEvent):
+            if isinstance(body, ChangeThread) and body.action == "create":
+                head = ThreadHead(user_id=body.user_id, created_at=now, updated_at=now)
+            elif isinstance(body, UserMessage | ExternalEvent):
+                head = transitions.new_head(new_input(record), now)
+            else:
                 raise Reject(f"the thread {key.thread_id!r} does not exist")
-            head = transitions.new_head(new_input(record), now)
         elif (user_id := getattr(body, "user_id", head.user_id)) != head.user_id:
             raise Reject(f"the thread {key.thread_id!r} does not belong to the user {user_id!r}")
         return Draft(key, record.envelope.id, now, thread, head, record.raw.position, _traceparent(record))
@@ -175,6 +180,8 @@ class TurnsProcessor:
             return transitions.on_decision(draft, body)
         if isinstance(body, CancelRun):
             return transitions.on_cancel(draft, body)
+        if isinstance(body, ChangeThread):
+            return transitions.on_change(draft, body)
         assert isinstance(body, ContinueThread)
         return transitions.on_continue(draft, body)
 
@@ -233,8 +240,10 @@ def new_input(record: Record) -> NewInput:
     body, envelope = record.body, record.envelope
     if isinstance(body, UserMessage):
         text, strategy, run_id = body.text, body.multitask_strategy, body.run_id
+        message_id, metadata = body.message_id, body.metadata
     else:
         text, strategy, run_id = body.summary, "enqueue", None
+        message_id, metadata = None, {}
     return NewInput(
         input_id=envelope.id,
         run_id=run_id or envelope.id,
@@ -243,6 +252,8 @@ def new_input(record: Record) -> NewInput:
         text=text,
         strategy=strategy,
         at=envelope.time,
+        message_id=message_id,
+        metadata=metadata,
     )
 
 

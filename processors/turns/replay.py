@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from processors.turns.ended import ended_run
 from processors.turns.transitions import find_pending
 from schemas import (
     ActiveRun,
@@ -29,6 +30,8 @@ from schemas import (
     RunStarted,
     StoredEvent,
     StoredMessage,
+    StoredRun,
+    ThreadChanged,
     ThreadEvent,
     ThreadHead,
     TokenUsage,
@@ -53,7 +56,9 @@ class Replayed:
     """Messages by their runs: an event names a waiting run, and does not repeat its text."""
     messages: list[StoredMessage] = field(default_factory=list)
     events: list[StoredEvent] = field(default_factory=list)
+    runs: list[StoredRun] = field(default_factory=list)
     remove_from: int | None = None
+    erased: bool = False
 
     def apply(self, events: Iterable[ThreadEvent]) -> None:
         """Takes events in their order; those that the store has are passed over. Raises `Gap`."""
@@ -92,6 +97,8 @@ class Replayed:
             self._request(event)
         elif isinstance(event, ToolFinished):
             self._finish(event)
+        elif isinstance(event, ThreadChanged):
+            self._thread_changed(event)
         elif type(event) in _OUTCOMES:
             self._end(event)
 
@@ -116,6 +123,8 @@ class Replayed:
             started_at=event.at,
             resumed_at=event.at,
             first_message=self._head.next_message,
+            first_event=event.seq,
+            metadata=event.metadata,
         )
         waiting = tuple(q for q in self._head.queued if q.run_id != event.run_id)
         self._change(run=run, pending=(), queued=waiting)
@@ -170,7 +179,15 @@ class Replayed:
             pending=tuple(p.model_copy(update=fields) if p.call.call_id == call_id else p for p in self._head.pending)
         )
 
+    def _thread_changed(self, event: ThreadChanged) -> None:
+        self._change(title=event.title, metadata=event.metadata)
+        if event.action == "delete":
+            self._change(deleted=True, last=None)
+            self.messages, self.runs, self.remove_from, self.erased = [], [], 1, True
+            self.events = self.events[-1:]
+
     def _end(self, event: ThreadEvent) -> None:
+        self.runs.append(ended_run(self._head, event))
         if self._head.run and self._head.run.run_id == event.run_id:
             last = FinishedRun(run_id=event.run_id, outcome=_OUTCOMES[type(event)])
             self._change(run=None, pending=(), last=last)

@@ -10,10 +10,11 @@ Each returns whether the model is to be asked (`Next.LEG`) or the draft is compl
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 from processors.turns.draft import Draft
 from schemas import (
@@ -21,6 +22,7 @@ from schemas import (
     ApprovalDecision,
     ApprovalResolved,
     CancelRun,
+    ChangeThread,
     ContinueThread,
     FinishedRun,
     InputRefused,
@@ -36,6 +38,7 @@ from schemas import (
     RunPaused,
     RunQueued,
     RunStarted,
+    ThreadChanged,
     ThreadHead,
     ToolFinished,
     ToolRequested,
@@ -73,16 +76,28 @@ class NewInput:
     text: str
     strategy: MultitaskStrategy
     at: datetime
+    message_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 def new_head(new: NewInput, now: datetime) -> ThreadHead:
     """The head of a thread that begins with this input."""
-    title = " ".join(new.text.split())[:80]
-    return ThreadHead(user_id=new.user_id, created_at=now, updated_at=now, title=title)
+    return ThreadHead(user_id=new.user_id, created_at=now, updated_at=now, title=title_of(new.text))
+
+
+def title_of(text: str) -> str:
+    """The title that a thread gets of its first message."""
+    return " ".join(text.split())[:80]
 
 
 def on_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
     """A message or event comes: it starts a run, waits, is refused, or takes the place of the run that is going."""
+    if draft.head.deleted:
+        words = "The thread was deleted."
+        draft.event(RunFailed, run_id=new.run_id, code="thread_deleted", message=words)
+        return Next.COMMIT
+    if not draft.head.title:
+        draft.change(title=title_of(new.text))
     if draft.head.run is None and not draft.head.queued:
         return start_run(draft, new)
     if new.strategy in ("interrupt", "rollback"):
@@ -114,6 +129,8 @@ def _enqueue(draft: Draft, new: NewInput) -> Next:
         agent_id=new.agent_id,
         text=new.text,
         at=new.at,
+        message_id=new.message_id,
+        metadata=dict(new.metadata),
     )
     draft.change(queued=(*draft.head.queued, waiting))
     draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued))
@@ -132,10 +149,13 @@ def start_run(draft: Draft, new: NewInput | QueuedInput) -> Next:
         started_at=draft.now,
         resumed_at=draft.now,
         first_message=draft.head.next_message,
+        first_event=draft.head.next_event,
+        metadata=dict(new.metadata),
     )
     draft.change(run=run, pending=())
-    draft.event(RunStarted, run_id=run.run_id, input_id=run.input_id, agent_id=run.agent_id)
-    message = Message(message_id=new.input_id, role="user", text=new.text, run_id=run.run_id, at=new.at)
+    draft.event(RunStarted, run_id=run.run_id, input_id=run.input_id, agent_id=run.agent_id, metadata=run.metadata)
+    message_id = new.message_id or new.input_id
+    message = Message(message_id=message_id, role="user", text=new.text, run_id=run.run_id, at=new.at)
     draft.message(message)
     draft.event(MessageAdded, run_id=run.run_id, message=message)
     return Next.LEG
@@ -209,13 +229,44 @@ def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
         return Next.COMMIT
     waiting = next((q for q in draft.head.queued if q.run_id == cancel.run_id), None)
     if waiting:
-        draft.change(queued=tuple(q for q in draft.head.queued if q is not waiting))
         draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=_WORDS["cancelled"])
+        draft.change(queued=tuple(q for q in draft.head.queued if q is not waiting))
         return Next.COMMIT
     last = draft.head.last
     if last and last.outcome == "cancelled" and cancel.run_id in (None, last.run_id):
         return Next.COMMIT  # its model call was stopped as soon as this record came in
     return refuse(draft, f"the run {cancel.run_id} is not going" if cancel.run_id else "no run is going")
+
+
+def on_change(draft: Draft, change: ChangeThread) -> Next:
+    """The user makes, renames, labels or deletes the thread."""
+    head = draft.head
+    if head.deleted:
+        return refuse(draft, "the thread was deleted")
+    if change.action == "create" and draft.base.head is not None:
+        return refuse(draft, "the thread exists")
+    if change.action == "delete":
+        _cancel_queued(draft, "cancelled")
+        if head.run:
+            cancel_run(draft, "cancelled")
+        draft.erase()
+        draft.change(title="", metadata={}, deleted=True, last=None)
+    else:
+        metadata = {**head.metadata, **(change.metadata or {})}
+        draft.change(
+            title=head.title if change.title is None else change.title,
+            metadata={name: value for name, value in metadata.items() if value is not None},
+        )
+    draft.event(
+        ThreadChanged,
+        run_id=draft.input_id,
+        action=change.action,
+        input_id=draft.input_id,
+        title=draft.head.title,
+        metadata=draft.head.metadata,
+    )
+    draft.audit(f"thread.{change.action}", actor=f"user:{change.user_id}")
+    return Next.COMMIT
 
 
 def refuse(draft: Draft, reason: str) -> Next:

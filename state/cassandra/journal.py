@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
-from schemas import StoredEvent, StoredMessage, ThreadHead, ThreadSummary
+from schemas import AcceptedRun, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import decode_messages, from_micros, to_micros
+from state.rows import decode_messages, from_micros, summary, to_micros
 
 log = logging.getLogger(__name__)
 
 _HEAD_SEQ = 2**63 - 1
-_TITLES_KEPT = 10_000
+_LINES_KEPT = 10_000
 
 _THREAD = Query(
     Kind.READ,
@@ -60,13 +61,33 @@ _REMOVE = Query(
 )
 _SUMMARIES = Query(
     Kind.READ,
-    "SELECT thread_id, title, created_at, updated_at FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
+    "SELECT thread_id, title, created_at, updated_at, status, metadata FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
 )
 _SUMMARY = Query(
     Kind.WRITE,
-    "INSERT INTO KEYSPACE.threads_by_user (tenant_id, user_id, thread_id, title, created_at, updated_at) "
-    "VALUES (?, ?, ?, ?, ?, ?)",
+    "INSERT INTO KEYSPACE.threads_by_user (tenant_id, user_id, thread_id, title, created_at, updated_at, status, metadata) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 )
+_RUN = Query(
+    Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 3, 0, ?, ?)"
+)
+_RUNS = Query(Kind.READ, "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3")
+_ONE_RUN = Query(
+    Kind.READ,
+    "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3 AND seq = 0 AND id = ?",
+)
+_ACCEPT = Query(
+    Kind.WRITE,
+    "INSERT INTO KEYSPACE.accepted_runs (tenant_id, thread_id, run_id, body) VALUES (?, ?, ?, ?) USING TTL ?",
+)
+_ACCEPTED = Query(Kind.READ, "SELECT body FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ?")
+_ONE_ACCEPTED = Query(
+    Kind.READ, "SELECT body FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?"
+)
+_ERASE_EVENTS = Query(
+    Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq < ?"
+)
+_ERASE_RUNS = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3")
 _UNLIST = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?"
 )
@@ -77,7 +98,8 @@ class CassandraJournal:
 
     def __init__(self, session: Session, *, input_ttl: float) -> None:
         self._session, self._ttl = session, math.ceil(input_ttl)
-        self._titles: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._lines: OrderedDict[tuple[str, str], ThreadSummary] = OrderedDict()
+        """What the lists say of threads, without their times."""
 
     async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
         """See `state.Journal.hydrate`."""
@@ -107,8 +129,8 @@ class CassandraJournal:
     async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
         """See `state.Journal.commit`."""
         turn = _Turn(self._session, tenant_id, thread_id, commit, self._ttl)
-        key, title = (tenant_id, thread_id), commit.head.title
-        listed = commit.expected_version == 0 or commit.head.run is None or self._titles.get(key) != title
+        key, line = (tenant_id, thread_id), _line(thread_id, commit.head)
+        listed = commit.expected_version == 0 or commit.head.run is None or self._lines.get(key) != line
         if not listed:
             return await decided(turn.write, turn.look)
         outcome, listing = await asyncio.gather(
@@ -119,11 +141,11 @@ class CassandraJournal:
         if isinstance(listing, BaseException):
             # The turn is journaled, so that this must not fail it; the next one that is listed writes the same row.
             log.warning("the list of threads of %s/%s was not updated: %s", tenant_id, commit.head.user_id, listing)
-            self._titles.pop(key, None)
+            self._lines.pop(key, None)
         elif not isinstance(outcome, Committed):
             await self._list_as_stored(tenant_id, thread_id, commit.head)
         else:
-            self._keep_title(key, title)
+            self._keep_line(key, line)
         return outcome
 
     async def messages(
@@ -154,13 +176,44 @@ class CassandraJournal:
                 title=title,
                 created_at=from_micros(created_at),
                 updated_at=from_micros(updated_at),
+                condition=condition or "idle",
+                metadata=json.loads(metadata) if metadata else {},
             )
-            for thread_id, title, created_at, updated_at in rows[: max(limit, 0)]
+            for thread_id, title, created_at, updated_at, condition, metadata in rows[: max(limit, 0)]
         ]
 
+    async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
+        """See `state.Journal.accept`."""
+        await self._session.execute(_ACCEPT, tenant_id, thread_id, run.run_id, run.to_bytes(), self._ttl)
+
+    async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
+        """See `state.Journal.accepted`."""
+        rows = await self._runs_or_one(_ACCEPTED, _ONE_ACCEPTED, tenant_id, thread_id, run_id)
+        return sorted((AcceptedRun.model_validate_json(body) for body in rows), key=lambda run: (run.at, run.run_id))
+
+    async def runs(
+        self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
+    ) -> list[StoredRun]:
+        """See `state.Journal.runs`."""
+        rows = await self._runs_or_one(_RUNS, _ONE_RUN, tenant_id, thread_id, run_id)
+        found = sorted((StoredRun.model_validate_json(body) for body in rows), key=lambda run: run.last_event)
+        return found[max(0, len(found) - max(limit, 0)) :]
+
+    async def _runs_or_one(
+        self, all_of_them: Query, one: Query, tenant_id: str, thread_id: str, run_id: str | None
+    ) -> list[bytes]:
+        if run_id is not None:
+            return [body for (body,) in await self._session.execute(one, tenant_id, thread_id, run_id)]
+        return [body async for page in self._session.pages(all_of_them, tenant_id, thread_id) for (body,) in page]
+
     async def _list(self, tenant_id: str, thread_id: str, head: ThreadHead) -> None:
+        if head.deleted:
+            await self._session.execute(_UNLIST, tenant_id, head.user_id, thread_id)
+            return
         created_at, updated_at = to_micros(head.created_at), to_micros(head.updated_at)
-        await self._session.execute(_SUMMARY, tenant_id, head.user_id, thread_id, head.title, created_at, updated_at)
+        metadata = json.dumps(head.metadata, ensure_ascii=False) if head.metadata else None
+        row = (thread_id, head.title, created_at, updated_at, head.condition, metadata)
+        await self._session.execute(_SUMMARY, tenant_id, head.user_id, *row)
 
     async def _list_as_stored(self, tenant_id: str, thread_id: str, refused: ThreadHead) -> None:
         """Takes back what was written into the list beside a batch that was refused."""
@@ -170,11 +223,18 @@ class CassandraJournal:
         if thread.head is None or thread.head.user_id != refused.user_id:
             await self._session.execute(_UNLIST, tenant_id, refused.user_id, thread_id)
 
-    def _keep_title(self, key: tuple[str, str], title: str) -> None:
-        self._titles[key] = title
-        self._titles.move_to_end(key)
-        if len(self._titles) > _TITLES_KEPT:
-            self._titles.popitem(last=False)
+    def _keep_line(self, key: tuple[str, str], line: ThreadSummary) -> None:
+        self._lines[key] = line
+        self._lines.move_to_end(key)
+        if len(self._lines) > _LINES_KEPT:
+            self._lines.popitem(last=False)
+
+
+def _line(thread_id: str, head: ThreadHead) -> ThreadSummary:
+    """What a list must say: whether it is at work is not worth a write, that it waits for its user is."""
+    line = summary(thread_id, head)
+    condition = "idle" if line.condition == "busy" else line.condition
+    return line.model_copy(update={"updated_at": line.created_at, "condition": condition})
 
 
 class _Turn:
@@ -211,6 +271,9 @@ class _Turn:
         yield _ADVANCE, (commit.expected_version + 1, *key, commit.expected_version or None)
         yield _INPUT, (*key, commit.input_id, commit.outputs, self._ttl)
         yield _MESSAGE, (*key, _HEAD_SEQ, self._head)
+        if commit.erase:
+            yield _ERASE_RUNS, key
+            yield _ERASE_EVENTS, (*key, min((e.seq for e in commit.events), default=_HEAD_SEQ))
         if commit.remove_messages_from is not None:
             # Statements of a batch share one timestamp, at which a delete wins over an insert: it goes around them.
             start = commit.remove_messages_from
@@ -220,5 +283,7 @@ class _Turn:
                 start = end + 1
         for message in commit.messages:
             yield _MESSAGE, (*key, message.seq, message.to_bytes())
+        for run in commit.runs:
+            yield _RUN, (*key, run.run_id, run.to_bytes())
         for event in commit.events:
             yield _EVENT, (*key, event.seq, event.type, event.body.encode())

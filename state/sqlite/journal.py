@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 
-from schemas import StoredEvent, StoredMessage, ThreadHead, ThreadSummary
+from schemas import AcceptedRun, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import decode_messages, from_micros, to_micros
+from state.rows import decode_messages, summary, to_micros
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
 
@@ -21,8 +21,9 @@ _NEWEST = "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? ORDER
 _BEFORE = "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 _EVENTS = "SELECT seq, type, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? ORDER BY seq LIMIT ?"
 _THREADS = """
-SELECT thread_id, user_id, title, created_at, updated_at FROM threads
-WHERE tenant_id = ? AND user_id = ? ORDER BY updated_at DESC, thread_id LIMIT ?
+SELECT thread_id, head FROM threads
+WHERE tenant_id = ? AND user_id = ? AND NOT coalesce(json_extract(head, '$.deleted'), 0)
+ORDER BY updated_at DESC, thread_id LIMIT ?
 """
 _CREATE = """
 INSERT OR IGNORE INTO threads (version, user_id, title, created_at, updated_at, head, tenant_id, thread_id)
@@ -35,6 +36,16 @@ WHERE tenant_id = ? AND thread_id = ? AND version = ?
 _REMOVE = "DELETE FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq >= ?"
 _MESSAGE = "INSERT OR REPLACE INTO messages (tenant_id, thread_id, seq, body) VALUES (?, ?, ?, ?)"
 _EVENT = "INSERT OR REPLACE INTO events (tenant_id, thread_id, seq, type, body) VALUES (?, ?, ?, ?, ?)"
+_RUN = "INSERT OR REPLACE INTO runs (tenant_id, thread_id, run_id, last_seq, body) VALUES (?, ?, ?, ?, ?)"
+_RUNS = "SELECT body FROM runs WHERE tenant_id = ? AND thread_id = ? ORDER BY last_seq DESC LIMIT ?"
+_ONE_RUN = "SELECT body FROM runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ? LIMIT ?"
+_ACCEPT = "INSERT OR REPLACE INTO accepted_runs (tenant_id, thread_id, run_id, body, expires_at) VALUES (?, ?, ?, ?, ?)"
+_ACCEPTED = "SELECT body FROM accepted_runs WHERE tenant_id = ? AND thread_id = ? AND expires_at > ?"
+_PURGE_ACCEPTED = """
+DELETE FROM accepted_runs WHERE (tenant_id, thread_id, run_id) IN (
+    SELECT tenant_id, thread_id, run_id FROM accepted_runs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+"""
+_ERASE = tuple(f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?" for table in ("messages", "events", "runs"))
 _INPUT = "INSERT OR REPLACE INTO inputs (tenant_id, thread_id, input_id, outputs, expires_at) VALUES (?, ?, ?, ?, ?)"
 _PURGE = """
 DELETE FROM inputs WHERE rowid IN (SELECT rowid FROM inputs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
@@ -98,16 +109,34 @@ class SqliteJournal:
     async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
         """See `state.Journal.threads`."""
         rows = await self._readers.run(lambda c: c.execute(_THREADS, (tenant_id, user_id, max(limit, 0))).fetchall())
-        return [
-            ThreadSummary(
-                thread_id=thread_id,
-                user_id=owner,
-                title=title,
-                created_at=from_micros(created_at),
-                updated_at=from_micros(updated_at),
-            )
-            for thread_id, owner, title, created_at, updated_at in rows
-        ]
+        return [summary(thread_id, ThreadHead.model_validate_json(head)) for thread_id, head in rows]
+
+    async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
+        """See `state.Journal.accept`."""
+        now = to_micros(self._now())
+        row = (tenant_id, thread_id, run.run_id, run.to_bytes().decode(), now + self._ttl_micros)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(_ACCEPT, row)
+            connection.execute(_PURGE_ACCEPTED, (now, _PURGED_A_COMMIT))
+
+        await self._writer.run(write)
+
+    async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
+        """See `state.Journal.accepted`."""
+        key = (tenant_id, thread_id, to_micros(self._now()))
+        query, parameters = (_ACCEPTED, key) if run_id is None else (f"{_ACCEPTED} AND run_id = ?", (*key, run_id))
+        rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
+        return sorted((AcceptedRun.model_validate_json(body) for (body,) in rows), key=lambda run: (run.at, run.run_id))
+
+    async def runs(
+        self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
+    ) -> list[StoredRun]:
+        """See `state.Journal.runs`."""
+        key, limit = (tenant_id, thread_id), max(limit, 0)
+        query, parameters = (_RUNS, (*key, limit)) if run_id is None else (_ONE_RUN, (*key, run_id, limit))
+        rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
+        return [StoredRun.model_validate_json(body) for (body,) in reversed(rows)]
 
 
 class _Write:
@@ -126,6 +155,7 @@ class _Write:
         )
         self._messages = [(*key, m.seq, m.to_bytes().decode()) for m in commit.messages]
         self._events = [(*key, e.seq, e.type, e.body) for e in commit.events]
+        self._runs = [(*key, r.run_id, r.last_event, r.to_bytes().decode()) for r in commit.runs]
         self._input = (*key, commit.input_id, commit.outputs, expires_at)
 
     def __call__(self, connection: sqlite3.Connection) -> Committed | AlreadyDone | Stale:
@@ -134,10 +164,14 @@ class _Write:
             return AlreadyDone(bytes(done[0]))
         if not self._advance(connection):
             return Stale()
+        if self._commit.erase:
+            for statement in _ERASE:
+                connection.execute(statement, self._key)
         if self._commit.remove_messages_from is not None:
             connection.execute(_REMOVE, (*self._key, self._commit.remove_messages_from))
         connection.executemany(_MESSAGE, self._messages)
         connection.executemany(_EVENT, self._events)
+        connection.executemany(_RUN, self._runs)
         connection.execute(_INPUT, self._input)
         connection.execute(_PURGE, (self._now, _PURGED_A_COMMIT))
         return Committed(self._commit.expected_version + 1)

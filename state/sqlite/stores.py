@@ -11,12 +11,13 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from schemas import SettingsError, Unavailable
-from state.protocols import AttemptStore, AuditStore, Directory, Journal, ToolLedger
+from state.protocols import AttemptStore, AuditStore, Credentials, Directory, Journal, ToolLedger
 from state.rows import INPUT_TTL
 from state.sqlite import migrate
 from state.sqlite.attempts import SqliteAttempts
 from state.sqlite.audit import SqliteAudit
 from state.sqlite.connection import File
+from state.sqlite.credentials import SqliteCredentials
 from state.sqlite.directory import SqliteDirectory
 from state.sqlite.journal import SqliteJournal
 from state.sqlite.ledger import SqliteLedger
@@ -58,6 +59,7 @@ class SqliteStores:
         self.ledger: ToolLedger = SqliteLedger(self._writer, self._readers)
         self.directory: Directory = SqliteDirectory(self._writer, self._readers)
         self.audit: AuditStore = SqliteAudit(self._writer, self._readers)
+        self.credentials: Credentials = SqliteCredentials(self._writer, self._readers, now=now)
         self.attempts: AttemptStore = SqliteAttempts(self._writer)
 
     @property

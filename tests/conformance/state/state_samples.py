@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from schemas import (
+    AcceptedRun,
     ActiveRun,
     AuditEvent,
     LedgerEntry,
     Message,
     StoredEvent,
     StoredMessage,
+    StoredRun,
     ThreadHead,
     ToolResult,
     ToolStatus,
@@ -60,6 +62,8 @@ def commit(
     events: Iterable[StoredEvent] = (),
     thread: ThreadHead | None = None,
     remove_messages_from: int | None = None,
+    runs: Iterable[StoredRun] = (),
+    erase: bool = False,
 ) -> Commit:
     return Commit(
         input_id=input_id,
@@ -69,7 +73,27 @@ def commit(
         messages=tuple(messages),
         events=tuple(events),
         remove_messages_from=remove_messages_from,
+        runs=tuple(runs),
+        erase=erase,
     )
+
+
+def run(run_id: str, last_event: int = 2, **fields: Any) -> StoredRun:
+    values: dict[str, Any] = {
+        "run_id": run_id,
+        "input_id": run_id,
+        "agent_id": "default",
+        "outcome": "completed",
+        "accepted_at": NOON,
+        "ended_at": at(1),
+        "first_event": 1,
+        "last_event": last_event,
+    }
+    return StoredRun(**(values | fields))
+
+
+def accepted(run_id: str, seconds: float = 0, **fields: Any) -> AcceptedRun:
+    return AcceptedRun(run_id=run_id, user_id="u1", agent_id="default", at=at(seconds), **fields)
 
 
 def entry(call_id: str, **fields: Any) -> LedgerEntry:

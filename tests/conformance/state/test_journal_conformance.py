@@ -248,6 +248,8 @@ async def test_threads_of_a_user_come_last_changed_first(stores: Stores, tenant:
         "title": "thread 1",
         "created_at": at(0),
         "updated_at": at(99),
+        "condition": "idle",
+        "metadata": {},
     }
     assert [t.thread_id for t in await stores.journal.threads(tenant, "ana", limit=2)] == ["th1", "th4"]
     assert [t.thread_id for t in await stores.journal.threads(tenant, "ben")] == ["th9"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from state_samples import NOON, at, audit_row, commit, entry, event, head, message, result
+from state_samples import NOON, accepted, at, audit_row, commit, entry, event, head, message, result, run
 
 from schemas import Tenant, User
 from state import Committed, Hydrated, Stores, open_stores
@@ -36,14 +37,21 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
         await stores.directory.users(tenant),
         await stores.audit.tail(tenant),
         [row async for row in stores.audit.export(tenant)],
+        await stores.journal.runs(tenant, thread),
+        await stores.journal.runs(tenant, thread, run_id=ident),
+        await stores.journal.accepted(tenant, thread),
+        await stores.credentials.get(tenant, "key", ident),
+        await stores.credentials.list(tenant, "key"),
     ]
 
 
-NOTHING: list[Any] = [Hydrated(0, None, ()), None, [], [], [], None, None, None, [], [], []]
+NOTHING: list[Any] = [Hydrated(0, None, ()), None, [], [], [], None, None, None, [], [], [], [], [], [], None, []]
 
 
 async def fill(stores: Stores, tenant: str) -> None:
-    first = commit("x1", 0, messages=[message(1)], events=[event(1)], thread=head(title=tenant))
+    first = commit("x1", 0, messages=[message(1)], events=[event(1)], thread=head(title=tenant), runs=[run("x1")])
+    await stores.journal.accept(tenant, "th1", accepted("x1"))
+    await stores.credentials.put(tenant, "key", "x1", tenant.encode(), expires=datetime.now(UTC) + timedelta(hours=1))
     await stores.journal.commit(tenant, "th1", first)
     await stores.ledger.claim(tenant, entry("x1", state="sent"))
     await stores.directory.put_tenant(Tenant(tenant_id=tenant, name=tenant, created_at=NOON), expected_version=0)
@@ -71,6 +79,8 @@ async def test_tenant_changes_nothing_with_the_ids_of_another(stores: Stores, te
     assert await ledger.claim(other_tenant, entry("x1", name="Asana_CreateTask")) is None
     mine = commit("x1", 0, messages=[message(1, "mine")], events=[event(1, "1")], remove_messages_from=1)
     assert await stores.journal.commit(other_tenant, "th1", mine) == Committed(1)
+    assert await stores.journal.commit(other_tenant, "th1", commit("x2", 1, erase=True)) == Committed(2)
+    assert await stores.credentials.take(other_tenant, "key", "x1") is None
     await stores.directory.put_tenant(Tenant(tenant_id=other_tenant, created_at=at(9)), expected_version=0)
     await stores.directory.put_user(User(tenant_id=other_tenant, user_id="u1", name="mine", created_at=at(9)))
     await stores.audit.append(other_tenant, [audit_row(1, mine=True)])

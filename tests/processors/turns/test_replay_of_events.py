@@ -12,6 +12,7 @@ from test_turns_processor import System, record, requests, result_of, say, syste
 from processors.turns.replay import Gap, Replayed
 from schemas import (
     ApprovalDecision,
+    ChangeThread,
     CancelRun,
     ContinueThread,
     Output,
@@ -68,6 +69,7 @@ class Watched:
         whole.apply(self.events)
         assert tuple(whole.messages) == thread.messages
         assert whole.events == await journal.events("acme", "t1")
+        assert whole.runs == await journal.runs("acme", "t1")
 
 
 def comparable(head: ThreadHead) -> dict[str, Any]:
@@ -151,3 +153,16 @@ def test_a_missing_event_is_told() -> None:
     event = ThreadEvent(seq=5, run_id="r", user_id="u", at=now)
     with pytest.raises(Gap, match="event 5 where 3"):
         Replayed(head).apply([event])
+
+
+async def test_threads_that_are_made_labelled_and_deleted(system: System) -> None:
+    await system.tenant("scripted:tool=Bench_Look")
+    watched = Watched(system)
+    await watched.do(record(ChangeThread(user_id="u", action="create", metadata={"a": 1})))
+    await watched.do(say("first"))
+    await watched.do(record(ChangeThread(user_id="u", action="update", title="Mail", metadata={"a": None, "b": 2})))
+    await watched.do(say("second"))
+    await watched.check()
+    await watched.do(record(ChangeThread(user_id="u", action="delete")))
+    await watched.do(say("late"))
+    await watched.check()

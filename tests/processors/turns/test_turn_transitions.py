@@ -16,12 +16,14 @@ from schemas import (
     TERMINAL_TYPES,
     ApprovalDecision,
     CancelRun,
+    ChangeThread,
     ContinueThread,
     Message,
     Output,
     RunLimits,
     StoredEvent,
     StoredMessage,
+    StoredRun,
     ThreadHead,
     ThreadKey,
     TokenUsage,
@@ -52,6 +54,7 @@ class Thread:
         self.head: ThreadHead | None = None
         self.messages: list[StoredMessage] = []
         self.events: list[StoredEvent] = []
+        self.runs: list[StoredRun] = []
         self.outputs: list[Output] = []
         self.clock = START
         self.count = 0
@@ -74,6 +77,7 @@ class Thread:
         self.head = commit.head
         self.messages += commit.messages
         self.events += commit.events
+        self.runs += commit.runs
         self.outputs += draft.outputs
         return [e.type.removeprefix("cauce.") for e in commit.events]
 
@@ -396,3 +400,53 @@ def answer_to(message: Message, open_calls: dict[str, bool]) -> None:
     else:
         assert not open_calls, "a call without a result before the next message"
         open_calls.update({c.call_id: True for c in message.tool_calls})
+
+
+def change(thread: Thread, action: Any, **fields: Any) -> list[str]:
+    new = NewInput("in", "in", "ana", "default", "x", "enqueue", START)
+    draft = thread.draft(new)
+    if thread.head is None:
+        draft.head = ThreadHead(user_id="ana", created_at=thread.clock, updated_at=thread.clock)
+    assert transitions.on_change(draft, ChangeThread(user_id="ana", action=action, **fields)) is Next.COMMIT
+    return thread.commit(draft)
+
+
+def test_thread_is_made_labelled_and_takes_its_title_from_its_first_message() -> None:
+    thread = Thread()
+    assert change(thread, "create", metadata={"a": 1, "b": None}) == ["thread.changed"]
+    assert thread.head
+    assert (thread.head.title, thread.head.metadata) == ("", {"a": 1})
+    assert change(thread, "create") == ["input.refused"]
+
+    thread.say("What mail do I have?", Answer(text="none"))
+    assert thread.head.title == "What mail do I have?"
+    assert change(thread, "update", title="Mail", metadata={"a": None, "c": [2]}) == ["thread.changed"]
+    assert (thread.head.title, thread.head.metadata) == ("Mail", {"c": [2]})
+
+
+def test_deleting_a_thread_ends_its_runs_and_leaves_nothing_that_a_late_message_could_revive() -> None:
+    thread = Thread()
+    thread.say("first", wants("Read"))
+    thread.say("second")
+
+    assert change(thread, "delete") == ["thread.changed"]
+
+    told = [dict(o.headers)["ce_type"] for o in thread.outputs if o.topic is Topic.CHAT_RESPONSES][-4:]
+    assert told == [b"cauce.run.cancelled", b"cauce.tool.finished", b"cauce.run.cancelled", b"cauce.thread.changed"]
+    assert thread.head
+    assert (thread.head.deleted, thread.head.run, thread.head.queued, thread.messages) == (True, None, (), [])
+    assert thread.say("late") == ["run.failed"]
+    assert thread.messages == []
+    assert change(thread, "update", title="x") == ["input.refused"]
+
+
+def test_every_end_of_a_run_is_kept_with_its_outcome() -> None:
+    thread = Thread()
+    thread.say("first", wants("Write"))
+    draft = thread.draft()
+    transitions.on_input(draft, NewInput("m2", "r2", "ana", "default", "no", "reject", START), LIMITS)
+    thread.commit(draft)
+    ends = [e for e in thread.events if e.type in TERMINAL_TYPES]
+    kept = thread.runs
+    assert [r.last_event for r in kept] == [e.seq for e in ends]
+    assert [(r.outcome, r.code) for r in kept] == [("cancelled", "abandoned")]

@@ -1,0 +1,59 @@
+"""Keys, sessions and one-time links: see `state.Credentials`."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from state.cassandra.queries import Kind, Query
+from state.cassandra.session import Session
+
+_PUT = Query(
+    Kind.WRITE,
+    "INSERT INTO KEYSPACE.credentials (tenant_id, kind, credential_id, body) VALUES (?, ?, ?, ?) USING TTL ?",
+)
+_GET = Query(
+    Kind.READ, "SELECT body FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ?"
+)
+_TAKE = Query(
+    Kind.CONDITIONAL,
+    "DELETE FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ? IF EXISTS",
+)
+_LIST = Query(Kind.READ, "SELECT credential_id, body FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ?")
+
+_LONGEST_TTL = 19 * 365 * 24 * 3600
+"""Cassandra takes 20 years at most."""
+
+
+class CassandraCredentials:
+    """Rows with a time to live."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def put(self, tenant_id: str, kind: str, credential_id: str, body: bytes, *, expires: datetime) -> None:
+        """See `state.Credentials.put`."""
+        seconds = math.ceil((expires - datetime.now(UTC)).total_seconds())
+        ttl = min(max(seconds, 1), _LONGEST_TTL)
+        await self._session.execute(_PUT, tenant_id, kind, credential_id, body, ttl)
+
+    async def get(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
+        """See `state.Credentials.get`."""
+        rows = await self._session.execute(_GET, tenant_id, kind, credential_id)
+        return rows[0][0] if rows else None
+
+    async def take(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
+        """See `state.Credentials.take`. A lost answer raises `OutcomeUnknown`: nobody gets it then."""
+        body = await self.get(tenant_id, kind, credential_id)
+        if body is None:
+            return None
+        (row,) = await self._session.execute(_TAKE, tenant_id, kind, credential_id)
+        return body if row["[applied]"] else None
+
+    async def list(self, tenant_id: str, kind: str) -> list[tuple[str, bytes]]:
+        """See `state.Credentials.list`."""
+        return [
+            (credential_id, body)
+            async for page in self._session.pages(_LIST, tenant_id, kind)
+            for credential_id, body in page
+        ]

@@ -1,0 +1,62 @@
+"""Keys, sessions and one-time links: see `state.Credentials`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+
+from state.rows import to_micros
+from state.sqlite.readers import Readers
+from state.sqlite.writer import Writer
+
+_PURGED_A_PUT = 8
+
+_PUT = "INSERT OR REPLACE INTO credentials (tenant_id, kind, credential_id, body, expires_at) VALUES (?, ?, ?, ?, ?)"
+_PURGE = """
+DELETE FROM credentials WHERE (tenant_id, kind, credential_id) IN (
+    SELECT tenant_id, kind, credential_id FROM credentials WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+"""
+_GET = "SELECT body FROM credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ? AND expires_at > ?"
+_TAKE = """
+DELETE FROM credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ? AND expires_at > ? RETURNING body
+"""
+_LIST = """
+SELECT credential_id, body FROM credentials WHERE tenant_id = ? AND kind = ? AND expires_at > ? ORDER BY credential_id
+"""
+
+
+class SqliteCredentials:
+    """Rows past their time are invisible; every `put` deletes a few of them."""
+
+    def __init__(self, writer: Writer, readers: Readers, *, now: Callable[[], datetime]) -> None:
+        self._writer, self._readers, self._now = writer, readers, now
+
+    async def put(self, tenant_id: str, kind: str, credential_id: str, body: bytes, *, expires: datetime) -> None:
+        """See `state.Credentials.put`."""
+        now = to_micros(self._now())
+        row = (tenant_id, kind, credential_id, body, to_micros(expires))
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(_PUT, row)
+            connection.execute(_PURGE, (now, _PURGED_A_PUT))
+
+        await self._writer.run(write)
+
+    async def get(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
+        """See `state.Credentials.get`."""
+        key = (tenant_id, kind, credential_id, to_micros(self._now()))
+        row = await self._readers.run(lambda c: c.execute(_GET, key).fetchone())
+        return None if row is None else bytes(row[0])
+
+    async def take(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
+        """See `state.Credentials.take`."""
+        key = (tenant_id, kind, credential_id, to_micros(self._now()))
+        row = await self._writer.run(lambda c: c.execute(_TAKE, key).fetchone())
+        return None if row is None else bytes(row[0])
+
+    async def list(self, tenant_id: str, kind: str) -> list[tuple[str, bytes]]:
+        """See `state.Credentials.list`."""
+        key = (tenant_id, kind, to_micros(self._now()))
+        rows = await self._readers.run(lambda c: c.execute(_LIST, key).fetchall())
+        return [(credential_id, bytes(body)) for credential_id, body in rows]

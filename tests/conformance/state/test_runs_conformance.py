@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from state_samples import NOON, accepted, at, commit, event, head, message, run
+
+from schemas import FinishedRun, PendingCall, ToolCall
+from state import Committed, Hydrated, Stale, Stores
+
+
+async def test_runs_of_a_commit_are_read_back_in_order_of_their_ends(stores: Stores, tenant: str) -> None:
+    first, second = run("z", 2, metadata={"a": [1]}), run("a", 4, outcome="failed", code="model_error", message="oh")
+    await stores.journal.commit(tenant, "th", commit("i1", 0, runs=[first]))
+    await stores.journal.commit(tenant, "th", commit("i2", 1, runs=[second]))
+
+    assert await stores.journal.runs(tenant, "th") == [first, second]
+    assert await stores.journal.runs(tenant, "th", limit=1) == [second]
+    assert await stores.journal.runs(tenant, "th", run_id="z") == [first]
+    assert await stores.journal.runs(tenant, "th", run_id="y") == []
+    assert await stores.journal.runs(tenant, "other") == []
+
+
+async def test_runs_of_a_commit_that_lost_its_race_are_not_kept(stores: Stores, tenant: str) -> None:
+    await stores.journal.commit(tenant, "th", commit("i1", 0))
+    assert await stores.journal.commit(tenant, "th", commit("i2", 0, runs=[run("r")])) == Stale()
+    assert await stores.journal.runs(tenant, "th") == []
+
+
+async def test_accepted_run_is_read_back_before_its_thread_exists(stores: Stores, tenant: str) -> None:
+    late, early = accepted("a", 5, details={"kwargs": {"x": None}}), accepted("b", 1, metadata={"k": "v"})
+    await stores.journal.accept(tenant, "th", late)
+    await stores.journal.accept(tenant, "th", early)
+    await stores.journal.accept(tenant, "th", early)
+
+    assert await stores.journal.accepted(tenant, "th") == [early, late]
+    assert await stores.journal.accepted(tenant, "th", run_id="a") == [late]
+    assert await stores.journal.accepted(tenant, "th", run_id="c") == []
+    assert await stores.journal.hydrate(tenant, "th", window=1) == Hydrated(0, None, ())
+
+
+async def test_erasing_takes_everything_but_the_head_and_what_the_commit_brings(stores: Stores, tenant: str) -> None:
+    await stores.journal.commit(
+        tenant, "th", commit("i1", 0, messages=[message(1)], events=[event(1), event(2)], runs=[run("r")])
+    )
+    gone = head(updated=9).model_copy(update={"deleted": True, "next_event": 4, "next_message": 2})
+
+    erasing = commit("i2", 1, thread=gone, events=[event(3)], erase=True, remove_messages_from=1)
+    assert await stores.journal.commit(tenant, "th", erasing) == Committed(2)
+
+    assert await stores.journal.hydrate(tenant, "th", window=10) == Hydrated(2, gone, ())
+    assert await stores.journal.messages(tenant, "th") == []
+    assert await stores.journal.events(tenant, "th") == [event(3)]
+    assert await stores.journal.runs(tenant, "th") == []
+    assert await stores.journal.threads(tenant, "u1") == []
+
+
+async def test_list_says_which_threads_wait_for_their_user_and_which_failed(stores: Stores, tenant: str) -> None:
+    call = PendingCall(call=ToolCall(call_id="c", name="x"), state="approval")
+    waiting = head(running=True).model_copy(update={"pending": (call,), "metadata": {"graph_id": "agent"}})
+    await stores.journal.commit(tenant, "th", commit("i1", 0, thread=head(running=True)))
+    await stores.journal.commit(tenant, "th", commit("i2", 1, thread=waiting))
+    (line,) = await stores.journal.threads(tenant, "u1")
+    assert (line.condition, line.metadata) == ("approval", {"graph_id": "agent"})
+
+    failed = head(updated=3).model_copy(update={"last": FinishedRun(run_id="r1", outcome="failed")})
+    await stores.journal.commit(tenant, "th", commit("i3", 2, thread=failed))
+    (line,) = await stores.journal.threads(tenant, "u1")
+    assert (line.condition, line.metadata, line.created_at, line.updated_at) == ("failed", {}, NOON, at(3))
