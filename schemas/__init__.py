@@ -48,7 +48,7 @@ from schemas.responses import (
     ToolFinished,
     ToolRequested,
 )
-from schemas.tenants import AgentSettings, ApprovalPolicy, ModelSettings, RunLimits, Tenant, User
+from schemas.tenants import AgentSettings, ApprovalPolicy, IdentityProvider, ModelSettings, RunLimits, Tenant, User
 from schemas.threads import (
     AcceptedRun,
     ActiveRun,
@@ -96,6 +96,7 @@ __all__ = [
     "ExternalEvent",
     "FinishedRun",
     "Id",
+    "IdentityProvider",
     "InputRefused",
     "KeyKind",
     "LedgerEntry",

@@ -88,6 +88,8 @@ class Envelope:
     tenant_id: str
     time: datetime
     traceparent: str | None = None
+    request_id: str | None = None
+    """Extension `ce_requestid`: the gateway's request that the record comes from, as its caller and its log know it."""
 
     def headers(self) -> Headers:
         """The record headers of these attributes."""
@@ -102,6 +104,8 @@ class Envelope:
         ]
         if self.traceparent:
             pairs.append(("traceparent", self.traceparent.encode()))
+        if self.request_id:
+            pairs.append(("ce_requestid", self.request_id.encode()))
         return tuple(pairs)
 
     @classmethod
@@ -129,6 +133,7 @@ class Envelope:
             tenant_id=found["ce_tenantid"],
             time=_time(found.get("ce_time")),
             traceparent=found.get("traceparent") or None,
+            request_id=found.get("ce_requestid") or None,
         )
 
 

@@ -141,6 +141,8 @@ class ApprovalResolved(ThreadEvent):
     call_id: Id
     decision: Literal["approve", "edit", "reject", "respond", "abandoned", "cancelled"]
     by: Id
+    input_id: Id | None = None
+    """The decision that settled it, where it was one."""
 
 
 class InputRefused(ThreadEvent):

@@ -70,6 +70,20 @@ class AgentSettings(Stored):
         return any(fnmatchcase(name, pattern) for pattern in self.tools)
 
 
+class IdentityProvider(Stored):
+    """An OpenID provider that a tenant's users come from. Its secret is not kept here: `client_secret_env` names an
+    environment variable of the gateways."""
+
+    name: Id
+    issuer: str = Field(pattern=r"^https?://[^\s?#]+$")
+    client_id: str = Field(min_length=1)
+    client_secret_env: str | None = None
+    audience: str | None = None
+    """Of access tokens; the client id when absent."""
+    user_claim: str = "sub"
+    """Which claim names the user."""
+
+
 class Tenant(Stored):
     """A paying organisation: the isolation boundary. `version` rises with every change and keys caches."""
 
@@ -80,6 +94,7 @@ class Tenant(Stored):
     paused: bool = False
     """Inputs are refused while this is set."""
     agents: tuple[AgentSettings, ...] = (AgentSettings(),)
+    identity_providers: tuple[IdentityProvider, ...] = ()
 
     @model_validator(mode="after")
     def _agents_are_distinct(self) -> Tenant:

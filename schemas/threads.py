@@ -87,6 +87,8 @@ class ThreadHead(Stored):
     updated_at: Timestamp
     title: str = ""
     metadata: dict[str, Any] = Field(default_factory=dict)
+    agent_id: str = ""
+    """Of the first run."""
     deleted: bool = False
     """Nothing of it is left but this head, so that no late writer makes it anew."""
     next_message: int = Field(default=1, ge=1)
@@ -143,6 +145,7 @@ class ThreadSummary(Body):
     condition: ThreadCondition = "idle"
     """As of the last change of a list row: a thread that began to work since may still be `idle` here."""
     metadata: dict[str, Any] = Field(default_factory=dict)
+    agent_id: str = ""
 
 
 class StoredRun(Stored):

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from schemas import SettingsError
+from state.items import BadItem, Item
 from state.protocols import (
     AlreadyDone,
     AttemptStore,
@@ -19,6 +20,7 @@ from state.protocols import (
     Credentials,
     Directory,
     Hydrated,
+    ItemStore,
     Journal,
     Stale,
     Stores,
@@ -30,11 +32,14 @@ __all__ = [
     "AttemptStore",
     "AuditRow",
     "AuditStore",
+    "BadItem",
     "Commit",
     "Committed",
     "Credentials",
     "Directory",
     "Hydrated",
+    "Item",
+    "ItemStore",
     "Journal",
     "Stale",
     "Stores",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from schemas import (
     AcceptedRun,
@@ -24,6 +24,7 @@ from schemas import (
     ToolResult,
     User,
 )
+from state.items import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ class Credentials(Protocol):
     """Keys, sessions and one-time links: small JSON bodies by tenant, kind and id, gone when they expire."""
 
     async def put(self, tenant_id: str, kind: str, credential_id: str, body: bytes, *, expires: datetime) -> None:
-        """Stores or replaces one."""
+        """Stores or replaces one. The store forgets it at `expires`; an end that it cannot count to is for the reader to keep."""
         ...
 
     async def get(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
@@ -211,6 +212,35 @@ class Credentials(Protocol):
 
     async def list(self, tenant_id: str, kind: str) -> list[tuple[str, bytes]]:
         """Ids and bodies of a kind, by id."""
+        ...
+
+
+class ItemStore(Protocol):
+    """JSON values that agents and clients keep for a user, by namespace and key. All of them raise `BadItem`."""
+
+    async def put(
+        self,
+        tenant_id: str,
+        user_id: str,
+        namespace: Sequence[str],
+        key: str,
+        value: dict[str, Any],
+        *,
+        expires: datetime | None = None,
+    ) -> None:
+        """Stores or replaces one; it keeps the time at which it was first made. It is gone at `expires`."""
+        ...
+
+    async def get(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> Item | None:
+        """One that has not expired."""
+        ...
+
+    async def delete(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> None:
+        """Removes one, if it is there."""
+        ...
+
+    def below(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[Item]:
+        """The user's items whose namespaces begin with these labels, by namespace and key."""
         ...
 
 
@@ -254,6 +284,7 @@ class Stores(Protocol):
     directory: Directory
     audit: AuditStore
     credentials: Credentials
+    items: ItemStore
     attempts: AttemptStore
 
     async def open(self) -> None:

@@ -43,6 +43,7 @@ def summary(thread_id: str, head: ThreadHead) -> ThreadSummary:
         updated_at=head.updated_at,
         condition=head.condition,
         metadata=head.metadata,
+        agent_id=head.agent_id,
     )
 
 

@@ -19,7 +19,7 @@ def ended_run(head: ThreadHead, end: ThreadEvent) -> StoredRun:
         known |= {"accepted_at": queued.at}
     return StoredRun(
         run_id=end.run_id,
-        outcome=end.TYPE.rpartition(".")[2],  # type: ignore[arg-type]  # terminal types end with their outcome
+        outcome=end.TYPE.rpartition(".")[2],  # terminal types end with their outcome
         code=getattr(end, "code", "") or getattr(end, "reason", ""),
         message=getattr(end, "message", ""),
         ended_at=end.at,

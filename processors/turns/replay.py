@@ -127,7 +127,7 @@ class Replayed:
             metadata=event.metadata,
         )
         waiting = tuple(q for q in self._head.queued if q.run_id != event.run_id)
-        self._change(run=run, pending=(), queued=waiting)
+        self._change(run=run, pending=(), queued=waiting, agent_id=self._head.agent_id or run.agent_id)
 
     def _message(self, message: Message) -> None:
         seq = self._head.next_message

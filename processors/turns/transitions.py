@@ -152,7 +152,7 @@ def start_run(draft: Draft, new: NewInput | QueuedInput) -> Next:
         first_event=draft.head.next_event,
         metadata=dict(new.metadata),
     )
-    draft.change(run=run, pending=())
+    draft.change(run=run, pending=(), agent_id=draft.head.agent_id or run.agent_id)
     draft.event(RunStarted, run_id=run.run_id, input_id=run.input_id, agent_id=run.agent_id, metadata=run.metadata)
     message_id = new.message_id or new.input_id
     message = Message(message_id=message_id, role="user", text=new.text, run_id=run.run_id, at=new.at)
@@ -197,6 +197,7 @@ def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
         call_id=decision.call_id,
         decision=decision.decision,
         by=decision.user_id,
+        input_id=draft.input_id,
     )
     draft.audit(
         "approval.decided",

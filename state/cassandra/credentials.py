@@ -12,17 +12,23 @@ _PUT = Query(
     Kind.WRITE,
     "INSERT INTO KEYSPACE.credentials (tenant_id, kind, credential_id, body) VALUES (?, ?, ?, ?) USING TTL ?",
 )
-_GET = Query(
-    Kind.READ, "SELECT body FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ?"
-)
+_GET = Query(Kind.READ, "SELECT body FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ?")
 _TAKE = Query(
     Kind.CONDITIONAL,
     "DELETE FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ? IF EXISTS",
 )
 _LIST = Query(Kind.READ, "SELECT credential_id, body FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ?")
 
-_LONGEST_TTL = 19 * 365 * 24 * 3600
-"""Cassandra takes 20 years at most."""
+_LAST_EXPIRY = datetime(2038, 1, 1, tzinfo=UTC)
+"""Cassandra cannot count further unless its whole cluster was told to (CASSANDRA-14227); it refuses a later end of a row."""
+_NO_TTL = 0
+
+
+def ttl_until(expires: datetime | None) -> int:
+    """Seconds for `USING TTL`; 0 for none, also where Cassandra could not count to the end."""
+    if expires is None or expires >= _LAST_EXPIRY:
+        return _NO_TTL
+    return max(math.ceil((expires - datetime.now(UTC)).total_seconds()), 1)
 
 
 class CassandraCredentials:
@@ -33,9 +39,7 @@ class CassandraCredentials:
 
     async def put(self, tenant_id: str, kind: str, credential_id: str, body: bytes, *, expires: datetime) -> None:
         """See `state.Credentials.put`."""
-        seconds = math.ceil((expires - datetime.now(UTC)).total_seconds())
-        ttl = min(max(seconds, 1), _LONGEST_TTL)
-        await self._session.execute(_PUT, tenant_id, kind, credential_id, body, ttl)
+        await self._session.execute(_PUT, tenant_id, kind, credential_id, body, ttl_until(expires))
 
     async def get(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
         """See `state.Credentials.get`."""

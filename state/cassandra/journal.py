@@ -61,12 +61,14 @@ _REMOVE = Query(
 )
 _SUMMARIES = Query(
     Kind.READ,
-    "SELECT thread_id, title, created_at, updated_at, status, metadata FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
+    "SELECT thread_id, title, created_at, updated_at, status, metadata, agent_id "
+    "FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
 )
 _SUMMARY = Query(
     Kind.WRITE,
-    "INSERT INTO KEYSPACE.threads_by_user (tenant_id, user_id, thread_id, title, created_at, updated_at, status, metadata) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO KEYSPACE.threads_by_user "
+    "(tenant_id, user_id, thread_id, title, created_at, updated_at, status, metadata, agent_id) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 )
 _RUN = Query(
     Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 3, 0, ?, ?)"
@@ -178,8 +180,9 @@ class CassandraJournal:
                 updated_at=from_micros(updated_at),
                 condition=condition or "idle",
                 metadata=json.loads(metadata) if metadata else {},
+                agent_id=agent_id or "",
             )
-            for thread_id, title, created_at, updated_at, condition, metadata in rows[: max(limit, 0)]
+            for thread_id, title, created_at, updated_at, condition, metadata, agent_id in rows[: max(limit, 0)]
         ]
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
@@ -212,7 +215,7 @@ class CassandraJournal:
             return
         created_at, updated_at = to_micros(head.created_at), to_micros(head.updated_at)
         metadata = json.dumps(head.metadata, ensure_ascii=False) if head.metadata else None
-        row = (thread_id, head.title, created_at, updated_at, head.condition, metadata)
+        row = (thread_id, head.title, created_at, updated_at, head.condition, metadata, head.agent_id or None)
         await self._session.execute(_SUMMARY, tenant_id, head.user_id, *row)
 
     async def _list_as_stored(self, tenant_id: str, thread_id: str, refused: ThreadHead) -> None:

@@ -13,10 +13,11 @@ from state.cassandra.audit import CassandraAudit
 from state.cassandra.connecting import CassandraOptions
 from state.cassandra.credentials import CassandraCredentials
 from state.cassandra.directory import CassandraDirectory
+from state.cassandra.items import CassandraItems
 from state.cassandra.journal import CassandraJournal
 from state.cassandra.ledger import CassandraLedger
 from state.cassandra.session import Session
-from state.protocols import AttemptStore, AuditStore, Credentials, Directory, Journal, ToolLedger
+from state.protocols import AttemptStore, AuditStore, Credentials, Directory, ItemStore, Journal, ToolLedger
 
 _PING_SECONDS = 2.0
 _KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -35,6 +36,7 @@ class CassandraStores:
         self.directory: Directory = CassandraDirectory(self._session)
         self.audit: AuditStore = CassandraAudit(self._session)
         self.credentials: Credentials = CassandraCredentials(self._session)
+        self.items: ItemStore = CassandraItems(self._session)
         self.attempts: AttemptStore = CassandraAttempts(self._session)
 
     async def open(self) -> None:

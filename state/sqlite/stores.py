@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from schemas import SettingsError, Unavailable
-from state.protocols import AttemptStore, AuditStore, Credentials, Directory, Journal, ToolLedger
+from state.protocols import AttemptStore, AuditStore, Credentials, Directory, ItemStore, Journal, ToolLedger
 from state.rows import INPUT_TTL
 from state.sqlite import migrate
 from state.sqlite.attempts import SqliteAttempts
@@ -19,6 +19,7 @@ from state.sqlite.audit import SqliteAudit
 from state.sqlite.connection import File
 from state.sqlite.credentials import SqliteCredentials
 from state.sqlite.directory import SqliteDirectory
+from state.sqlite.items import SqliteItems
 from state.sqlite.journal import SqliteJournal
 from state.sqlite.ledger import SqliteLedger
 from state.sqlite.readers import Readers
@@ -60,6 +61,7 @@ class SqliteStores:
         self.directory: Directory = SqliteDirectory(self._writer, self._readers)
         self.audit: AuditStore = SqliteAudit(self._writer, self._readers)
         self.credentials: Credentials = SqliteCredentials(self._writer, self._readers, now=now)
+        self.items: ItemStore = SqliteItems(self._writer, self._readers, now=now)
         self.attempts: AttemptStore = SqliteAttempts(self._writer)
 
     @property

@@ -250,6 +250,7 @@ async def test_threads_of_a_user_come_last_changed_first(stores: Stores, tenant:
         "updated_at": at(99),
         "condition": "idle",
         "metadata": {},
+        "agent_id": "",
     }
     assert [t.thread_id for t in await stores.journal.threads(tenant, "ana", limit=2)] == ["th1", "th4"]
     assert [t.thread_id for t in await stores.journal.threads(tenant, "ben")] == ["th9"]

@@ -42,16 +42,38 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
         await stores.journal.accepted(tenant, thread),
         await stores.credentials.get(tenant, "key", ident),
         await stores.credentials.list(tenant, "key"),
+        await stores.items.get(tenant, user, ["a"], ident),
+        [item async for item in stores.items.below(tenant, user, [])],
     ]
 
 
-NOTHING: list[Any] = [Hydrated(0, None, ()), None, [], [], [], None, None, None, [], [], [], [], [], [], None, []]
+NOTHING: list[Any] = [
+    Hydrated(0, None, ()),
+    None,
+    [],
+    [],
+    [],
+    None,
+    None,
+    None,
+    [],
+    [],
+    [],
+    [],
+    [],
+    [],
+    None,
+    [],
+    None,
+    [],
+]
 
 
 async def fill(stores: Stores, tenant: str) -> None:
     first = commit("x1", 0, messages=[message(1)], events=[event(1)], thread=head(title=tenant), runs=[run("x1")])
     await stores.journal.accept(tenant, "th1", accepted("x1"))
     await stores.credentials.put(tenant, "key", "x1", tenant.encode(), expires=datetime.now(UTC) + timedelta(hours=1))
+    await stores.items.put(tenant, "u1", ["a"], "x1", {"of": tenant})
     await stores.journal.commit(tenant, "th1", first)
     await stores.ledger.claim(tenant, entry("x1", state="sent"))
     await stores.directory.put_tenant(Tenant(tenant_id=tenant, name=tenant, created_at=NOON), expected_version=0)

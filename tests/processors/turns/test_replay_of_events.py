@@ -12,8 +12,8 @@ from test_turns_processor import System, record, requests, result_of, say, syste
 from processors.turns.replay import Gap, Replayed
 from schemas import (
     ApprovalDecision,
-    ChangeThread,
     CancelRun,
+    ChangeThread,
     ContinueThread,
     Output,
     QueuedInput,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -357,22 +358,18 @@ def test_any_life_of_a_thread_ends_every_run_once_and_keeps_a_history_that_provi
         thread.cancel() if thread.head.run else thread.go_on()
         check(thread)
     ended = [e for e in thread.events if e.type in TERMINAL_TYPES]
-    runs = [StoredRun.of(e) for e in ended]
+    runs = [run_of(e) for e in ended]
     assert len(runs) == len(set(runs)), "a run ended twice"
     asked = {f"r{n}" for n in range(thread.count + 1)} & all_runs(thread)
     assert asked == set(runs), "a run never ended"
 
 
-class StoredRun:
-    @staticmethod
-    def of(event: StoredEvent) -> str:
-        import json
-
-        return str(json.loads(event.body)["run_id"])
+def run_of(event: StoredEvent) -> str:
+    return str(json.loads(event.body)["run_id"])
 
 
 def all_runs(thread: Thread) -> set[str]:
-    return {StoredRun.of(e) for e in thread.events if e.type != "cauce.input.refused"}
+    return {run_of(e) for e in thread.events if e.type != "cauce.input.refused"}
 
 
 def check(thread: Thread) -> None:

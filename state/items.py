@@ -1,0 +1,133 @@
+"""Items: JSON values that agents and clients keep for a user, by namespace and key, as LangGraph's stores have them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from schemas import CauceError
+
+MOST_LABELS = 10
+LONGEST_LABEL = 200
+LONGEST_KEY = 512
+_WORD = re.compile(r"\w+")
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "$eq": lambda a, b: a == b,
+    "$ne": lambda a, b: a != b,
+    "$gt": lambda a, b: a > b,
+    "$gte": lambda a, b: a >= b,
+    "$lt": lambda a, b: a < b,
+    "$lte": lambda a, b: a <= b,
+}
+
+
+class BadItem(CauceError):
+    """A namespace, a key or a filter that cannot be, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One value."""
+
+    namespace: tuple[str, ...]
+    key: str
+    value: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+    def is_below(self, prefix: Sequence[str]) -> bool:
+        """Whether its namespace begins with these labels."""
+        return self.namespace[: len(prefix)] == tuple(prefix)
+
+
+def joined(namespace: Sequence[str]) -> str:
+    """A namespace as it stands in a row. Raises `BadItem` for labels that LangGraph does not allow either."""
+    if not namespace:
+        raise BadItem("a namespace has at least one label")
+    for label in namespace:
+        if "." in label or not _is_name(label, LONGEST_LABEL):
+            raise BadItem(f"a label is 1 to {LONGEST_LABEL} characters without a full stop, not {label!r:.100}")
+    if len(namespace) > MOST_LABELS:
+        raise BadItem(f"a namespace has at most {MOST_LABELS} labels")
+    return ".".join(namespace)
+
+
+def checked_key(key: str) -> str:
+    """The key. Raises `BadItem` for one that cannot be."""
+    if not _is_name(key, LONGEST_KEY):
+        raise BadItem(f"a key is 1 to {LONGEST_KEY} characters, not {key!r:.100}")
+    return key
+
+
+def _is_name(text: str, longest: int) -> bool:
+    return 0 < len(text) <= longest and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
+
+
+def prefix_range(prefix: Sequence[str]) -> tuple[str, str]:
+    """First joined namespace below a prefix, and the first string after all of them. Others may stand between them."""
+    if not prefix:
+        return "", "\U0010ffff"
+    first = joined(prefix)
+    return first, first + "/"  # the character after the full stop
+
+
+def matches(item: Item, conditions: Mapping[str, Any]) -> bool:
+    """Whether the fields of its value are as a filter asks: equal, or compared by `$eq $ne $gt $gte $lt $lte`.
+
+    Raises `BadItem` for another operator.
+    """
+    return all(_holds(item.value.get(name), wanted) for name, wanted in conditions.items())
+
+
+def _holds(value: Any, wanted: Any) -> bool:
+    if not (isinstance(wanted, Mapping) and any(str(name).startswith("$") for name in wanted)):
+        return bool(value == wanted)
+    for name, other in wanted.items():
+        if name not in _COMPARE:
+            raise BadItem(f"a filter has no operator {name!r:.50}; there are {', '.join(_COMPARE)}")
+        try:
+            if not _COMPARE[name](value, other):
+                return False
+        except TypeError:
+            return False
+    return True
+
+
+def ranked(items: Iterable[Item], query: str | None) -> list[tuple[Item, float | None]]:
+    """Items for a query, the best first: the share of its words that the item's value has. Without one, the newest first."""
+    if not query:
+        return [(item, None) for item in sorted(items, key=lambda i: i.updated_at, reverse=True)]
+    wanted = set(_words(query))
+    if not wanted:
+        return []
+    scored = [(item, len(wanted & set(_words(_text(item.value)))) / len(wanted)) for item in items]
+    found = [(item, score) for item, score in scored if score > 0]
+    return sorted(found, key=lambda pair: (pair[1], pair[0].updated_at), reverse=True)
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(_text(part) for part in value.values())
+    if isinstance(value, list | tuple):
+        return " ".join(_text(part) for part in value)
+    return str(value)
+
+
+def namespaces(
+    items: Iterable[Item], *, prefix: Sequence[str] = (), suffix: Sequence[str] = (), max_depth: int | None = None
+) -> list[tuple[str, ...]]:
+    """The namespaces of items, in order, cut at a depth. `*` in a prefix or suffix stands for any label."""
+    found = {item.namespace for item in items}
+    chosen = (n for n in found if _like(n[: len(prefix)], prefix) and _like(n[len(n) - len(suffix) :], suffix))
+    return sorted({n[:max_depth] for n in chosen})
+
+
+def _like(labels: Sequence[str], wanted: Sequence[str]) -> bool:
+    return len(labels) == len(wanted) and all(w in ("*", label) for label, w in zip(labels, wanted, strict=True))

@@ -1,0 +1,98 @@
+"""What agents and clients keep for a user: see `state.ItemStore`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from state.items import Item, checked_key, joined, prefix_range
+from state.rows import from_micros, to_micros
+from state.sqlite.readers import Readers
+from state.sqlite.writer import Writer
+
+_PAGE = 500
+_PURGED_A_PUT = 8
+_NEVER = 1 << 62
+
+_PUT = """
+INSERT INTO items (tenant_id, user_id, namespace, item_key, body, created_at, updated_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    created_at = CASE WHEN expires_at > excluded.updated_at THEN created_at ELSE excluded.created_at END,
+    body = excluded.body, updated_at = excluded.updated_at, expires_at = excluded.expires_at
+"""
+_PURGE = """
+DELETE FROM items WHERE (tenant_id, user_id, namespace, item_key) IN (
+    SELECT tenant_id, user_id, namespace, item_key FROM items WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+"""
+_ONE = "tenant_id = ? AND user_id = ? AND namespace = ? AND item_key = ?"
+_COLUMNS = "namespace, item_key, body, created_at, updated_at"
+_GET = f"SELECT {_COLUMNS} FROM items WHERE {_ONE} AND expires_at > ?"
+_DELETE = f"DELETE FROM items WHERE {_ONE}"
+_LIST = f"""
+SELECT {_COLUMNS} FROM items
+WHERE tenant_id = ? AND user_id = ? AND (namespace, item_key) > (?, ?) AND namespace < ? AND expires_at > ?
+ORDER BY namespace, item_key LIMIT {_PAGE}
+"""
+
+
+class SqliteItems:
+    """Rows past their time are invisible; every `put` deletes a few of them."""
+
+    def __init__(self, writer: Writer, readers: Readers, *, now: Callable[[], datetime]) -> None:
+        self._writer, self._readers, self._now = writer, readers, now
+
+    async def put(
+        self,
+        tenant_id: str,
+        user_id: str,
+        namespace: Sequence[str],
+        key: str,
+        value: dict[str, Any],
+        *,
+        expires: datetime | None = None,
+    ) -> None:
+        """See `state.ItemStore.put`."""
+        now = to_micros(self._now())
+        end = _NEVER if expires is None else to_micros(expires)
+        row = (tenant_id, user_id, joined(namespace), checked_key(key), json.dumps(value), now, now, end)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(_PUT, row)
+            connection.execute(_PURGE, (now, _PURGED_A_PUT))
+
+        await self._writer.run(write)
+
+    async def get(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> Item | None:
+        """See `state.ItemStore.get`."""
+        wanted = (tenant_id, user_id, joined(namespace), checked_key(key), to_micros(self._now()))
+        row = await self._readers.run(lambda c: c.execute(_GET, wanted).fetchone())
+        return None if row is None else _item(row)
+
+    async def delete(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> None:
+        """See `state.ItemStore.delete`."""
+        wanted = (tenant_id, user_id, joined(namespace), checked_key(key))
+        await self._writer.run(lambda c: c.execute(_DELETE, wanted))
+
+    async def below(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[Item]:
+        """See `state.ItemStore.below`."""
+        first, end = prefix_range(prefix)
+        now, after = to_micros(self._now()), (first, "")
+        while True:
+            wanted = (tenant_id, user_id, *after, end, now)
+            rows = await self._readers.run(lambda c, wanted=wanted: c.execute(_LIST, wanted).fetchall())  # type: ignore[misc]
+            for row in rows:
+                item = _item(row)
+                if item.is_below(prefix):
+                    yield item
+            if len(rows) < _PAGE:
+                return
+            after = (rows[-1][0], rows[-1][1])
+
+
+def _item(row: Any) -> Item:
+    namespace, key, body, created, updated = row
+    return Item(tuple(namespace.split(".")), key, json.loads(body), from_micros(created), from_micros(updated))
