@@ -8,6 +8,7 @@ run: .venv/.run ## Start everything on this machine, embedded (installs into .ve
 	@exec .venv/bin/cauce up $(ARGS)
 
 test: check ## Everything that CI runs; starts a real Kafka and a real Cassandra itself
+	@deploy/test_tools.sh
 	@.venv/bin/python -m deploy.cluster --fetch-only
 	@.venv/bin/python -m pytest $(ARGS)
 

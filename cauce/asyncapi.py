@@ -103,6 +103,7 @@ def _headers() -> dict[str, Any]:
             "ce_source": text,
             "ce_time": {**text, "format": "date-time"},
             "ce_tenantid": {**text, "description": "The tenant; must be the one of the record's key."},
+            "ce_requestid": {**text, "description": "The gateway's request that the record comes from."},
             "content-type": {"const": "application/json"},
             "traceparent": {**text, "description": "W3C Trace Context."},
         },

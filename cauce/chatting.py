@@ -21,9 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from cauce.settings import Settings
-from connectors.chat_client import ChatClient
-from connectors.chat_client.client import Listener
+from cauce.lines import Line
 from schemas import (
     ApprovalRequested,
     Delta,
@@ -36,7 +34,6 @@ from schemas import (
     ToolRequested,
     new_id,
 )
-from streams.dead_letters import until_dead
 
 T = TypeVar("T")
 LEAVE_SECONDS = 3.0
@@ -51,8 +48,8 @@ HELP = """/threads     your threads, the last changed first
 class Chat:
     """One person at one terminal."""
 
-    def __init__(self, settings: Settings, thread: str | None) -> None:
-        self._settings = settings
+    def __init__(self, line: Line, thread: str | None) -> None:
+        self._line = line
         self._thread = thread or new_id("t")
         self._out = Console(highlight=False, soft_wrap=True)
         self._asked: list[ApprovalRequested] = []
@@ -66,7 +63,7 @@ class Chat:
         """Talks until the person leaves."""
         with asyncio.Runner() as runner:
             self._runner = runner
-            self._client = self._do(self._connect())
+            self._do(self._line.open())
             try:
                 self._greet()
                 self._decide_open(runner)
@@ -82,18 +79,10 @@ class Chat:
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
-    async def _connect(self) -> ChatClient:
-        assert self._settings.kafka
-        client = ChatClient(self._settings.kafka, self._settings.tenant, self._settings.user)
-        await client.__aenter__()
-        self._listener: Listener = await client.listen()
-        return client
-
     async def _leave(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
-                await self._listener.close()
-                await self._client.__aexit__(None, None, None)
+                await self._line.close()
 
     def _greet(self) -> None:
         self._out.print(f"[bold]Cauce[/] [dim]thread {self._thread} — /help for more, Ctrl-D to leave[/]")
@@ -110,7 +99,7 @@ class Chat:
             return None
 
     def _converse(self, text: str) -> None:
-        run = self._do(self._client.send(self._thread, text))
+        run = self._do(self._line.send(self._thread, text))
         self._follow(run)
 
     def _follow(self, run: str) -> None:
@@ -126,9 +115,8 @@ class Chat:
 
     async def _show(self, run: str) -> None:
         """Prints a run until it ends or pauses, or why it never begins. The first Ctrl-C cancels the run, which then ends."""
-        assert self._settings.kafka
         showing = asyncio.ensure_future(self._print_events(run))
-        refused = asyncio.ensure_future(until_dead(self._settings.kafka, run))
+        refused = asyncio.ensure_future(self._line.refused(run))
         try:
             await asyncio.wait((showing, refused), return_when=asyncio.FIRST_COMPLETED)
             if not showing.done():
@@ -141,14 +129,14 @@ class Chat:
             if task:
                 task.uncancel()
             self._out.print("[yellow]stopping ...[/]")
-            await self._client.cancel(self._thread, run)
+            await self._line.cancel(self._thread, run)
             await asyncio.wait_for(showing, 30)
         finally:
             refused.cancel()
             await asyncio.wait([refused], timeout=LEAVE_SECONDS)  # it closes a consumer, which takes a loop that runs
 
     async def _print_events(self, run: str) -> None:
-        async for event in self._listener.run(self._thread, run):
+        async for event in self._line.events(self._thread, run):
             if isinstance(event, Delta):
                 self._print_piece(event)
             elif isinstance(event, MessageAdded) and event.message.role == "assistant":
@@ -205,18 +193,18 @@ class Chat:
         while True:
             key = self._key("  [a]pprove  [e]dit  [r]eject  [t]ell it something  [l]ater ")
             if key in ("a", "y"):
-                self._do(self._client.decide(self._thread, asked.call_id, "approve"))
+                self._do(self._line.decide(self._thread, asked.call_id, "approve"))
             elif key in ("r", "n"):
-                reason = self._line("  reason (may be empty): ")
-                self._do(self._client.decide(self._thread, asked.call_id, "reject", message=reason or None))
+                reason = self._answer_line("  reason (may be empty): ")
+                self._do(self._line.decide(self._thread, asked.call_id, "reject", message=reason or None))
             elif key == "e":
                 if (arguments := self._edited(asked.arguments)) is None:
                     continue
-                self._do(self._client.decide(self._thread, asked.call_id, "edit", arguments=arguments))
+                self._do(self._line.decide(self._thread, asked.call_id, "edit", arguments=arguments))
             elif key == "t":
-                if not (text := self._line("  text that stands for the result: ")):
+                if not (text := self._answer_line("  text that stands for the result: ")):
                     continue
-                self._do(self._client.decide(self._thread, asked.call_id, "respond", message=text))
+                self._do(self._line.decide(self._thread, asked.call_id, "respond", message=text))
             elif key in ("l", ""):
                 self._out.print("[dim]  left open; it waits for as long as it takes[/]")
                 return False
@@ -235,7 +223,7 @@ class Chat:
         self._out.print(key if key.isprintable() else "")
         return key.lower() if key.isprintable() else ""
 
-    def _line(self, question: str) -> str:
+    def _answer_line(self, question: str) -> str:
         if not sys.stdin.isatty():
             return sys.stdin.readline().strip()
         try:
@@ -247,7 +235,7 @@ class Chat:
         """New arguments, one question each; an empty answer keeps the old value."""
         edited = dict(arguments)
         for name, value in arguments.items():
-            text = self._line(f"  {name} [{_value(value)}]: ")
+            text = self._answer_line(f"  {name} [{_value(value)}]: ")
             if text:
                 try:
                     edited[name] = text if isinstance(value, str) else json.loads(text)
@@ -280,58 +268,27 @@ class Chat:
         return True
 
     async def _print_threads(self) -> None:
-        from cauce.commands.common import opened_stores
-
-        async with opened_stores(self._settings) as stores:
-            for row in await stores.journal.threads(self._settings.tenant, self._settings.user, limit=20):
-                mark = "›" if row.thread_id == self._thread else " "
-                self._out.print(f"{mark} {row.thread_id}  [dim]{row.updated_at:%Y-%m-%d %H:%M}[/]  {escape(row.title)}")
+        for row in await self._line.threads(limit=20):
+            mark = "›" if row.thread_id == self._thread else " "
+            self._out.print(f"{mark} {row.thread_id}  [dim]{row.updated_at:%Y-%m-%d %H:%M}[/]  {escape(row.title)}")
 
     async def _print_history(self, limit: int) -> None:
-        from cauce.commands.common import opened_stores
-
-        async with opened_stores(self._settings) as stores:
-            for row in await stores.journal.messages(self._settings.tenant, self._thread, limit=limit):
-                if row.message.role == "user":
-                    self._out.print(Text.assemble(("you › ", "bold cyan"), row.message.text))
-                elif row.message.role == "assistant" and row.message.text:
-                    self._out.print(Text.assemble(("agent › ", "bold green"), row.message.text))
-                elif row.message.role == "tool":
-                    self._out.print(
-                        f"[dim]  {escape(row.message.tool_name or '')}: {escape(row.message.text[:100])}[/]"
-                    )
+        for message in await self._line.messages(self._thread, limit=limit):
+            if message.role == "user":
+                self._out.print(Text.assemble(("you › ", "bold cyan"), message.text))
+            elif message.role == "assistant" and message.text:
+                self._out.print(Text.assemble(("agent › ", "bold green"), message.text))
+            elif message.role == "tool":
+                self._out.print(f"[dim]  {escape(message.tool_name or '')}: {escape(message.text[:100])}[/]")
 
     def _decide_open(self, runner: asyncio.Runner) -> None:
         """Shows the approvals that the thread waits for."""
-        open_calls, run = runner.run(self._open_approvals())
+        open_calls, run = runner.run(self._line.open_approvals(self._thread))
         for asked in open_calls:
             if not self._decide(asked):
                 return
         if open_calls and run:
             self._follow(run)
-
-    async def _open_approvals(self) -> tuple[list[ApprovalRequested], str | None]:
-        from cauce.commands.common import opened_stores
-
-        async with opened_stores(self._settings) as stores:
-            thread = await stores.journal.hydrate(self._settings.tenant, self._thread, window=1)
-        head = thread.head
-        if head is None or head.run is None or head.user_id != self._settings.user:
-            return [], None
-        asked = [
-            ApprovalRequested(
-                seq=1,
-                run_id=head.run.run_id,
-                user_id=head.user_id,
-                at=head.updated_at,
-                call_id=pending.call.call_id,
-                name=pending.call.name,
-                arguments=pending.call.arguments,
-            )
-            for pending in head.pending
-            if pending.state == "approval"
-        ]
-        return asked, head.run.run_id
 
 
 @contextmanager

@@ -18,7 +18,7 @@ app = typer.Typer(
     "Start here: `cauce up` in one terminal, `cauce chat` in another.",
 )
 
-for _family in ("up", "talk", "threads", "operate", "tenants", "trail", "documents", "doctor"):
+for _family in ("up", "talk", "threads", "operate", "tenants", "trail", "gateway", "documents", "doctor"):
     import_module(f"cauce.commands.{_family}").register(app)
 
 

@@ -21,8 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from schemas import PartitionSet, SettingsError, is_id, is_tenant_id
 
 CONFIG_FILE = "cauce.toml"
-KEYSPACE = "cauce"
-OTHER_VARIABLES = ("CAUCE_CONFIG", "CAUCE_DEBUG", "CAUCE_CLUSTER_CACHE")
+OTHER_VARIABLES = ("CAUCE_KEY", "CAUCE_CONFIG", "CAUCE_DEBUG", "CAUCE_CLUSTER_CACHE")
 """Variables with our prefix that are no settings."""
 
 _ADDRESS = re.compile(r"^[A-Za-z0-9_.\-]+:\d{1,5}$|^\[[0-9A-Fa-f:.]+\]:\d{1,5}$")
@@ -36,6 +35,7 @@ class Settings(BaseModel):
     data: Path = Field(Path("var"), description="folder for everything that an embedded system keeps")
     kafka: str | None = Field(None, description="bootstrap servers, host:port[,host:port]; embedded when not set")
     cassandra: str | None = Field(None, description="contact points, host:port[,host:port]; SQLite when not set")
+    keyspace: str = Field("cauce", pattern=r"^[a-z][a-z0-9_]{0,47}$", description="keyspace in that Cassandra")
     arcade_url: str | None = Field(None, description="Arcade's engine, http:// or https://")
     arcade_api_key: SecretStr | None = Field(None, description="Arcade's API key; tools are emulated when not set")
     model: str = Field("auto", min_length=1, description="auto, rules, or provider:model such as ollama:llama3.2")
@@ -58,6 +58,24 @@ class Settings(BaseModel):
     transactions_at_once: int = Field(4, ge=1, le=1000, description="Kafka transactions of one worker at once")
     publish_linger_ms: float = Field(5, ge=0, le=1000, description="ms that finished records are gathered for")
     health_port: int = Field(0, ge=0, le=65_535, description="port of a worker's health page; 0 takes any free one")
+    gateway_host: str = Field("127.0.0.1", min_length=1, description="address that the gateway listens on")
+    gateway_port: int | None = Field(
+        None, ge=0, le=65_535, description="port of the gateway; 8123, or any free one when that is taken, when not set"
+    )
+    gateway_health_port: int = Field(
+        0, ge=0, le=65_535, description="port of the gateway's health page; 0 takes any free one"
+    )
+    gateway_langgraph_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="another port with the LangGraph API at its root, for clients that take no path",
+    )
+    gateway_origins: str | None = Field(None, description="web origins of other pages that may call it, with commas")
+    rate_user: str = Field("1200/minute", description="requests of one user, such as 600/minute")
+    rate_tenant: str = Field("12000/minute", description="requests of one tenant")
+    rate_runs: str = Field("300/minute", description="messages of one user")
+    redis: str | None = Field(None, description="redis://host:port, where several gateways count rates together")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
     log_format: Literal["text", "json"] = Field("text", description="how it is logged")
     otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector to send spans to, http:// or https://")
@@ -125,7 +143,7 @@ class Settings(BaseModel):
     def state_url(self) -> str:
         """Where the state is kept, as `state.open_stores` takes it."""
         if self.cassandra:
-            return f"cassandra://{self.cassandra}/{KEYSPACE}?rf={self.replication}"
+            return f"cassandra://{self.cassandra}/{self.keyspace}?rf={self.replication}"
         return f"sqlite://{quote(str(self.data.absolute() / 'state'))}"
 
     @property

@@ -17,6 +17,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from cauce import __version__
+from cauce.gateway import gateway_file
 from cauce.running import Running, emulators_file, find_workers, runtime_file, write_running
 from cauce.settings import Settings
 from schemas import CauceError, SettingsError
@@ -162,6 +163,8 @@ class Supervisor:
             ],
             "worker": ["cauce", "work", "turns", "tools", "audit", "--data", str(data), "--supervised"],
         }
+        gateway_file(data).unlink(missing_ok=True)
+        commands["gateway"] = ["cauce", "gateway", "--data", str(data), "--supervised"]
         if self._settings.arcade_api_key is None:
             emulators_file(data).unlink(missing_ok=True)
             commands["emulators"] = [
@@ -190,6 +193,8 @@ class Supervisor:
             return False
         self._note("connected", kafka)
         if not await self._until(lambda: bool(find_workers(self._settings)), "worker"):
+            return False
+        if not await self._until(gateway_file(self._data).exists, "gateway"):
             return False
         self._note("ready", kafka)
         return True
@@ -242,6 +247,9 @@ class Supervisor:
             if name == "emulators":
                 base_url: str = json.loads(emulators_file(self._data).read_text())["base_url"]
                 return urlsplit(base_url).port
+            if name == "gateway":
+                url: str = json.loads(gateway_file(self._data).read_text())["url"]
+                return urlsplit(url).port
         return None
 
     def _on_signal(self) -> None:
@@ -258,6 +266,9 @@ class Supervisor:
     async def _stop_children(self) -> None:
         """The worker first, since it still needs the others."""
         self._stopping.set()
-        for name in ("worker", "emulators", "broker"):
+        await asyncio.gather(
+            *(self._children[name].stop(STOP_SECONDS) for name in ("gateway", "worker") if name in self._children)
+        )
+        for name in ("emulators", "broker"):
             if name in self._children:
-                await self._children[name].stop(STOP_SECONDS if name == "worker" else 5)
+                await self._children[name].stop(5)

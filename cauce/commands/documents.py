@@ -1,4 +1,4 @@
-"""`cauce schemas`, `cauce asyncapi`, `cauce version`: what the system speaks."""
+"""`cauce schemas`, `cauce asyncapi`, `cauce openapi`, `cauce version`: what the system speaks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import typer
 
 from cauce.commands.common import print_json
 
+FileOption = Annotated[Path | None, typer.Option("--out", help="File to write.")]
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(schemas)
     app.command()(asyncapi)
+    app.command()(openapi)
     app.command()(version)
 
 
@@ -34,16 +37,18 @@ def schemas(
     typer.echo(f"wrote {len(found)} schemas to {out}")
 
 
-def asyncapi(out: Annotated[Path | None, typer.Option(help="File to write.")] = None) -> None:
+def asyncapi(out: FileOption = None) -> None:
     """Print the AsyncAPI 3.0 document of the whole system, or write it to a file."""
     from cauce.asyncapi import document
 
-    made = document()
-    if out is None:
-        print_json(made)
-    else:
-        out.write_text(json.dumps(made, indent=2) + "\n")
-        typer.echo(f"wrote {out}")
+    _put(document(), out)
+
+
+def openapi(out: FileOption = None) -> None:
+    """Print the OpenAPI 3.1 document of the gateway's /v1, or write it to a file."""
+    from connectors.gateway.v1.contract import document
+
+    _put(document(), out)
 
 
 def version() -> None:
@@ -51,3 +56,11 @@ def version() -> None:
     from cauce import __version__
 
     typer.echo(__version__)
+
+
+def _put(made: object, out: Path | None) -> None:
+    if out is None:
+        print_json(made)
+    else:
+        out.write_text(json.dumps(made, indent=2) + "\n")
+        typer.echo(f"wrote {out}")

@@ -66,14 +66,33 @@ def chat(
     config: ConfigOption = None,
     tenant: TenantOption = None,
     user: UserOption = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Talk over HTTP to the gateway there, with the key in CAUCE_KEY.")
+    ] = None,
 ) -> None:
     """Talk with your agent in the terminal.
 
     Tokens come as they are written, tool calls are shown as they happen, and what changes something asks you first.
     Ctrl-C stops the run that is going. In the chat, /help lists what else there is.
-    """
-    from cauce.chatting import Chat
-    from cauce.running import connected
 
-    settings = connected(settings_of(data, config, tenant=tenant, user=user), wait=10)
-    Chat(settings, thread).loop()
+    From elsewhere: `CAUCE_KEY=... cauce chat --url http://127.0.0.1:8123`; make a key with `cauce tenant key create home`.
+    """
+    import os
+
+    from cauce.chatting import Chat
+    from cauce.lines import KafkaLine, Line
+
+    line: Line
+    if url:
+        from connectors.chat_client.http_client import HttpChatClient
+        from schemas import SettingsError
+
+        key = os.environ.get("CAUCE_KEY")
+        if not key:
+            raise SettingsError("set CAUCE_KEY to an API key; make one with: cauce tenant key create home")
+        line = HttpChatClient(url, key)
+    else:
+        from cauce.running import connected
+
+        line = KafkaLine(connected(settings_of(data, config, tenant=tenant, user=user), wait=10))
+    Chat(line, thread).loop()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cauce.commands.common import ConfigOption, DataOption, JsonOption, console, opened_stores, print_json, settings_of
+from cauce.commands.keys import key
+from cauce.commands.logins import login
 
 if TYPE_CHECKING:
     from schemas import AgentSettings, Tenant
@@ -18,6 +20,8 @@ TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
+    tenant.add_typer(key, name="key")
+    tenant.add_typer(login, name="login")
     app.add_typer(tenant, name="tenant")
 
 
@@ -179,11 +183,11 @@ def _changed(found: Tenant, agent_id: str, changes: dict[str, Any], *, name: str
 
     old: AgentSettings = found.agent(agent_id) or AgentSettings(agent_id=agent_id)
     fields = old.model_dump()
-    for key, value in changes.items():
+    for option, value in changes.items():
         if isinstance(value, dict):
-            fields[key] |= {k: v for k, v in value.items() if v is not None}
+            fields[option] |= {k: v for k, v in value.items() if v is not None}
         elif value is not None:
-            fields[key] = value
+            fields[option] = value
     agent = AgentSettings.model_validate(fields)
     agents = [agent if a.agent_id == agent_id else a for a in found.agents]
     if found.agent(agent_id) is None and fields != AgentSettings(agent_id=agent_id).model_dump():

@@ -17,12 +17,13 @@ def register(app: typer.Typer) -> None:
 
 
 def up(data: DataOption = None, config: ConfigOption = None) -> None:
-    """Run everything on this machine: broker, tools, worker.
+    """Run everything on this machine: broker, tools, worker, gateway.
 
     Keeps its data in `./var` or `--data`. Stops with Ctrl-C; a second one does not wait.
     """
     import asyncio
 
+    from cauce.gateway import find_gateway
     from cauce.running import Running, find_workers
     from cauce.supervisor import Supervisor
     from schemas.errors import SettingsError
@@ -37,7 +38,7 @@ def up(data: DataOption = None, config: ConfigOption = None) -> None:
     def ready(running: Running) -> None:
         from rich.panel import Panel
 
-        worker = find_workers(settings)[0]
+        worker, door = find_workers(settings)[0], find_gateway(settings)
         option = "" if str(settings.data) == "var" else f" --data {settings.data}"
         tools = "emulated Gmail and Asana, nothing leaves this machine" if running.arcade_emulated else "Arcade"
         lines = [
@@ -45,6 +46,7 @@ def up(data: DataOption = None, config: ConfigOption = None) -> None:
             f"[bold]Tools[/]   {tools}",
             f"[bold]Data[/]    {settings.data.absolute()}",
             f"[bold]Health[/]  {worker.health}/healthz  /readyz  /metrics",
+            *([f"[bold]HTTP[/]    {door.url}/v1/docs  /lg  /agui", f"[bold]Sign in[/] {door.login}"] if door else []),
             "",
             f"Talk to your agent in another terminal:  [bold cyan]cauce chat{option}[/]",
             f'Or ask one thing:                        [bold cyan]cauce ask{option} "What mail do I have?"[/]',

@@ -1,4 +1,4 @@
-"""A chat client on plain Kafka: it produces to `chat.messages` and reads `chat.responses` and `chat.deltas`."""
+"""Chat clients: on plain Kafka, which produces to `chat.messages` and reads `chat.responses` and `chat.deltas`, and over HTTP."""
 
 from connectors.chat_client.client import ChatClient
 

@@ -1,0 +1,193 @@
+"""`cauce gateway`: one process that serves HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cauce.running import is_alive, write_private
+from cauce.settings import Settings
+from schemas import SettingsError
+from state import Stores, open_stores
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from connectors.gateway.core import Core
+    from streams.health import Health
+
+log = logging.getLogger("cauce.gateway")
+
+DEFAULT_PORT = 8123
+"""Where LangGraph's own servers are found by their clients."""
+UNREAD_MS = 15_000
+"""How long what was sent may wait unread or unacknowledged, before the connection is broken off (RFC 5482)."""
+STOP_SECONDS = 3
+"""Open streams are closed then; their clients come back, here or elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayNote:
+    """What the gateway of this machine says about itself. `login` begins a session of the owner, once."""
+
+    pid: int
+    url: str
+    health: str
+    login: str | None = None
+
+
+def gateway_file(data: Path) -> Path:
+    """Where the gateway of the embedded system puts its address."""
+    return data / "run" / "gateway.json"
+
+
+def find_gateway(settings: Settings) -> GatewayNote | None:
+    """The gateway that runs from the data folder."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        note = GatewayNote(**json.loads(gateway_file(settings.data).read_text()))
+        return note if is_alive(note.pid) else None
+    return None
+
+
+async def run_gateway(
+    settings: Settings, *, embedded: bool, on_ready: Callable[[str], None] = lambda url: None
+) -> None:
+    """Serves until SIGTERM or SIGINT. `settings` name Kafka; `embedded` leaves a note with a login link for the owner.
+
+    Raises `SettingsError` when an address cannot be listened on, or the store lacks migrations.
+    """
+    from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+    from connectors.gateway.app import make_app, make_core
+    from connectors.gateway.auth import Sessions
+    from connectors.gateway.lg.application import application
+    from connectors.gateway.limits import Rates
+    from connectors.gateway.options import GatewayOptions
+    from streams.health import HealthServer
+
+    if settings.kafka is None:
+        raise SettingsError("no Kafka is known: set CAUCE_KAFKA=host:port, or run everything here with: cauce up")
+    main = _listen(settings.gateway_host, settings.gateway_port)
+    stores = open_stores(settings.state_url)
+    await stores.open()
+    await _check(stores, settings)
+    registry = CollectorRegistry()
+    for collector in (GCCollector, PlatformCollector, ProcessCollector):
+        collector(registry=registry)
+    core = make_core(settings.kafka, stores, GatewayOptions(), registry)
+    health = HealthServer(_health(core, stores), registry, port=settings.gateway_health_port)
+    await health.start()
+    origins = tuple(o.strip() for o in (settings.gateway_origins or "").split(",") if o.strip())
+    rates = Rates(settings.rate_user, settings.rate_tenant, settings.rate_runs, settings.redis or "memory://")
+    app = make_app(core, rates=rates, origins=origins)
+    servers = [(_server(app), main)]
+    if settings.gateway_langgraph_port is not None:
+        second = app.state.secured(application(core))
+        servers.append(
+            (_server(second, lifespan="off"), _listen(settings.gateway_host, settings.gateway_langgraph_port))
+        )
+    url = _url(main)
+    link = None
+    if embedded:
+        secret = await Sessions(stores.credentials).link(settings.tenant, settings.user)
+        link = f"{url}/login?link={secret}"
+    serving = [asyncio.create_task(server.serve(sockets=[sock])) for server, sock in servers]
+    try:
+        await _until_ready(core, serving)
+        if embedded:
+            note = GatewayNote(os.getpid(), url, health.address, link)
+            write_private(gateway_file(settings.data), json.dumps(asdict(note)))
+        log.info("the gateway serves %s, health at %s", url, health.address)
+        on_ready(url)
+        await asyncio.gather(*serving)
+    finally:
+        await health.stop()
+        if embedded:
+            gateway_file(settings.data).unlink(missing_ok=True)
+        await stores.close()
+
+
+async def _check(stores: Stores, settings: Settings) -> None:
+    if settings.cassandra is None:
+        await stores.migrate()  # a file on this machine: there is nobody to coordinate with
+    elif missing := await stores.pending_migrations():
+        raise SettingsError(f"the store lacks {len(missing)} migrations; apply them with: cauce state migrate")
+
+
+def _health(core: Core, stores: Stores) -> Health:
+    """The gateway is ready while its store answers and it hears Kafka."""
+    from streams.health import Health
+
+    async def hears() -> str | None:
+        return None if core.ingress.ready and core.feed.ready.is_set() else "Kafka is not connected"
+
+    async def stored() -> str | None:
+        await stores.ping()
+        return None
+
+    return Health(ready={"kafka": hears, "store": stored})
+
+
+async def _until_ready(core: Core, serving: list[asyncio.Task[None]]) -> None:
+    """Until Kafka was found, or the servers were told to stop."""
+    waiting = asyncio.ensure_future(core.feed.ready.wait())
+    await asyncio.wait({waiting, *serving}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+def _server(app: Any, **options: Any) -> uvicorn.Server:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        ws="none",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        h11_max_incomplete_event_size=64 << 10,
+        **options,
+    )
+    return uvicorn.Server(config)
+
+
+def _listen(host: str, port: int | None) -> socket.socket:
+    """A listening socket; with no port given the usual one, or any when somebody has that."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in (DEFAULT_PORT, 0) if port is None else (port,):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":  # a closed connection whose reader does not read would keep its buffers for ever
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+        try:
+            sock.bind((host, candidate))
+            sock.listen(2048)
+        except OSError as error:
+            sock.close()
+            if port is None and candidate and error.errno == errno.EADDRINUSE:
+                continue
+            raise SettingsError(
+                f"the gateway cannot listen on {host}:{candidate}: {os.strerror(error.errno or 0)}. "
+                "Choose another with CAUCE_GATEWAY_PORT or --port"
+            ) from error
+        sock.setblocking(False)
+        return sock
+    raise AssertionError("any free port can be had")
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"

@@ -1,0 +1,183 @@
+"""The chat client over HTTP: what `cauce chat --url` speaks. It comes back by itself when its gateway goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+import httpx
+
+from connectors.chat_client.client import _TYPES, Event
+from schemas import (
+    TERMINAL_TYPES,
+    ApprovalRequested,
+    Delta,
+    Message,
+    NotFound,
+    RunPaused,
+    SettingsError,
+    ThreadEvent,
+    ThreadSummary,
+    Unavailable,
+    new_id,
+)
+
+_RETRY = 1.0
+
+
+class HttpChatClient:
+    """Speaks for the user of an API key."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url.rstrip("/")
+        self._read: dict[str, str] = {}
+        """How far runs were read that go on later."""
+        self._http = httpx.AsyncClient(
+            base_url=self._url, headers={"x-api-key": key}, timeout=httpx.Timeout(30, read=60), trust_env=False
+        )
+
+    async def open(self) -> None:
+        """Asks who we are. Raises `SettingsError` for a key that is not valid, `Unavailable` when nobody answers."""
+        await self._call("GET", "/v1/me")
+
+    async def close(self) -> None:
+        """Lets go of the connection."""
+        await self._http.aclose()
+
+    async def send(self, thread_id: str, text: str) -> str:
+        """Sends a message, making the thread when it is new; the id of its run."""
+        key, path = new_id("m"), f"/v1/threads/{thread_id}/messages"
+        headers = {"Idempotency-Key": key}
+        try:
+            told = await self._call("POST", path, json={"text": text}, headers=headers)
+        except NotFound:
+            await self._call("POST", "/v1/threads", json={"thread_id": thread_id})
+            told = await self._call("POST", path, json={"text": text}, headers=headers)
+        return str(told["run_id"])
+
+    async def decide(
+        self,
+        thread_id: str,
+        call_id: str,
+        decision: Literal["approve", "edit", "reject", "respond"],
+        *,
+        arguments: dict[str, Any] | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Decides on a call that waits for approval."""
+        body = {"decision": decision, "arguments": arguments, "message": message}
+        await self._call("POST", f"/v1/threads/{thread_id}/approvals/{call_id}", json=body)
+
+    async def cancel(self, thread_id: str, run_id: str) -> None:
+        """Stops a run."""
+        await self._call("POST", f"/v1/threads/{thread_id}/runs/{run_id}/cancel")
+
+    async def events(self, thread_id: str, run_id: str) -> AsyncIterator[Event]:
+        """Events of a run from now on, until it ends or waits for an approval."""
+        position = self._read.get(run_id)
+        while True:
+            try:
+                async for event, reached in self._stream(thread_id, run_id, position):
+                    position = reached
+                    self._read = {run_id: position} if position else {}
+                    yield event
+                    if isinstance(event, RunPaused) or getattr(event, "TYPE", "") in TERMINAL_TYPES:
+                        return
+            except (httpx.TransportError, Unavailable):
+                pass
+            await asyncio.sleep(_RETRY)
+
+    async def refused(self, run_id: str) -> str:
+        """Never: over HTTP a message that cannot be taken is refused when it is sent."""
+        await asyncio.Event().wait()
+        return run_id
+
+    async def threads(self, *, limit: int) -> list[ThreadSummary]:
+        """The user's threads, the last changed first."""
+        told = await self._call("GET", "/v1/threads", params={"limit": limit})
+        return [
+            ThreadSummary(user_id="me", condition=t["status"], **{k: v for k, v in t.items() if k != "status"})
+            for t in told["threads"]
+        ]
+
+    async def messages(self, thread_id: str, *, limit: int) -> list[Message]:
+        """The newest messages of a thread, oldest first."""
+        try:
+            told = await self._call("GET", f"/v1/threads/{thread_id}/messages", params={"limit": limit})
+        except NotFound:
+            return []
+        return [Message.model_validate({**m, "tool_calls": tuple(m["tool_calls"])}) for m in told["messages"]]
+
+    async def open_approvals(self, thread_id: str) -> tuple[list[ApprovalRequested], str | None]:
+        """Calls of the thread that wait, and their run."""
+        told = (await self._call("GET", "/v1/approvals"))["approvals"]
+        mine = [a for a in told if a["thread_id"] == thread_id]
+        asked = [
+            ApprovalRequested.model_validate(
+                {
+                    "seq": 1,
+                    "run_id": a["run_id"],
+                    "user_id": "me",
+                    "at": "2000-01-01T00:00:00Z",
+                    "call_id": a["call_id"],
+                    "name": a["tool"],
+                    "arguments": a["arguments"],
+                }
+            )
+            for a in mine
+        ]
+        self._read |= {a["run_id"]: str(a["last_event"]) for a in mine}
+        return asked, mine[0]["run_id"] if mine else None
+
+    async def _stream(
+        self, thread_id: str, run_id: str, position: str | None
+    ) -> AsyncIterator[tuple[Event, str | None]]:
+        headers = {"Last-Event-ID": position} if position else {}
+        path = f"/v1/threads/{thread_id}/runs/{run_id}/stream"
+        async with self._http.stream("GET", path, headers=headers) as response:
+            if response.status_code != 200:
+                await response.aread()
+                raise self._error(response)
+            kind, data = "", ""
+            async for line in response.aiter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data":
+                    data = value
+                elif name == "id":
+                    position = value
+                elif not line and data:
+                    if event := _event(kind, data):
+                        yield event, position
+                    kind, data = "", ""
+
+    async def _call(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            response = await self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise Unavailable(f"the gateway at {self._url} does not answer: {error or type(error).__name__}") from error
+        if response.is_error:
+            raise self._error(response)
+        return response.json() if response.content else None
+
+    def _error(self, response: httpx.Response) -> Exception:
+        try:
+            detail = response.json()["detail"]
+        except (ValueError, KeyError, TypeError):
+            detail = f"the gateway answered {response.status_code}"
+        if response.status_code == 404:
+            return NotFound(detail)
+        return SettingsError(detail) if response.status_code in (401, 403) else Unavailable(detail)
+
+
+def _event(kind: str, data: str) -> Event | None:
+    if kind == "message.delta":
+        told = json.loads(data)
+        names = ("run_id", "message_id", "attempt", "text")
+        return Delta(turn=1, index=told["offset"], **{name: told[name] for name in names})
+    model = _TYPES.get(f"cauce.{kind}")
+    event = model.model_validate_json(data) if model else None
+    return event if isinstance(event, ThreadEvent) else None

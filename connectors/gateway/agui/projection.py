@@ -1,0 +1,205 @@
+"""Events of a run as AG-UI has them: nothing open at the end, nothing after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from typing import Any
+
+from connectors.gateway.answers import Answers
+from connectors.gateway.feed import EarlyResult, TextPiece
+from connectors.gateway.problems import Problem
+from connectors.gateway.sse import HEARTBEAT_FRAME, frame
+from connectors.gateway.thread_stream import Heartbeat, Position, StreamItem
+from schemas import (
+    ApprovalRequested,
+    Message,
+    MessageAdded,
+    MessagesRemoved,
+    PendingCall,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunPaused,
+    RunQueued,
+    StoredMessage,
+    ThreadChanged,
+    ThreadEvent,
+    ToolFinished,
+    derived_id,
+)
+
+ANSWER_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "decision": {"enum": ["approve", "edit", "reject", "respond"]},
+        "arguments": {"type": "object"},
+        "message": {"type": "string"},
+    },
+    "required": ["decision"],
+}
+"""What an approval is answered with."""
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    """An unnamed SSE event with camel-case JSON."""
+    return frame(None, json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":")))
+
+
+def error_frame(problem: Problem) -> bytes:
+    """The end of a stream that cannot go on."""
+    return event("RUN_ERROR", message=problem.detail, code=problem.code)
+
+
+class AguiProjection:
+    """`client_run` is how the client calls the run that is `run_id` here; `history` are the thread's messages before it, and
+    `listed` the ids of those that the client has. It gets a snapshot when it lacks one."""
+
+    def __init__(
+        self,
+        thread_id: str,
+        client_run: str,
+        run_id: str,
+        *,
+        pending: Iterable[PendingCall] = (),
+        history: Iterable[StoredMessage] = (),
+        listed: Collection[object] = (),
+    ) -> None:
+        self._thread_id, self._client_run, self._run_id = thread_id, client_run, run_id
+        self._asked: dict[str, tuple[str, Mapping[str, Any]]] = {
+            p.call.call_id: (p.call.name, p.call.arguments) for p in pending
+        }
+        self._history = [stored.message for stored in history]
+        self._unknown = any(m.message_id not in listed for m in self._history)
+        self._answers = Answers(Position())
+        self._writing: str | None = None
+        self._results: set[str] = set()
+
+    async def frames(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[bytes]:
+        """The run from its start to its end, or until it waits for its user."""
+        yield event("RUN_STARTED", threadId=self._thread_id, runId=self._client_run, protocolVersion="1.0")
+        async for item in items:
+            if isinstance(item, Heartbeat):
+                yield HEARTBEAT_FRAME
+            elif isinstance(item, TextPiece):
+                for piece in self._piece(item):
+                    yield piece
+            elif isinstance(item, EarlyResult):
+                if item.event.run_id == self._run_id and self._writing is None:
+                    for piece in self._result(item.event):
+                        yield piece
+            elif item.run_id == self._run_id or isinstance(item, ThreadChanged):
+                for piece in self._event(item):
+                    yield piece
+                if last := self._last(item):
+                    yield last
+                    return
+
+    def _piece(self, piece: TextPiece) -> Iterable[bytes]:
+        if piece.run_id != self._run_id:
+            return
+        fresh, _ = self._answers.fresh(piece)
+        if fresh:
+            yield from self._write(piece.message_id, fresh)
+
+    def _write(self, message_id: str, text: str) -> Iterable[bytes]:
+        if self._writing != message_id:
+            yield from self._stop_writing()
+            self._writing = message_id
+            yield event("TEXT_MESSAGE_START", messageId=message_id, role="assistant")
+        yield event("TEXT_MESSAGE_CONTENT", messageId=message_id, delta=text)
+
+    def _stop_writing(self) -> Iterable[bytes]:
+        if self._writing:
+            yield event("TEXT_MESSAGE_END", messageId=self._writing)
+            self._writing = None
+
+    def _event(self, item: ThreadEvent) -> Iterable[bytes]:
+        if isinstance(item, MessageAdded) and item.message.role == "user" and self._unknown:
+            self._unknown = False
+            yield event("MESSAGES_SNAPSHOT", messages=[_whole(m) for m in (*self._history, item.message)])
+        elif isinstance(item, MessageAdded) and item.message.role == "assistant":
+            message = item.message
+            rest, _ = self._answers.rest(message.message_id, message.text)
+            if rest:
+                yield from self._write(message.message_id, rest)
+            yield from self._stop_writing()
+            for call in message.tool_calls:
+                yield event(
+                    "TOOL_CALL_START",
+                    toolCallId=call.call_id,
+                    toolCallName=call.name,
+                    parentMessageId=message.message_id,
+                )
+                yield event(
+                    "TOOL_CALL_ARGS", toolCallId=call.call_id, delta=json.dumps(call.arguments, ensure_ascii=False)
+                )
+                yield event("TOOL_CALL_END", toolCallId=call.call_id)
+        elif isinstance(item, ToolFinished):
+            yield from self._result(item)
+        elif isinstance(item, ApprovalRequested):
+            self._asked[item.call_id] = (item.name, item.arguments)
+        elif isinstance(item, RunQueued):
+            yield event("CUSTOM", name="run.queued", value={"position": item.position})
+        elif isinstance(item, MessagesRemoved):
+            yield event("CUSTOM", name="messages.removed", value={"messageIds": list(item.message_ids)})
+
+    def _result(self, item: ToolFinished) -> Iterable[bytes]:
+        """A result, once: as soon as the model reads it, or with its event."""
+        if item.call_id not in self._results:
+            self._results.add(item.call_id)
+            message_id = derived_id("msg", item.call_id)
+            yield event(
+                "TOOL_CALL_RESULT", messageId=message_id, toolCallId=item.call_id, content=item.content, role="tool"
+            )
+
+    def _last(self, item: ThreadEvent) -> bytes | None:
+        """The end, where this event is one: what is still being written is closed before."""
+        if not isinstance(item, RunCompleted | RunPaused | RunCancelled | RunFailed | ThreadChanged):
+            return None
+        if isinstance(item, ThreadChanged) and item.action != "delete":
+            return None
+        end = b"".join(self._stop_writing())
+        if isinstance(item, RunCompleted):
+            return end + self._finished({"type": "success"})
+        if isinstance(item, RunPaused):
+            return end + self._finished(
+                {"type": "interrupt", "interrupts": [self._interrupt(call_id) for call_id in item.call_ids]}
+            )
+        if isinstance(item, RunCancelled):
+            return end + self._finished({"type": "cancelled"})
+        if isinstance(item, RunFailed):
+            return end + event("RUN_ERROR", message=item.message, code=item.code)
+        return end + event("RUN_ERROR", message="The thread was deleted.", code="thread_deleted")
+
+    def _interrupt(self, call_id: str) -> dict[str, Any]:
+        name, arguments = self._asked.get(call_id, ("", {}))
+        return {
+            "id": call_id,
+            "reason": "tool_approval",
+            "message": f"{name} waits for your approval.",
+            "toolCallId": call_id,
+            "responseSchema": ANSWER_SCHEMA,
+            "metadata": {"name": name, "args": dict(arguments)},
+        }
+
+    def _finished(self, outcome: Mapping[str, Any]) -> bytes:
+        return event("RUN_FINISHED", threadId=self._thread_id, runId=self._client_run, outcome=outcome)
+
+
+def _whole(message: Message) -> dict[str, Any]:
+    """A message as snapshots have it."""
+    common = {"id": message.message_id, "role": message.role, "content": message.text}
+    if message.role == "tool":
+        return {**common, "toolCallId": message.call_id}
+    if message.tool_calls:
+        calls = [
+            {
+                "id": c.call_id,
+                "type": "function",
+                "function": {"name": c.name, "arguments": json.dumps(c.arguments, ensure_ascii=False)},
+            }
+            for c in message.tool_calls
+        ]
+        return {**common, "toolCalls": calls}
+    return common

@@ -1,0 +1,118 @@
+"""API keys: `ck.<tenant>.<key id>.<secret>`. The store has a hash of the secret, which is 256 random bits."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pydantic import BaseModel
+
+from connectors.gateway.auth.principal import SCOPES, Principal
+from schemas import Timestamp, is_id, is_tenant_id
+from state import Credentials
+
+KIND = "api_key"
+PREFIX = "ck."
+NEVER = timedelta(days=10 * 365)
+KNOWN_SECONDS = 5.0
+"""How long a key is known without asking the store: a revoked one may work so long."""
+_KNOWN = 10_000
+
+
+class ApiKey(BaseModel):
+    """A key as the store has it."""
+
+    key_id: str
+    user_id: str
+    name: str = ""
+    scopes: tuple[str, ...] = SCOPES
+    created_at: Timestamp
+    expires_at: Timestamp
+    secret_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made. `text` is shown once and kept nowhere."""
+
+    text: str
+    key: ApiKey
+
+
+class ApiKeys:
+    """Makes, finds, lists and revokes keys."""
+
+    def __init__(self, store: Credentials, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._clock = store, clock
+        self._known: OrderedDict[str, tuple[float, Principal | None]] = OrderedDict()
+
+    async def create(
+        self,
+        tenant_id: str,
+        user_id: str,
+        *,
+        name: str = "",
+        scopes: Sequence[str] = SCOPES,
+        lifetime: timedelta = NEVER,
+    ) -> NewKey:
+        """A new key of a user."""
+        now = datetime.now(UTC)
+        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        key = ApiKey(
+            key_id=key_id,
+            user_id=user_id,
+            name=name,
+            scopes=tuple(scopes),
+            created_at=now,
+            expires_at=now + lifetime,
+            secret_hash=_hash(secret),
+        )
+        await self._store.put(tenant_id, KIND, key_id, key.model_dump_json().encode(), expires=key.expires_at)
+        return NewKey(f"{PREFIX}{tenant_id}.{key_id}.{secret}", key)
+
+    async def list(self, tenant_id: str) -> list[ApiKey]:
+        """The tenant's keys."""
+        return [ApiKey.model_validate_json(body) for _, body in await self._store.list(tenant_id, KIND)]
+
+    async def revoke(self, tenant_id: str, key_id: str) -> bool:
+        """Ends a key; False when there is none. Gateways notice within `KNOWN_SECONDS`."""
+        return await self._store.take(tenant_id, KIND, key_id) is not None
+
+    async def find(self, text: str) -> Principal | None:
+        """Whom a key belongs to; None for one that is wrong, revoked or expired."""
+        digest = _hash(text)
+        found = self._known.get(digest)
+        if found and self._clock() - found[0] < KNOWN_SECONDS:
+            principal = found[1]
+        else:
+            principal = await self._look(text)
+            self._known[digest] = (self._clock(), principal)
+            while len(self._known) > _KNOWN:
+                self._known.popitem(last=False)
+        if principal and principal.expires and principal.expires <= datetime.now(UTC):
+            return None
+        return principal
+
+    async def _look(self, text: str) -> Principal | None:
+        parts = text.removeprefix(PREFIX).split(".")
+        if len(parts) != 3 or not is_tenant_id(parts[0]) or not is_id(parts[1]):
+            return None
+        tenant_id, key_id, secret = parts
+        body = await self._store.get(tenant_id, KIND, key_id)
+        if body is None:
+            return None
+        key = ApiKey.model_validate_json(body)
+        if not hmac.compare_digest(key.secret_hash, _hash(secret)):
+            return None
+        return Principal(tenant_id, key.user_id, frozenset(key.scopes), "key", key.key_id, key.expires_at)
+
+
+def _hash(secret: str) -> str:
+    # No slow hash: the secret has 256 random bits, and nobody guesses those from SHA-256.
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,115 @@
+"""Puts the principal into every request's scope, before any route sees it; nothing but what is named as open passes without."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors.gateway.auth.keys import PREFIX, ApiKeys
+from connectors.gateway.auth.principal import Principal
+from connectors.gateway.auth.sessions import Sessions
+from connectors.gateway.problems import Problem, as_problem, response
+from connectors.gateway.request_context import RequestContext, enter
+
+COOKIE = "cauce_session"
+CSRF_HEADER = "x-cauce-request"
+"""A page of another origin cannot set a header of its own without asking us first, and we do not allow it."""
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+
+
+class Tokens(Protocol):
+    """Whoever understands access tokens of OIDC issuers."""
+
+    async def find(self, token: str) -> Principal | None:
+        """Whom a token belongs to; None for one that is not valid here."""
+        ...
+
+
+def principal_of(request: Request) -> Principal:
+    """Who calls."""
+    found: Principal = request.scope["cauce.principal"]
+    return found
+
+
+class Authentication:
+    """ASGI middleware. `open_paths` need no credential; a path that ends with `/` stands for all below it."""
+
+    def __init__(
+        self, app: App, *, keys: ApiKeys, sessions: Sessions, tokens: Tokens | None, open_paths: tuple[str, ...]
+    ) -> None:
+        self._app, self._keys, self._sessions, self._tokens, self._open = app, keys, sessions, tokens, open_paths
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Answers 401 itself; otherwise the request goes on with `cauce.principal` and `cauce.request_id`."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        context = RequestContext.of(request.headers.get("x-request-id", ""), request.headers.get("traceparent", ""))
+        enter(context)
+        scope["cauce.request_id"] = request_id = context.request_id
+        with_id = _adding(send, request_id)
+        if scope["method"] == "OPTIONS" or self._is_open(scope["path"]):
+            await self._app(scope, receive, with_id)
+            return
+        try:
+            scope["cauce.principal"] = await self._principal(request)
+        except Exception as error:
+            refusal: Response = response(as_problem(error), request_id)
+            await refusal(scope, receive, with_id)
+            return
+        await self._app(scope, receive, with_id)
+
+    def _is_open(self, path: str) -> bool:
+        return any(path == p or (p.endswith("/") and path.startswith(p)) for p in self._open)
+
+    async def _principal(self, request: Request) -> Principal:
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        credential = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
+        if credential:
+            found = None
+            if credential.startswith(PREFIX):
+                found = await self._keys.find(credential)
+            elif self._tokens:
+                found = await self._tokens.find(credential)
+            if found:
+                return found
+            words = "The credential is not valid: it is wrong, revoked or expired."
+            raise Problem(401, "bad_credential", words, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        if (cookie := request.cookies.get(COOKIE)) and (found := await self._sessions.find(cookie)):
+            _require_same_origin(request)
+            return found
+        words = "Who is calling? Send an API key as x-api-key or Authorization: Bearer; make one with: cauce tenant key create"
+        raise Problem(401, "credential_missing", words, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _require_same_origin(request: Request) -> None:
+    """A cookie is sent by the browser whoever wrote the page: what changes something must come from our own."""
+    if request.method in _SAFE:
+        return
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    same = site in (None, "same-origin", "none") and (not origin or urlsplit(origin).netloc == request.headers["host"])
+    if not (same and request.headers.get(CSRF_HEADER)):
+        words = f"A request with a session must come from our own page and carry the header {CSRF_HEADER}."
+        raise Problem(403, "cross_site", words)
+
+
+def _adding(send: Any, request_id: str) -> Any:
+    async def sending(message: Scope) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", []))
+            names = {name for name, _ in headers}
+            headers.append((b"x-request-id", request_id.encode()))
+            if b"cache-control" not in names:
+                headers.append((b"cache-control", b"no-store"))
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sending

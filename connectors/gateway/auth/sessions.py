@@ -1,0 +1,82 @@
+"""Browser sessions: an opaque cookie, everything else on the server. And the one-time links that begin one."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import UTC, datetime, timedelta
+
+from pydantic import BaseModel
+
+from connectors.gateway.auth.principal import Principal
+from schemas import Timestamp, is_tenant_id
+from state import Credentials
+
+KIND = "session"
+LINK_KIND = "login_link"
+LIFETIME = timedelta(days=30)
+LINK_LIFETIME = timedelta(minutes=15)
+
+
+class Session(BaseModel):
+    """A session as the store has it; its id there is the hash of the cookie's secret."""
+
+    user_id: str
+    created_at: Timestamp
+    expires_at: Timestamp
+    method: str
+    id_token: str | None = None
+    """Of the provider that the user came from, for logging out there."""
+
+
+class Sessions:
+    """Begins, finds and ends sessions."""
+
+    def __init__(self, store: Credentials) -> None:
+        self._store = store
+
+    async def link(self, tenant_id: str, user_id: str, *, lifetime: timedelta = LINK_LIFETIME) -> str:
+        """A secret that begins one session of this user, once."""
+        secret = f"{tenant_id}.{secrets.token_urlsafe(32)}"
+        await self._store.put(tenant_id, LINK_KIND, _id(secret), user_id.encode(), expires=datetime.now(UTC) + lifetime)
+        return secret
+
+    async def redeem(self, link: str) -> str | None:
+        """Begins the session of a link; None for one that is wrong, used or expired. Returns the cookie's value."""
+        tenant_id = link.partition(".")[0]
+        if not is_tenant_id(tenant_id):
+            return None
+        user_id = await self._store.take(tenant_id, LINK_KIND, _id(link))
+        return await self.begin(tenant_id, user_id.decode(), method="link") if user_id else None
+
+    async def begin(self, tenant_id: str, user_id: str, *, method: str, id_token: str | None = None) -> str:
+        """A new session with a new id; returns the cookie's value."""
+        cookie, now = f"{tenant_id}.{secrets.token_urlsafe(32)}", datetime.now(UTC)
+        session = Session(user_id=user_id, created_at=now, expires_at=now + LIFETIME, method=method, id_token=id_token)
+        body = session.model_dump_json().encode()
+        await self._store.put(tenant_id, KIND, _id(cookie), body, expires=session.expires_at)
+        return cookie
+
+    async def find(self, cookie: str) -> Principal | None:
+        """Whose session a cookie is."""
+        tenant_id = cookie.partition(".")[0]
+        if not is_tenant_id(tenant_id):
+            return None
+        session_id = _id(cookie)
+        body = await self._store.get(tenant_id, KIND, session_id)
+        if body is None:
+            return None
+        session = Session.model_validate_json(body)
+        return Principal(
+            tenant_id, session.user_id, kind="session", credential_id=session_id[:12], expires=session.expires_at
+        )
+
+    async def end(self, cookie: str) -> Session | None:
+        """Ends a session; returns what it was."""
+        tenant_id = cookie.partition(".")[0]
+        body = await self._store.take(tenant_id, KIND, _id(cookie)) if is_tenant_id(tenant_id) else None
+        return Session.model_validate_json(body) if body else None
+
+
+def _id(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

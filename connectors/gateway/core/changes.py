@@ -1,0 +1,51 @@
+"""Inputs whose effect is waited for: a thread that is made, an approval that is decided."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.ingress import Ingress
+from connectors.gateway.problems import RETRY_AFTER, Problem
+from connectors.gateway.thread_stream import ThreadStream
+from schemas import ApprovalResolved, InputRefused, ThreadChanged, ThreadEvent, ThreadHead, ThreadKey, new_id
+from schemas.base import Body
+from state import Journal
+
+StreamOf = Callable[[Principal, str, float], ThreadStream]
+_LOOK_SECONDS = 1.0
+
+
+class Changes:
+    """Produces an input and waits until the turns processor has journaled what came of it."""
+
+    def __init__(self, journal: Journal, ingress: Ingress, stream_of: StreamOf, *, seconds: float) -> None:
+        self._journal, self._ingress, self._stream_of, self._seconds = journal, ingress, stream_of, seconds
+
+    async def apply(
+        self, principal: Principal, thread_id: str, head: ThreadHead | None, body: Body
+    ) -> ThreadChanged | ApprovalResolved | InputRefused:
+        """The event that answers the input. `head` is the thread as the caller saw it.
+
+        Raises `Problem` when nobody has processed it in time: it is done as soon as a worker runs.
+        """
+        input_id, since = new_id("in"), head.next_event - 1 if head else 0
+        items = self._stream_of(principal, thread_id, _LOOK_SECONDS).items(since)
+        producing = asyncio.ensure_future(
+            self._ingress.produce(ThreadKey(principal.tenant_id, thread_id), input_id, body)
+        )
+        try:
+            async with asyncio.timeout(self._seconds):
+                await producing
+                async for item in items:
+                    if isinstance(item, ThreadEvent) and getattr(item, "input_id", None) == input_id:
+                        assert isinstance(item, ThreadChanged | ApprovalResolved | InputRefused)
+                        return item
+        except TimeoutError as error:
+            words = "It was accepted and will be done, but no worker has come to it yet."
+            raise Problem(503, "not_done_yet", words, headers={"Retry-After": RETRY_AFTER}) from error
+        finally:
+            producing.cancel()
+            await items.aclose()  # type: ignore[attr-defined]  # it is a generator
+        raise AssertionError("a thread's stream has no end")

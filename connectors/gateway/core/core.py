@@ -1,0 +1,98 @@
+"""The parts together, and what they have in common."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.core.changes import Changes
+from connectors.gateway.core.runs import Runs
+from connectors.gateway.core.threads import Threads
+from connectors.gateway.feed import Feed
+from connectors.gateway.ingress import Ingress
+from connectors.gateway.metrics import GatewayMetrics
+from connectors.gateway.options import GatewayOptions
+from connectors.gateway.problems import Problem, not_found
+from connectors.gateway.thread_stream import ThreadStream
+from schemas import AgentSettings, Tenant, ThreadKey
+from state import Stores
+
+TENANT_SECONDS = 5.0
+"""How long a tenant is known without asking the store."""
+
+
+class Core:
+    """Everything that a protocol may do for a principal."""
+
+    def __init__(
+        self, stores: Stores, ingress: Ingress, feed: Feed, options: GatewayOptions, metrics: GatewayMetrics
+    ) -> None:
+        self.stores, self.ingress, self.feed = stores, ingress, feed
+        self.options, self.metrics = options, metrics
+        self._tenants: dict[str, tuple[float, Tenant]] = {}
+        self._streams: Counter[tuple[str, str]] = Counter()
+        changes = Changes(stores.journal, ingress, self._stream_of, seconds=options.apply_seconds)
+        self.threads = Threads(stores.journal, changes)
+        self.runs = Runs(stores.journal, ingress, changes, self.threads, self.agent, self._stream_of)
+
+    async def start(self) -> None:
+        """Begins to connect to Kafka; does not wait for it."""
+        await self.ingress.start()
+        await self.feed.start()
+
+    async def stop(self) -> None:
+        """Lets go of Kafka."""
+        await self.feed.stop()
+        await self.ingress.stop()
+
+    async def tenant(self, principal: Principal) -> Tenant:
+        """The principal's tenant. Raises `Problem` when it is paused or gone."""
+        at, tenant = self._tenants.get(principal.tenant_id, (float("-inf"), None))
+        if tenant is None or time.monotonic() - at > TENANT_SECONDS:
+            tenant = await self.stores.directory.tenant(principal.tenant_id)
+            if tenant is None:
+                raise Problem(403, "tenant_gone", "The tenant of this credential does not exist any more.")
+            self._tenants[principal.tenant_id] = (time.monotonic(), tenant)
+        if tenant.paused:
+            raise Problem(403, "tenant_paused", "The tenant is paused; its administrator can say why.")
+        return tenant
+
+    async def agent(self, principal: Principal, agent_id: str) -> AgentSettings:
+        """An agent of the principal's tenant."""
+        agent = (await self.tenant(principal)).agent(agent_id)
+        if agent is None:
+            raise not_found("agent", agent_id)
+        return agent
+
+    def stream(self, principal: Principal, thread_id: str) -> ThreadStream:
+        """Events of a thread, which the caller has checked to be the principal's."""
+        principal.require("read")
+        return self._stream_of(principal, thread_id, self.options.heartbeat)
+
+    def count_stream(self, principal: Principal) -> Callable[[str | None], None]:
+        """Counts a stream of the user; what it returns is to be called at its end, with the code of what cut it off.
+
+        Raises `Problem` when there are too many.
+        """
+        who = (principal.tenant_id, principal.user_id)
+        if self._streams[who] >= self.options.streams_per_user:
+            words = f"You have {self._streams[who]} open streams already; close one first."
+            raise Problem(429, "too_many_streams", words, headers={"Retry-After": "5"})
+        self._streams[who] += 1
+        self.metrics.streams.inc()
+
+        def end(cut: str | None = None) -> None:
+            self.metrics.streams.dec()
+            if cut:
+                self.metrics.cut.labels(cut).inc()
+            self._streams[who] -= 1
+            if not self._streams[who]:
+                del self._streams[who]
+
+        return end
+
+    def _stream_of(self, principal: Principal, thread_id: str, heartbeat: float) -> ThreadStream:
+        key = ThreadKey(principal.tenant_id, thread_id)
+        return ThreadStream(self.stores.journal, self.feed, key, heartbeat=heartbeat, expires=principal.expires)

@@ -1,0 +1,338 @@
+"""Runs of a principal: started, looked at, waited for, cancelled; and the approvals that they wait for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.core.changes import Changes, StreamOf
+from connectors.gateway.core.threads import Threads
+from connectors.gateway.ingress import Ingress
+from connectors.gateway.problems import Problem, checked, not_found
+from schemas import (
+    TERMINAL_TYPES,
+    AcceptedRun,
+    AgentSettings,
+    ApprovalDecision,
+    ApprovalResolved,
+    CancelRun,
+    InputRefused,
+    PendingCall,
+    RunPaused,
+    StoredRun,
+    ThreadEvent,
+    ThreadHead,
+    ThreadKey,
+    TokenUsage,
+    UserMessage,
+    derived_id,
+    is_id,
+    new_id,
+)
+from state import Journal
+
+RunStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
+OVER: tuple[RunStatus, ...] = ("completed", "failed", "cancelled")
+_LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A message that starts a run."""
+
+    text: str
+    agent_id: str = "default"
+    multitask_strategy: str = "enqueue"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    message_id: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as it stands. `first_event` and `last_event` are numbers of the thread's events, where they are known."""
+
+    run_id: str
+    thread_id: str
+    agent_id: str
+    status: RunStatus
+    created_at: datetime
+    updated_at: datetime
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    multitask_strategy: str = "enqueue"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    message: str = ""
+    first_event: int | None = None
+    last_event: int | None = None
+    usage: TokenUsage = field(default_factory=TokenUsage)
+
+
+class Runs:
+    """A run is known from the moment that it was promised, before any worker has read its record."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        ingress: Ingress,
+        changes: Changes,
+        threads: Threads,
+        agent: Callable[[Principal, str], Awaitable[AgentSettings]],
+        stream_of: StreamOf,
+    ) -> None:
+        self._journal, self._ingress, self._changes, self._threads = journal, ingress, changes, threads
+        self._agent, self._stream_of = agent, stream_of
+
+    async def start(
+        self,
+        principal: Principal,
+        thread_id: str,
+        new: NewRun,
+        *,
+        head: ThreadHead | None = None,
+    ) -> tuple[RunView, int]:
+        """Accepts a message of an existing thread. Returns its run, and the number of the thread's last event before it.
+
+        `head` is the thread where the caller has just read it. The same `idempotency_key` twice is one run; raises `Problem`
+        422 when the message differs.
+        """
+        principal.require("write")
+        head = head or await self._threads.get(principal, thread_id)
+        await self._agent(principal, new.agent_id)
+        run_id = self._run_id(principal, thread_id, new.idempotency_key)
+        body = checked(
+            UserMessage,
+            user_id=principal.user_id,
+            text=new.text,
+            run_id=run_id,
+            message_id=new.message_id if new.message_id and is_id(new.message_id) else None,
+            agent_id=new.agent_id,
+            multitask_strategy=new.multitask_strategy,
+            metadata=dict(new.metadata),
+        )
+        repeated = False
+        if new.idempotency_key is not None:
+            digest = hashlib.sha256(body.to_bytes()).hexdigest()
+            if known := await self._journal.accepted(principal.tenant_id, thread_id, run_id=run_id):
+                if known[0].details.get("digest") != digest:
+                    words = "This Idempotency-Key was used for another message."
+                    raise Problem(422, "idempotency_mismatch", words)
+                repeated = True
+            new = NewRun(**{**_fields(new), "details": {**new.details, "digest": digest}})
+        accepted = AcceptedRun(
+            run_id=run_id,
+            user_id=principal.user_id,
+            agent_id=new.agent_id,
+            at=datetime.now(UTC),
+            multitask_strategy=new.multitask_strategy,
+            metadata=dict(new.metadata),
+            details=dict(new.details),
+        )
+        key = ThreadKey(principal.tenant_id, thread_id)
+        await self._journal.accept(*key, accepted)
+        await self._ingress.produce(key, run_id, body)
+        if repeated:
+            view = await self.get(principal, thread_id, run_id)
+            return view, (view.first_event or head.next_event) - 1
+        return _accepted_view(thread_id, accepted), head.next_event - 1
+
+    async def get(self, principal: Principal, thread_id: str, run_id: str) -> RunView:
+        """A run as it stands. Raises `Problem` when the thread has none of this id."""
+        head = await self._threads.get(principal, thread_id)
+        if not is_id(run_id):
+            raise not_found("run", run_id)
+        key = (principal.tenant_id, thread_id)
+        accepted = await self._journal.accepted(*key, run_id=run_id)
+        known = accepted[0] if accepted else None
+        view = _in_head(thread_id, head, run_id, known)
+        if view is None:
+            over = await self._journal.runs(*key, run_id=run_id)
+            if over:
+                return _over_view(thread_id, over[0], known)
+            # It may have come to the thread since the head was read.
+            head = await self._threads.get(principal, thread_id)
+            view = _in_head(thread_id, head, run_id, known) or (_accepted_view(thread_id, known) if known else None)
+        if view is None:
+            raise not_found("run", run_id)
+        return view
+
+    async def of_thread(self, principal: Principal, thread_id: str) -> list[RunView]:
+        """The thread's runs, the newest first."""
+        head = await self._threads.get(principal, thread_id)
+        key = (principal.tenant_id, thread_id)
+        accepted = {run.run_id: run for run in await self._journal.accepted(*key)}
+        over = {run.run_id: run for run in await self._journal.runs(*key)}
+        going = [head.run.run_id] if head.run else []
+        found: dict[str, RunView] = {}
+        for run_id in (*accepted, *(q.run_id for q in head.queued), *going):
+            known = accepted.get(run_id)
+            view = _in_head(thread_id, head, run_id, known) or (_accepted_view(thread_id, known) if known else None)
+            if view:
+                found[run_id] = view
+        found |= {run_id: _over_view(thread_id, run, accepted.get(run_id)) for run_id, run in over.items()}
+        return sorted(found.values(), key=lambda view: (view.created_at, view.run_id), reverse=True)
+
+    async def any_going(self, principal: Principal, thread_id: str) -> bool:
+        """Whether a run of the thread is not over; one that nobody has read yet counts."""
+        return any(view.status in ("pending", "running") for view in await self.of_thread(principal, thread_id))
+
+    async def wait(
+        self, principal: Principal, thread_id: str, run_id: str, *, seconds: float, since: int | None = None
+    ) -> RunView:
+        """The run once it is over or paused, or as it stands after so many seconds. A pause up to event `since` is past."""
+        head = await self._threads.get(principal, thread_id)
+        view = await self.get(principal, thread_id, run_id)
+        if view.status in OVER or (view.status == "paused" and since is None):
+            return view
+        start = head.next_event - 1 if since is None else since
+        items = self._stream_of(principal, thread_id, _LOOK_SECONDS).items(start)
+        deadline = time.monotonic() + seconds
+        try:
+            async for item in items:
+                if isinstance(item, ThreadEvent) and item.run_id == run_id and _stops(item):
+                    break
+                if time.monotonic() > deadline:
+                    break
+        finally:
+            await items.aclose()  # type: ignore[attr-defined]  # it is a generator
+        return await self.get(principal, thread_id, run_id)
+
+    async def cancel(self, principal: Principal, thread_id: str, run_id: str) -> None:
+        """Asks for the end of a run; one that is over stays as it is."""
+        principal.require("write")
+        view = await self.get(principal, thread_id, run_id)
+        if view.status not in OVER:
+            key = ThreadKey(principal.tenant_id, thread_id)
+            await self._ingress.produce(key, new_id("x"), CancelRun(user_id=principal.user_id, run_id=run_id))
+
+    async def decide(
+        self, principal: Principal, thread_id: str, call_id: str, decision: Mapping[str, Any]
+    ) -> ApprovalResolved:
+        """Settles one approval. Raises `Problem` 409 when it is not open any more; it says what became of it."""
+        principal.require("approve")
+        head = await self._threads.get(principal, thread_id)
+        body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
+        if not any(p.call.call_id == call_id and p.state == "approval" for p in head.pending):
+            raise await self._gone(principal, thread_id, call_id)
+        answer = await self._changes.apply(principal, thread_id, head, body)
+        if isinstance(answer, InputRefused):
+            raise await self._gone(principal, thread_id, call_id)
+        assert isinstance(answer, ApprovalResolved)
+        return answer
+
+    async def decide_all(
+        self, principal: Principal, thread_id: str, decisions: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Sends decisions without waiting for them; the caller has looked that they are open."""
+        principal.require("approve")
+        key = ThreadKey(principal.tenant_id, thread_id)
+        bodies = [
+            checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
+            for call_id, decision in decisions.items()
+        ]
+        for body in bodies:
+            await self._ingress.produce(key, derived_id("a", key, body.call_id, uuid.uuid4()), body)
+
+    @staticmethod
+    def open_approvals(head: ThreadHead) -> list[PendingCall]:
+        """Calls of the thread that wait for its user."""
+        return [p for p in head.pending if p.state == "approval"]
+
+    async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Problem:
+        words = f"No approval is open for the call {call_id[:128]!r}."
+        since = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
+        for row in await self._journal.events(principal.tenant_id, thread_id, since=since):
+            if row.type == ApprovalResolved.TYPE and (event := json.loads(row.body))["call_id"] == call_id:
+                words = f"It was settled before: {event['decision']} by {event['by']} at {event['at']}."
+                return Problem(409, "approval_settled", words, decision=event["decision"], by=event["by"])
+        return Problem(409, "approval_gone", words)
+
+    @staticmethod
+    def _run_id(principal: Principal, thread_id: str, idempotency_key: str | None) -> str:
+        if idempotency_key is None:
+            return _sortable_uuid()
+        parts = derived_id("run", principal.tenant_id, principal.user_id, thread_id, idempotency_key)
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, parts))
+
+
+def _stops(event: ThreadEvent) -> bool:
+    return event.TYPE in TERMINAL_TYPES or isinstance(event, RunPaused)
+
+
+def _sortable_uuid() -> str:
+    """A UUID of version 7 (RFC 9562): the LangGraph clients expect UUIDs, and lists want ids that sort by time."""
+    bits = (time.time_ns() // 1_000_000) << 80 | uuid.uuid4().int & ((1 << 80) - 1)
+    bits = bits & ~(0xF << 76) | 7 << 76
+    bits = bits & ~(0x3 << 62) | 2 << 62
+    return str(uuid.UUID(int=bits))
+
+
+def _fields(new: NewRun) -> dict[str, Any]:
+    return {name: getattr(new, name) for name in NewRun.__slots__}
+
+
+def _accepted_view(thread_id: str, run: AcceptedRun) -> RunView:
+    return RunView(
+        run.run_id,
+        thread_id,
+        run.agent_id,
+        "pending",
+        run.at,
+        run.at,
+        run.metadata,
+        run.multitask_strategy,
+        run.details,
+    )
+
+
+def _in_head(thread_id: str, head: ThreadHead, run_id: str, known: AcceptedRun | None) -> RunView | None:
+    """The run where the thread's head names it."""
+    details = known.details if known else {}
+    strategy = known.multitask_strategy if known else "enqueue"
+    if (run := head.run) and run.run_id == run_id:
+        status: RunStatus = "paused" if head.status == "approval" else "running"
+        return RunView(
+            run_id,
+            thread_id,
+            run.agent_id,
+            status,
+            known.at if known else run.started_at,
+            head.updated_at,
+            run.metadata,
+            strategy,
+            details,
+            first_event=run.first_event or None,
+            usage=run.usage,
+        )
+    for waiting in head.queued:
+        if waiting.run_id == run_id:
+            at = known.at if known else waiting.at
+            return RunView(run_id, thread_id, waiting.agent_id, "pending", at, at, waiting.metadata, strategy, details)
+    return None
+
+
+def _over_view(thread_id: str, run: StoredRun, known: AcceptedRun | None) -> RunView:
+    return RunView(
+        run.run_id,
+        thread_id,
+        run.agent_id or (known.agent_id if known else ""),
+        run.outcome,
+        known.at if known else run.accepted_at,
+        run.ended_at,
+        run.metadata or (known.metadata if known else {}),
+        known.multitask_strategy if known else "enqueue",
+        known.details if known else {},
+        run.code,
+        run.message,
+        run.first_event,
+        run.last_event,
+        run.usage,
+    )

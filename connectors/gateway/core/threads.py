@@ -1,0 +1,146 @@
+"""Threads of a principal: made, found, listed, changed, deleted."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.core.changes import Changes
+from connectors.gateway.problems import Problem, checked, not_found
+from schemas import (
+    ChangeThread,
+    InputRefused,
+    StoredMessage,
+    ThreadCondition,
+    ThreadHead,
+    ThreadSummary,
+    is_id,
+)
+from state import Journal
+from state.rows import summary
+
+LISTED = 10_000
+"""Threads of a user that a search looks at, the last changed ones."""
+
+
+class Threads:
+    """A thread of somebody else, or one that was deleted, is not there."""
+
+    def __init__(self, journal: Journal, changes: Changes) -> None:
+        self._journal, self._changes = journal, changes
+
+    async def find(self, principal: Principal, thread_id: str) -> ThreadHead | None:
+        """The thread; None when the id is free. Raises `Problem` when it is not the principal's to use."""
+        if not is_id(thread_id):
+            raise not_found("thread", thread_id)
+        head = (await self._journal.hydrate(principal.tenant_id, thread_id, window=0)).head
+        if head is not None and (head.user_id != principal.user_id or head.deleted):
+            raise not_found("thread", thread_id)
+        return head
+
+    async def read(
+        self, principal: Principal, thread_id: str, *, window: int
+    ) -> tuple[ThreadHead, list[StoredMessage]]:
+        """The thread and its newest messages, of one moment. Raises `Problem` when there is none."""
+        principal.require("read")
+        if not is_id(thread_id):
+            raise not_found("thread", thread_id)
+        found = await self._journal.hydrate(principal.tenant_id, thread_id, window=window)
+        if found.head is None or found.head.user_id != principal.user_id or found.head.deleted:
+            raise not_found("thread", thread_id)
+        return found.head, list(found.messages)
+
+    async def get(self, principal: Principal, thread_id: str) -> ThreadHead:
+        """The thread. Raises `Problem` when there is none."""
+        principal.require("read")
+        head = await self.find(principal, thread_id)
+        if head is None:
+            raise not_found("thread", thread_id)
+        return head
+
+    async def create(
+        self,
+        principal: Principal,
+        *,
+        thread_id: str | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        if_exists: Literal["raise", "do_nothing"] = "raise",
+    ) -> tuple[str, ThreadHead]:
+        """Makes a thread; returns its id and what it is now."""
+        principal.require("write")
+        thread_id = thread_id or str(uuid.uuid4())
+        if not is_id(thread_id):
+            raise Problem(422, "invalid", "thread_id may have 1 to 128 letters, digits, _, . and -.")
+        head = await self.find(principal, thread_id)
+        body = checked(
+            ChangeThread, user_id=principal.user_id, action="create", title=title, metadata=dict(metadata or {})
+        )
+        if head is None:
+            answer = await self._changes.apply(principal, thread_id, None, body)
+            head = await self.get(principal, thread_id)
+            if not isinstance(answer, InputRefused):
+                return thread_id, head
+        if if_exists == "raise":
+            raise Problem(409, "thread_exists", f"There is a thread {thread_id!r} already.")
+        return thread_id, head
+
+    async def change(
+        self, principal: Principal, thread_id: str, *, title: str | None = None, metadata: Mapping[str, Any] | None
+    ) -> ThreadHead:
+        """Renames a thread or merges metadata into it; a key whose value is null goes."""
+        principal.require("write")
+        head = await self.get(principal, thread_id)
+        body = checked(
+            ChangeThread, user_id=principal.user_id, action="update", title=title, metadata=dict(metadata or {})
+        )
+        await self._apply(principal, thread_id, head, body)
+        return await self.get(principal, thread_id)
+
+    async def delete(self, principal: Principal, thread_id: str) -> None:
+        """Ends what runs in a thread and erases it."""
+        principal.require("write")
+        head = await self.get(principal, thread_id)
+        body = ChangeThread(user_id=principal.user_id, action="delete")
+        await self._apply(principal, thread_id, head, body)
+
+    async def search(
+        self,
+        principal: Principal,
+        *,
+        text: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        condition: ThreadCondition | None = None,
+        ids: list[str] | None = None,
+    ) -> list[ThreadSummary]:
+        """The threads that fit, the last changed first: `text` in the title, every pair of `metadata` equal."""
+        principal.require("read")
+        found = await self._journal.threads(principal.tenant_id, principal.user_id, limit=LISTED)
+        needle = text.casefold()
+        return [
+            line
+            for line in found
+            if needle in line.title.casefold()
+            and all(line.metadata.get(name) == value for name, value in (metadata or {}).items())
+            and (condition is None or line.condition == condition)
+            and (ids is None or line.thread_id in ids)
+        ]
+
+    async def messages(
+        self, principal: Principal, thread_id: str, *, before: int | None = None, limit: int = 100
+    ) -> list[StoredMessage]:
+        """Messages of a thread, the newest `limit` below `before`, oldest first."""
+        await self.get(principal, thread_id)
+        return await self._journal.messages(principal.tenant_id, thread_id, before=before, limit=limit)
+
+    @staticmethod
+    def line(thread_id: str, head: ThreadHead) -> ThreadSummary:
+        """How a thread stands in a list."""
+        return summary(thread_id, head)
+
+    async def _apply(self, principal: Principal, thread_id: str, head: ThreadHead, body: ChangeThread) -> None:
+        answer = await self._changes.apply(principal, thread_id, head, body)
+        if isinstance(answer, InputRefused):
+            raise Problem(409, "refused", f"Not done: {answer.reason}.")

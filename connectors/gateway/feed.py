@@ -1,0 +1,221 @@
+"""From Kafka to open streams: one consumer in the process tails `chat.responses` and `chat.deltas` for all threads.
+
+It belongs to no group, so that every instance sees everything, and reads what is not committed yet: all of `chat.responses`
+was journaled before it was sent and is numbered (DESIGN section 3). What a subscription misses while the consumer is away, its
+stream reads from the store: it gets `RESYNC`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from schemas import BODIES, TERMINAL_TYPES, Delta, MessageAdded, ThreadEvent, ThreadKey, ToolFinished, Topic
+from streams.kafka_clients import close_consumer
+
+log = logging.getLogger("cauce.gateway")
+
+_TYPES: dict[str, type[ThreadEvent]] = {body.TYPE: body for body in BODIES[Topic.CHAT_RESPONSES]}
+_TEXT_ENDS = {MessageAdded.TYPE, *TERMINAL_TYPES}
+_TEXTS_KEPT = 10_000
+_RETRY = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """A piece of an answer as the model writes it: `text` begins `offset` characters into the message."""
+
+    run_id: str
+    message_id: str
+    attempt: int
+    offset: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyResult:
+    """A tool's result as the model begins to read it. The event itself comes with its turn, or never if the turn is lost."""
+
+    event: ToolFinished
+
+
+class Resync:
+    """Events may have passed unseen: read the store."""
+
+
+RESYNC: Final = Resync()
+Item = ThreadEvent | TextPiece | EarlyResult | Resync
+
+
+def decode_event(kind: str, body: bytes | str) -> ThreadEvent | None:
+    """The event of a record or a stored row; None for one of a newer version."""
+    model = _TYPES.get(kind)
+    return model.model_validate_json(body) if model else None
+
+
+class Subscription:
+    """What comes for one thread from now on. Bounded: once it has overflowed, nothing more comes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._items: deque[Item] = deque()
+        self._wake = asyncio.Event()
+        self.overflowed = False
+
+    def put(self, item: Item) -> None:
+        """Adds an item, unless its reader is too far behind."""
+        if len(self._items) >= self._limit:
+            self.overflowed = True
+        if not self.overflowed:
+            self._items.append(item)
+        self._wake.set()
+
+    async def take(self, seconds: float) -> list[Item]:
+        """Everything that came; waits for the first, and returns nothing when none comes in time."""
+        if not self._items and not self.overflowed:
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
+        items = list(self._items)
+        self._items.clear()
+        return items
+
+
+class _Text:
+    """An answer as far as it was written, from its first piece on."""
+
+    __slots__ = ("attempt", "message_id", "next_index", "run_id", "text")
+
+    def __init__(self, piece: Any) -> None:
+        self.run_id, self.message_id, self.attempt = piece["run_id"], piece["message_id"], piece["attempt"]
+        self.text, self.next_index = "", 0
+
+    def add(self, piece: Any) -> TextPiece | None:
+        """The piece in its place; None when one before it is missing, or when it came before."""
+        if piece["index"] != self.next_index:
+            return None
+        offset = len(self.text)
+        self.text += piece["text"]
+        self.next_index += 1
+        return TextPiece(self.run_id, self.message_id, self.attempt, offset, piece["text"])
+
+    @property
+    def so_far(self) -> TextPiece:
+        """All of it in one piece."""
+        return TextPiece(self.run_id, self.message_id, self.attempt, 0, self.text)
+
+
+class Feed:
+    """`start` returns at once; `ready` tells whether the consumer has its place."""
+
+    def __init__(self, bootstrap: str, *, items: int) -> None:
+        """`items`: how many may wait in one subscription."""
+        self._bootstrap, self._limit = bootstrap, items
+        self._subscriptions: dict[bytes, set[Subscription]] = {}
+        self._texts: OrderedDict[bytes, _Text] = OrderedDict()
+        self._task: asyncio.Task[None] | None = None
+        self.ready = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begins to connect and to read."""
+        self._task = asyncio.create_task(self._run(), name="gateway-feed")
+
+    async def stop(self) -> None:
+        """Stops reading."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    @contextlib.contextmanager
+    def subscribed(self, key: ThreadKey) -> Iterator[Subscription]:
+        """What comes for a thread while the block lasts; first the answer that is being written, if there is one."""
+        name = str(key).encode()
+        subscription = Subscription(self._limit)
+        if text := self._texts.get(name):
+            subscription.put(text.so_far)
+        self._subscriptions.setdefault(name, set()).add(subscription)
+        try:
+            yield subscription
+        finally:
+            left = self._subscriptions[name]
+            left.discard(subscription)
+            if not left:
+                del self._subscriptions[name]
+
+    async def _run(self) -> None:
+        while True:
+            consumer = AIOKafkaConsumer(
+                Topic.CHAT_RESPONSES.value,
+                Topic.CHAT_DELTAS.value,
+                bootstrap_servers=self._bootstrap,
+                isolation_level="read_uncommitted",
+                auto_offset_reset="latest",
+                enable_auto_commit=False,
+                fetch_max_wait_ms=500,
+                metadata_max_age_ms=10_000,
+            )
+            try:
+                await consumer.start()
+                # A position is only known once it was asked for; "latest" means the end at that moment.
+                await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
+                self.ready.set()
+                self._resync()
+                while True:
+                    for records in (await consumer.getmany(timeout_ms=1000)).values():
+                        for record in records:
+                            self._hand_out(record)
+            except KafkaError as error:
+                log.warning("reading what the agents say failed (%r), beginning again", error)
+                self.ready.clear()
+                await asyncio.sleep(_RETRY)
+            finally:
+                await close_consumer(consumer)
+
+    def _resync(self) -> None:
+        self._texts.clear()
+        for subscriptions in self._subscriptions.values():
+            for subscription in subscriptions:
+                subscription.put(RESYNC)
+
+    def _hand_out(self, record: Any) -> None:
+        key = record.key or b""
+        kind = next((value.decode() for name, value in record.headers if name == "ce_type"), "")
+        item: Item | None = None
+        if record.topic == Topic.CHAT_DELTAS:
+            item = self._delta(key, kind, record.value)
+        else:
+            if kind in _TEXT_ENDS:
+                self._texts.pop(key, None)
+            if key in self._subscriptions:
+                item = decode_event(kind, record.value)
+        if item is not None:
+            for subscription in self._subscriptions.get(key, ()):
+                subscription.put(item)
+
+    def _delta(self, key: bytes, kind: str, value: bytes) -> Item | None:
+        if kind == Delta.TYPE:
+            return self._text(key, value)
+        if kind == ToolFinished.TYPE and key in self._subscriptions:
+            return EarlyResult(ToolFinished.model_validate_json(value))
+        return None
+
+    def _text(self, key: bytes, value: bytes) -> TextPiece | None:
+        """A piece in its place in the answer, which is kept for those who come in the middle of it."""
+        piece = json.loads(value)
+        text = self._texts.get(key)
+        if text is None or (text.message_id, text.attempt) != (piece["message_id"], piece["attempt"]):
+            text = self._texts[key] = _Text(piece)
+            while len(self._texts) > _TEXTS_KEPT:
+                self._texts.popitem(last=False)
+        return text.add(piece)

@@ -1,0 +1,87 @@
+"""The application of the LangGraph Server API; it can be mounted below a path, or serve a port of its own."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from connectors.gateway import problems
+from connectors.gateway.core import Core
+from connectors.gateway.lg import assistants, runs, store, threads, v2
+from connectors.gateway.lg.requests import answer
+from connectors.gateway.problems import Problem
+
+
+def application(core: Core) -> Starlette:
+    """The routes on a core."""
+    app = Starlette(routes=ROUTES, exception_handlers=problems.HANDLERS)
+    app.state.core = core
+    return app
+
+
+async def ok(_: Request) -> Response:
+    """`GET /ok`."""
+    return answer({"ok": True})
+
+
+async def info(_: Request) -> Response:
+    """`GET /info`."""
+    return answer(
+        {"version": version("cauce"), "flags": {"assistants": True, "crons": False}, "metadata": {"server": "cauce"}}
+    )
+
+
+async def crons(_: Request) -> Response:
+    """Schedules: there is no scheduler yet."""
+    raise Problem(501, "not_supported", "Schedules are not there yet.")
+
+
+_THREAD, _RUN = "/threads/{thread_id}", "/threads/{thread_id}/runs/{run_id}"
+_ASSISTANT = "/assistants/{assistant_id}"
+
+ROUTES = [
+    Route("/ok", ok),
+    Route("/info", info),
+    Route("/assistants", assistants.create, methods=["POST"]),
+    Route("/assistants/search", assistants.search, methods=["POST"]),
+    Route("/assistants/count", assistants.count, methods=["POST"]),
+    Route(_ASSISTANT, assistants.one, methods=["GET", "PATCH", "DELETE"]),
+    Route(f"{_ASSISTANT}/schemas", assistants.schemas),
+    Route(f"{_ASSISTANT}/graph", assistants.graph),
+    Route(f"{_ASSISTANT}/subgraphs", assistants.subgraphs),
+    Route(f"{_ASSISTANT}/subgraphs/{{namespace}}", assistants.subgraphs),
+    Route(f"{_ASSISTANT}/versions", assistants.versions, methods=["POST"]),
+    Route(f"{_ASSISTANT}/latest", assistants.latest, methods=["POST"]),
+    Route("/threads", threads.create, methods=["POST"]),
+    Route("/threads/search", threads.search, methods=["POST"]),
+    Route("/threads/count", threads.count, methods=["POST"]),
+    Route(_THREAD, threads.one, methods=["GET", "PATCH", "DELETE"]),
+    Route(f"{_THREAD}/copy", threads.copy, methods=["POST"]),
+    Route(f"{_THREAD}/state", threads.state, methods=["GET"]),
+    Route(f"{_THREAD}/state", threads.change_state, methods=["POST"]),
+    Route(f"{_THREAD}/state/{{checkpoint_id}}", threads.state, methods=["GET", "POST"]),
+    Route(f"{_THREAD}/history", threads.history, methods=["GET", "POST"]),
+    Route(f"{_THREAD}/commands", v2.commands, methods=["POST"]),
+    Route(f"{_THREAD}/stream/events", v2.events, methods=["POST"]),
+    Route(f"{_THREAD}/runs", runs.listing, methods=["GET"]),
+    Route(f"{_THREAD}/runs", runs.create, methods=["POST"]),
+    Route(f"{_THREAD}/runs/stream", runs.stream, methods=["POST"]),
+    Route(f"{_THREAD}/runs/wait", runs.wait, methods=["POST"]),
+    Route(f"{_THREAD}/runs/crons", crons, methods=["POST"]),
+    Route(_RUN, runs.one, methods=["GET", "DELETE"]),
+    Route(f"{_RUN}/join", runs.join),
+    Route(f"{_RUN}/stream", runs.join_stream),
+    Route(f"{_RUN}/cancel", runs.cancel, methods=["POST"]),
+    Route("/runs", runs.stateless, methods=["POST"]),
+    Route("/runs/stream", runs.stateless, methods=["POST"]),
+    Route("/runs/wait", runs.stateless, methods=["POST"]),
+    Route("/store/items", store.items, methods=["GET", "PUT", "DELETE"]),
+    Route("/store/items/search", store.search, methods=["POST"]),
+    Route("/store/namespaces", store.list_namespaces, methods=["POST"]),
+    Route("/runs/crons", crons, methods=["POST"]),
+    Route("/runs/crons/{rest:path}", crons, methods=["GET", "POST", "DELETE", "PATCH"]),
+]

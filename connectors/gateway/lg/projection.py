@@ -1,0 +1,232 @@
+"""Events of a thread as the classic run streams have them: frames named after stream modes.
+
+Ids of frames are positions (`Position`), so that a client that comes back, here or at another instance, gets what it has not
+seen, also within one event and within one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from typing import Any
+
+from connectors.gateway.answers import Answers
+from connectors.gateway.feed import EarlyResult, TextPiece
+from connectors.gateway.lg.messages import tool_message
+from connectors.gateway.lg.shapes import interrupt
+from connectors.gateway.lg.thread_state import ThreadState, dumps
+from connectors.gateway.problems import Problem
+from connectors.gateway.sse import HEARTBEAT_FRAME, frame
+from connectors.gateway.thread_stream import Heartbeat, Position, StreamItem
+from schemas import (
+    TERMINAL_TYPES,
+    ApprovalRequested,
+    MessageAdded,
+    MessagesRemoved,
+    PendingCall,
+    RunCancelled,
+    RunFailed,
+    RunPaused,
+    RunStarted,
+    ThreadChanged,
+    ThreadEvent,
+    ToolFinished,
+    ToolRequested,
+)
+
+MODES = (
+    "values",
+    "updates",
+    "messages",
+    "messages-tuple",
+    "custom",
+    "events",
+    "tasks",
+    "checkpoints",
+    "debug",
+    "tools",
+)
+SILENT = ("events", "tasks", "checkpoints", "debug")
+"""Modes of a graph's inner life, of which an agent's run has nothing to tell."""
+
+Items = AsyncIterator[StreamItem]
+Frame = tuple[str, str]
+
+
+class RunProjection:
+    """Frames of one run."""
+
+    def __init__(
+        self,
+        thread_id: str,
+        run_id: str,
+        modes: Collection[str],
+        state: ThreadState,
+        *,
+        position: Position,
+        resumable: bool,
+        pending: Iterable[PendingCall] = (),
+    ) -> None:
+        """`pending` are the calls of the thread as it was read, which events before `position` had asked for."""
+        self._thread_id, self._run_id, self._modes, self._state = thread_id, run_id, modes, state
+        self._position, self._resumable = position, resumable
+        self._answers = Answers(position)
+        self._results: set[str] = set()
+        self._asked: dict[str, tuple[str, str, Mapping[str, Any]]] = {
+            p.call.call_id: (p.call.call_id, p.call.name, p.call.arguments) for p in pending
+        }
+
+    async def frames(
+        self, items: Items, *, last_event: int | None = None, paused_after: int = 0
+    ) -> AsyncIterator[bytes]:
+        """All frames up to the run's end or its next pause; see `v1.frames.thread_frames` for the parameters."""
+        yield frame("metadata", dumps({"run_id": self._run_id, "attempt": 1}))
+        seq = self._position.seq
+        async for item in items:
+            if isinstance(item, Heartbeat):
+                yield HEARTBEAT_FRAME
+                continue
+            if isinstance(item, TextPiece):
+                for name, data, position in self._piece(item, seq):
+                    yield self._frame(name, data, position)
+                continue
+            if isinstance(item, EarlyResult):
+                if early := self._early(item.event):
+                    yield self._frame(*early, Position(seq))
+                continue
+            made = self._event(item)
+            skip = self._position.sub if item.seq == self._position.seq + 1 else 0
+            for n, (name, data) in enumerate(made, 1):
+                if n > skip and not self._was_early(item, name):
+                    at = Position(item.seq) if n == len(made) else Position(item.seq - 1, sub=n)
+                    yield self._frame(name, data, at)
+            seq = item.seq
+            if self._ends(item, last_event, paused_after):
+                yield frame("end", "null")
+                return
+
+    def _early(self, event: ToolFinished) -> Frame | None:
+        """A tool's message as soon as the model reads it; clients would put a second one behind it."""
+        if event.run_id != self._run_id or "messages-tuple" not in self._modes or event.call_id in self._results:
+            return None
+        self._results.add(event.call_id)
+        return "messages", dumps([tool_message(event), self._about("tools")])
+
+    def _was_early(self, event: ThreadEvent, name: str) -> bool:
+        return name == "messages" and isinstance(event, ToolFinished) and event.call_id in self._results
+
+    def _frame(self, name: str, data: str, position: Position) -> bytes:
+        return frame(name, data, position=str(position) if self._resumable else None)
+
+    def _ends(self, event: ThreadEvent, last_event: int | None, paused_after: int) -> bool:
+        if isinstance(event, ThreadChanged) and event.action == "delete":
+            return True
+        if last_event is not None:
+            return event.seq >= last_event
+        if event.run_id != self._run_id:
+            return False
+        return event.TYPE in TERMINAL_TYPES or (isinstance(event, RunPaused) and event.seq > paused_after)
+
+    def _event(self, event: ThreadEvent) -> list[Frame]:
+        message = self._state.apply(event)
+        if event.run_id != self._run_id:
+            return []
+        if isinstance(event, MessageAdded) and message:
+            return self._message(event, message)
+        if isinstance(event, ToolFinished) and message:
+            made = [*self._in("messages-tuple", "messages", dumps([message, self._about("tools")]))]
+            made += self._in("messages", "messages/complete", dumps([message]))
+            made += self._in("updates", "updates", dumps({"tools": {"messages": [message]}}))
+            made += self._in("tools", "tools", dumps(_tool_done(event)))
+            return made + self._in("values", "values", self._state.values())
+        if isinstance(event, ToolRequested):
+            told = {"event": "on_tool_start", "toolCallId": event.call_id, "name": event.name, "input": event.arguments}
+            return self._in("tools", "tools", dumps(told))
+        if isinstance(event, ApprovalRequested):
+            self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
+        elif isinstance(event, MessagesRemoved):
+            return self._in("values", "values", self._state.values())
+        elif isinstance(event, RunPaused):
+            return self._paused(event)
+        elif isinstance(event, RunFailed):
+            return [("error", dumps({"error": event.code, "message": event.message}))]
+        elif isinstance(event, RunCancelled) and event.reason == "rejected":
+            return [("error", dumps({"error": "rejected", "message": event.message}))]
+        elif isinstance(event, RunStarted):
+            told = {"type": "run.started", "run_id": event.run_id}
+            return self._in("custom", "custom", dumps(told))
+        return []
+
+    def _message(self, event: MessageAdded, message: Mapping[str, Any]) -> list[Frame]:
+        made: list[Frame] = []
+        if event.message.role == "assistant":
+            if rest := self._rest(event):
+                made += self._in("messages-tuple", "messages", dumps([rest, self._about("agent")]))
+            made += self._in("messages", "messages/complete", dumps([message]))
+            made += self._in("updates", "updates", dumps({"agent": {"messages": [message]}}))
+        return made + self._in("values", "values", self._state.values())
+
+    def _rest(self, event: MessageAdded) -> Mapping[str, Any] | None:
+        """The last chunk of an answer: what its reader has not seen of the text, and the calls. Clients put chunks together."""
+        message = event.message
+        text, begun = self._answers.rest(message.message_id, message.text)
+        if begun and not text and not message.tool_calls:
+            return None
+        chunk = _chunk(message.message_id, text)
+        chunk["tool_calls"] = [
+            {"name": c.name, "args": c.arguments, "id": c.call_id, "type": "tool_call"} for c in message.tool_calls
+        ]
+        chunk["tool_call_chunks"] = [
+            {"name": c.name, "args": dumps(c.arguments), "id": c.call_id, "index": n, "type": "tool_call_chunk"}
+            for n, c in enumerate(message.tool_calls)
+        ]
+        return chunk
+
+    def _piece(self, piece: TextPiece, seq: int) -> list[tuple[str, str, Position]]:
+        """Chunks of an answer that is being written."""
+        if piece.run_id != self._run_id:
+            return []
+        fresh, seen = self._answers.fresh(piece)
+        if not fresh:
+            return []
+        at = Position(seq, message_id=piece.message_id, offset=seen)
+        made = []
+        if "messages-tuple" in self._modes:
+            made.append(("messages", dumps([_chunk(piece.message_id, fresh), self._about("agent")]), at))
+        if "messages" in self._modes:
+            so_far = {**_chunk(piece.message_id, self._answers.so_far(piece.message_id)), "type": "ai"}
+            made.append(("messages/partial", dumps([so_far]), at))
+        return made
+
+    def _paused(self, event: RunPaused) -> list[Frame]:
+        calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in event.call_ids]
+        told = dumps({"__interrupt__": [interrupt(self._thread_id, self._run_id, calls)]})
+        return [*self._in("updates", "updates", told), *self._in("values", "values", told)]
+
+    def _in(self, mode: str, name: str, data: str) -> list[Frame]:
+        return [(name, data)] if mode in self._modes else []
+
+    def _about(self, node: str) -> dict[str, Any]:
+        return {"langgraph_node": node, "run_id": self._run_id, "thread_id": self._thread_id}
+
+
+def error_frame(problem: Problem) -> bytes:
+    """The end of a stream that cannot go on."""
+    return frame("error", dumps({"error": problem.code, "message": problem.detail})) + frame("end", "null")
+
+
+def _chunk(message_id: str, text: str) -> dict[str, Any]:
+    return {
+        "type": "AIMessageChunk",
+        "id": message_id,
+        "content": text,
+        "additional_kwargs": {},
+        "response_metadata": {},
+        "tool_calls": [],
+        "invalid_tool_calls": [],
+        "tool_call_chunks": [],
+    }
+
+
+def _tool_done(event: ToolFinished) -> dict[str, Any]:
+    kind = "on_tool_end" if event.status == "ok" else "on_tool_error"
+    return {"event": kind, "toolCallId": event.call_id, "name": event.name, "output": event.content}

@@ -1,0 +1,250 @@
+"""Runs: classic, with a thread or without."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.core import Core, NewRun, RunView
+from connectors.gateway.core.runs import OVER
+from connectors.gateway.lg import shapes
+from connectors.gateway.lg.decisions import decisions_of
+from connectors.gateway.lg.messages import said, to_langchain
+from connectors.gateway.lg.projection import RunProjection, error_frame
+from connectors.gateway.lg.requests import RunRequest, answer, body_of, caller_of, core_of, modes_of, number
+from connectors.gateway.lg.thread_state import ThreadState
+from connectors.gateway.problems import Problem
+from connectors.gateway.sse import EventStream
+from connectors.gateway.thread_stream import Position
+from schemas import PendingCall, StoredMessage, ThreadHead
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that goes: where its events begin, and the thread as it was before."""
+
+    view: RunView
+    since: int
+    messages: list[StoredMessage]
+    pending: tuple[PendingCall, ...]
+    resumed: bool
+
+
+async def start(core: Core, caller: Principal, thread_id: str, wanted: RunRequest) -> Started:
+    """Starts the run that a body asks for, or answers the interrupt that its thread waits with."""
+    agent = shapes.find_agent(await core.tenant(caller), wanted.assistant)
+    if wanted.create_thread and await core.threads.find(caller, thread_id) is None:
+        await core.threads.create(caller, thread_id=thread_id, if_exists="do_nothing")
+    window = core.options.state_messages if _needs_state(wanted.modes) else 0
+    head, messages = await core.threads.read(caller, thread_id, window=window)
+    if wanted.resume is not None and wanted.given is None:
+        return await _resume(core, caller, thread_id, wanted, head, messages)
+    if wanted.given is None:
+        raise Problem(422, "nothing_said", "A run needs an input with a message, or a command with resume.")
+    if wanted.strategy == "reject" and await core.runs.any_going(caller, thread_id):
+        raise Problem(409, "thread_busy", "Another run of this thread is going.")
+    known = [s.message.message_id for s in messages]
+    spoken = said(wanted.given, known)
+    new = NewRun(
+        spoken.text,
+        agent_id=agent.agent_id,
+        multitask_strategy=wanted.strategy,
+        metadata=wanted.metadata,
+        message_id=spoken.message_id,
+        details={"kwargs": dict(wanted.kwargs)},
+    )
+    view, since = await core.runs.start(caller, thread_id, new, head=head)
+    return Started(view, since, messages, head.pending, resumed=False)
+
+
+async def _resume(
+    core: Core,
+    caller: Principal,
+    thread_id: str,
+    wanted: RunRequest,
+    head: ThreadHead,
+    messages: list[StoredMessage],
+) -> Started:
+    decisions = decisions_of(thread_id, head, wanted.resume)
+    assert head.run, "something waits in it"
+    view = await core.runs.get(caller, thread_id, head.run.run_id)
+    await core.runs.decide_all(caller, thread_id, decisions)
+    return Started(view, head.next_event - 1, messages, head.pending, resumed=True)
+
+
+def _needs_state(modes: tuple[str, ...]) -> bool:
+    return "values" in modes
+
+
+def _locations(view: RunView, tail: str = "/stream") -> dict[str, str]:
+    """Paths below where the API is mounted: clients put its address before them."""
+    path = f"/threads/{view.thread_id}/runs/{view.run_id}"
+    return {"Location": f"{path}{tail}", "Content-Location": path}
+
+
+def _stream(core: Core, caller: Principal, request: RunRequest, started: Started) -> EventStream:
+    view = started.view
+    position = Position(started.since)
+    state = ThreadState(started.messages)
+    projection = RunProjection(
+        view.thread_id,
+        view.run_id,
+        request.modes,
+        state,
+        position=position,
+        resumable=request.resumable,
+        pending=started.pending,
+    )
+    items = core.stream(caller, view.thread_id).items(position.seq)
+    leave = partial(core.runs.cancel, caller, view.thread_id, view.run_id) if request.cancel_when_left else None
+    return EventStream(
+        projection.frames(items),
+        headers=_locations(view),
+        on_error=error_frame,
+        slow_seconds=core.options.slow_seconds,
+        on_left=leave,
+        on_end=core.count_stream(caller),
+    )
+
+
+async def stream(request: Request) -> Any:
+    """`POST /threads/{t}/runs/stream`."""
+    core, caller = core_of(request), caller_of(request)
+    wanted = RunRequest.of(await body_of(request))
+    started = await start(core, caller, request.path_params["thread_id"], wanted)
+    return _stream(core, caller, wanted, started)
+
+
+async def create(request: Request) -> Response:
+    """`POST /threads/{t}/runs`: in the background."""
+    core, caller = core_of(request), caller_of(request)
+    wanted = RunRequest.of(await body_of(request))
+    started = await start(core, caller, request.path_params["thread_id"], wanted)
+    view = started.view
+    return answer(shapes.run(view, caller.tenant_id), headers=_locations(view))
+
+
+async def wait(request: Request) -> Response:
+    """`POST /threads/{t}/runs/wait`."""
+    core, caller = core_of(request), caller_of(request)
+    wanted = RunRequest.of(await body_of(request))
+    started = await start(core, caller, request.path_params["thread_id"], wanted)
+    return await _until_over(core, caller, started.view, started.since if started.resumed else None)
+
+
+async def listing(request: Request) -> Response:
+    """`GET /threads/{t}/runs`."""
+    core, caller = core_of(request), caller_of(request)
+    found = [
+        shapes.run(v, caller.tenant_id) for v in await core.runs.of_thread(caller, request.path_params["thread_id"])
+    ]
+    if status := request.query_params.get("status"):
+        found = [run for run in found if run["status"] == status]
+    limit = number(request.query_params.get("limit"), "limit", 10, 1000)
+    offset = number(request.query_params.get("offset"), "offset", 0, 10**6)
+    return answer(found[offset : offset + limit])
+
+
+async def one(request: Request) -> Response:
+    """`GET` and `DELETE /threads/{t}/runs/{r}`. A run that is over cannot be taken out of its thread."""
+    core, caller = core_of(request), caller_of(request)
+    thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
+    view = await core.runs.get(caller, thread_id, run_id)
+    if request.method == "DELETE":
+        if view.status not in OVER:
+            raise Problem(409, "run_not_over", "The run is not over; cancel it.")
+        words = "A run is part of its thread's history; delete the thread instead."
+        raise Problem(405, "not_supported", words, headers={"Allow": "GET"})
+    return answer(shapes.run(view, caller.tenant_id))
+
+
+async def join(request: Request) -> Response:
+    """`GET /threads/{t}/runs/{r}/join`."""
+    core, caller = core_of(request), caller_of(request)
+    view = await core.runs.get(caller, request.path_params["thread_id"], request.path_params["run_id"])
+    return await _until_over(core, caller, view, None)
+
+
+async def join_stream(request: Request) -> Any:
+    """`GET /threads/{t}/runs/{r}/stream`: from where `Last-Event-ID` says, from the beginning for `-1`, else from now on."""
+    core, caller = core_of(request), caller_of(request)
+    thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
+    modes = modes_of(request.query_params.getlist("stream_mode"), ("values", "updates", "messages-tuple", "custom"))
+    view = await core.runs.get(caller, thread_id, run_id)
+    head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    given = request.headers.get("last-event-id")
+    position = Position.parse(given)
+    begin = (view.first_event or head.next_event) - 1
+    if position.seq < begin or given is None:
+        position = Position(begin if given is not None or view.status in OVER else head.next_event - 1)
+    state = ThreadState(messages)
+    stream = core.stream(caller, thread_id)
+    state.without([event async for event in stream.stored(position.seq) if event.seq < head.next_event])
+    projection = RunProjection(thread_id, run_id, modes, state, position=position, resumable=True, pending=head.pending)
+    frames = projection.frames(
+        stream.items(position.seq),
+        last_event=view.last_event if view.status in OVER else None,
+        paused_after=0 if view.status == "paused" else head.next_event - 1,
+    )
+    leave = None
+    if request.query_params.get("cancel_on_disconnect") in ("1", "true", "True"):
+        leave = partial(core.runs.cancel, caller, thread_id, run_id)
+    return EventStream(
+        frames,
+        headers=_locations(view),
+        on_error=error_frame,
+        slow_seconds=core.options.slow_seconds,
+        on_left=leave,
+        on_end=core.count_stream(caller),
+    )
+
+
+async def cancel(request: Request) -> Response:
+    """`POST /threads/{t}/runs/{r}/cancel`."""
+    core, caller = core_of(request), caller_of(request)
+    thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
+    if request.query_params.get("action") == "rollback":
+        words = "A cancel keeps what the run has written; a message with the strategy rollback takes it back."
+        raise Problem(422, "not_supported", words)
+    await core.runs.cancel(caller, thread_id, run_id)
+    if request.query_params.get("wait") in ("1", "true", "True"):
+        await core.runs.wait(caller, thread_id, run_id, seconds=core.options.apply_seconds, since=0)
+        return Response(status_code=204)
+    return Response(status_code=202)
+
+
+async def stateless(request: Request) -> Any:
+    """`POST /runs`, `/runs/stream`, `/runs/wait`: a thread of its own, deleted at the end unless `on_completion` is `keep`."""
+    core, caller = core_of(request), caller_of(request)
+    body = await body_of(request)
+    wanted = RunRequest.of(body)
+    thread_id = str(uuid.uuid4())
+    await core.threads.create(caller, thread_id=thread_id, metadata={"stateless": True})
+    started = await start(core, caller, thread_id, wanted)
+    if request.url.path.endswith("/stream"):
+        return _stream(core, caller, wanted, started)
+    if request.url.path.endswith("/wait"):
+        response = await _until_over(core, caller, started.view, None)
+        if body.get("on_completion") != "keep":
+            await core.threads.delete(caller, thread_id)
+        return response
+    return answer(shapes.run(started.view, caller.tenant_id), headers=_locations(started.view))
+
+
+async def _until_over(core: Core, caller: Principal, view: RunView, since: int | None) -> Response:
+    """The thread's values when the run is over or waits."""
+    seconds = core.options.wait_seconds
+    over = await core.runs.wait(caller, view.thread_id, view.run_id, seconds=seconds, since=since)
+    head, messages = await core.threads.read(caller, view.thread_id, window=core.options.state_messages)
+    values: dict[str, Any] = {"messages": [to_langchain(s.message) for s in messages]}
+    if over.status == "failed":
+        values = {"__error__": {"error": over.code, "message": over.message}}
+    elif over.status == "paused":
+        values["__interrupt__"] = shapes.interrupts(view.thread_id, head)
+    return answer(values, headers=_locations(view, "/join"))

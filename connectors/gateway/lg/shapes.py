@@ -1,0 +1,219 @@
+"""The objects of the LangGraph Server API, made of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from connectors.gateway.core import RunView
+from connectors.gateway.core.runs import Runs
+from connectors.gateway.problems import not_found
+from schemas import AgentSettings, StoredMessage, Tenant, ThreadCondition, ThreadHead, ThreadSummary, derived_id
+
+_NAMESPACE = uuid.UUID("7f9a4b8e-2f0e-5b8e-9a53-0c6c1d1f5a01")
+DECISIONS = ["approve", "edit", "reject", "respond"]
+
+THREAD_STATUS: dict[ThreadCondition, str] = {
+    "idle": "idle",
+    "busy": "busy",
+    "approval": "interrupted",
+    "failed": "error",
+}
+RUN_STATUS = {
+    "pending": "pending",
+    "running": "running",
+    "paused": "interrupted",
+    "completed": "success",
+    "failed": "error",
+    "cancelled": "interrupted",
+}
+
+
+def iso(at: datetime) -> str:
+    """As the clients parse it."""
+    return at.isoformat()
+
+
+def graph_id(agent_id: str) -> str:
+    """The name that its clients know an agent by; `agent` is what they try when nobody says otherwise."""
+    return "agent" if agent_id == "default" else agent_id
+
+
+def assistant_id(tenant_id: str, agent_id: str) -> str:
+    """The same UUID at every instance, and another one in every tenant."""
+    return str(uuid.uuid5(_NAMESPACE, f"{tenant_id}:{agent_id}"))
+
+
+def find_agent(tenant: Tenant, given: object) -> AgentSettings:
+    """The agent that an assistant's id or a graph's name means. Raises `Problem`."""
+    for agent in tenant.agents:
+        if given in (agent.agent_id, graph_id(agent.agent_id), assistant_id(tenant.tenant_id, agent.agent_id)):
+            return agent
+    raise not_found("assistant", str(given))
+
+
+def assistant(tenant: Tenant, agent: AgentSettings) -> dict[str, Any]:
+    """An agent as an assistant."""
+    at = iso(tenant.created_at)
+    return {
+        "assistant_id": assistant_id(tenant.tenant_id, agent.agent_id),
+        "graph_id": graph_id(agent.agent_id),
+        "name": agent.name,
+        "description": None,
+        "config": {},
+        "context": {},
+        "metadata": {"created_by": "system", "agent_id": agent.agent_id},
+        "version": tenant.version,
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+def run(view: RunView, tenant_id: str) -> dict[str, Any]:
+    """A run."""
+    return {
+        "run_id": view.run_id,
+        "thread_id": view.thread_id,
+        "assistant_id": assistant_id(tenant_id, view.agent_id or "default"),
+        "created_at": iso(view.created_at),
+        "updated_at": iso(view.updated_at),
+        "status": RUN_STATUS[view.status],
+        "metadata": dict(view.metadata),
+        "kwargs": dict(view.details.get("kwargs", {})),
+        "multitask_strategy": view.multitask_strategy,
+    }
+
+
+def interrupts(thread_id: str, head: ThreadHead) -> list[dict[str, Any]]:
+    """What a paused thread waits for: one interrupt in the shape of LangChain's human-in-the-loop middleware."""
+    if head.run is None or head.status != "approval":
+        return []
+    calls = [p.call for p in Runs.open_approvals(head)]
+    return [interrupt(thread_id, head.run.run_id, [(c.call_id, c.name, c.arguments) for c in calls])]
+
+
+def interrupt(thread_id: str, run_id: str, calls: Sequence[tuple[str, str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """The interrupt of calls that wait; its id is the same whenever they are the same."""
+    ids = [call_id for call_id, _, _ in calls]
+    return {
+        "id": derived_id("int", thread_id, run_id, *ids),
+        "value": {
+            "action_requests": [
+                {"name": name, "args": dict(args), "description": f"{name} waits for your approval."}
+                for _, name, args in calls
+            ],
+            "review_configs": [
+                {"action_name": name, "allowed_decisions": DECISIONS} for name in dict.fromkeys(n for _, n, _ in calls)
+            ],
+            "call_ids": ids,
+        },
+    }
+
+
+def thread_metadata(of: ThreadHead | ThreadSummary, tenant_id: str) -> dict[str, Any]:
+    """A thread's metadata, with its title and with what chat pages look for the threads of their assistant by."""
+    metadata = dict(of.metadata)
+    if of.agent_id:
+        metadata |= {"graph_id": graph_id(of.agent_id), "assistant_id": assistant_id(tenant_id, of.agent_id)}
+    return {**metadata, **({"title": of.title} if of.title else {})}
+
+
+def thread(
+    thread_id: str, head: ThreadHead, messages: Sequence[Mapping[str, Any]] | None, *, tenant_id: str
+) -> dict[str, Any]:
+    """A thread; its values are None where nobody asked for them."""
+    metadata = thread_metadata(head, tenant_id)
+    waiting = interrupts(thread_id, head)
+    return {
+        "thread_id": thread_id,
+        "created_at": iso(head.created_at),
+        "updated_at": iso(head.updated_at),
+        "state_updated_at": iso(head.updated_at),
+        "metadata": metadata,
+        "status": THREAD_STATUS[head.condition],
+        "config": {},
+        "values": None if messages is None else {"messages": list(messages)},
+        "interrupts": {_task_id(i["id"]): [i] for i in waiting},
+    }
+
+
+def checkpoint(thread_id: str, seq: int) -> dict[str, Any]:
+    """The thread after its message of this number."""
+    digest = hashlib.blake2b(thread_id.encode(), digest_size=6).hexdigest()
+    return {
+        "thread_id": thread_id,
+        "checkpoint_ns": "",
+        "checkpoint_id": f"{seq:08x}-0000-6000-8000-{digest}",
+        "checkpoint_map": None,
+    }
+
+
+def checkpoint_seq(thread_id: str, given: object) -> int:
+    """The inverse: the message that a checkpoint comes after. Raises `Problem` for one of another thread."""
+    text = given.get("checkpoint_id") if isinstance(given, Mapping) else given
+    if isinstance(text, str) and len(text) == 36:
+        try:
+            seq = int(text[:8], 16)
+        except ValueError:
+            seq = -1
+        if seq >= 0 and checkpoint(thread_id, seq)["checkpoint_id"] == text:
+            return seq
+    raise not_found("checkpoint", str(text))
+
+
+def state(
+    thread_id: str,
+    messages: Sequence[StoredMessage],
+    rendered: Sequence[Mapping[str, Any]],
+    *,
+    waiting: Sequence[Mapping[str, Any]] = (),
+    at: datetime | None = None,
+    failed: str = "",
+) -> dict[str, Any]:
+    """The thread's state after the last of `messages`; `rendered` are the same in their form."""
+    last = messages[-1] if messages else None
+    seq = last.seq if last else 0
+    before = messages[-2].seq if len(messages) > 1 else 0
+    following = _next_node(last)
+    return {
+        "values": {"messages": list(rendered)},
+        "next": [following] if following else [],
+        "tasks": [
+            {
+                "id": _task_id(waiting[0]["id"]) if waiting else str(uuid.uuid5(_NAMESPACE, f"{thread_id}:{seq}")),
+                "name": following,
+                "path": ["__pregel_pull", following],
+                "error": failed or None,
+                "interrupts": list(waiting),
+                "checkpoint": None,
+                "state": None,
+                "result": None,
+            }
+        ]
+        if following
+        else [],
+        "checkpoint": checkpoint(thread_id, seq) if last else {**checkpoint(thread_id, 0), "checkpoint_id": None},
+        "parent_checkpoint": checkpoint(thread_id, before) if before else None,
+        "metadata": {
+            "step": len(messages) - 2,
+            "source": "input" if last and last.message.role == "user" else "loop",
+            "run_id": last.message.run_id if last else None,
+            "parents": {},
+        },
+        "created_at": iso(last.message.at) if last else (iso(at) if at else None),
+        "interrupts": list(waiting),
+    }
+
+
+def _next_node(last: StoredMessage | None) -> str | None:
+    """What would come after this message."""
+    if last is None or (last.message.role == "assistant" and not last.message.tool_calls):
+        return None
+    return "tools" if last.message.role == "assistant" else "agent"
+
+
+def _task_id(interrupt_id: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, interrupt_id))

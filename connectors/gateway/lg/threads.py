@@ -1,0 +1,171 @@
+"""Threads, their states and their histories."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.core import Core
+from connectors.gateway.lg import shapes
+from connectors.gateway.lg.messages import to_langchain
+from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number
+from connectors.gateway.problems import Problem, not_found
+from schemas import StoredMessage, ThreadHead, ThreadSummary
+
+_CONDITIONS = {"idle": "idle", "interrupted": "approval", "error": "failed"}
+_SORTED_BY = ("created_at", "updated_at", "thread_id", "status")
+
+
+async def create(request: Request) -> Response:
+    """`POST /threads`."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    for name in ("supersteps", "ttl"):
+        if body.get(name):
+            raise Problem(422, "not_supported", f"{name} cannot be given to a thread.")
+    metadata = mapping(body.get("metadata"), "metadata")
+    title = metadata.get("title")
+    thread_id, head = await core.threads.create(
+        caller,
+        thread_id=str(body["thread_id"]) if body.get("thread_id") else None,
+        title=title if isinstance(title, str) else None,
+        metadata={k: v for k, v in metadata.items() if k not in ("graph_id", "assistant_id", "title")},
+        if_exists="do_nothing" if body.get("if_exists") == "do_nothing" else "raise",
+    )
+    return await _shown(core, caller, thread_id, head)
+
+
+async def one(request: Request) -> Response:
+    """`GET`, `PATCH` and `DELETE /threads/{t}`."""
+    core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
+    if request.method == "DELETE":
+        await core.threads.delete(caller, thread_id)
+        return Response(status_code=204)
+    if request.method == "PATCH":
+        metadata = mapping((await body_of(request)).get("metadata"), "metadata")
+        title = metadata.pop("title", None)
+        head = await core.threads.change(
+            caller, thread_id, title=title if isinstance(title, str) else None, metadata=metadata
+        )
+        if "return=minimal" in request.headers.get("prefer", ""):
+            return Response(status_code=204)
+        return await _shown(core, caller, thread_id, head)
+    return await _shown(core, caller, thread_id)
+
+
+async def search(request: Request) -> Response:
+    """`POST /threads/search`."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    found = await _found(core, caller, body)
+    if (by := body.get("sort_by")) in _SORTED_BY:
+        found.sort(key=lambda line: str(getattr(line, "condition" if by == "status" else by)))
+        if body.get("sort_order", "desc") != "asc":
+            found.reverse()
+    limit, offset = number(body.get("limit"), "limit", 10, 1000), number(body.get("offset"), "offset", 0, 10**6)
+    page = found[offset : offset + limit]
+    select = body.get("select")
+    read = await asyncio.gather(
+        *(core.threads.read(caller, line.thread_id, window=_window(core, select)) for line in page)
+    )
+    shown = [
+        shapes.thread(line.thread_id, head, [to_langchain(s.message) for s in messages], tenant_id=caller.tenant_id)
+        for line, (head, messages) in zip(page, read, strict=True)
+    ]
+    if isinstance(select, list):
+        shown = [{name: thread[name] for name in thread if name in select} for thread in shown]
+    more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
+    return answer(shown, headers={"X-Pagination-Total": str(len(found)), **more})
+
+
+async def count(request: Request) -> Response:
+    """`POST /threads/count`."""
+    return answer(len(await _found(core_of(request), caller_of(request), await body_of(request))))
+
+
+async def copy(request: Request) -> Response:
+    """`POST /threads/{t}/copy`: not possible, since a copy would have run nothing that its events tell of."""
+    core, caller = core_of(request), caller_of(request)
+    await core.threads.get(caller, request.path_params["thread_id"])
+    raise Problem(501, "not_supported", "Threads cannot be copied yet.")
+
+
+async def state(request: Request) -> Response:
+    """`GET /threads/{t}/state`, and `/state/{checkpoint_id}`, and `POST /state/checkpoint`."""
+    core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
+    head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    given = request.path_params.get("checkpoint_id")
+    if given == "checkpoint":
+        given = mapping((await body_of(request)).get("checkpoint"), "checkpoint")
+    if given:
+        seq = shapes.checkpoint_seq(thread_id, given)
+        if not any(s.seq == seq for s in messages):
+            raise not_found("checkpoint", str(given))
+        messages = [s for s in messages if s.seq <= seq]
+        return answer(_state(thread_id, head, messages, newest=False))
+    return answer(_state(thread_id, head, messages, newest=True))
+
+
+async def change_state(request: Request) -> Response:
+    """`POST /threads/{t}/state`: not possible for an agent, whose state is its journal."""
+    core, caller = core_of(request), caller_of(request)
+    await core.threads.get(caller, request.path_params["thread_id"])
+    raise Problem(501, "not_supported", "What was said in a thread of an agent cannot be changed afterwards.")
+
+
+async def history(request: Request) -> Response:
+    """`POST` and `GET /threads/{t}/history`: the state after each message, the newest first."""
+    core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
+    body: Mapping[str, Any] = await body_of(request) if request.method == "POST" else request.query_params
+    head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    limit, end = number(body.get("limit"), "limit", 10, 1000), len(messages)
+    if before := body.get("before"):
+        wanted = before.get("configurable", before) if isinstance(before, Mapping) else before
+        seq = shapes.checkpoint_seq(thread_id, wanted)
+        end = sum(s.seq < seq for s in messages)
+    rendered = [to_langchain(s.message) for s in messages]
+    states = []
+    for n in range(end, max(0, end - limit), -1):
+        newest = n == len(messages)
+        waiting = shapes.interrupts(thread_id, head) if newest else []
+        states.append(shapes.state(thread_id, messages[:n], rendered[:n], waiting=waiting, at=head.created_at))
+    return answer(states)
+
+
+def _state(thread_id: str, head: ThreadHead, messages: list[StoredMessage], *, newest: bool) -> dict[str, Any]:
+    rendered = [to_langchain(s.message) for s in messages]
+    waiting = shapes.interrupts(thread_id, head) if newest else []
+    return shapes.state(thread_id, messages, rendered, waiting=waiting, at=head.created_at)
+
+
+async def _shown(core: Core, caller: Principal, thread_id: str, head: ThreadHead | None = None) -> Response:
+    messages: list[StoredMessage] = []
+    if head is None or head.next_message > 1:
+        head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    rendered = [to_langchain(s.message) for s in messages]
+    return answer(shapes.thread(thread_id, head, rendered, tenant_id=caller.tenant_id))
+
+
+async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list[ThreadSummary]:
+    metadata, values = mapping(body.get("metadata"), "metadata"), mapping(body.get("values"), "values")
+    if values:
+        raise Problem(422, "not_supported", "Threads can be searched by metadata, status and ids; not by values.")
+    ids = body.get("ids")
+    found = await core.threads.search(caller, ids=[str(i) for i in ids] if isinstance(ids, list) else None)
+    if metadata:
+        shown = ((line, shapes.thread_metadata(line, caller.tenant_id)) for line in found)
+        found = [line for line, has in shown if all(has.get(name) == value for name, value in metadata.items())]
+    if status := body.get("status"):
+        if status == "busy":
+            heads = [await core.threads.find(caller, line.thread_id) for line in found[:200]]
+            return [line for line, head in zip(found, heads, strict=False) if head and head.condition == "busy"]
+        found = [line for line in found if line.condition == _CONDITIONS.get(str(status))]
+    return found
+
+
+def _window(core: Core, select: object) -> int:
+    wanted = not isinstance(select, list) or "values" in select
+    return min(core.options.state_messages, 200) if wanted else 0

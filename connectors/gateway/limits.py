@@ -1,0 +1,122 @@
+"""How often: limits for each user, for each tenant, and for starting runs, in memory or shared in Redis (`limits`).
+
+Headers are those of the IETF draft on RateLimit header fields (draft-ietf-httpapi-ratelimit-headers-10).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import Storage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.storage import storage_from_string
+
+from connectors.gateway.auth.middleware import App, Scope
+from connectors.gateway.auth.principal import Principal
+from connectors.gateway.problems import Problem, response
+from schemas import SettingsError
+
+log = logging.getLogger("cauce.gateway")
+
+_RUN_PATHS = ("/messages", "/runs", "/runs/stream", "/runs/wait", "/commands", "/agui")
+_SAY_AGAIN = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Such as `600/minute`. `store` is `memory://`, or `redis://host:6379` where several gateways count together."""
+
+    user: str = "1200/minute"
+    tenant: str = "12000/minute"
+    runs: str = "300/minute"
+    """Messages of one user."""
+    store: str = "memory://"
+
+
+class RateLimits:
+    """ASGI middleware behind the authentication. While the store of the counts is away, nobody is held up."""
+
+    def __init__(self, app: App, *, rates: Rates) -> None:
+        """Raises `SettingsError` for rates or a store that mean nothing."""
+        self._app = app
+        self._user, self._tenant, self._runs = (_rate(text) for text in (rates.user, rates.tenant, rates.runs))
+        self._limiter = SlidingWindowCounterRateLimiter(_storage(rates.store))
+        self._warned = float("-inf")
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Counts the request; answers 429 itself."""
+        principal: Principal | None = scope.get("cauce.principal")
+        if scope["type"] != "http" or principal is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            headers, refused = await self._count(scope, principal)
+        except Exception as error:
+            if time.monotonic() - self._warned > _SAY_AGAIN:
+                self._warned = time.monotonic()
+                log.warning("requests are not being counted: %r", error)
+            await self._app(scope, receive, send)
+            return
+        if refused:
+            words = f"Too many requests; try again in {headers['Retry-After']} s."
+            await response(Problem(429, "rate_limited", words, headers=headers), scope.get("cauce.request_id", ""))(
+                scope, receive, send
+            )
+            return
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+        async def sending(message: Scope) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *raw]}
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+    async def _count(self, scope: Scope, principal: Principal) -> tuple[dict[str, str], bool]:
+        """The headers of the tightest limit, and whether one is used up."""
+        who = (principal.tenant_id, principal.user_id)
+        counted: list[tuple[str, RateLimitItem, tuple[str, ...]]] = [
+            ("tenant", self._tenant, ("tenant", principal.tenant_id)),
+            ("user", self._user, ("user", *who)),
+        ]
+        if scope["method"] == "POST" and scope["path"].rstrip("/").endswith(_RUN_PATHS):
+            counted.append(("runs", self._runs, ("runs", *who)))
+        tightest: tuple[float, dict[str, str]] | None = None
+        for name, item, key in counted:
+            allowed = await self._limiter.hit(item, *key)
+            stats = await self._limiter.get_window_stats(item, *key)
+            seconds = max(1, math.ceil(stats.reset_time - time.time()))
+            headers = {
+                "RateLimit-Policy": f'"{name}";q={item.amount};w={item.get_expiry()}',
+                "RateLimit": f'"{name}";r={stats.remaining};t={seconds}',
+            }
+            if not allowed:
+                return {**headers, "Retry-After": str(seconds)}, True
+            if tightest is None or stats.remaining / item.amount < tightest[0]:
+                tightest = (stats.remaining / item.amount, headers)
+        assert tightest, "two limits hold always"
+        return tightest[1], False
+
+
+def _rate(text: str) -> RateLimitItem:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{text!r} is no rate; write such as 600/minute") from error
+
+
+def _storage(url: str) -> Storage:
+    if not url.startswith(("memory://", "redis://", "rediss://")):
+        raise SettingsError(f"{url!r} is no store for rates; use memory:// or redis://host:6379")
+    options = {} if url.startswith("memory") else {"implementation": "redispy"}
+    try:
+        storage = storage_from_string(f"async+{url}", **options)
+    except Exception as error:
+        raise SettingsError(f"the store for rates {url!r} cannot be used: {error}") from error
+    assert isinstance(storage, Storage)
+    return storage

@@ -1,0 +1,41 @@
+"""What a request is known by, for whoever produces a record because of it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from schemas import is_id
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""Version 00 of W3C Trace Context, section 3.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Ids that the caller gave, or made up where it gave none or nonsense."""
+
+    request_id: str
+    traceparent: str
+
+    @classmethod
+    def of(cls, request_id: str = "", traceparent: str = "") -> RequestContext:
+        """From the headers `X-Request-Id` and `traceparent`."""
+        if not _TRACEPARENT.fullmatch(traceparent):
+            traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        return cls(request_id if is_id(request_id) else secrets.token_hex(8), traceparent)
+
+
+_current: ContextVar[RequestContext] = ContextVar("request_context")
+
+
+def enter(context: RequestContext) -> None:
+    """Makes it the context of the task that serves the request, and of those that it starts."""
+    _current.set(context)
+
+
+def current() -> RequestContext:
+    """The context of the request that is being served; a fresh one outside of any."""
+    return _current.get(None) or RequestContext.of()

@@ -1,0 +1,105 @@
+"""The wire form of a stream: server-sent events (WHATWG HTML, section 9.2), written by a response that sees its reader leave.
+
+Bare ASGI: two tasks a stream and no copies, so that one process holds thousands of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from starlette.responses import Response
+
+from connectors.gateway.problems import Problem, as_problem
+
+log = logging.getLogger("cauce.gateway")
+
+HEARTBEAT_FRAME = b": heartbeat\n\n"
+_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+}
+
+Frames = AsyncIterator[bytes]
+Message = MutableMapping[str, Any]
+
+
+def frame(event: str | None, data: bytes | str, *, position: str | None = None) -> bytes:
+    """One event. `data` is JSON in one line."""
+    parts = []
+    if event is not None:
+        parts.append(f"event: {event}\n".encode())
+    parts += [b"data: ", data.encode() if isinstance(data, str) else data, b"\n"]
+    if position is not None:
+        parts.append(f"id: {position}\n".encode())
+    parts.append(b"\n")
+    return b"".join(parts)
+
+
+class EventStream(Response):
+    """A response. `frames` ends the stream when it ends; `on_error` says what a `Problem` in it looks like."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        *,
+        headers: Mapping[str, str] | None = None,
+        on_error: Callable[[Problem], bytes],
+        slow_seconds: float,
+        on_left: Callable[[], Awaitable[None]] | None = None,
+        on_end: Callable[[str | None], None] = lambda why: None,
+    ) -> None:
+        """`on_left` is awaited when the reader leaves before the end, `on_end` is called in any case, with the code
+        of the problem that cut it off."""
+        self._frames, self._on_error, self._slow = frames, on_error, slow_seconds
+        self._on_left, self._on_end = on_left, on_end
+        self._cut: str | None = None
+        super().__init__(headers={**_HEADERS, **(headers or {})})
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+        """Streams until the end, until the reader leaves, or until it is too slow."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
+        writing = asyncio.ensure_future(self._write(send))
+        leaving = asyncio.ensure_future(_until_left(receive))
+        try:
+            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not writing.done():
+                if self._on_left:
+                    await self._on_left()
+                return
+            writing.result()
+        finally:
+            self._on_end(self._cut)
+            for task in (writing, leaving):
+                task.cancel()
+            await asyncio.wait({writing, leaving})
+            await self._frames.aclose()  # type: ignore[attr-defined]  # they are generators
+
+    async def _write(self, send: Any) -> None:
+        last = b""
+        try:
+            async for piece in self._frames:
+                async with asyncio.timeout(self._slow):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except Problem as problem:
+            self._cut, last = problem.code, self._on_error(problem)
+        except OSError:  # TimeoutError is one: the reader does not read, and the server closes an unfinished response
+            self._cut = "slow_reader"
+            return
+        except Exception as error:
+            unexpected = as_problem(error)
+            self._cut, last = unexpected.code, self._on_error(unexpected)
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(self._slow):
+                await send({"type": "http.response.body", "body": last, "more_body": False})
+
+
+async def _until_left(receive: Callable[[], Awaitable[Any]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

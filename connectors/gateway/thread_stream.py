@@ -1,0 +1,119 @@
+"""A thread's events without gap or repeat: from the store up to now, then live."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from connectors.gateway.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, decode_event
+from connectors.gateway.problems import Problem
+from schemas import ThreadEvent, ThreadKey, Unavailable
+from state import Journal
+
+PAGE = 500
+_LOOKS = (1, 2, 4, 8, 12)
+"""Heartbeats in a row after which the store is looked at, in case the feed has lost a record."""
+_POSITION = re.compile(r"^(\d{1,12})(?:\.(\d{1,4}))?(?::([A-Za-z0-9_.\-]{1,128}):(\d{1,9}))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a client has read: all of event `seq` and before, `sub` frames of the next where an event makes several, and
+    `offset` characters of the answer that is being written. As text it is the id of an SSE frame."""
+
+    seq: int = 0
+    sub: int = 0
+    message_id: str = ""
+    offset: int = 0
+
+    def __str__(self) -> str:
+        text = f"{self.seq}.{self.sub}" if self.sub else str(self.seq)
+        return f"{text}:{self.message_id}:{self.offset}" if self.message_id else text
+
+    @classmethod
+    def parse(cls, text: str | None) -> Position:
+        """Reads an id that we gave; `-1`, `0` or nothing mean the beginning. Raises `Problem` for anything else."""
+        if text in (None, "", "-1"):
+            return cls()
+        found = _POSITION.match(text or "")
+        if found is None:
+            raise Problem(422, "invalid_position", f"{(text or '')[:100]!r} is not an id of an event of this thread.")
+        seq, sub, message_id, offset = found.groups()
+        return cls(int(seq), int(sub or 0), message_id or "", int(offset or 0))
+
+
+class Heartbeat:
+    """Nothing happened for a while."""
+
+
+HEARTBEAT = Heartbeat()
+StreamItem = ThreadEvent | TextPiece | EarlyResult | Heartbeat
+
+
+class ThreadStream:
+    """Reads one thread for one client. `expires` ends it: a stream lives no longer than what it was opened with."""
+
+    def __init__(
+        self, journal: Journal, feed: Feed, key: ThreadKey, *, heartbeat: float, expires: datetime | None = None
+    ) -> None:
+        self._journal, self._feed, self._key = journal, feed, key
+        self._heartbeat, self._expires = heartbeat, expires
+
+    async def items(self, since: int = 0) -> AsyncIterator[StreamItem]:
+        """Events with numbers above `since`, what is known before its event between them, and heartbeats. Never ends by itself.
+
+        Raises `Problem` when the reader is too slow (`slow_reader`) or its credential has expired (`expired`).
+        """
+        with self._feed.subscribed(self._key) as live:
+            seq, idle = since, 0
+            async for event in self.stored(seq):
+                yield event
+                seq = event.seq
+            while True:
+                fresh = await live.take(self._heartbeat)
+                self._check(live)
+                idle = 0 if fresh else idle + 1
+                if not fresh:
+                    if idle in _LOOKS or idle % _LOOKS[-1] == 0:
+                        async for event in self.stored(seq):
+                            yield event
+                            seq = event.seq
+                    yield HEARTBEAT
+                for item in fresh:
+                    if isinstance(item, TextPiece | EarlyResult):
+                        if isinstance(item, TextPiece) or item.event.seq > seq:
+                            yield item
+                        continue
+                    if not isinstance(item, Resync):
+                        if item.seq <= seq:
+                            continue
+                        if item.seq == seq + 1:
+                            yield item
+                            seq = item.seq
+                            continue
+                    async for event in self.stored(seq):
+                        yield event
+                        seq = event.seq
+
+    async def stored(self, since: int) -> AsyncIterator[ThreadEvent]:
+        """The events after `since` that the store has now."""
+        while True:
+            try:
+                page = await self._journal.events(*self._key, since=since, limit=PAGE)
+            except Unavailable:
+                return  # live events still come, and the next heartbeat looks again
+            for row in page:
+                since = row.seq
+                if event := decode_event(row.type, row.body):
+                    yield event
+            if len(page) < PAGE:
+                return
+
+    def _check(self, live: Subscription) -> None:
+        if live.overflowed:
+            words = "You read more slowly than the agent writes; connect again with the last id that you have."
+            raise Problem(503, "slow_reader", words)
+        if self._expires and datetime.now(UTC) >= self._expires:
+            raise Problem(401, "expired", "The credential that this stream was opened with has expired.")

@@ -1,0 +1,324 @@
+"""What goes in and out of `/v1`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.gateway.core import RunView
+from schemas import AgentSettings, MultitaskStrategy, StoredMessage, ThreadSummary
+from schemas.messages import MAX_TEXT
+
+RunStatusName = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
+Metadata = dict[str, Any]
+IdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}$")]
+
+
+def _example(value: Mapping[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [dict(value)]})
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457."""
+
+    model_config = _example(
+        {
+            "type": "about:blank",
+            "title": "Not Found",
+            "status": 404,
+            "detail": "There is no thread 'mail' of yours.",
+            "code": "thread_not_found",
+            "request_id": "f2b1c4",
+        }
+    )
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+
+
+class ThreadIn(_In):
+    """A thread to make."""
+
+    model_config = ConfigDict(extra="forbid") | _example({"title": "Mail", "metadata": {"colour": "green"}})
+    thread_id: IdText | None = Field(None, description="Made up when absent.")
+    title: Annotated[str, Field(max_length=200)] | None = Field(None, description="The first message when absent.")
+    metadata: Metadata = Field(default_factory=dict, description="At most 16,000 characters as JSON.")
+
+
+class ThreadChange(_In):
+    """What to change of a thread; what is absent stays."""
+
+    model_config = ConfigDict(extra="forbid") | _example({"title": "Mail of today"})
+    title: Annotated[str, Field(max_length=200)] | None = None
+    metadata: Metadata | None = Field(None, description="Merged; a key whose value is null goes.")
+
+
+class ThreadOut(BaseModel):
+    """A thread."""
+
+    model_config = _example(
+        {
+            "thread_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+            "title": "Mail of today",
+            "status": "idle",
+            "metadata": {"colour": "green"},
+            "created_at": "2026-11-23T18:00:00Z",
+            "updated_at": "2026-11-23T18:01:01Z",
+        }
+    )
+    thread_id: str
+    title: str
+    status: Literal["idle", "busy", "approval", "failed"] = Field(description="`approval`: it waits for you.")
+    metadata: Metadata
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, line: ThreadSummary) -> ThreadOut:
+        """From a line of a list."""
+        return cls(
+            thread_id=line.thread_id,
+            title=line.title,
+            status=line.condition,
+            metadata=line.metadata,
+            created_at=line.created_at,
+            updated_at=line.updated_at,
+        )
+
+
+class ThreadPage(BaseModel):
+    """Threads, the last changed first."""
+
+    threads: list[ThreadOut]
+    next: str | None = Field(description="`cursor` of the next page.")
+
+
+class MessageIn(_In):
+    """A message to the agent; it starts a run."""
+
+    model_config = ConfigDict(extra="forbid") | _example({"text": "What mail do I have?"})
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    agent: IdText = "default"
+    multitask_strategy: MultitaskStrategy = Field(
+        "enqueue", description="What happens when a run is going: wait, be refused, or take its place."
+    )
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class MessageOut(BaseModel):
+    """A message of a thread."""
+
+    seq: int = Field(description="Its place in the thread; `before` of the page with older ones.")
+    message_id: str
+    role: Literal["user", "assistant", "tool"]
+    text: str
+    run_id: str
+    at: datetime
+    tool_calls: list[dict[str, Any]] = Field(default_factory=list)
+    call_id: str | None = None
+    tool_name: str | None = None
+    failed: bool = False
+
+    @classmethod
+    def of(cls, stored: StoredMessage) -> MessageOut:
+        """From the journal's row."""
+        message = stored.message
+        return cls(
+            seq=stored.seq,
+            tool_calls=[call.model_dump() for call in message.tool_calls],
+            **{
+                name: getattr(message, name)
+                for name in ("message_id", "role", "text", "run_id", "at", "call_id", "tool_name", "failed")
+            },
+        )
+
+
+class MessagePage(BaseModel):
+    """Messages, oldest first."""
+
+    messages: list[MessageOut]
+    before: int | None = Field(description="`before` of the page with older ones; null when there are none.")
+
+
+class RunOut(BaseModel):
+    """A run: everything done for one message."""
+
+    model_config = _example(
+        {
+            "run_id": "01890a5d-b000-7000-8000-000000000001",
+            "thread_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+            "agent": "default",
+            "status": "completed",
+            "created_at": "2026-11-23T18:01:00Z",
+            "updated_at": "2026-11-23T18:01:01Z",
+            "metadata": {},
+            "code": "",
+            "message": "",
+            "first_event": 2,
+            "last_event": 8,
+            "usage": {"input_tokens": 353, "output_tokens": 227},
+        }
+    )
+    run_id: str
+    thread_id: str
+    agent: str
+    status: RunStatusName
+    created_at: datetime
+    updated_at: datetime
+    metadata: Metadata
+    code: str = Field("", description="Why it failed or was cancelled.")
+    message: str = Field("", description="The same in words.")
+    first_event: int | None = None
+    last_event: int | None = None
+    usage: dict[str, int] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, view: RunView) -> RunOut:
+        """From the core's view."""
+        return cls(
+            agent=view.agent_id,
+            metadata=dict(view.metadata),
+            usage=view.usage.model_dump(),
+            **{
+                name: getattr(view, name)
+                for name in (
+                    "run_id",
+                    "thread_id",
+                    "status",
+                    "created_at",
+                    "updated_at",
+                    "code",
+                    "message",
+                    "first_event",
+                    "last_event",
+                )
+            },
+        )
+
+
+class RunList(BaseModel):
+    """Runs, the newest first."""
+
+    runs: list[RunOut]
+
+
+class RunResult(RunOut):
+    """A run that was waited for. `status` may still be `running` when it takes longer than one may wait."""
+
+    text: str = Field("", description="The agent's last words.")
+    approvals: list[ApprovalOut] = Field(default_factory=list, description="What it waits for, when it is paused.")
+
+
+class ApprovalOut(BaseModel):
+    """A tool call that waits for its user."""
+
+    thread_id: str
+    run_id: str
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    allowed_decisions: list[str] = ["approve", "edit", "reject", "respond"]
+    last_event: int = Field(description="The thread's last event when this was read; follow the run from there.")
+
+
+class ApprovalList(BaseModel):
+    """Open approvals."""
+
+    approvals: list[ApprovalOut]
+
+
+class DecisionIn(_In):
+    """A decision on a call that waits."""
+
+    model_config = ConfigDict(extra="forbid") | _example({"decision": "approve"})
+    decision: Literal["approve", "edit", "reject", "respond"]
+    arguments: dict[str, Any] | None = Field(None, description="Of `edit`: the arguments instead.")
+    message: Annotated[str, Field(max_length=MAX_TEXT)] | None = Field(
+        None, description="Of `reject`: why. Of `respond`: what stands for the tool's result."
+    )
+
+
+class DecisionOut(BaseModel):
+    """What was decided."""
+
+    call_id: str
+    decision: str
+    by: str
+    at: datetime
+
+
+class AgentOut(BaseModel):
+    """An agent of the tenant."""
+
+    agent_id: str
+    name: str
+    model: str
+    instructions: str
+    tools: list[str]
+    approvals: str
+    limits: dict[str, float]
+
+    @classmethod
+    def of(cls, agent: AgentSettings) -> AgentOut:
+        """From the tenant's settings; where its model's key is kept is not told."""
+        return cls(
+            agent_id=agent.agent_id,
+            name=agent.name,
+            model=agent.model.name,
+            instructions=agent.instructions,
+            tools=list(agent.tools),
+            approvals=agent.approvals.require,
+            limits=agent.limits.model_dump(),
+        )
+
+
+class AgentList(BaseModel):
+    """Agents."""
+
+    agents: list[AgentOut]
+
+
+class MeOut(BaseModel):
+    """Who the credential says that you are."""
+
+    tenant_id: str
+    user_id: str
+    name: str
+    scopes: list[str]
+    credential: str
+    expires_at: datetime | None
+    plan: dict[str, Any] = Field(description="Not used yet.")
+    accounts: list[dict[str, Any]] = Field(description="Not used yet: connected accounts.")
+
+
+class AuditOut(BaseModel):
+    """A line of the audit trail."""
+
+    event_id: str
+    at: datetime
+    action: str
+    actor: str
+    outcome: str
+    thread_id: str | None = None
+    run_id: str | None = None
+    subject: str | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class AuditList(BaseModel):
+    """What was done for you, the newest last."""
+
+    events: list[AuditOut]
+
+
+RunResult.model_rebuild()
