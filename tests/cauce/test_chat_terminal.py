@@ -2,103 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import re
-import select
-import subprocess
-import sys
-import termios
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
 import httpx
 from running_system import RunningSystem
+from terminal import Terminal, chatting
 from waiting import until
 
 from cauce.running import find_workers
 from cauce.settings import load_settings
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-
-
-class Terminal:
-    """What a person sees, and keys to press."""
-
-    def __init__(self, system: RunningSystem, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
-        environment = {**system.environment, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cauce", "chat", *arguments],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment,
-            start_new_session=True,
-            preexec_fn=lambda: _own_terminal(slave),
-        )
-        os.close(slave)
-        self._seen = ""
-
-    def press(self, keys: str) -> None:
-        os.write(self._master, keys.encode())
-
-    def type(self, line: str) -> None:
-        self.press(f"{line}\r")
-
-    def sees(self, words: str, seconds: float = 30) -> str:
-        """Waits until the words appear, and returns what came up to them; the next look begins after them."""
-        return self._until([words], seconds)[0]
-
-    def sees_one_of(self, *words: str) -> str:
-        """Which of these comes first; the next look begins after it."""
-        return self._until(words, 30)[1]
-
-    def _until(self, wanted: Sequence[str], seconds: float) -> tuple[str, str]:
-        deadline = time.monotonic() + seconds
-        while not (found := [words for words in wanted if words in self._seen]):
-            left = deadline - time.monotonic()
-            assert left > 0, f"none of {wanted} appeared; the terminal shows:\n{self._seen}"
-            if select.select([self._master], [], [], left)[0]:
-                self._seen += _CONTROL.sub("", self._read()).replace("\r", "")
-        first = min(found, key=self._seen.index)
-        before, _, self._seen = self._seen.partition(first)
-        return before + first, first
-
-    def _read(self) -> str:
-        try:
-            text = os.read(self._master, 65536).decode(errors="replace")
-        except OSError:  # the other side is closed
-            text = ""
-        assert text, f"it ended after:\n{self._seen}"
-        return text
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self._master)
-
-
-def _own_terminal(slave: int) -> None:
-    """Makes it the controlling terminal, so that Ctrl-C is a signal."""
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-
-@contextmanager
-def chatting(system: RunningSystem, *arguments: str) -> Iterator[Terminal]:
-    terminal = Terminal(system, *arguments)
-    try:
-        terminal.sees("you ›")
-        yield terminal
-    finally:
-        terminal.close()
-
 
 def test_a_conversation_with_a_tool_and_an_approval_by_one_key(system: RunningSystem) -> None:
-    with chatting(system, "--thread", "talk") as terminal:
+    with chatting(system.environment, "--thread", "talk") as terminal:
         terminal.type("What mail do I have?")
         terminal.sees("→ Gmail_ListEmails")
         terminal.sees("✓ Gmail_ListEmails ok")
@@ -116,7 +30,7 @@ def test_a_conversation_with_a_tool_and_an_approval_by_one_key(system: RunningSy
 
 
 def test_a_rejected_call_is_not_made(system: RunningSystem) -> None:
-    with chatting(system) as terminal:
+    with chatting(system.environment) as terminal:
         terminal.type("create a task to call Max tomorrow")
         terminal.sees("[r]eject")
         terminal.press("r")
@@ -128,7 +42,7 @@ def test_a_rejected_call_is_not_made(system: RunningSystem) -> None:
 
 
 def test_edited_arguments_are_those_that_are_used(system: RunningSystem) -> None:
-    with chatting(system) as terminal:
+    with chatting(system.environment) as terminal:
         terminal.type("create a task to call Tom tomorrow")
         terminal.sees("[e]dit")
         terminal.press("e")
@@ -143,12 +57,12 @@ def test_edited_arguments_are_those_that_are_used(system: RunningSystem) -> None
 
 
 def test_what_was_left_open_is_asked_again_when_the_thread_is_opened(system: RunningSystem) -> None:
-    with chatting(system, "--thread", "later") as terminal:
+    with chatting(system.environment, "--thread", "later") as terminal:
         terminal.type("create a task to call Kim tomorrow")
         terminal.sees("[l]ater")
         terminal.press("l")
         terminal.sees("you ›")
-    terminal = Terminal(system, "--thread", "later")
+    terminal = Terminal(system.environment, "--thread", "later")
     try:
         assert "Kim" in terminal.sees("[a]pprove")
         terminal.press("y")
@@ -161,7 +75,7 @@ def test_what_was_left_open_is_asked_again_when_the_thread_is_opened(system: Run
 
 def test_threads_are_listed_opened_and_begun_with_commands(system: RunningSystem) -> None:
     system.told("ask", "what can you do?", "--thread", "earlier")
-    with chatting(system) as terminal:
+    with chatting(system.environment) as terminal:
         terminal.type("/threads")
         terminal.sees("earlier")
         terminal.sees("you ›")
@@ -179,7 +93,7 @@ def test_threads_are_listed_opened_and_begun_with_commands(system: RunningSystem
 
 
 def test_a_message_that_cannot_be_taken_is_answered_with_the_reason(system: RunningSystem) -> None:
-    with chatting(system, "--tenant", "nobody") as terminal:
+    with chatting(system.environment, "--tenant", "nobody") as terminal:
         terminal.type("is anybody there?")
         terminal.sees("there is no tenant 'nobody'")
         terminal.sees("you ›")
@@ -188,7 +102,7 @@ def test_a_message_that_cannot_be_taken_is_answered_with_the_reason(system: Runn
 def test_ctrl_c_stops_the_run_and_the_conversation_goes_on(system: RunningSystem) -> None:
     system.told("tenant", "add", "slow")
     system.told("tenant", "set", "slow", "--model", "scripted:delay=30")
-    with chatting(system, "--tenant", "slow", "--thread", "slow") as terminal:
+    with chatting(system.environment, "--tenant", "slow", "--thread", "slow") as terminal:
         terminal.type("take your time")
         terminal.sees("take your time")
         _until_it_runs(system)

@@ -1,0 +1,165 @@
+"""What a stream's reader can count on when a gateway dies, when the reader is slow, and when there are too many of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+
+import httpx
+from aiokafka import AIOKafkaConsumer
+from door import Door, Frame, streamed, until_true
+
+from cauce.gateway import find_gateway
+from cauce.running import connected
+from cauce.settings import load_settings
+
+BIG = "x" * 190_000
+
+
+async def test_killed_gateway_costs_its_readers_one_reconnect_and_no_event(door: Door, slow_tenant: str) -> None:
+    key = door.key(slow_tenant, "eli")
+    had: list[Frame] = []
+    with door.another() as doomed:
+        async with door.caller(key, doomed.url) as client:
+            thread = (await client.post("/v1/threads", json={})).json()["thread_id"]
+            path = f"/v1/threads/{thread}/runs/stream"
+            try:
+                async with streamed(client, "POST", path, json={"text": "write"}) as events:
+                    async for event in events:
+                        had.append(event)
+                        if sum(e.event == "message.delta" for e in had) == 3:
+                            doomed.kill()
+            except httpx.TransportError:
+                pass
+    assert had[-1].event == "message.delta"
+    run = json.loads(had[-1].data)["run_id"]
+    async with door.caller(key) as client:
+        headers = {"Last-Event-ID": had[-1].id or ""}
+        async with streamed(client, "GET", f"/v1/threads/{thread}/runs/{run}/stream", headers=headers) as events:
+            had += [event async for event in events]
+    numbers = [int(e.id) for e in had if e.id and ":" not in e.id]
+    assert numbers == list(range(2, 6))
+    said = [json.loads(e.data) for e in had if e.event == "message.delta"]
+    assert [piece["offset"] for piece in said[1:]] == [p["offset"] + len(p["text"]) for p in said[:-1]]
+    whole = json.loads(next(e.data for e in reversed(had) if e.event == "message.added"))["message"]["text"]
+    assert whole.startswith("".join(piece["text"] for piece in said))
+
+
+async def test_reader_who_does_not_read_is_cut_off_and_goes_on_by_its_last_id(embedded: Door) -> None:
+    tenant = embedded.tenant("--model", "scripted:delay=0,tokens=1")
+    key = embedded.key(tenant, "fay")
+    async with embedded.caller(key) as fay:
+        thread = (await fay.post("/v1/threads", json={})).json()["thread_id"]
+        with stalled(embedded.url, key, thread) as reader:
+            for _ in range(40):
+                sent = await fay.post(f"/v1/threads/{thread}/runs/wait", json={"text": BIG})
+                assert sent.json()["status"] == "completed"
+            await until_true(lambda: is_cut_off(embedded), 60)
+            got = await asyncio.to_thread(what_came, reader)
+        ids = [line[4:] for line in got.decode(errors="replace").split("\n") if line.startswith("id: ")]
+        read = next(i for i in reversed(ids) if i.isdigit())
+        last = (await fay.get(f"/v1/threads/{thread}/runs", params={"limit": 1})).json()["runs"][0]["last_event"]
+        assert int(read) < last, "it was to be cut off before the end"
+        async with streamed(fay, "GET", f"/v1/threads/{thread}/events", headers={"Last-Event-ID": read}) as events:
+            numbers = [int(e.id) async for e in until_number(events, last) if e.id and ":" not in e.id]
+        assert numbers == list(range(int(read) + 1, last + 1))
+
+
+async def is_cut_off(door: Door) -> bool:
+    found = find_gateway(load_settings(environment=door.environment))
+    assert found
+    async with httpx.AsyncClient(trust_env=False) as client:
+        page = (await client.get(f"{found.health}/metrics")).text
+    return 'cauce_gateway_streams_cut_total{reason="slow_reader"} 1.0' in page
+
+
+def stalled(url: str, key: str, thread: str) -> socket.socket:
+    """A connection that asks for a thread's events and does not read them."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    connection.connect((host, int(port)))
+    connection.sendall(f"GET /v1/threads/{thread}/events HTTP/1.1\r\nHost: {host}\r\nx-api-key: {key}\r\n\r\n".encode())
+    return connection
+
+
+def what_came(connection: socket.socket) -> bytes:
+    """What had come before the other side broke the connection off."""
+    got = b""
+    with suppress(ConnectionResetError):
+        while piece := connection.recv(1 << 20):
+            got += piece
+    return got
+
+
+async def until_number(events: AsyncIterator[Frame], last: int) -> AsyncIterator[Frame]:
+    async for event in events:
+        yield event
+        if event.id == str(last):
+            return
+
+
+async def test_user_has_so_many_streams_and_another_user_has_their_own(door: Door) -> None:
+    tenant = door.tenant()
+    keys = [door.key(tenant, user) for user in ("gus", "hal")]
+    many = httpx.Limits(max_connections=200)
+    headers = {"x-api-key": keys[0]}
+    async with (
+        httpx.AsyncClient(base_url=door.url, headers=headers, timeout=60, trust_env=False, limits=many) as gus,
+        door.caller(keys[1]) as hal,
+    ):
+        path = f"/v1/threads/{(await gus.post('/v1/threads', json={})).json()['thread_id']}/events"
+        async with AsyncExitStack() as stack:
+            for _ in range(100):
+                await stack.enter_async_context(streamed(gus, "GET", path))
+            refused = await gus.get(path)
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+            assert refused.headers["Retry-After"]
+            other = f"/v1/threads/{(await hal.post('/v1/threads', json={})).json()['thread_id']}/events"
+            await stack.enter_async_context(streamed(hal, "GET", other))
+        async with asyncio.timeout(20):
+            while (await _status(gus, path)) != 200:
+                await asyncio.sleep(0.1)
+
+
+async def _status(client: httpx.AsyncClient, path: str) -> int:
+    async with client.stream("GET", path) as response:
+        return response.status_code
+
+
+async def test_request_id_and_trace_are_on_the_record_and_the_answer(door: Door, ana: httpx.AsyncClient) -> None:
+    thread = (await ana.post("/v1/threads", json={})).json()["thread_id"]
+    request, trace = uuid.uuid4().hex, f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01"
+    answer = await ana.post(
+        f"/v1/threads/{thread}/messages",
+        json={"text": "hello"},
+        headers={"X-Request-Id": request, "traceparent": trace},
+    )
+    assert answer.headers["X-Request-Id"] == request
+    assert answer.headers["Cache-Control"] == "no-store"
+    found = await _headers(door, answer.json()["run_id"])
+    assert (found["ce_requestid"], found["traceparent"]) == (request, trace)
+
+
+async def _headers(door: Door, record_id: str) -> dict[str, str]:
+    consumer = AIOKafkaConsumer(
+        "chat.messages",
+        bootstrap_servers=connected(load_settings(environment=door.environment)).kafka,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        await consumer.seek_to_beginning()
+        async with asyncio.timeout(30):
+            async for record in consumer:
+                headers = {name: value.decode() for name, value in record.headers}
+                if headers["ce_id"] == record_id:
+                    return headers
+    finally:
+        await consumer.stop()
+    raise AssertionError("a topic has no end")
