@@ -51,7 +51,7 @@ class RuntimeOptions:
     relaxed_linger: float = 0.05
     """The same where the pipeline goes on by itself: what was sent at once, a tool's request, makes the next record of
     the thread. Shorter than most tools take, so that people see that a tool is called before they see its result."""
-    background_linger: float = 0.5
+    background_linger: float = 1.0
     """The same for groups that nobody waits for (`GroupTraits.awaited`): larger groups, fewer requests. So much work, and
     no effect, is repeated when a worker dies."""
     transactions_at_once: int = 4
