@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
         """Connects to a gateway."""
         address = urlsplit(url)
         loop = asyncio.get_running_loop()
-        _, made = await loop.create_connection(lambda: cls(address.netloc, key), address.hostname, address.port)
+        _, made = await loop.create_connection(lambda: cls(address.netloc, key), address.hostname, address.port or 80)
         return made
 
     async def send(self, method: str, path: str, body: object = None, on_frame: OnFrame | None = None) -> int:

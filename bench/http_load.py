@@ -129,7 +129,7 @@ async def run(system: System, turns: int) -> list[Figures]:
 async def both(system: System, workers: Workers, keys: Sequence[str], turns: int) -> tuple[Figures, Figures]:
     """The loop through Kafka, then through a gateway that runs only then."""
     async with Load(system.bootstrap) as load:
-        straight = await load.measure(f"{system.name}, Kafka", CLIENTS, turns, workers.pids)
+        straight = await load.measure(f"{system.name}, no HTTP", CLIENTS, turns, workers.pids)
     async with system.gateway() as gateway:
         http = HttpLoad(gateway.url, keys)
         await http.closed_loop(CLIENTS, 2 * CLIENTS)
@@ -141,7 +141,7 @@ def median(rows: Sequence[Figures]) -> Figures:
     """One row for several of the same kind: the median of each number, and all that went wrong."""
 
     def of(name: str) -> float:
-        return round(statistics.median(getattr(row, name) for row in rows), 3)
+        return round(float(statistics.median(getattr(row, name) for row in rows)), 3)
 
     cpu = {k: round(statistics.median(row.cpu_ms[k] for row in rows), 2) for k in rows[0].cpu_ms}
     first = all(row.first_p50 is not None for row in rows)
@@ -159,9 +159,9 @@ def median(rows: Sequence[Figures]) -> Figures:
 
 
 def table(rows: Sequence[Figures]) -> str:
-    """The rows as Markdown: threes of bare LangGraph, Kafka and HTTP."""
+    """The rows as Markdown: threes of bare LangGraph, the loop without and with HTTP."""
     lines = [
-        "| | turns/s | of in-process | of Kafka | first token p50 s | p99 s | end p50 s | of Kafka | p99 s | CPU ms a turn |",
+        "| | turns/s | of in-process | of no HTTP | first token p50 s | p99 s | end p50 s | of no HTTP | p99 s | CPU ms a turn |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for n, row in enumerate(rows):

@@ -6,17 +6,19 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
 from bench.figures import cpu_seconds, quantile
 from bench.http_client import Connection
 from bench.systems import TENANTS, Gateway, System, embedded
+from cauce.gateway import allow_open_files
 from schemas import Delta, Envelope, Topic, new_id
 
 IDLE, IDLE_SECONDS = 2000, 60.0
@@ -60,6 +62,8 @@ class Reader:
     silence: float = 0.0
     delays: list[float] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+    """The words that were written into the thread."""
 
     async def follow(self) -> None:
         """Asks for the thread's events from now on."""
@@ -88,96 +92,109 @@ class Reader:
 
 
 @asynccontextmanager
-async def readers(system: System, gateway: Gateway, count: int) -> AsyncIterator[list[Reader]]:
-    """So many streams, each of a thread of its own, of the users in turn."""
-    users = {tenant: [f"u{n}" for n in range(USERS)] for tenant in TENANTS}
-    owners = [tenant for tenant, names in users.items() for _ in names]
-    keys = await system.keys(users)
+async def readers(url: str, keys: Sequence[tuple[str, str]], count: int) -> AsyncIterator[list[Reader]]:
+    """So many threads, each of one of the tenants and keys in turn, and who is to follow them. A worker must run."""
     made: list[Reader] = []
-    turns = asyncio.Semaphore(AT_ONCE)
 
     async def prepare(number: int) -> None:
-        async with turns:
-            who = number % len(keys)
-            reader = Reader(owners[who], new_id("t"), await Connection.open(gateway.url, keys[who]))
-            made.append(reader)
-            status = await reader.connection.send("POST", "/v1/threads", {"thread_id": reader.thread})
-            if status != 201:
-                raise ConnectionError(f"the gateway answered {status}: {(await reader.connection.over())!r}")
-            await reader.connection.over()
-
-    async def follow(reader: Reader) -> None:
-        async with turns:
-            await reader.follow()
+        tenant, key = keys[number % len(keys)]
+        reader = Reader(tenant, new_id("t"), await Connection.open(url, key))
+        made.append(reader)
+        status = await reader.connection.send("POST", "/v1/threads", {"thread_id": reader.thread})
+        body = await reader.connection.over()
+        if status != 201:
+            raise ConnectionError(f"the gateway answered {status}: {body!r}")
 
     try:
-        async with system.workers():
-            await asyncio.gather(*(prepare(n) for n in range(count)))
-        await asyncio.gather(*(follow(reader) for reader in made))
+        await _in_turn(prepare(n) for n in range(count))
         yield made
     finally:
         for reader in made:
             reader.connection.close()
 
 
+async def follow(held: Sequence[Reader]) -> None:
+    """Opens the streams."""
+    await _in_turn(reader.follow() for reader in held)
+
+
+async def _in_turn(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one(coroutine: Coroutine[Any, Any, None]) -> None:
+        async with free:
+            await coroutine
+
+    await asyncio.gather(*(one(coroutine) for coroutine in work))
+
+
+@asynccontextmanager
+async def streams(system: System, gateway: Gateway, count: int) -> AsyncIterator[list[Reader]]:
+    """So many open streams; no worker runs any more."""
+    users = {tenant: [f"u{n}" for n in range(USERS)] for tenant in TENANTS}
+    owners = [tenant for tenant, names in users.items() for _ in names]
+    keys = list(zip(owners, await system.keys(users), strict=True))
+    async with AsyncExitStack() as stack:
+        async with system.workers():
+            held = await stack.enter_async_context(readers(gateway.url, keys, count))
+        await follow(held)
+        yield held
+
+
 async def hold(system: System, gateway: Gateway, count: int, seconds: float) -> Held:
     """Quiet streams for a while."""
-    async with readers(system, gateway, count) as held:
+    async with streams(system, gateway, count) as held:
         used, started = cpu_seconds(gateway.pid), time.perf_counter()
         await asyncio.sleep(seconds)
         now = time.perf_counter()
-        return _sum_up("quiet", held, gateway, (cpu_seconds(gateway.pid) - used) / (now - started), sent=0)
+        return _sum_up("quiet", held, gateway, (cpu_seconds(gateway.pid) - used) / (now - started))
 
 
 async def write(system: System, gateway: Gateway, count: int, rate: int, seconds: float) -> Held:
     """Streams of threads in which an agent writes so many tokens a second, each a record of its own."""
-    async with readers(system, gateway, count) as held:
-        producer = AIOKafkaProducer(bootstrap_servers=system.bootstrap, acks=1, linger_ms=5)
-        await producer.start()
+    async with streams(system, gateway, count) as held:
         used, started = cpu_seconds(gateway.pid), time.perf_counter()
-        try:
-            sent = await _produce(producer, held, rate, seconds)
-            elapsed = time.perf_counter() - started
-            share = (cpu_seconds(gateway.pid) - used) / elapsed
-        finally:
-            await producer.stop()
-        quiet = time.perf_counter() + 2  # what comes late is counted, and shows in the delays
-        while sum(len(r.words) for r in held) < sent and time.perf_counter() < quiet:
+        await produce(system.bootstrap, held, rate, seconds)
+        share = (cpu_seconds(gateway.pid) - used) / (time.perf_counter() - started)
+        latest = time.perf_counter() + 2  # what comes late is counted, and shows in the delays
+        while any(r.words != r.sent for r in held) and time.perf_counter() < latest:
             await asyncio.sleep(0.05)
-        return _sum_up(f"{rate} tokens/s each", held, gateway, share, sent=sent)
+        return _sum_up(f"{rate} tokens/s each", held, gateway, share)
 
 
-async def _produce(producer: AIOKafkaProducer, held: Sequence[Reader], rate: int, seconds: float) -> int:
-    """Each stream's tokens at their times, the streams one after the other within the period; returns how many."""
+async def produce(bootstrap: str, held: Sequence[Reader], rate: int, seconds: float) -> None:
+    """An answer into each thread, a token a record: all at their times, the threads one after the other within a period."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks=1, linger_ms=5)
+    await producer.start()
     runs = [new_id("m") for _ in held]
     sent, total, started = 0, int(len(held) * rate * seconds), time.perf_counter()
-    while sent < total:
-        due = min(total, int((time.perf_counter() - started) * rate * len(held)))
-        while sent < due:
-            index, number = divmod(sent, len(held))
-            reader, run = held[number], runs[number]
-            delta = Delta(
-                run_id=run,
-                message_id=f"{run}.1",
-                turn=1,
-                attempt=1,
-                index=index,
-                text=f"{time.perf_counter():.6f} ",
-            )
-            envelope = Envelope(f"{run}.{index}", Delta.TYPE, "cauce/bench", reader.tenant, datetime.now(UTC))
-            await producer.send(
-                Topic.CHAT_DELTAS.value,
-                delta.to_bytes(),
-                key=f"{reader.tenant}:{reader.thread}".encode(),
-                headers=list(envelope.headers()),
-            )
-            sent += 1
-        await asyncio.sleep(TICK)
-    await producer.flush()
-    return sent
+    try:
+        while sent < total:
+            due = min(total, int((time.perf_counter() - started) * rate * len(held)))
+            for number in range(sent, due):
+                index, who = divmod(number, len(held))
+                await _send(producer, held[who], runs[who], index)
+            sent = due
+            await asyncio.sleep(TICK)
+        await producer.flush()
+    finally:
+        await producer.stop()
 
 
-def _sum_up(name: str, held: Sequence[Reader], gateway: Gateway, share: float, *, sent: int) -> Held:
+async def _send(producer: AIOKafkaProducer, reader: Reader, run: str, index: int) -> None:
+    word = f"{time.perf_counter():.6f}"
+    reader.sent.append(word)
+    delta = Delta(run_id=run, message_id=f"{run}.1", turn=1, attempt=1, index=index, text=f"{word} ")
+    envelope = Envelope(f"{run}.{index}", Delta.TYPE, "cauce/bench", reader.tenant, datetime.now(UTC))
+    await producer.send(
+        Topic.CHAT_DELTAS.value,
+        delta.to_bytes(),
+        key=f"{reader.tenant}:{reader.thread}".encode(),
+        headers=list(envelope.headers()),
+    )
+
+
+def _sum_up(name: str, held: Sequence[Reader], gateway: Gateway, share: float) -> Held:
     now = time.perf_counter()
     for reader in held:
         reader.pause(now)
@@ -188,7 +205,7 @@ def _sum_up(name: str, held: Sequence[Reader], gateway: Gateway, share: float, *
         broken=sum(not reader.connection.is_open for reader in held),
         heartbeats=sum(reader.heartbeats for reader in held),
         silence=max(reader.silence for reader in held),
-        sent=sent,
+        sent=sum(len(reader.sent) for reader in held),
         delivered=sum(len(set(reader.words)) for reader in held),
         p50=quantile(delays, 0.5),
         p99=quantile(delays, 0.99),
@@ -205,6 +222,7 @@ def rss(pid: int) -> float:
 
 async def run(folder: Path) -> list[Held]:
     """Both, each with a gateway of its own on the machine's last core."""
+    allow_open_files()
     made = []
     core = max(os.sched_getaffinity(0))
     for name in ("idle", "written"):
