@@ -26,7 +26,7 @@ chaos: .venv/.dev ## Faults against real Kafka and Cassandra, SECONDS of them (9
 	@.venv/bin/python tests/chaos/chaos.py --seconds $(or $(SECONDS),900) --outages $(ARGS)
 	@.venv/bin/python tests/chaos/chaos.py --seconds 120 --embedded
 
-bench: .venv/.dev ## Measure turns a second and latency, embedded and on Kafka and Cassandra
+bench: .venv/.dev ## Measure turns a second, latency and streams, embedded and on Kafka and Cassandra
 	@.venv/bin/python -m bench $(ARGS)
 
 cluster: .venv/.run ## Real Kafka and Cassandra in the foreground, to try things by hand

@@ -1,5 +1,5 @@
 """Measures turns a second, latency, CPU and where the time goes: `make bench`, or
-`python -m bench [--only embedded,cluster,scenarios] [--turns N] [--clients 1,32,256]`.
+`python -m bench [--only embedded,cluster,scenarios,http,streams] [--turns N] [--clients 1,32,256]`.
 
 The fake model takes 2 x 0.2 s and the tool 0.05 s, so 0.45 s is the floor of a turn, and 32 clients can reach 71 turns/s.
 Load, workers and servers share this machine; compare rows of one run, not runs.
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import in_process, scenarios, systems
+from bench import http_load, in_process, scenarios, stream_capacity, systems
 from bench.figures import Figures, table
 from bench.load import Load, warm_up
 from bench.stages import Stages, picture, scrape, stages
@@ -35,6 +35,8 @@ class Results:
     rows: list[Figures] = field(default_factory=list)
     stages: list[Stages] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    http: list[Figures] = field(default_factory=list)
+    streams: list[stream_capacity.Held] = field(default_factory=list)
 
 
 def main() -> int:
@@ -42,7 +44,9 @@ def main() -> int:
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--only", default="embedded,cluster,scenarios", help="what to measure beside LangGraph in process"
+        "--only",
+        default="embedded,cluster,scenarios,http,streams",
+        help="what to measure beside LangGraph in process; http takes both systems",
     )
     parser.add_argument("--clients", default="1,32,256", help="numbers of closed-loop clients")
     parser.add_argument(
@@ -50,7 +54,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     cases = [(c, max(20, options.turns * min(c, 64) // 32)) for c in map(int, options.clients.split(","))]
-    results = asyncio.run(measure(options.only.split(","), cases))
+    results = asyncio.run(measure(options.only.split(","), cases, options.turns))
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"turns-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     if results.rows:
@@ -58,14 +62,19 @@ def main() -> int:
     if results.stages:
         picture(results.stages, path.with_suffix(".svg"))
         print("\n" + stage_table(results.stages) + f"\n\npicture: {path.with_suffix('.svg')}")
+    if results.http:
+        print("\n" + http_load.table(results.http))
+    if results.streams:
+        print("\n" + stream_capacity.table(results.streams))
     print("".join(f"\n- {line}" for line in results.told))
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()}
     path.write_text(json.dumps({"machine": machine, **asdict(results)}, indent=2))
     print(f"\nsaved as {path}")
-    return 1 if any(r.unanswered or r.repeated for r in results.rows) else 0
+    return 1 if any(r.unanswered or r.repeated for r in [*results.rows, *results.http]) else 0
 
 
-async def measure(wanted: list[str], cases: list[tuple[int, int]]) -> Results:
+async def measure(wanted: list[str], cases: list[tuple[int, int]], turns: int) -> Results:
+    """What is wanted; `turns` are those of each way in each round of `http`."""
     results = Results()
     chosen = [name for name in SYSTEMS if name in wanted]
     for clients, turns in cases if chosen else ():
@@ -80,6 +89,14 @@ async def measure(wanted: list[str], cases: list[tuple[int, int]]) -> Results:
                 await turns_of(system, cases, results)
         if "scenarios" in wanted:
             results.told = await scenarios.run(Path(folder) / "scenarios")
+        for name in SYSTEMS if "http" in wanted else ():
+            print(f"HTTP, {name}: starting ...", flush=True)
+            place = Path(folder) / f"{name}-http"
+            place.mkdir()
+            async with SYSTEMS[name](place) as system:
+                results.http += await http_load.run(system, turns)
+        if "streams" in wanted:
+            results.streams = await stream_capacity.run(Path(folder) / "streams")
     results.rows.sort(key=lambda r: r.clients)
     return results
 

@@ -22,6 +22,9 @@ class Figures:
     cpu_ms: Mapping[str, float] = field(default_factory=dict)
     unanswered: int = 0
     repeated: int = 0
+    first_p50: float | None = None
+    first_p99: float | None = None
+    """To the first token, where it was looked for."""
 
 
 def figures(
@@ -33,9 +36,10 @@ def figures(
     *,
     unanswered: int = 0,
     repeated: int = 0,
+    first_tokens: Sequence[float] = (),
 ) -> Figures:
     """Sums up the latencies of a run that took so many seconds."""
-    ordered = sorted(latencies)
+    ordered, first = sorted(latencies), sorted(first_tokens)
     return Figures(
         name=name,
         clients=clients,
@@ -46,6 +50,8 @@ def figures(
         cpu_ms={k: round(v / max(1, len(ordered)), 2) for k, v in (cpu_ms or {}).items()},
         unanswered=unanswered,
         repeated=repeated,
+        first_p50=round(quantile(first, 0.5), 3) if first else None,
+        first_p99=round(quantile(first, 0.99), 3) if first else None,
     )
 
 

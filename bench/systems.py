@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.in_process import MODEL_SECONDS
+from connectors.gateway.auth import ApiKeys
 from schemas import AgentSettings, ApprovalPolicy, ModelSettings, PartitionSet, Tenant
 from state import open_stores
 from streams import topics
@@ -68,6 +69,14 @@ class Workers:
 
 
 @dataclass(frozen=True)
+class Gateway:
+    """A gateway process."""
+
+    pid: int
+    url: str
+
+
+@dataclass(frozen=True)
 class System:
     """Servers that run. `together`: all groups are in one worker process, as in the embedded system."""
 
@@ -106,6 +115,28 @@ class System:
             workers.pids.update({server: [pid] for server, pid in self.servers.items()})
             workers.pids.update({"tool service": [arcade], "load": [os.getpid()]})
             yield workers
+
+    @asynccontextmanager
+    async def gateway(self, core: int | None = None) -> AsyncIterator[Gateway]:
+        """A `cauce gateway` that counts requests and refuses none; `core` is the only one that it may use."""
+        environment = {**self.state, "CAUCE_KAFKA": self.bootstrap, "CAUCE_LOG_LEVEL": "error"}
+        environment |= dict.fromkeys(("CAUCE_RATE_USER", "CAUCE_RATE_TENANT", "CAUCE_RATE_RUNS"), "1000000/second")
+        command = ("-m", "cauce", "gateway", "--port", "0")
+        async with process(*command, environment=environment, log=self.folder / "gateway.log") as (pid, line):
+            if core is not None:
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    os.sched_setaffinity(int(thread), {core})
+            yield Gateway(pid, line.split()[-1])
+
+    async def keys(self, users: Mapping[str, Sequence[str]]) -> list[str]:
+        """An API key for each user of each tenant."""
+        stores = open_stores(self.state_url)
+        await stores.open()
+        try:
+            made = ApiKeys(stores.credentials)
+            return [(await made.create(tenant, user)).text for tenant, names in users.items() for user in names]
+        finally:
+            await stores.close()
 
 
 @asynccontextmanager

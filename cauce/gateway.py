@@ -8,6 +8,7 @@ import errno
 import json
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -32,6 +33,7 @@ DEFAULT_PORT = 8123
 """Where LangGraph's own servers are found by their clients."""
 UNREAD_MS = 15_000
 """How long what was sent may wait unread or unacknowledged, before the connection is broken off (RFC 5482)."""
+OPEN_FILES = 65_536
 STOP_SECONDS = 3
 """Open streams are closed then; their clients come back, here or elsewhere."""
 
@@ -77,6 +79,7 @@ async def run_gateway(
 
     if settings.kafka is None:
         raise SettingsError("no Kafka is known: set CAUCE_KAFKA=host:port, or run everything here with: cauce up")
+    allow_open_files()
     main = _listen(settings.gateway_host, settings.gateway_port)
     stores = open_stores(settings.state_url)
     await stores.open()
@@ -115,6 +118,15 @@ async def run_gateway(
         if embedded:
             gateway_file(settings.data).unlink(missing_ok=True)
         await stores.close()
+
+
+def allow_open_files() -> None:
+    """Lets this process have as many open files as it may: systems begin with 1,024, and each stream takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # a system may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _check(stores: Stores, settings: Settings) -> None:

@@ -12,9 +12,9 @@ import contextlib
 import json
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -30,8 +30,7 @@ _TEXTS_KEPT = 10_000
 _RETRY = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class TextPiece:
+class TextPiece(NamedTuple):
     """A piece of an answer as the model writes it: `text` begins `offset` characters into the message."""
 
     run_id: str
@@ -68,7 +67,7 @@ class Subscription:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._items: deque[Item] = deque()
-        self._wake = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None
         self.overflowed = False
 
     def put(self, item: Item) -> None:
@@ -77,18 +76,25 @@ class Subscription:
             self.overflowed = True
         if not self.overflowed:
             self._items.append(item)
-        self._wake.set()
+        self._wake()
 
     async def take(self, seconds: float) -> list[Item]:
         """Everything that came; waits for the first, and returns nothing when none comes in time."""
         if not self._items and not self.overflowed:
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._wake.wait()
+            loop = asyncio.get_running_loop()
+            self._waiting = loop.create_future()
+            timer = loop.call_later(seconds, self._wake)
+            try:
+                await self._waiting
+            finally:
+                timer.cancel()
         items = list(self._items)
         self._items.clear()
         return items
+
+    def _wake(self) -> None:
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 class _Text:
@@ -113,6 +119,13 @@ class _Text:
     def so_far(self) -> TextPiece:
         """All of it in one piece."""
         return TextPiece(self.run_id, self.message_id, self.attempt, 0, self.text)
+
+
+def _type_of(headers: Iterable[tuple[str, bytes]]) -> str:
+    for name, value in headers:
+        if name == "ce_type":
+            return value.decode()
+    return ""
 
 
 class Feed:
@@ -190,7 +203,7 @@ class Feed:
 
     def _hand_out(self, record: Any) -> None:
         key = record.key or b""
-        kind = next((value.decode() for name, value in record.headers if name == "ce_type"), "")
+        kind = _type_of(record.headers)
         item: Item | None = None
         if record.topic == Topic.CHAT_DELTAS:
             item = self._delta(key, kind, record.value)

@@ -58,6 +58,8 @@ class EventStream(Response):
         self._frames, self._on_error, self._slow = frames, on_error, slow_seconds
         self._on_left, self._on_end = on_left, on_end
         self._cut: str | None = None
+        self._sending_since: float | None = None
+        self._watching: asyncio.TimerHandle | None = None
         super().__init__(headers={**_HEADERS, **(headers or {})})
         del self.headers["content-length"]
 
@@ -67,32 +69,49 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
         writing = asyncio.ensure_future(self._write(send))
         leaving = asyncio.ensure_future(_until_left(receive))
+        self._watch(writing)
         try:
             await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not writing.done():
                 if self._on_left:
                     await self._on_left()
                 return
-            writing.result()
+            if not writing.cancelled():  # else the reader does not read, and the server closes an unfinished response
+                writing.result()
         finally:
             self._on_end(self._cut)
+            if self._watching:
+                self._watching.cancel()
             for task in (writing, leaving):
                 task.cancel()
             await asyncio.wait({writing, leaving})
             await self._frames.aclose()  # type: ignore[attr-defined]  # they are generators
 
+    def _watch(self, writing: asyncio.Task[None]) -> None:
+        """Ends the writing once one piece has taken too long. One timer for all pieces: one for each costs as much as
+        sending it."""
+        loop = asyncio.get_running_loop()
+        since, now = self._sending_since, loop.time()
+        if since is not None and now - since >= self._slow:
+            self._cut = "slow_reader"
+            writing.cancel()
+        elif not writing.done():
+            self._watching = loop.call_at((now if since is None else since) + self._slow, self._watch, writing)
+
     async def _write(self, send: Any) -> None:
-        last = b""
+        last, clock = b"", asyncio.get_running_loop().time
         try:
             async for piece in self._frames:
-                async with asyncio.timeout(self._slow):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                self._sending_since = clock()
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                self._sending_since = None
         except Problem as problem:
             self._cut, last = problem.code, self._on_error(problem)
-        except OSError:  # TimeoutError is one: the reader does not read, and the server closes an unfinished response
+        except OSError:
             self._cut = "slow_reader"
             return
         except Exception as error:
+            self._sending_since = None
             unexpected = as_problem(error)
             self._cut, last = unexpected.code, self._on_error(unexpected)
         with contextlib.suppress(OSError):

@@ -95,13 +95,17 @@ class RunProjection:
                 continue
             made = self._event(item)
             skip = self._position.sub if item.seq == self._position.seq + 1 else 0
+            pieces = []
             for n, (name, data) in enumerate(made, 1):
                 if n > skip and not self._was_early(item, name):
                     at = Position(item.seq) if n == len(made) else Position(item.seq - 1, sub=n)
-                    yield self._frame(name, data, at)
+                    pieces.append(self._frame(name, data, at))
             seq = item.seq
-            if self._ends(item, last_event, paused_after):
-                yield frame("end", "null")
+            if last := self._ends(item, last_event, paused_after):
+                pieces.append(frame("end", "null"))
+            if pieces:
+                yield b"".join(pieces)  # what is known at once is sent at once
+            if last:
                 return
 
     def _early(self, event: ToolFinished) -> Frame | None:

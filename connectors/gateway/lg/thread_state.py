@@ -9,10 +9,12 @@ from typing import Any
 from connectors.gateway.lg.messages import to_langchain, tool_message
 from schemas import MessageAdded, MessagesRemoved, StoredMessage, ThreadEvent, ToolFinished, derived_id
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 def dumps(value: object) -> str:
     """Compact JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 class ThreadState:

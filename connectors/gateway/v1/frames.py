@@ -16,6 +16,7 @@ from connectors.gateway.sse import HEARTBEAT_FRAME, frame
 from connectors.gateway.thread_stream import Heartbeat, Position, StreamItem
 from schemas import TERMINAL_TYPES, MessageAdded, RunPaused, ThreadChanged, ThreadEvent
 
+_dumps = json.JSONEncoder(ensure_ascii=False).encode
 _RESULT = {"run_id", "call_id", "name", "status", "content"}
 
 
@@ -58,7 +59,7 @@ async def thread_frames(
 def error_frame(problem: Problem) -> bytes:
     """The last frame of a stream that cannot go on."""
     body = {"code": problem.code, "detail": problem.detail, "status": problem.status}
-    return frame("error", json.dumps(body, ensure_ascii=False))
+    return frame("error", _dumps(body))
 
 
 def _is_last(event: ThreadEvent, run_id: str | None, last_event: int | None, paused_after: int) -> bool:
@@ -90,4 +91,4 @@ def _delta(piece: TextPiece, seq: int) -> bytes:
         "text": piece.text,
     }
     read = Position(seq, message_id=piece.message_id, offset=piece.offset + len(piece.text))
-    return frame("message.delta", json.dumps(body, ensure_ascii=False), position=str(read))
+    return frame("message.delta", _dumps(body), position=str(read))

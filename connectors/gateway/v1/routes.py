@@ -55,13 +55,17 @@ IdempotencyKey = Annotated[
 Seconds = Annotated[float, Query(ge=0, le=900, description="Seconds to wait at most.")]
 
 
-def _core(request: Request) -> Core:
+async def _core(request: Request) -> Core:  # FastAPI would send a function that is not async to a thread
     core: Core = request.app.state.core
     return core
 
 
+async def _caller(request: Request) -> Principal:
+    return principal_of(request)
+
+
 CoreIn = Annotated[Core, Depends(_core)]
-Caller = Annotated[Principal, Depends(principal_of)]
+Caller = Annotated[Principal, Depends(_caller)]
 
 router = APIRouter(prefix="/v1", responses=_ERRORS)
 
