@@ -72,6 +72,8 @@ class Slot:
         self._clients, self._options, self._metrics, self._on_progress = clients, options, metrics, on_progress
         self._linger, self._relaxed = options.publish_linger, options.relaxed_linger_of(group)
         self._producer: AIOKafkaProducer | None = None
+        self._broken = False
+        """The producer's last transaction failed: whatever it left open, another producer has to settle."""
         self._ready: list[Finished] = []
         self._pending: set[tuple[TopicPartition, int]] = set()
         self._unpublished: Counter[bytes | None] = Counter()
@@ -158,7 +160,7 @@ class Slot:
         Nobody else can have owned it in between, unless this worker had been thrown out: what is committed tells.
         """
         async with self._publishing:
-            await self._refresh()
+            await (self._take_over() if self._broken else self._refresh())
         self._open.set()
         self._wake.set()
 
@@ -188,6 +190,7 @@ class Slot:
             producer, self._producer = self._producer, None
             await close_producer(producer, 2)
         self._producer = await self._clients.transactional_producer(f"{self.group}-{self.number}")
+        self._broken = False
         await self._refresh()
 
     async def _refresh(self) -> None:
@@ -220,6 +223,7 @@ class Slot:
                     async with self._clients.transactions:
                         await self._transact()
                 except Exception as error:
+                    self._broken = True
                     self._metrics.transaction_failures.labels(self.group, type(error).__name__).inc()
                     log.warning("slot %s-%d: transaction failed: %r", self.group, self.number, error)
                     await self._recover()
@@ -250,6 +254,9 @@ class Slot:
         acks = [await enqueue(producer, output) for finished in batch for output in finished.outputs]
         try:
             await producer.send_offsets_to_transaction(offsets, self.group)
+            # aiokafka commits offsets also where the broker has refused a record of the transaction.
+            for ack in acks:
+                await ack
             await producer.commit_transaction()
         finally:
             # A producer that breaks leaves these behind; asking for their errors keeps asyncio from reporting them.

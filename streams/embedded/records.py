@@ -11,9 +11,6 @@ from streams.embedded.storage import Storage
 from streams.embedded.transactions import Transactions
 from streams.embedded.wire import Error
 
-MAX_BATCH = 1_048_588
-"""Apache Kafka's `message.max.bytes`."""
-
 
 class Records:
     """Reads and writes the partitions' logs."""
@@ -38,7 +35,7 @@ class Records:
     def _append(self, log: PartitionLog | None, topic: str, number: int, data: bytes) -> tuple[Error, int]:
         if log is None:
             return Error.UNKNOWN_TOPIC, -1
-        if len(data) > MAX_BATCH:
+        if len(data) > self._storage.largest_batch(topic):
             return Error.MESSAGE_TOO_LARGE, -1
         batch = read_header(data)
         if batch is None or batch.is_control or not is_intact(data):

@@ -12,6 +12,8 @@ from streams.embedded.journal import Journal, TopicMeta
 from streams.embedded.partition_log import PartitionLog
 
 SEGMENT_BYTES = 64 << 20
+MAX_BATCH = 1_048_588
+"""Bytes of a batch: Apache Kafka's default of `max.message.bytes`."""
 RETENTION_MS = 7 * 24 * 3_600_000
 """Apache Kafka's default, for topics that say nothing else."""
 
@@ -70,6 +72,10 @@ class Storage:
         self.journal.write({"k": "topic", "t": name, "n": meta.partitions, "c": meta.configs, "starts": starts})
         log.delete_before(start)
         return log.start
+
+    def largest_batch(self, name: str) -> int:
+        """The bytes that a batch of the topic may have."""
+        return _number(self.journal.state.topics[name].configs, "max.message.bytes", MAX_BATCH)
 
     def log(self, name: str, partition: int) -> PartitionLog | None:
         """The log of a partition, if it exists."""

@@ -70,6 +70,20 @@ def published_outside_the_transaction() -> list[Any]:
 
 
 @bug
+def acknowledgements_not_looked_at() -> list[Any]:
+    """A transaction commits its offsets although the broker has refused one of its records (this bug was ours)."""
+    real = streams.slot.enqueue
+
+    async def enqueue(producer: Any, output: Any) -> asyncio.Future[object]:
+        await real(producer, output)
+        taken: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        taken.set_result(None)
+        return taken
+
+    return [patch.object(streams.slot, "enqueue", enqueue)]
+
+
+@bug
 def completed_set_ignored() -> list[Any]:
     """A new owner reads the committed offset alone."""
     return [patch.object(streams.slot, "decode_completed", lambda *_: frozenset())]

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
+    InvalidTxnState,
     KafkaError,
     KafkaTimeoutError,
     ProducerFenced,
@@ -100,6 +101,8 @@ class SimProducer:
                     written.append(kafka.append(tp, key, value, headers))
             return written[0]
 
+        if self._tid and self._to.network.refuses_a_record():
+            raise InvalidTxnState
         try:
             return await self._to.insist(write, seconds=15)
         except InvalidProducerEpoch:
@@ -112,6 +115,7 @@ class SimProducer:
     async def begin_transaction(self) -> None:
         if self._broken:
             raise self._broken
+        assert not self._open, "a transaction is open, says aiokafka in this way too"
         self._open = True
 
     async def send_offsets_to_transaction(self, offsets: dict[TopicPartition, OffsetAndMetadata], group: str) -> None:

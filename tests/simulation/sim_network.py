@@ -27,10 +27,12 @@ class Weather:
     late_requests: float = 0.01
     """Carried out only after their sender has given up."""
 
+    refused_records: float = 0.002
+    """Records of a transaction that the broker will never take; aiokafka tells it by their acknowledgements only."""
     typical: float = 0.002
 
 
-FINE = Weather(slow=0, lost_requests=0, lost_answers=0, late_requests=0)
+FINE = Weather(slow=0, lost_requests=0, lost_answers=0, late_requests=0, refused_records=0)
 
 
 class Network:
@@ -48,6 +50,10 @@ class Network:
         if w.slow and self._random.random() < w.slow:
             return self._random.random() * w.slow_seconds
         return self._random.expovariate(1 / w.typical)
+
+    def refuses_a_record(self) -> bool:
+        """Whether the broker refuses this one."""
+        return self._random.random() < self.weather.refused_records
 
     async def ask(
         self,

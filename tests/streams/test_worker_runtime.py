@@ -7,11 +7,14 @@ import random
 from dataclasses import replace
 
 import httpx
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from runtime_kit import NOW, QUICK, Answering, Chat, make_worker, running, until
 
-from schemas import Envelope, Record, UserMessage
+from schemas import Envelope, Record, Topic, UserMessage
 from streams.dead_letters import find_dead_letter, list_dead_letters, replay
 from streams.embedded import EmbeddedBroker
+from streams.worker import Worker
 
 
 async def test_every_message_is_answered_once_and_in_order_within_its_thread(kafka: str) -> None:
@@ -148,6 +151,37 @@ async def test_a_fenced_worker_takes_up_its_slot_again_and_doubles_nothing(kafka
             usurper = await worker._clients.transactional_producer(f"turns-{number}")
             await usurper.stop()
         await chat.answered([await chat.say(f"t{n}") for n in range(8)])
+
+
+async def test_a_record_that_the_broker_refuses_keeps_its_input_open_until_it_is_taken(kafka: str) -> None:
+    """aiokafka commits a transaction's offsets also when one of its records was refused."""
+    processor = Answering()
+
+    async def allow(most: int) -> None:
+        limit = {"max.message.bytes": str(most)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, Topic.CHAT_RESPONSES.value, limit)])
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        async with Chat(kafka) as chat, running(kafka, processor) as worker:
+            await chat.answered([await chat.say("t1")])
+            await allow(100)
+            try:
+                messages = [await chat.say(f"t{n}") for n in range(4)]
+                await until(lambda: _failed_transactions(worker) > 0)
+            finally:
+                await allow(1_048_588)
+            await chat.answered(messages)
+    finally:
+        await admin.close()
+
+
+def _failed_transactions(worker: Worker) -> float:
+    failures = worker.runtime("turns")._metrics.transaction_failures
+    return sum(
+        sample.value for metric in failures.collect() for sample in metric.samples if sample.name.endswith("_total")
+    )
 
 
 async def unwell() -> str | None:
