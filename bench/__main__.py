@@ -1,5 +1,5 @@
 """Measures turns a second, latency, CPU and where the time goes: `make bench`, or
-`python -m bench [--only embedded,cluster,scenarios,http,streams] [--turns N] [--clients 1,32,256]`.
+`python -m bench [--only embedded,cluster,floor,scenarios,http,streams] [--turns N] [--clients 1,32,256]`.
 
 The fake model takes 2 x 0.2 s and the tool 0.05 s, so 0.45 s is the floor of a turn, and 32 clients can reach 71 turns/s.
 Load, workers and servers share this machine; compare rows of one run, not runs.
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import http_load, in_process, scenarios, stream_capacity, systems
+from bench import floor, http_load, in_process, scenarios, stream_capacity, systems
 from bench.figures import Figures, table
 from bench.load import Load, warm_up
 from bench.stages import Stages, picture, scrape, stages
@@ -34,6 +34,7 @@ class Results:
 
     rows: list[Figures] = field(default_factory=list)
     stages: list[Stages] = field(default_factory=list)
+    floor: list[floor.Part] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     http: list[Figures] = field(default_factory=list)
     streams: list[stream_capacity.Held] = field(default_factory=list)
@@ -45,8 +46,8 @@ def main() -> int:
     )
     parser.add_argument(
         "--only",
-        default="embedded,cluster,scenarios,http,streams",
-        help="what to measure beside LangGraph in process; http takes both systems",
+        default="embedded,cluster,floor,scenarios,http,streams",
+        help="what to measure beside LangGraph in process; floor belongs to cluster, http takes both systems",
     )
     parser.add_argument("--clients", default="1,32,256", help="numbers of closed-loop clients")
     parser.add_argument(
@@ -62,6 +63,8 @@ def main() -> int:
     if results.stages:
         picture(results.stages, path.with_suffix(".svg"))
         print("\n" + stage_table(results.stages) + f"\n\npicture: {path.with_suffix('.svg')}")
+    if results.floor:
+        print("\n" + floor.table(results.floor))
     if results.http:
         print("\n" + http_load.table(results.http))
     if results.streams:
@@ -87,6 +90,8 @@ async def measure(wanted: list[str], cases: list[tuple[int, int]], turns: int) -
             place.mkdir()
             async with SYSTEMS[name](place) as system:
                 await turns_of(system, cases, results)
+                if name == "cluster" and "floor" in wanted:
+                    results.floor = await floor.run(system)
         if "scenarios" in wanted:
             results.told = await scenarios.run(Path(folder) / "scenarios")
         for name in SYSTEMS if "http" in wanted else ():
