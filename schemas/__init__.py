@@ -15,9 +15,19 @@ from schemas.chat import (
     UserMessage,
 )
 from schemas.errors import BadRecord, CauceError, NotFound, OutcomeUnknown, SettingsError, Unavailable
+from schemas.graphs import (
+    Durability,
+    GraphCommand,
+    GraphDelta,
+    GraphInput,
+    GraphInterrupt,
+    GraphPiece,
+    GraphRequest,
+    UpdateState,
+)
 from schemas.ids import SYSTEM_TENANT, Id, TenantId, ThreadKey, derived_id, is_id, is_tenant_id, new_id
 from schemas.ledger import CallState, LedgerEntry
-from schemas.messages import Message, TokenUsage, ToolCall
+from schemas.messages import MAX_TEXT, Message, TokenUsage, ToolCall
 from schemas.records import (
     BODIES,
     MAX_BODY_BYTES,
@@ -34,6 +44,7 @@ from schemas.responses import (
     ApprovalRequested,
     ApprovalResolved,
     Delta,
+    GraphStreamed,
     InputRefused,
     MessageAdded,
     MessagesRemoved,
@@ -43,6 +54,7 @@ from schemas.responses import (
     RunPaused,
     RunQueued,
     RunStarted,
+    StateUpdated,
     ThreadChanged,
     ThreadEvent,
     ToolFinished,
@@ -56,6 +68,7 @@ from schemas.threads import (
     PendingCall,
     ProcessedInput,
     QueuedInput,
+    StateRow,
     StoredEvent,
     StoredMessage,
     StoredRun,
@@ -71,6 +84,7 @@ __all__ = [
     "BODIES",
     "GROUPS",
     "MAX_BODY_BYTES",
+    "MAX_TEXT",
     "SYSTEM_TENANT",
     "TERMINAL_TYPES",
     "TOPICS",
@@ -92,9 +106,17 @@ __all__ = [
     "DeadLetter",
     "Delivery",
     "Delta",
+    "Durability",
     "Envelope",
     "ExternalEvent",
     "FinishedRun",
+    "GraphCommand",
+    "GraphDelta",
+    "GraphInput",
+    "GraphInterrupt",
+    "GraphPiece",
+    "GraphRequest",
+    "GraphStreamed",
     "Id",
     "IdentityProvider",
     "InputRefused",
@@ -122,6 +144,8 @@ __all__ = [
     "RunQueued",
     "RunStarted",
     "SettingsError",
+    "StateRow",
+    "StateUpdated",
     "StoredEvent",
     "StoredMessage",
     "StoredRun",
@@ -145,6 +169,7 @@ __all__ = [
     "Topic",
     "TopicSpec",
     "Unavailable",
+    "UpdateState",
     "User",
     "UserMessage",
     "decode",

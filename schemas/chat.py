@@ -66,14 +66,22 @@ class CancelRun(Body):
 
 
 class ChangeThread(Body):
-    """A person makes, renames, labels or deletes a thread. Answered by `ThreadChanged` or `InputRefused`."""
+    """A person makes, renames, labels, copies or deletes a thread. Answered by `ThreadChanged` or `InputRefused`."""
 
     TYPE: ClassVar[str] = "cauce.chat.thread"
     user_id: Id
-    action: Literal["create", "update", "delete"]
+    action: Literal["create", "update", "delete", "copy"]
+    source_thread: Id | None = None
+    """Of `copy`: what the new thread, which the record is keyed by, is a copy of."""
     title: Annotated[str, Field(max_length=200)] | None = None
     metadata: dict[str, Any] | None = None
     """Merged into what is there; a key whose value is null goes."""
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> ChangeThread:
+        if (self.action == "copy") != (self.source_thread is not None):
+            raise ValueError("a copy, and nothing else, names the thread that it is made of")
+        return self
 
     @model_validator(mode="after")
     def _is_small(self) -> ChangeThread:

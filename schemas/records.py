@@ -18,11 +18,13 @@ from schemas.audit import AuditEvent, DeadLetter
 from schemas.base import Body
 from schemas.chat import ApprovalDecision, CancelRun, ChangeThread, ContinueThread, ExternalEvent, UserMessage
 from schemas.errors import BadRecord
+from schemas.graphs import GraphDelta, GraphInput, UpdateState
 from schemas.ids import ThreadKey, is_id, is_tenant_id
 from schemas.responses import (
     ApprovalRequested,
     ApprovalResolved,
     Delta,
+    GraphStreamed,
     InputRefused,
     MessageAdded,
     MessagesRemoved,
@@ -32,6 +34,7 @@ from schemas.responses import (
     RunPaused,
     RunQueued,
     RunStarted,
+    StateUpdated,
     ThreadChanged,
     ToolFinished,
     ToolRequested,
@@ -59,15 +62,25 @@ THREAD_EVENTS = (
     ApprovalResolved,
     InputRefused,
     ThreadChanged,
+    GraphStreamed,
+    StateUpdated,
 )
 
 BODIES: dict[Topic, tuple[type[Any], ...]] = {
-    Topic.CHAT_MESSAGES: (UserMessage, ApprovalDecision, CancelRun, ChangeThread, ContinueThread),
+    Topic.CHAT_MESSAGES: (
+        UserMessage,
+        ApprovalDecision,
+        CancelRun,
+        ChangeThread,
+        ContinueThread,
+        GraphInput,
+        UpdateState,
+    ),
     Topic.EXTERNAL_EVENTS: (ExternalEvent,),
     Topic.TOOL_REQUESTS: (ToolRequest,),
     Topic.TOOL_RESULTS: (ToolResult,),
     Topic.CHAT_RESPONSES: THREAD_EVENTS,
-    Topic.CHAT_DELTAS: (Delta, ToolFinished),
+    Topic.CHAT_DELTAS: (Delta, ToolFinished, GraphDelta),
     Topic.AUDIT_EVENTS: (AuditEvent,),
     Topic.DEAD_LETTERS: (DeadLetter,),
 }

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from schemas.base import Body, Timestamp
+from schemas.graphs import GraphInterrupt
 from schemas.ids import Id
 from schemas.messages import Message, TokenUsage
 
@@ -46,15 +47,18 @@ class RunPaused(ThreadEvent):
     """The run waits for a person and holds nothing meanwhile."""
 
     TYPE: ClassVar[str] = "cauce.run.paused"
-    reason: Literal["approval"]
-    call_ids: tuple[Id, ...]
+    reason: Literal["approval", "interrupt"]
+    call_ids: tuple[Id, ...] = ()
+    interrupts: tuple[GraphInterrupt, ...] = ()
+    """Of `interrupt`: what a graph asks. None where it stops before or after a node, as its caller wished."""
 
 
 class RunCompleted(ThreadEvent):
     """The run ended with an answer. Terminal."""
 
     TYPE: ClassVar[str] = "cauce.run.completed"
-    message_id: Id
+    message_id: Id | None = None
+    """The answer; None where a graph ended without one."""
     turns: int
     usage: TokenUsage = TokenUsage()
 
@@ -71,6 +75,8 @@ class RunFailed(ThreadEvent):
         "limit_seconds",
         "queue_full",
         "thread_deleted",
+        "graph_error",
+        "graph_missing",
         "internal_error",
     ]
     message: str
@@ -155,13 +161,38 @@ class InputRefused(ThreadEvent):
 
 
 class ThreadChanged(ThreadEvent):
-    """The thread was made, renamed, labelled or deleted. Its `run_id` is the id of the input that asked for it."""
+    """The thread was made, renamed, labelled, copied from another or deleted. Its `run_id` is the id of the input that
+    asked for it."""
 
     TYPE: ClassVar[str] = "cauce.thread.changed"
-    action: Literal["create", "update", "delete"]
+    action: Literal["create", "update", "delete", "copy"]
     input_id: Id
     title: str = ""
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class GraphStreamed(ThreadEvent):
+    """A part of what a graph streamed, in the words of LangGraph: `data` is a chunk of the stream mode `mode`.
+
+    `values` are not written again and again: their `data` is None, and `checkpoint_id` names the state.
+    """
+
+    TYPE: ClassVar[str] = "cauce.graph.streamed"
+    leg: Id
+    """As in `GraphDelta`: who has read pieces of this leg up to `index` knows the part."""
+    index: int = Field(ge=0)
+    mode: str
+    namespace: tuple[str, ...] = ()
+    data: Any = None
+    checkpoint_id: str | None = None
+
+
+class StateUpdated(ThreadEvent):
+    """The thread's state was changed by hand. Its `run_id` is the id of the input that asked for it."""
+
+    TYPE: ClassVar[str] = "cauce.state.updated"
+    input_id: Id
+    checkpoint_id: str
 
 
 class Delta(Body):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from schemas.base import Body, Stored, Timestamp
+from schemas.graphs import GraphInterrupt, GraphRequest
 from schemas.ids import Id
 from schemas.messages import Message, TokenUsage, ToolCall
 
@@ -49,6 +50,14 @@ class ActiveRun(Stored):
     """Sequence number of its `RunStarted`; 0 in runs that an older version started."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Of the message that started it."""
+    graph: GraphRequest | None = None
+    """What a run of a graph is to do; None for an agent's run."""
+    paused: bool = False
+    """A graph's run waits for its user."""
+    interrupts: tuple[GraphInterrupt, ...] = ()
+    """What it waits for."""
+    state_before: str | None = None
+    """The checkpoint that the thread stood at before a graph's run, empty for none; a rollback goes back to it."""
 
 
 class FinishedRun(Stored):
@@ -69,6 +78,7 @@ class QueuedInput(Stored):
     at: Timestamp
     message_id: Id | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+    graph: GraphRequest | None = None
 
 
 class ProcessedInput(Stored):
@@ -89,10 +99,19 @@ class ThreadHead(Stored):
     metadata: dict[str, Any] = Field(default_factory=dict)
     agent_id: str = ""
     """Of the first run."""
+    graph: str = ""
+    """The hosted graph that the thread's rows are the state of; empty where only agents ran."""
     deleted: bool = False
     """Nothing of it is left but this head, so that no late writer makes it anew."""
     next_message: int = Field(default=1, ge=1)
     next_event: int = Field(default=1, ge=1)
+    next_row: int = Field(default=1, ge=1)
+    """Of the rows that a graph's state is made of (`StateRow`)."""
+    progress: str = ""
+    """Id of an input whose graph has committed supersteps and not ended (durability `sync`): when its record comes again,
+    the graph goes on from its newest checkpoint."""
+    progress_from: str = ""
+    """The checkpoint that the thread stood at before that input, empty for none."""
     run: ActiveRun | None = None
     pending: tuple[PendingCall, ...] = ()
     queued: tuple[QueuedInput, ...] = ()
@@ -112,7 +131,7 @@ class ThreadHead(Stored):
     @property
     def condition(self) -> ThreadCondition:
         """How the thread stands in a list."""
-        if self.status == "approval":
+        if self.status == "approval" or (self.run and self.run.paused):
             return "approval"
         if self.run or self.queued:
             return "busy"
@@ -124,6 +143,18 @@ class StoredMessage(Body):
 
     seq: int = Field(ge=1)
     message: Message
+
+
+class StateRow(Body):
+    """A row of a graph's state, written once and never changed. Opaque to the store; see `connectors.graphs`.
+
+    Rows of both kinds are numbered together, 1, 2, 3, ... in a thread.
+    """
+
+    seq: int = Field(ge=1)
+    kind: Literal["checkpoint", "value"]
+    """`checkpoint` rows are listed newest first, `value` rows are read by number."""
+    body: bytes
 
 
 class StoredEvent(Body):

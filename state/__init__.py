@@ -12,6 +12,8 @@ from schemas import SettingsError
 from state.items import BadItem, Item
 from state.protocols import (
     AlreadyDone,
+    AssistantRow,
+    AssistantStore,
     AttemptStore,
     AuditRow,
     AuditStore,
@@ -29,6 +31,8 @@ from state.protocols import (
 
 __all__ = [
     "AlreadyDone",
+    "AssistantRow",
+    "AssistantStore",
     "AttemptStore",
     "AuditRow",
     "AuditStore",

@@ -15,6 +15,7 @@ from schemas import (
     AcceptedRun,
     AuditEvent,
     LedgerEntry,
+    StateRow,
     StoredEvent,
     StoredMessage,
     StoredRun,
@@ -54,7 +55,11 @@ class Commit:
     runs: tuple[StoredRun, ...] = ()
     """Runs that end with it."""
     erase: bool = False
-    """All messages, events and runs of before go; the user's list forgets the thread."""
+    """All messages, events, runs and rows of before go; the user's list forgets the thread."""
+    rows: tuple[StateRow, ...] = ()
+    """What a graph's state gained."""
+    final: bool = True
+    """False for a superstep of a turn that goes on: the input is not recorded, and `outputs` are not kept."""
     remove_messages_from: int | None = None
     """Messages with this sequence number and above go before the new ones come (strategy `rollback`)."""
 
@@ -124,6 +129,16 @@ class Journal(Protocol):
         self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
     ) -> list[StoredRun]:
         """At most `limit` runs of a thread that are over, or the one of this id, in order of their ends."""
+        ...
+
+    async def checkpoints(
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
+    ) -> list[StateRow]:
+        """At most `limit` rows of the kind `checkpoint` with numbers below `before`, the newest first."""
+        ...
+
+    async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
+        """The rows of the kind `value` with numbers in these ranges (both ends included), by number."""
         ...
 
 
@@ -244,6 +259,47 @@ class ItemStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class AssistantRow:
+    """One version of an assistant of a hosted graph; `body` is its JSON, opaque to the store."""
+
+    assistant_id: str
+    version: int
+    """1, 2, 3, ..."""
+    body: bytes
+
+
+class AssistantStore(Protocol):
+    """Assistants that a tenant's users made on hosted graphs. Every version is kept; one of them is the current one."""
+
+    async def put(self, tenant_id: str, row: AssistantRow, *, expected_version: int) -> bool:
+        """Adds a version and makes it the current one, if the newest version is the expected one (0: there is none).
+
+        False when it is not. Raises `ValueError` unless `row.version` is `expected_version` + 1.
+        """
+        ...
+
+    async def choose(self, tenant_id: str, assistant_id: str, version: int) -> bool:
+        """Makes a version that exists the current one; False when there is none."""
+        ...
+
+    async def get(self, tenant_id: str, assistant_id: str) -> AssistantRow | None:
+        """The current version."""
+        ...
+
+    async def versions(self, tenant_id: str, assistant_id: str) -> list[AssistantRow]:
+        """All versions, the newest first."""
+        ...
+
+    async def list(self, tenant_id: str) -> list[AssistantRow]:
+        """The current versions of all assistants, by id."""
+        ...
+
+    async def delete(self, tenant_id: str, assistant_id: str) -> bool:
+        """Removes an assistant with all its versions; False when there is none."""
+        ...
+
+
 class AuditStore(Protocol):
     """The audit trail, in order per tenant."""
 
@@ -285,6 +341,7 @@ class Stores(Protocol):
     audit: AuditStore
     credentials: Credentials
     items: ItemStore
+    assistants: AssistantStore
     attempts: AttemptStore
 
     async def open(self) -> None:

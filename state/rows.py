@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from schemas import LedgerEntry, StoredMessage, Tenant, ThreadHead, ThreadSummary, ToolResult
+from state.protocols import AssistantRow
 
 INPUT_TTL = 8 * 24 * 3600
 """Seconds that the outputs of a processed input are kept: a day longer than the topics keep the input itself."""
@@ -31,6 +32,36 @@ def from_micros(micros: int) -> datetime:
 def decode_messages(bodies: Iterable[bytes]) -> tuple[StoredMessage, ...]:
     """Stored messages from the JSON that `StoredMessage.to_bytes` made: all of them in one call of the validator."""
     return _MESSAGES.validate_json(b"[%b]" % b",".join(bodies))
+
+
+def merged(ranges: Iterable[tuple[int, int]], *, gap: int = 0) -> list[tuple[int, int]]:
+    """The same numbers (both ends included) in as few ranges as possible, in order.
+
+    Ranges with at most `gap` numbers between them become one, which then has those numbers, too.
+    """
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if first > last:
+            continue
+        if found and first <= found[-1][1] + 1 + gap:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return found
+
+
+def numbers_within(numbers: Iterable[int], ranges: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """Those of the numbers that are in one of the ranges, in order. The ranges are as `merged` makes them."""
+    waiting = iter(ranges)
+    first, last = 0, -1
+    for number in sorted(numbers):
+        while last < number:
+            try:
+                first, last = next(waiting)
+            except StopIteration:
+                return
+        if first <= number:
+            yield number
 
 
 def summary(thread_id: str, head: ThreadHead) -> ThreadSummary:
@@ -73,4 +104,13 @@ def check_tenant_version(tenant: Tenant, expected_version: int) -> None:
         raise ValueError(
             f"the tenant {tenant.tenant_id!r} has version {tenant.version}; a change of version {expected_version} "
             "must have a higher one"
+        )
+
+
+def check_assistant_version(row: AssistantRow, expected_version: int) -> None:
+    """Raises `ValueError` for a version that does not come right after the expected one."""
+    if row.version != expected_version + 1:
+        raise ValueError(
+            f"the assistant {row.assistant_id!r} has version {row.version}; "
+            f"what follows on version {expected_version} must have version {expected_version + 1}"
         )

@@ -7,20 +7,25 @@ import json
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from schemas import AcceptedRun, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
+from schemas import AcceptedRun, StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import decode_messages, from_micros, summary, to_micros
+from state.rows import decode_messages, from_micros, merged, numbers_within, summary, to_micros
 
 log = logging.getLogger(__name__)
 
 _HEAD_SEQ = 2**63 - 1
 _LINES_KEPT = 10_000
+_ROW_KINDS = {"checkpoint": 4, "value": 5}
+_ROWS_A_PAGE = 100
+"""Of a graph's state: they may have some hundred kilobytes each, and a page is one answer."""
+_NEAR = 8
+"""Numbers between two ranges of values up to which both are read at once: another query costs more than so many rows."""
 
 _THREAD = Query(
     Kind.READ,
@@ -33,7 +38,7 @@ _OUTPUTS = Query(
 _DECIDED = Query(
     Kind.SERIAL_READ,
     "SELECT version, kind, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? "
-    f"AND (kind, seq, id) IN ((0, 0, ?), (1, {_HEAD_SEQ}, ''))",
+    f"AND (kind, seq, id) IN ((0, 0, ?), (1, {_HEAD_SEQ}, ''), (?, ?, ''))",
 )
 _EVENTS = Query(
     Kind.READ,
@@ -47,6 +52,12 @@ _INPUT = Query(
     Kind.CONDITIONAL,
     "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 0, 0, ?, ?) "
     "IF NOT EXISTS USING TTL ?",
+)
+# A statement of a batch has to write something: this one deletes a column that inputs never have.
+_NOT_PROCESSED = Query(
+    Kind.CONDITIONAL,
+    "DELETE type FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 0 AND seq = 0 AND id = ? "
+    "IF body = null",
 )
 _MESSAGE = Query(
     Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 1, ?, '', ?)"
@@ -90,6 +101,20 @@ _ERASE_EVENTS = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq < ?"
 )
 _ERASE_RUNS = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3")
+_ROW = Query(
+    Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, ?, ?, '', ?)"
+)
+_CHECKPOINTS = Query(
+    Kind.READ,
+    "SELECT seq, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 4 AND seq < ? LIMIT ?",
+)
+_VALUES = Query(
+    Kind.READ,
+    "SELECT seq, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 5 AND seq >= ? AND seq <= ?",
+)
+_ERASE_ROWS = Query(
+    Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = ? AND seq < ?"
+)
 _UNLIST = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?"
 )
@@ -202,6 +227,28 @@ class CassandraJournal:
         found = sorted((StoredRun.model_validate_json(body) for body in rows), key=lambda run: run.last_event)
         return found[max(0, len(found) - max(limit, 0)) :]
 
+    async def checkpoints(
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
+    ) -> list[StateRow]:
+        """See `state.Journal.checkpoints`."""
+        if limit <= 0:
+            return []
+        wanted = (tenant_id, thread_id, _HEAD_SEQ if before is None else before, limit)
+        pages = self._session.pages(_CHECKPOINTS, *wanted, size=_ROWS_A_PAGE)
+        return [StateRow(seq=seq, kind="checkpoint", body=body) async for page in pages for seq, body in page]
+
+    async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
+        """See `state.Journal.values`."""
+        wanted = merged(ranges)
+        spans = merged(wanted, gap=_NEAR)
+        read = await asyncio.gather(*(self._span(tenant_id, thread_id, span) for span in spans))
+        rows = {seq: body for span in read for seq, body in span}
+        return [StateRow(seq=seq, kind="value", body=rows[seq]) for seq in numbers_within(rows, wanted)]
+
+    async def _span(self, tenant_id: str, thread_id: str, span: tuple[int, int]) -> Rows:
+        pages = self._session.pages(_VALUES, tenant_id, thread_id, *span, size=_ROWS_A_PAGE)
+        return [row async for page in pages for row in page]
+
     async def _runs_or_one(
         self, all_of_them: Query, one: Query, tenant_id: str, thread_id: str, run_id: str | None
     ) -> list[bytes]:
@@ -258,25 +305,35 @@ class _Turn:
 
     async def look(self) -> Committed | AlreadyDone | Stale | None:
         """What became of the batch; None when it was not applied and still could be."""
-        rows = await self._session.execute(_DECIDED, *self._key, self._commit.input_id)
-        expected = self._commit.expected_version
+        commit, expected = self._commit, self._commit.expected_version
+        # Who makes a superstep again may come to the same head, but not to the same checkpoint: its id is random.
+        mark = max(commit.rows, key=lambda row: row.kind == "checkpoint", default=None)
+        kind, seq, body = _placed(mark) if mark else (1, _HEAD_SEQ, self._head)
+        rows = await self._session.execute(_DECIDED, *self._key, commit.input_id, kind, seq)
         version = rows[0][0] if rows else 0
-        bodies = {kind: body for _, kind, body in rows}
+        bodies = {stored_kind: stored for _, stored_kind, stored in rows}
         outputs = bodies.get(0)
+        ours = (expected + 1, self._head, commit.outputs if commit.final else None, body)
+        if (version, bodies.get(1), outputs, bodies.get(kind)) == ours:
+            return Committed(version)
         if outputs is None:
             return None if version == expected else Stale()
-        if (version, bodies.get(1), outputs) == (expected + 1, self._head, self._commit.outputs):
-            return Committed(version)
         return AlreadyDone(outputs)
 
     def _batch(self) -> Iterator[tuple[Query, tuple[Any, ...]]]:
         commit, key = self._commit, self._key
         yield _ADVANCE, (commit.expected_version + 1, *key, commit.expected_version or None)
-        yield _INPUT, (*key, commit.input_id, commit.outputs, self._ttl)
+        if commit.final:
+            yield _INPUT, (*key, commit.input_id, commit.outputs, self._ttl)
+        else:
+            yield _NOT_PROCESSED, (*key, commit.input_id)
         yield _MESSAGE, (*key, _HEAD_SEQ, self._head)
         if commit.erase:
             yield _ERASE_RUNS, key
             yield _ERASE_EVENTS, (*key, min((e.seq for e in commit.events), default=_HEAD_SEQ))
+            first_row = min((row.seq for row in commit.rows), default=_HEAD_SEQ)
+            for kind in _ROW_KINDS.values():
+                yield _ERASE_ROWS, (*key, kind, first_row)
         if commit.remove_messages_from is not None:
             # Statements of a batch share one timestamp, at which a delete wins over an insert: it goes around them.
             start = commit.remove_messages_from
@@ -290,3 +347,10 @@ class _Turn:
             yield _RUN, (*key, run.run_id, run.to_bytes())
         for event in commit.events:
             yield _EVENT, (*key, event.seq, event.type, event.body.encode())
+        for row in commit.rows:
+            yield _ROW, (*key, *_placed(row))
+
+
+def _placed(row: StateRow) -> tuple[int, int, bytes]:
+    """Kind, number and body, as the partition has them."""
+    return _ROW_KINDS[row.kind], row.seq, row.body

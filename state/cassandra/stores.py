@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from schemas import SettingsError
 from state.cassandra import migrate
+from state.cassandra.assistants import CassandraAssistants
 from state.cassandra.attempts import CassandraAttempts
 from state.cassandra.audit import CassandraAudit
 from state.cassandra.connecting import CassandraOptions
@@ -17,7 +18,16 @@ from state.cassandra.items import CassandraItems
 from state.cassandra.journal import CassandraJournal
 from state.cassandra.ledger import CassandraLedger
 from state.cassandra.session import Session
-from state.protocols import AttemptStore, AuditStore, Credentials, Directory, ItemStore, Journal, ToolLedger
+from state.protocols import (
+    AssistantStore,
+    AttemptStore,
+    AuditStore,
+    Credentials,
+    Directory,
+    ItemStore,
+    Journal,
+    ToolLedger,
+)
 
 _PING_SECONDS = 2.0
 _KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -37,6 +47,7 @@ class CassandraStores:
         self.audit: AuditStore = CassandraAudit(self._session)
         self.credentials: Credentials = CassandraCredentials(self._session)
         self.items: ItemStore = CassandraItems(self._session)
+        self.assistants: AssistantStore = CassandraAssistants(self._session)
         self.attempts: AttemptStore = CassandraAttempts(self._session)
 
     async def open(self) -> None:

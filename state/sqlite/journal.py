@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from schemas import AcceptedRun, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
+from schemas import AcceptedRun, StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import decode_messages, summary, to_micros
+from state.rows import decode_messages, merged, summary, to_micros
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
 
 _PURGED_A_COMMIT = 8
 """Expired inputs deleted by a commit: more than it adds, so that none pile up, and few enough not to be felt."""
+_NO_SEQ = 2**63 - 1  # above the number of any row
 
 _HEAD = "SELECT version, head FROM threads WHERE tenant_id = ? AND thread_id = ?"
 _OUTPUTS = "SELECT outputs FROM inputs WHERE tenant_id = ? AND thread_id = ? AND input_id = ? AND expires_at > ?"
@@ -45,7 +46,19 @@ _PURGE_ACCEPTED = """
 DELETE FROM accepted_runs WHERE (tenant_id, thread_id, run_id) IN (
     SELECT tenant_id, thread_id, run_id FROM accepted_runs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
 """
-_ERASE = tuple(f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?" for table in ("messages", "events", "runs"))
+_ERASE = tuple(
+    f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?"
+    for table in ("messages", "events", "runs", "state_rows")
+)
+_ROW = "INSERT OR REPLACE INTO state_rows (tenant_id, thread_id, kind, seq, body) VALUES (?, ?, ?, ?, ?)"
+_CHECKPOINTS = """
+SELECT seq, body FROM state_rows
+WHERE tenant_id = ? AND thread_id = ? AND kind = 'checkpoint' AND seq < ? ORDER BY seq DESC LIMIT ?
+"""
+_VALUES = """
+SELECT seq, body FROM state_rows
+WHERE tenant_id = ? AND thread_id = ? AND kind = 'value' AND seq BETWEEN ? AND ? ORDER BY seq
+"""
 _INPUT = "INSERT OR REPLACE INTO inputs (tenant_id, thread_id, input_id, outputs, expires_at) VALUES (?, ?, ?, ?, ?)"
 _PURGE = """
 DELETE FROM inputs WHERE rowid IN (SELECT rowid FROM inputs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
@@ -138,6 +151,23 @@ class SqliteJournal:
         rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
         return [StoredRun.model_validate_json(body) for (body,) in reversed(rows)]
 
+    async def checkpoints(
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
+    ) -> list[StateRow]:
+        """See `state.Journal.checkpoints`."""
+        wanted = (tenant_id, thread_id, _NO_SEQ if before is None else before, max(limit, 0))
+        rows = await self._readers.run(lambda c: c.execute(_CHECKPOINTS, wanted).fetchall())
+        return [StateRow(seq=seq, kind="checkpoint", body=body) for seq, body in rows]
+
+    async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
+        """See `state.Journal.values`."""
+        spans = merged(ranges)
+
+        def read(connection: sqlite3.Connection) -> list[tuple[int, bytes]]:
+            return [row for span in spans for row in connection.execute(_VALUES, (tenant_id, thread_id, *span))]
+
+        return [StateRow(seq=seq, kind="value", body=body) for seq, body in await self._readers.run(read)]
+
 
 class _Write:
     """One commit, encoded on the caller's thread; the writer's thread only runs the statements."""
@@ -156,6 +186,7 @@ class _Write:
         self._messages = [(*key, m.seq, m.to_bytes().decode()) for m in commit.messages]
         self._events = [(*key, e.seq, e.type, e.body) for e in commit.events]
         self._runs = [(*key, r.run_id, r.last_event, r.to_bytes().decode()) for r in commit.runs]
+        self._rows = [(*key, row.kind, row.seq, row.body) for row in commit.rows]
         self._input = (*key, commit.input_id, commit.outputs, expires_at)
 
     def __call__(self, connection: sqlite3.Connection) -> Committed | AlreadyDone | Stale:
@@ -172,7 +203,9 @@ class _Write:
         connection.executemany(_MESSAGE, self._messages)
         connection.executemany(_EVENT, self._events)
         connection.executemany(_RUN, self._runs)
-        connection.execute(_INPUT, self._input)
+        connection.executemany(_ROW, self._rows)
+        if self._commit.final:
+            connection.execute(_INPUT, self._input)
         connection.execute(_PURGE, (self._now, _PURGED_A_COMMIT))
         return Committed(self._commit.expected_version + 1)
 

@@ -11,9 +11,19 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from schemas import SettingsError, Unavailable
-from state.protocols import AttemptStore, AuditStore, Credentials, Directory, ItemStore, Journal, ToolLedger
+from state.protocols import (
+    AssistantStore,
+    AttemptStore,
+    AuditStore,
+    Credentials,
+    Directory,
+    ItemStore,
+    Journal,
+    ToolLedger,
+)
 from state.rows import INPUT_TTL
 from state.sqlite import migrate
+from state.sqlite.assistants import SqliteAssistants
 from state.sqlite.attempts import SqliteAttempts
 from state.sqlite.audit import SqliteAudit
 from state.sqlite.connection import File
@@ -62,6 +72,7 @@ class SqliteStores:
         self.audit: AuditStore = SqliteAudit(self._writer, self._readers)
         self.credentials: Credentials = SqliteCredentials(self._writer, self._readers, now=now)
         self.items: ItemStore = SqliteItems(self._writer, self._readers, now=now)
+        self.assistants: AssistantStore = SqliteAssistants(self._writer, self._readers)
         self.attempts: AttemptStore = SqliteAttempts(self._writer)
 
     @property

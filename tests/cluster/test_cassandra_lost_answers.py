@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from schemas import (
     AuditEvent,
     LedgerEntry,
     Message,
+    StateRow,
     StoredEvent,
     StoredMessage,
     Tenant,
@@ -23,7 +25,7 @@ from schemas import (
     ToolResult,
     Unavailable,
 )
-from state import AuditRow, Commit, Committed, Hydrated, Stores, open_stores
+from state import AlreadyDone, AssistantRow, AuditRow, Commit, Committed, Hydrated, Stale, Stores, open_stores
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -92,6 +94,85 @@ async def test_turn_whose_answer_is_lost_is_committed_once(
     thread = await stores.journal.hydrate(tenant, "th", window=9, input_id=turn.input_id)
     messages = tuple(m for n in range(version) for m in a_turn(n).messages) + turn.messages
     assert thread == Hydrated(version + 1, turn.head, messages, b"hello")
+
+
+def a_superstep(turn: Commit, checkpoint: str) -> Commit:
+    rows = (
+        StateRow(seq=2, kind="checkpoint", body=checkpoint.encode()),
+        StateRow(seq=1, kind="value", body=b"a value"),
+    )
+    return replace(turn, rows=rows, final=False)
+
+
+@pytest.mark.parametrize("loss", ["request", "answer"])
+@pytest.mark.parametrize("with_rows", [True, False])
+async def test_superstep_whose_answer_is_lost_is_committed_once_and_its_turn_goes_on(
+    stores: Stores, proxy: CqlProxy, tenant: str, loss: Loss, with_rows: bool
+) -> None:
+    turn = a_turn(0, input_id=f"lost-{tenant}")
+    superstep = a_superstep(turn, "ours") if with_rows else replace(turn, final=False)
+    await stores.journal.commit(tenant, "warm", replace(superstep, input_id="warm"))
+    proxy.lose(loss, turn.input_id)
+
+    assert await stores.journal.commit(tenant, "th", superstep) == Committed(1)
+
+    assert proxy.losses == 1
+    thread = await stores.journal.hydrate(tenant, "th", window=9, input_id=turn.input_id)
+    assert thread == Hydrated(1, turn.head, turn.messages, None)
+    assert await stores.journal.checkpoints(tenant, "th") == list(superstep.rows[:1])
+    last = a_turn(1, "the end", input_id=turn.input_id)
+    assert await stores.journal.commit(tenant, "th", last) == Committed(2)
+    assert await stores.journal.outputs_of(tenant, "th", turn.input_id) == b"the end"
+
+
+@pytest.mark.parametrize("loss", ["request", "answer"])
+async def test_superstep_of_a_rival_with_the_same_head_is_not_taken_for_ours_when_the_answer_is_lost(
+    stores: Stores, proxy: CqlProxy, tenant: str, loss: Loss
+) -> None:
+    turn = a_turn(0)
+    await stores.journal.commit(tenant, "th", a_superstep(turn, "theirs"))
+    proxy.lose(loss, "our-checkpoint")
+    assert await stores.journal.commit(tenant, "th", a_superstep(turn, "our-checkpoint")) == Stale()
+    assert proxy.losses == 1
+    assert [row.body for row in await stores.journal.checkpoints(tenant, "th")] == [b"theirs"]
+
+
+@pytest.mark.parametrize("loss", ["request", "answer"])
+async def test_superstep_of_a_turn_that_a_rival_ended_gets_its_outputs_when_the_answer_is_lost(
+    stores: Stores, proxy: CqlProxy, tenant: str, loss: Loss
+) -> None:
+    turn = a_turn(0, "of the rival")
+    await stores.journal.commit(tenant, "th", turn)
+    proxy.lose(loss, "our-checkpoint")
+    superstep = a_superstep(turn, "our-checkpoint")
+    assert await stores.journal.commit(tenant, "th", superstep) == AlreadyDone(b"of the rival")
+    assert proxy.losses == 1
+
+
+@pytest.mark.parametrize("loss", ["request", "answer"])
+async def test_changes_of_assistants_whose_answers_are_lost_happen_once(
+    stores: Stores, proxy: CqlProxy, tenant: str, loss: Loss
+) -> None:
+    assistants, name, warm = stores.assistants, f"a-{tenant}", f"warm-{tenant}"
+    # Statements that were never used are prepared first, in a request that does not have the marker.
+    await assistants.put(warm, AssistantRow("w", 1, b""), expected_version=0)
+    await assistants.choose(warm, "w", 1)
+    await assistants.delete(warm, "w")
+
+    proxy.lose(loss, "body-1")
+    assert await assistants.put(tenant, AssistantRow(name, 1, b"body-1"), expected_version=0)
+    proxy.lose(loss, "body-2")
+    assert await assistants.put(tenant, AssistantRow(name, 2, b"body-2"), expected_version=1)
+    proxy.lose(loss, "body-3")
+    assert not await assistants.put(tenant, AssistantRow(name, 2, b"body-3"), expected_version=1)
+    proxy.lose(loss, "body-1")
+    assert await assistants.choose(tenant, name, 1)
+    assert await assistants.get(tenant, name) == AssistantRow(name, 1, b"body-1")
+    proxy.lose(loss, name, after=1)  # the read before it passes
+    assert await assistants.delete(tenant, name)
+
+    assert proxy.losses == 5
+    assert (await assistants.list(tenant), await assistants.versions(tenant, name)) == ([], [])
 
 
 @pytest.mark.parametrize("loss", ["request", "answer"])

@@ -105,6 +105,7 @@ class _Statement:
         self._columns: list[str] = []
         self._backwards = False
         self._exists: bool | None = None
+        self._deleted: str | None = None
         getattr(self, f"_parse_{self.kind.lower()}")(cql)
         assert self._next == cql.count("?"), cql
         self._one_row = all([sign for sign, _ in self._where.get(c, ())] == ["="] for c in self.table.clustering)
@@ -114,7 +115,7 @@ class _Statement:
         if text == "?":
             n, self._next = self._next, self._next + 1
             return lambda parameters: parameters[n]
-        constant = text[1:-1] if text.startswith("'") else int(text)
+        constant = None if text == "null" else text[1:-1] if text.startswith("'") else int(text)
         return lambda _: constant
 
     def _parse_select(self, cql: str) -> None:
@@ -142,15 +143,22 @@ class _Statement:
         pairs = [part.split(" = ") for part in parts[1].split(", ")]
         self._set = [(column, self._value(value)) for column, value in pairs]
         self._parse_where(parts[2])
-        for condition in re.split(r" AND (?![^(]*\))", parts[3]) if parts[3] else ():
-            self._if.append(self._condition(condition))
-            self._columns.append(condition.split()[0])
+        self._parse_if(parts[3])
 
     def _parse_delete(self, cql: str) -> None:
-        parts = re.fullmatch(r"DELETE FROM \S+ WHERE (.+?)( IF EXISTS)?", cql)
+        parts = re.fullmatch(r"DELETE (?:(\w+) )?FROM \S+ WHERE (.+?)(?: IF (.+))?", cql)
         assert parts, cql
-        self._parse_where(parts[1])
-        self._exists = True if parts[2] else None
+        self._deleted = parts[1]
+        self._parse_where(parts[2])
+        if parts[3] == "EXISTS":
+            self._exists = True
+        else:
+            self._parse_if(parts[3])
+
+    def _parse_if(self, text: str | None) -> None:
+        for condition in re.split(r" AND (?![^(]*\))", text) if text else ():
+            self._if.append(self._condition(condition))
+            self._columns.append(condition.split()[0])
 
     def _parse_where(self, text: str | None) -> None:
         for condition in re.split(r" AND (?![^(]*\))", text) if text else ():
@@ -222,7 +230,8 @@ class _Statement:
             there = rows[0] if rows else {}
         if self._exists is not None:
             return bool(there) == self._exists, there
-        return all(test(there, parameters) for test in self._if), {c: there.get(c) for c in self._columns}
+        key = {c: there[c] for c in self.table.key if c in there}
+        return all(test(there, parameters) for test in self._if), {**key, **{c: there.get(c) for c in self._columns}}
 
     def apply(self, parameters: list[Any]) -> None:
         table, partition = self.table, self._partition(parameters)
@@ -230,6 +239,9 @@ class _Statement:
         if self.kind == "DELETE":
             rows = table.partitions.get(partition, {})
             for row in self._rows(parameters):
+                if self._deleted:
+                    rows[tuple(row[c] for c in table.clustering)].pop(self._deleted, None)
+                    continue
                 del rows[tuple(row[c] for c in table.clustering)]
             return
         values = {column: value(parameters) for column, value in self._set}

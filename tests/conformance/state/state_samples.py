@@ -13,6 +13,7 @@ from schemas import (
     AuditEvent,
     LedgerEntry,
     Message,
+    StateRow,
     StoredEvent,
     StoredMessage,
     StoredRun,
@@ -64,6 +65,8 @@ def commit(
     remove_messages_from: int | None = None,
     runs: Iterable[StoredRun] = (),
     erase: bool = False,
+    rows: Iterable[StateRow] = (),
+    final: bool = True,
 ) -> Commit:
     return Commit(
         input_id=input_id,
@@ -75,7 +78,17 @@ def commit(
         remove_messages_from=remove_messages_from,
         runs=tuple(runs),
         erase=erase,
+        rows=tuple(rows),
+        final=final,
     )
+
+
+def checkpoint(seq: int, body: str = "") -> StateRow:
+    return StateRow(seq=seq, kind="checkpoint", body=(body or f"checkpoint {seq}").encode())
+
+
+def value(seq: int, body: str = "") -> StateRow:
+    return StateRow(seq=seq, kind="value", body=(body or f"value {seq}").encode())
 
 
 def run(run_id: str, last_event: int = 2, **fields: Any) -> StoredRun:

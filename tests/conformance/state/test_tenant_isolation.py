@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,10 +13,24 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from state_samples import NOON, accepted, at, audit_row, commit, entry, event, head, message, result, run
+from state_samples import (
+    NOON,
+    accepted,
+    at,
+    audit_row,
+    checkpoint,
+    commit,
+    entry,
+    event,
+    head,
+    message,
+    result,
+    run,
+    value,
+)
 
 from schemas import Tenant, User
-from state import Committed, Hydrated, Stores, open_stores
+from state import AssistantRow, Committed, Hydrated, Stores, open_stores
 
 THREADS = st.sampled_from(["th1", "th2"])
 USERS = st.sampled_from(["u1", "u2"])
@@ -44,6 +59,11 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
         await stores.credentials.list(tenant, "key"),
         await stores.items.get(tenant, user, ["a"], ident),
         [item async for item in stores.items.below(tenant, user, [])],
+        await stores.journal.checkpoints(tenant, thread),
+        await stores.journal.values(tenant, thread, [(1, 1000)]),
+        await stores.assistants.get(tenant, ident),
+        await stores.assistants.versions(tenant, ident),
+        await stores.assistants.list(tenant),
     ]
 
 
@@ -66,15 +86,22 @@ NOTHING: list[Any] = [
     [],
     None,
     [],
+    [],
+    [],
+    None,
+    [],
+    [],
 ]
 
 
 async def fill(stores: Stores, tenant: str) -> None:
     first = commit("x1", 0, messages=[message(1)], events=[event(1)], thread=head(title=tenant), runs=[run("x1")])
+    rows = [checkpoint(2, tenant), value(1, tenant)]
+    await stores.assistants.put(tenant, AssistantRow("x1", 1, tenant.encode()), expected_version=0)
     await stores.journal.accept(tenant, "th1", accepted("x1"))
     await stores.credentials.put(tenant, "key", "x1", tenant.encode(), expires=datetime.now(UTC) + timedelta(hours=1))
     await stores.items.put(tenant, "u1", ["a"], "x1", {"of": tenant})
-    await stores.journal.commit(tenant, "th1", first)
+    await stores.journal.commit(tenant, "th1", replace(first, rows=tuple(rows)))
     await stores.ledger.claim(tenant, entry("x1", state="sent"))
     await stores.directory.put_tenant(Tenant(tenant_id=tenant, name=tenant, created_at=NOON), expected_version=0)
     await stores.directory.put_user(User(tenant_id=tenant, user_id="u1", name=tenant, created_at=NOON))
@@ -99,10 +126,22 @@ async def test_tenant_changes_nothing_with_the_ids_of_another(stores: Stores, te
     ]
     assert [await move for move in moves] == [False] * 4
     assert await ledger.claim(other_tenant, entry("x1", name="Asana_CreateTask")) is None
-    mine = commit("x1", 0, messages=[message(1, "mine")], events=[event(1, "1")], remove_messages_from=1)
+    mine = commit(
+        "x1",
+        0,
+        messages=[message(1, "mine")],
+        events=[event(1, "1")],
+        rows=[checkpoint(2, "mine"), value(1, "mine")],
+        remove_messages_from=1,
+    )
     assert await stores.journal.commit(other_tenant, "th1", mine) == Committed(1)
     assert await stores.journal.commit(other_tenant, "th1", commit("x2", 1, erase=True)) == Committed(2)
     assert await stores.credentials.take(other_tenant, "key", "x1") is None
+    assert not await stores.assistants.choose(other_tenant, "x1", 1)
+    assert not await stores.assistants.delete(other_tenant, "x1")
+    assert not await stores.assistants.put(other_tenant, AssistantRow("x1", 2, b"mine"), expected_version=1)
+    assert await stores.assistants.put(other_tenant, AssistantRow("x1", 1, b"mine"), expected_version=0)
+    assert await stores.assistants.delete(other_tenant, "x1")
     await stores.directory.put_tenant(Tenant(tenant_id=other_tenant, created_at=at(9)), expected_version=0)
     await stores.directory.put_user(User(tenant_id=other_tenant, user_id="u1", name="mine", created_at=at(9)))
     await stores.audit.append(other_tenant, [audit_row(1, mine=True)])
@@ -146,6 +185,7 @@ class Canaries(RuleBasedStateMachine):
             outputs=canary.encode(),
             messages=[message(self.seq, canary)],
             events=[event(self.seq, canary)],
+            rows=[checkpoint(self.seq, canary), value(self.seq, canary)],
             thread=head(user_id=user, title=canary),
             remove_messages_from=1 if rollback else None,
         )
@@ -164,6 +204,17 @@ class Canaries(RuleBasedStateMachine):
         outcome = result(ident, content=self.canaries[side])
         ledger, tenant = self.stores.ledger, self.tenants[side]
         self.run(ledger.finish(tenant, ident, owner="w", result=outcome, at=at(1)))
+
+    @rule(side=SIDES, ident=IDS)
+    def put_assistant(self, side: int, ident: str) -> None:
+        assistants, tenant = self.stores.assistants, self.tenants[side]
+        newest = len(self.run(assistants.versions(tenant, ident)))
+        mine = AssistantRow(ident, newest + 1, self.canaries[side].encode())
+        assert self.run(assistants.put(tenant, mine, expected_version=newest))
+
+    @rule(side=SIDES, ident=IDS)
+    def delete_assistant(self, side: int, ident: str) -> None:
+        self.run(self.stores.assistants.delete(self.tenants[side], ident))
 
     @rule(side=SIDES, user=USERS)
     def put_user(self, side: int, user: str) -> None:

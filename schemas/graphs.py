@@ -1,0 +1,107 @@
+"""Runs of hosted graphs: LangGraph graphs of the installation's own, named in `cauce.toml` (decision 9)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from schemas.base import Body, Stored
+from schemas.chat import MultitaskStrategy
+from schemas.ids import Id
+
+Durability = Literal["sync", "async", "exit"]
+"""When checkpoints are committed, in LangGraph's words: after each superstep, or with the turn's batch (all supersteps, or
+the last one)."""
+
+
+class GraphCommand(Stored):
+    """LangGraph's `Command` as clients send it. `resume` counts where `resumes` is set: null is an answer, too."""
+
+    resumes: bool = False
+    resume: Any = None
+    update: Any = None
+    goto: Any = None
+
+
+class GraphRequest(Stored):
+    """What a run of a graph is to do. The gateway has put the assistant's configuration and the client's together."""
+
+    graph: str
+    """Name in `cauce.toml`."""
+    input: Any = None
+    """None goes on from where the thread stands."""
+    command: GraphCommand | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    """`configurable`, `tags`, `metadata`, `recursion_limit`, as a RunnableConfig has them."""
+    context: dict[str, Any] = Field(default_factory=dict)
+    checkpoint_id: str | None = None
+    """The checkpoint to go on from (a fork); the newest when None."""
+    interrupt_before: tuple[str, ...] = ()
+    interrupt_after: tuple[str, ...] = ()
+    """Names of nodes; `*` means all."""
+    modes: tuple[str, ...] = ("values",)
+    """Stream modes that readers of the run may ask for."""
+    subgraphs: bool = False
+    """Whether streams tell what subgraphs do, too."""
+    durability: Durability = "async"
+
+
+class GraphInterrupt(Stored):
+    """An interrupt that a graph waits with. `namespace` is its subgraph's, empty for the graph itself."""
+
+    id: str
+    value: Any = None
+    namespace: tuple[str, ...] = ()
+
+
+class GraphInput(Body):
+    """A person starts a run of a graph, or answers what one waits for (`request.command.resumes`, or an empty input)."""
+
+    TYPE: ClassVar[str] = "cauce.chat.graph_input"
+    user_id: Id
+    request: GraphRequest
+    run_id: Id | None = None
+    """Id of the run that this starts; the record's id when absent. A run that goes on keeps its own."""
+    agent_id: Id = "default"
+    """The assistant's id."""
+    multitask_strategy: MultitaskStrategy = "enqueue"
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class UpdateState(Body):
+    """A person changes a thread's state by hand. Answered by `StateUpdated` or `InputRefused`."""
+
+    TYPE: ClassVar[str] = "cauce.chat.update_state"
+    user_id: Id
+    graph: str
+    """Name in `cauce.toml`."""
+    agent_id: Id = "default"
+    values: Any = None
+    as_node: str | None = None
+    checkpoint_id: str | None = None
+    """The checkpoint to fork from; the newest when None."""
+
+
+class GraphPiece(Body):
+    """A part of a stream on its way, or a piece of one. `index` counts the parts of its leg from 0.
+
+    Text that a model writes comes in pieces: `offset` is the number of characters of the part before this piece. All
+    other parts come whole, with offset 0.
+    """
+
+    index: int = Field(ge=0)
+    mode: str
+    namespace: tuple[str, ...] = ()
+    data: Any = None
+    offset: int = Field(default=0, ge=0)
+
+
+class GraphDelta(Body):
+    """What a graph streams while it runs; best effort. The leg's `GraphStreamed` events tell all of it again."""
+
+    TYPE: ClassVar[str] = "cauce.chat.graph_delta"
+    run_id: Id
+    leg: Id
+    """This execution of the graph: one that is made again after a crash has another."""
+    pieces: tuple[GraphPiece, ...]

@@ -1,0 +1,111 @@
+"""Assistants of hosted graphs: see `state.AssistantStore`. Laid out in `migrations/0003_graphs.cql`."""
+
+from __future__ import annotations
+
+from state.cassandra.outcome import decided
+from state.cassandra.queries import Kind, Query
+from state.cassandra.session import Session
+from state.protocols import AssistantRow
+from state.rows import check_assistant_version
+
+_ASSISTANT = "tenant_id = ? AND kind = 0 AND assistant_id = ? AND version = 0"
+_VERSION = "tenant_id = ? AND kind = 1 AND assistant_id = ? AND version = ?"
+
+_GET = Query(Kind.READ, f"SELECT assistant_id, current, body FROM KEYSPACE.assistants WHERE {_ASSISTANT}")
+_LIST = Query(Kind.READ, "SELECT assistant_id, current, body FROM KEYSPACE.assistants WHERE tenant_id = ? AND kind = 0")
+_BODY = Query(Kind.READ, f"SELECT body FROM KEYSPACE.assistants WHERE {_VERSION}")
+_VERSIONS = Query(
+    Kind.READ,
+    "SELECT assistant_id, version, body FROM KEYSPACE.assistants WHERE tenant_id = ? AND kind = 1 AND assistant_id = ?",
+)
+_DECIDED = Query(Kind.SERIAL_READ, f"SELECT current FROM KEYSPACE.assistants WHERE {_ASSISTANT}")
+_DECIDED_VERSION = Query(
+    Kind.SERIAL_READ,
+    "SELECT kind, newest, body FROM KEYSPACE.assistants WHERE tenant_id = ? "
+    "AND (kind, assistant_id, version) IN ((0, ?, 0), (1, ?, ?))",
+)
+_ADVANCE = Query(
+    Kind.CONDITIONAL,
+    f"UPDATE KEYSPACE.assistants SET newest = ?, current = ?, body = ? WHERE {_ASSISTANT} IF newest = ?",
+)
+_ADD = Query(Kind.WRITE, f"UPDATE KEYSPACE.assistants SET body = ? WHERE {_VERSION}")
+_IS_THERE = Query(Kind.CONDITIONAL, f"UPDATE KEYSPACE.assistants SET body = ? WHERE {_VERSION} IF body = ?")
+_CHOOSE = Query(Kind.WRITE, f"UPDATE KEYSPACE.assistants SET current = ?, body = ? WHERE {_ASSISTANT}")
+_DELETE = Query(Kind.CONDITIONAL, f"DELETE FROM KEYSPACE.assistants WHERE {_ASSISTANT} IF EXISTS")
+_DELETE_VERSIONS = Query(
+    Kind.WRITE, "DELETE FROM KEYSPACE.assistants WHERE tenant_id = ? AND kind = 1 AND assistant_id = ?"
+)
+
+
+class CassandraAssistants:
+    """An assistant's row has the body of its current version, so that one slice lists them all."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def put(self, tenant_id: str, row: AssistantRow, *, expected_version: int) -> bool:
+        """See `state.AssistantStore.put`."""
+        check_assistant_version(row, expected_version)
+        key, version, body = (tenant_id, row.assistant_id), row.version, row.body
+
+        async def write() -> bool:
+            advance = (_ADVANCE, (version, version, body, *key, expected_version or None))
+            rows = await self._session.execute_batch(Kind.CONDITIONAL, [advance, (_ADD, (body, *key, version))])
+            return bool(rows[0]["[applied]"])
+
+        async def look() -> bool | None:
+            rows = await self._session.execute(_DECIDED_VERSION, *key, row.assistant_id, version)
+            stored = {kind: (newest, body) for kind, newest, body in rows}
+            if 1 in stored:
+                return stored[1] == (None, body)
+            newest = stored[0][0] if 0 in stored else 0
+            return None if newest == expected_version else False
+
+        return await decided(write, look)
+
+    async def choose(self, tenant_id: str, assistant_id: str, version: int) -> bool:
+        """See `state.AssistantStore.choose`."""
+        key = (tenant_id, assistant_id)
+
+        async def write() -> bool:
+            while rows := await self._session.execute(_BODY, *key, version):
+                # The version's row is written again as it is: its condition says that the assistant was not deleted,
+                # or made anew, since its body was read.
+                body = rows[0][0]
+                batch = [(_IS_THERE, (body, *key, version, body)), (_CHOOSE, (version, body, *key))]
+                if (await self._session.execute_batch(Kind.CONDITIONAL, batch))[0]["[applied]"]:
+                    return True
+            return False
+
+        async def look() -> bool | None:
+            rows = await self._session.execute(_DECIDED, *key)
+            return True if rows and rows[0][0] == version else None
+
+        return await decided(write, look)
+
+    async def get(self, tenant_id: str, assistant_id: str) -> AssistantRow | None:
+        """See `state.AssistantStore.get`."""
+        rows = await self._session.execute(_GET, tenant_id, assistant_id)
+        return AssistantRow(*rows[0]) if rows else None
+
+    async def versions(self, tenant_id: str, assistant_id: str) -> list[AssistantRow]:
+        """See `state.AssistantStore.versions`."""
+        pages = self._session.pages(_VERSIONS, tenant_id, assistant_id)
+        return [AssistantRow(*row) async for page in pages for row in page]
+
+    async def delete(self, tenant_id: str, assistant_id: str) -> bool:
+        """See `state.AssistantStore.delete`. Two callers may both be told that they did it when an answer is lost."""
+        key = (tenant_id, assistant_id)
+
+        async def write() -> bool:
+            rows = await self._session.execute_batch(Kind.CONDITIONAL, [(_DELETE, key), (_DELETE_VERSIONS, key)])
+            return bool(rows[0]["[applied]"])
+
+        async def look() -> bool | None:
+            return None if await self._session.execute(_DECIDED, *key) else True
+
+        return await self.get(tenant_id, assistant_id) is not None and await decided(write, look)
+
+    async def list(self, tenant_id: str) -> list[AssistantRow]:
+        """See `state.AssistantStore.list`."""
+        return [AssistantRow(*row) async for page in self._session.pages(_LIST, tenant_id) for row in page]

@@ -1,0 +1,81 @@
+"""Assistants of hosted graphs: see `state.AssistantStore`."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from state.protocols import AssistantRow
+from state.rows import check_assistant_version
+from state.sqlite.readers import Readers
+from state.sqlite.writer import Writer
+
+_CREATE = "INSERT OR IGNORE INTO assistants (newest, current, tenant_id, assistant_id) VALUES (?, ?, ?, ?)"
+_ADVANCE = "UPDATE assistants SET newest = ?, current = ? WHERE tenant_id = ? AND assistant_id = ? AND newest = ?"
+_VERSION = "INSERT INTO assistant_versions (tenant_id, assistant_id, version, body) VALUES (?, ?, ?, ?)"
+_CHOOSE = "UPDATE assistants SET current = ? WHERE tenant_id = ? AND assistant_id = ? AND ? BETWEEN 1 AND newest"
+_CURRENT = """
+SELECT v.assistant_id, v.version, v.body FROM assistants a
+JOIN assistant_versions v ON (v.tenant_id, v.assistant_id, v.version) = (a.tenant_id, a.assistant_id, a.current)
+WHERE a.tenant_id = ?
+"""
+_GET = f"{_CURRENT} AND a.assistant_id = ?"
+_LIST = f"{_CURRENT} ORDER BY a.assistant_id"
+_VERSIONS = """
+SELECT assistant_id, version, body FROM assistant_versions WHERE tenant_id = ? AND assistant_id = ? ORDER BY version DESC
+"""
+_DELETE = "DELETE FROM assistants WHERE tenant_id = ? AND assistant_id = ?"
+_DELETE_VERSIONS = "DELETE FROM assistant_versions WHERE tenant_id = ? AND assistant_id = ?"
+
+
+class SqliteAssistants:
+    """The versions are rows of their own; the assistant's row says which one counts."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer, self._readers = writer, readers
+
+    async def put(self, tenant_id: str, row: AssistantRow, *, expected_version: int) -> bool:
+        """See `state.AssistantStore.put`."""
+        check_assistant_version(row, expected_version)
+        key = (tenant_id, row.assistant_id)
+
+        def write(connection: sqlite3.Connection) -> bool:
+            values = (row.version, row.version, *key)
+            if expected_version == 0:
+                done = connection.execute(_CREATE, values).rowcount == 1
+            else:
+                done = connection.execute(_ADVANCE, (*values, expected_version)).rowcount == 1
+            if done:
+                connection.execute(_VERSION, (*key, row.version, row.body))
+            return done
+
+        return await self._writer.run(write)
+
+    async def choose(self, tenant_id: str, assistant_id: str, version: int) -> bool:
+        """See `state.AssistantStore.choose`."""
+        values = (version, tenant_id, assistant_id, version)
+        return await self._writer.run(lambda c: c.execute(_CHOOSE, values).rowcount == 1)
+
+    async def get(self, tenant_id: str, assistant_id: str) -> AssistantRow | None:
+        """See `state.AssistantStore.get`."""
+        row = await self._readers.run(lambda c: c.execute(_GET, (tenant_id, assistant_id)).fetchone())
+        return None if row is None else AssistantRow(*row)
+
+    async def versions(self, tenant_id: str, assistant_id: str) -> list[AssistantRow]:
+        """See `state.AssistantStore.versions`."""
+        rows = await self._readers.run(lambda c: c.execute(_VERSIONS, (tenant_id, assistant_id)).fetchall())
+        return [AssistantRow(*row) for row in rows]
+
+    async def delete(self, tenant_id: str, assistant_id: str) -> bool:
+        """See `state.AssistantStore.delete`."""
+        key = (tenant_id, assistant_id)
+
+        def write(connection: sqlite3.Connection) -> bool:
+            connection.execute(_DELETE_VERSIONS, key)
+            return connection.execute(_DELETE, key).rowcount == 1
+
+        return await self._writer.run(write)
+
+    async def list(self, tenant_id: str) -> list[AssistantRow]:
+        """See `state.AssistantStore.list`."""
+        rows = await self._readers.run(lambda c: c.execute(_LIST, (tenant_id,)).fetchall())
+        return [AssistantRow(*row) for row in rows]
