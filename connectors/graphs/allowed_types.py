@@ -1,0 +1,76 @@
+"""The types of a graph's own that its stored state may be made of again.
+
+LangGraph's serialiser stores an object with the name of its type, and imports that name to read it. Only types of this
+list are imported, so that who can write to the store cannot choose what is run. On it are the types of the graph's
+schemas, and the data types of the modules that its code is in, for fields that are annotated as `Any`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from types import ModuleType
+from typing import Any
+
+from langgraph._internal._serde import build_serde_allowlist
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
+from pydantic import BaseModel
+
+_LIBRARIES = ("langgraph", "langchain", "langchain_core", "builtins")
+
+
+def allowed_types(graph: Pregel[Any, Any, Any, Any], *modules: ModuleType) -> set[tuple[str, ...]]:
+    """Module and name of each type that a graph and its subgraphs may keep in their states."""
+    found: set[tuple[str, ...]] = set()
+    own = set(modules)
+    for part in _graphs(graph):
+        found |= build_serde_allowlist(schemas=list(_schemas(part)), channels=dict(part.channels))
+        own |= set(_modules(part))
+    for module in own:
+        found |= set(_data_types(module))
+    return found
+
+
+def _graphs(graph: Pregel[Any, Any, Any, Any]) -> Iterator[Pregel[Any, Any, Any, Any]]:
+    yield graph
+    for _, part in graph.get_subgraphs(recurse=True):
+        if isinstance(part, Pregel):
+            yield part
+
+
+def _schemas(graph: Pregel[Any, Any, Any, Any]) -> Iterator[type[Any]]:
+    if graph.context_schema is not None:
+        yield graph.context_schema
+    if not isinstance(graph, CompiledStateGraph):
+        return
+    builder = graph.builder
+    yield from builder.schemas
+    for node in builder.nodes.values():
+        yield node.input_schema
+    for branches in builder.branches.values():
+        yield from (branch.input_schema for branch in branches.values() if branch.input_schema is not None)
+
+
+def _modules(graph: Pregel[Any, Any, Any, Any]) -> Iterator[ModuleType]:
+    """The modules of its nodes' functions."""
+    for node in graph.nodes.values():
+        for attribute in ("func", "afunc"):
+            function: Any = getattr(node.bound, attribute, None)
+            name = getattr(inspect.unwrap(function), "__module__", None) if callable(function) else None
+            module = sys.modules.get(name or "")
+            if module is not None and module.__name__.split(".")[0] not in _LIBRARIES:
+                yield module
+
+
+def _data_types(module: ModuleType) -> Iterable[tuple[str, str]]:
+    for value in list(vars(module).values()):
+        if inspect.isclass(value) and (
+            issubclass(value, BaseModel | Enum)
+            or dataclasses.is_dataclass(value)
+            or (issubclass(value, tuple) and hasattr(value, "_fields"))
+        ):
+            yield value.__module__, value.__name__

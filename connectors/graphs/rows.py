@@ -1,0 +1,215 @@
+"""The rows that a graph's state is made of, and how they are written as bytes.
+
+    value row        a channel's value, or one message of a list of them, or a page of ranges: written once, named by number
+    checkpoint row   a checkpoint without its values: for each channel it says where the value is (`Place`)
+    writes row       what a task wrote after a checkpoint and before the next one; of the kind `checkpoint`, too
+
+Nothing outside this room reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from schemas import CauceError, StateRow
+from state import Journal
+
+LARGEST_ROW = 800_000
+"""Bytes of one row: rows of 1 MB and more are refused by Cassandra as it comes, and a batch has more than one."""
+INLINE = 64
+"""Bytes of a value that stands in the checkpoint row itself: a row of its own would cost more."""
+RANGES_A_PAGE = 64
+
+Range: TypeAlias = tuple[int, int]
+"""First and last number of rows that follow each other."""
+
+
+class RowTooLarge(CauceError, ValueError):
+    """A value that no row can hold, in words that name its channel."""
+
+
+class BrokenState(CauceError):
+    """A row that a checkpoint names is not there, or is not what it should be."""
+
+
+class RowReader(Protocol):
+    """The rows of one thread."""
+
+    async def checkpoints(self, *, before: int | None = None, limit: int = 50) -> list[StateRow]:
+        """At most `limit` rows of the kind `checkpoint` with numbers below `before`, the newest first."""
+        ...
+
+    async def values(self, ranges: Sequence[Range]) -> list[StateRow]:
+        """The rows of the kind `value` with numbers in these ranges, both ends included."""
+        ...
+
+
+class _JournalRows:
+    def __init__(self, journal: Journal, tenant_id: str, thread_id: str) -> None:
+        self.checkpoints = partial(journal.checkpoints, tenant_id, thread_id)
+        self.values = partial(journal.values, tenant_id, thread_id)
+
+
+def rows_of(journal: Journal, tenant_id: str, thread_id: str) -> RowReader:
+    """The rows of a thread of the journal."""
+    return _JournalRows(journal, tenant_id, thread_id)
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePlace:
+    """Where a list of messages is: ranges of rows, one row a message. Many ranges are put into pages, rows themselves.
+
+    Ranges and not one range, since the rows of a turn's checkpoints and other values stand between its messages. Pages, so
+    that a checkpoint's bytes do not grow with the conversation: full pages do not change while messages are only added.
+    """
+
+    pages: tuple[int, ...]
+    tail: tuple[Range, ...]
+
+
+Place: TypeAlias = int | bytes | MessagePlace
+"""Where a value is: the number of its row, the value itself when it is small, or the rows of its messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """A checkpoint without its values."""
+
+    namespace: str
+    checkpoint_id: str
+    parent_id: str | None
+    metadata: Mapping[str, Any]
+    skeleton: Mapping[str, Any]
+    """The checkpoint without `channel_values`."""
+    places: Mapping[str, Place]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and id."""
+        return self.namespace, self.checkpoint_id
+
+
+@dataclass(frozen=True, slots=True)
+class WritesRow:
+    """What a task wrote, each with its index among the task's writes, its channel and where the value is."""
+
+    namespace: str
+    checkpoint_id: str
+    task_id: str
+    task_path: str
+    writes: tuple[tuple[int, str, Place], ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and id of the checkpoint that it belongs to."""
+        return self.namespace, self.checkpoint_id
+
+
+_plain = JsonPlusSerializer(allowed_msgpack_modules=None)
+_CHECKPOINT, _WRITES = 1, 2
+
+
+def body_of(row: CheckpointRow | WritesRow) -> bytes:
+    """A row of the kind `checkpoint` as bytes."""
+    parts: list[Any]
+    if isinstance(row, CheckpointRow):
+        places = {channel: _packed(place) for channel, place in row.places.items()}
+        parts = [_CHECKPOINT, *row.key, row.parent_id, dict(row.metadata), dict(row.skeleton), places]
+    else:
+        writes = [[index, channel, _packed(place)] for index, channel, place in row.writes]
+        parts = [_WRITES, *row.key, row.task_id, row.task_path, writes]
+    return _plain.dumps_typed(parts)[1]
+
+
+def row_of(body: bytes) -> CheckpointRow | WritesRow:
+    """The row that these bytes are. Raises `BrokenState` for others."""
+    try:
+        kind, *parts = _plain.loads_typed(("msgpack", body))
+        if kind == _CHECKPOINT:
+            namespace, checkpoint_id, parent_id, metadata, skeleton, packed = parts
+            places = {channel: _unpacked(place) for channel, place in packed.items()}
+            return CheckpointRow(namespace, checkpoint_id, parent_id, metadata, skeleton, places)
+        if kind == _WRITES:
+            namespace, checkpoint_id, task_id, task_path, packed = parts
+            writes = tuple((index, channel, _unpacked(place)) for index, channel, place in packed)
+            return WritesRow(namespace, checkpoint_id, task_id, task_path, writes)
+    except (TypeError, ValueError) as error:
+        raise BrokenState(f"a row of a graph's state cannot be read: {error}") from error
+    raise BrokenState(f"a row of a graph's state is of a kind {kind!r} that this version does not know")
+
+
+def _packed(place: Place) -> int | bytes | list[Any]:
+    return [list(place.pages), *flat(place.tail)] if isinstance(place, MessagePlace) else place
+
+
+def _unpacked(packed: Any) -> Place:
+    if isinstance(packed, int | bytes):
+        return packed
+    pages, *tail = packed
+    return MessagePlace(tuple(pages), tuple(unflat(tail)))
+
+
+def value_body(typed: tuple[str, bytes]) -> bytes:
+    """A serialised value as the bytes of a value row: its type, a zero byte, and the data."""
+    return typed[0].encode() + b"\0" + typed[1]
+
+
+def typed_value(body: bytes) -> tuple[str, bytes]:
+    """What `value_body` was given."""
+    kind, _, data = body.partition(b"\0")
+    return kind.decode(), data
+
+
+def page_body(ranges: Iterable[Range]) -> bytes:
+    """A page of ranges as the bytes of a value row."""
+    return value_body(("ranges", _plain.dumps_typed(flat(ranges))[1]))
+
+
+def ranges_of(body: bytes) -> list[Range]:
+    """The ranges of a page."""
+    return unflat(_plain.loads_typed(("msgpack", typed_value(body)[1])))
+
+
+def ranges_over(numbers: Iterable[int]) -> list[Range]:
+    """Numbers in their order as ranges of those that follow each other."""
+    ranges: list[Range] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return ranges
+
+
+def ranges_around(numbers: Iterable[int], *, gap: int) -> list[Range]:
+    """Few ranges that have all of these numbers, and at most `gap` others between two of them."""
+    ranges: list[Range] = []
+    for number in sorted(set(numbers)):
+        if ranges and number - ranges[-1][1] <= gap + 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return ranges
+
+
+def flat(ranges: Iterable[Range]) -> list[int]:
+    """Ranges as small numbers: the distance from the range before, and the length; two bytes a range as msgpack."""
+    numbers, last = [], 0
+    for start, end in ranges:
+        numbers += [start - last, end - start]
+        last = end
+    return numbers
+
+
+def unflat(numbers: Sequence[int]) -> list[Range]:
+    """The ranges that `flat` was given."""
+    ranges, last = [], 0
+    for distance, length in zip(numbers[::2], numbers[1::2], strict=True):
+        ranges.append((last + distance, last + distance + length))
+        last += distance + length
+    return ranges

@@ -1,0 +1,290 @@
+"""LangGraph's saver on a thread's rows: reads from the journal, writes into memory, so that state commits with the turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_checkpoint_id,
+    get_serializable_checkpoint_metadata,
+    writes_sort_key,
+)
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from connectors.graphs.rows import CheckpointRow, Place, RowReader, WritesRow
+from connectors.graphs.thread_rows import Floor, ThreadRows, WouldWait, may_wait
+from connectors.graphs.values import place, values_at
+from schemas import StateRow
+
+T = TypeVar("T")
+
+_LONGEST_WAIT = 60
+"""Seconds that a thread waits for the event loop: for ever if the loop itself waits for the thread."""
+
+
+class StagingSaver(BaseCheckpointSaver[int]):
+    """The saver of one thread for one leg, or for one look at its state.
+
+    It is bound to a thread: the thread's id in a config is handed back and not asked for anything. Nothing is written until
+    the caller commits what `staged` gives; a saver that is thrown away leaves nothing behind.
+
+    Types of the graph's own are read back only when they are on the list that `HostedGraph.bound` gives it. LangGraph
+    copies a saver for that (`with_allowlist`): all that changes is in `_rows`, which the copies share.
+    """
+
+    def __init__(self, rows: RowReader, *, next_row: int = 1) -> None:
+        super().__init__(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+        self._rows = ThreadRows(rows, next_row)
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+
+    @property
+    def next_row(self) -> int:
+        """The number that the next row gets, after those that are staged."""
+        return self._rows.next_row
+
+    def staged(self) -> tuple[StateRow, ...]:
+        """The rows that are new since the last `committed`, in order.
+
+        Writes whose checkpoint LangGraph has not handed over yet are not among them; they come with it.
+        """
+        return self._rows.staged()
+
+    def committed(self) -> None:
+        """Says that what `staged` gave last is in the journal."""
+        self._rows.committed()
+
+    # Reading
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that the config names, or the newest of its namespace."""
+        row = await self._rows.find(_namespace(config) or "", get_checkpoint_id(config), self._floor(config))
+        return None if row is None else await self._tuple(row, config)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Checkpoints, the newest first: of all namespaces, unless the config names one. `before` goes by id, which LangGraph
+        makes from the time: it may be of another namespace.
+        """
+        namespace, wanted = (_namespace(config), get_checkpoint_id(config)) if config else (None, None)
+        end = get_checkpoint_id(before) if before else None
+        async for row in self._rows.newest_first(self._floor(config) if config else None):
+            if limit is not None and limit <= 0:
+                return
+            if (
+                namespace in (None, row.namespace)
+                and wanted in (None, row.checkpoint_id)
+                and (end is None or row.checkpoint_id < end)
+                and all(row.metadata.get(name) == value for name, value in (filter or {}).items())
+            ):
+                limit = None if limit is None else limit - 1
+                yield await self._tuple(row, config)
+                if wanted is not None and namespace is not None:
+                    return
+
+    def _floor(self, config: RunnableConfig) -> Floor | None:
+        """How far down the checkpoints of a subgraph can be that runs inside a task.
+
+        Such a namespace has the task's id in it, which comes from the checkpoint that the task was made from: what is in the
+        namespace was written after that checkpoint's parent. Without this, entering a subgraph would read the whole thread
+        to find that there is nothing.
+        """
+        outer = (config["configurable"].get("checkpoint_map") or {}).get("")
+        if outer is None or ":" not in (_namespace(config) or "").split("|")[0]:
+            return None
+        if row := self._rows.known("", outer):
+            return Floor("", row.parent_id) if row.parent_id else None
+        # The graph around it has read its newest checkpoint: this one is still to be written.
+        return Floor("", None) if self._rows.has_read("") else None
+
+    async def _tuple(self, row: CheckpointRow, config: RunnableConfig | None) -> CheckpointTuple:
+        writes = _in_order(self._rows.writes_of(*row.key))
+        places = [*row.places.values(), *(where for _, _, where in writes)]
+        values = await values_at(places, self._rows, self.serde)
+        channels = dict(zip(row.places, values, strict=False))
+        written = values[len(channels) :]
+
+        def named(checkpoint_id: str) -> RunnableConfig:
+            given = (config or {}).get("configurable", {})
+            thread = {"thread_id": given["thread_id"]} if "thread_id" in given else {}
+            return {"configurable": {**thread, "checkpoint_ns": row.namespace, "checkpoint_id": checkpoint_id}}
+
+        return CheckpointTuple(
+            config=named(row.checkpoint_id),
+            checkpoint=_checkpoint(row.skeleton, channels),
+            metadata=_metadata(row.metadata),
+            parent_config=named(row.parent_id) if row.parent_id else None,
+            pending_writes=[
+                (task_id, channel, value) for (task_id, channel, _), value in zip(writes, written, strict=True)
+            ],
+        )
+
+    # Writing
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Stages a checkpoint. A value that has not changed since the parent stays where it is. Raises `RowTooLarge`."""
+        namespace, parent_id = _namespace(config) or "", get_checkpoint_id(config)
+        parent = await self._rows.find(namespace, parent_id) if parent_id else None
+        places: dict[str, Place] = {}
+        for channel, version in checkpoint["channel_versions"].items():
+            unchanged = parent is not None and parent.skeleton["channel_versions"].get(channel) == version
+            if parent is not None and unchanged and channel not in new_versions:
+                if channel in parent.places:
+                    places[channel] = parent.places[channel]
+            elif channel in checkpoint["channel_values"]:
+                places[channel] = place(checkpoint["channel_values"][channel], channel, self._rows, self.serde)
+        self._rows.add_checkpoint(
+            CheckpointRow(
+                namespace=namespace,
+                checkpoint_id=checkpoint["id"],
+                parent_id=parent_id,
+                metadata=dict(get_serializable_checkpoint_metadata(config, metadata)),
+                skeleton={name: value for name, value in checkpoint.items() if name != "channel_values"},
+                places=places,
+            )
+        )
+        configurable = {"checkpoint_ns": namespace, "checkpoint_id": checkpoint["id"]}
+        return {"configurable": {"thread_id": config["configurable"].get("thread_id"), **configurable}}
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Stages what a task wrote. Writes of a task that are there already stay; errors, interrupts and answers are replaced."""
+        namespace, checkpoint_id = _namespace(config) or "", config["configurable"]["checkpoint_id"]
+        there = {
+            index
+            for row in self._rows.writes_of(namespace, checkpoint_id)
+            if row.task_id == task_id
+            for index, _, _ in row.writes
+        }
+        new = tuple(
+            (index, channel, place(value, channel, self._rows, self.serde))
+            for index, channel, value in ((WRITES_IDX_MAP.get(c, at), c, v) for at, (c, v) in enumerate(writes))
+            if index < 0 or index not in there
+        )
+        if new:
+            self._rows.add_writes(WritesRow(namespace, checkpoint_id, task_id, task_path, new))
+
+    # Without await: LangGraph calls these where a node calls a graph by `invoke`, mostly from other threads
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """As `aget_tuple`."""
+        return self._now(lambda: self.aget_tuple(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """As `alist`."""
+
+        async def listed() -> Sequence[CheckpointTuple]:
+            return [found async for found in self.alist(config, filter=filter, before=before, limit=limit)]
+
+        yield from self._now(listed)
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """As `aput`."""
+        return self._now(lambda: self.aput(config, checkpoint, metadata, new_versions))
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """As `aput_writes`."""
+        self._now(lambda: self.aput_writes(config, writes, task_id, task_path))
+
+    def _now(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What the work gives, without waiting where nothing has to be read. Raises `RuntimeError` on the event loop itself when
+        something has to be.
+        """
+        token = may_wait.set(False)
+        try:
+            work().send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        except WouldWait:
+            pass
+        finally:
+            may_wait.reset(token)
+        return from_thread(work(), self._loop)
+
+
+def from_thread(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> T:
+    """What the work gives on its loop, waited for in another thread. Raises `RuntimeError` on the loop itself."""
+    try:
+        blocked = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        blocked = False
+    if loop is None or blocked or not loop.is_running():
+        work.close()
+        raise RuntimeError(
+            "this has to be read from the store, which would block the event loop: use the async method here (ainvoke, "
+            "aget_state, aget, ...), or make the node a plain function, which LangGraph runs in a thread"
+        )
+    return asyncio.run_coroutine_threadsafe(work, loop).result(_LONGEST_WAIT)
+
+
+def _namespace(config: RunnableConfig) -> str | None:
+    namespace: str | None = config["configurable"].get("checkpoint_ns")
+    return namespace
+
+
+def _checkpoint(skeleton: Mapping[str, Any], values: dict[str, Any]) -> Checkpoint:
+    checkpoint: Any = {**skeleton, "channel_values": values}
+    # LangGraph changes what it is given; the row must stay as it is.
+    checkpoint["channel_versions"] = dict(skeleton["channel_versions"])
+    checkpoint["versions_seen"] = {node: dict(seen) for node, seen in skeleton["versions_seen"].items()}
+    result: Checkpoint = checkpoint
+    return result
+
+
+def _metadata(stored: Mapping[str, Any]) -> CheckpointMetadata:
+    metadata: Any = dict(stored)
+    result: CheckpointMetadata = metadata
+    return result
+
+
+def _in_order(rows: Sequence[WritesRow]) -> Sequence[tuple[str, str, Place]]:
+    """Writes as task, channel and place, in LangGraph's order. Of a task's writes with one index the first counts, of special
+    ones (errors, interrupts, answers) the last.
+    """
+    found: dict[tuple[str, int], tuple[str, str, Place]] = {}
+    for row in rows:
+        for index, channel, where in row.writes:
+            if index < 0 or (row.task_id, index) not in found:
+                found[row.task_id, index] = (row.task_path, channel, where)
+    ordered = sorted(found.items(), key=lambda item: writes_sort_key(item[1][0], *item[0]))
+    return [(task_id, channel, where) for (task_id, _), (_, channel, where) in ordered]

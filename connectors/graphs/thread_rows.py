@@ -1,0 +1,226 @@
+"""The rows of one thread as a leg sees them: what the journal holds, read as far as it is needed, and what is new."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+
+from connectors.graphs.rows import (
+    LARGEST_ROW,
+    BrokenState,
+    CheckpointRow,
+    RowReader,
+    RowTooLarge,
+    WritesRow,
+    body_of,
+    ranges_around,
+    row_of,
+)
+from schemas import StateRow
+
+_FIRST_PAGE, _LARGEST_PAGE = 50, 800
+_GAP = 16
+"""Rows between two that are wanted, up to which one longer read is cheaper than two."""
+
+may_wait: ContextVar[bool] = ContextVar("may_wait", default=True)
+"""False where a caller cannot await: `WouldWait` is raised, then, instead of reading from the journal."""
+
+
+class WouldWait(Exception):
+    """Rows of the journal are needed that were not read before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A checkpoint, by namespace and id: what is looked for is not below it. None as id: it is nowhere in the journal."""
+
+    namespace: str
+    checkpoint_id: str | None
+
+
+class ThreadRows:
+    """Reads through a `RowReader`, and keeps what is written until it is committed.
+
+    Waits on one event loop only; what does not wait may come from other threads, too, hence the second lock. Rows of the
+    journal with numbers from `next_row` on are another writer's: a leg that sees them is refused its commit.
+    """
+
+    def __init__(self, reader: RowReader, next_row: int) -> None:
+        self._reader = reader
+        self._next_row = next_row
+        self._staged: list[StateRow] = []
+        self._given = 0
+        self._fresh: list[CheckpointRow] = []
+        """Checkpoints of this leg, oldest first."""
+        self._old: list[CheckpointRow] = []
+        """Checkpoints of the journal that were read, newest first."""
+        self._index: dict[tuple[str, str], CheckpointRow] = {}
+        self._writes: dict[tuple[str, str], list[WritesRow]] = {}
+        """Of checkpoints that are there, in the order in which they were written."""
+        self._early: dict[tuple[str, str], list[WritesRow]] = {}
+        """Of checkpoints that are still to come."""
+        self._bodies: dict[int, bytes] = {}
+        self._numbers: dict[bytes, int] = {}
+        self._reading = asyncio.Lock()
+        self._changing = threading.RLock()
+        self._before = next_row if next_row > 1 else None
+        self._page = _FIRST_PAGE
+        self._rows_read = 0
+        self._all_read = False
+
+    # What is new
+
+    @property
+    def next_row(self) -> int:
+        """The number that the next row gets."""
+        return self._next_row
+
+    def staged(self) -> tuple[StateRow, ...]:
+        """Rows since the last `committed`."""
+        with self._changing:
+            self._given = len(self._staged)
+            return tuple(self._staged)
+
+    def committed(self) -> None:
+        """Forgets the rows that `staged` gave last."""
+        with self._changing:
+            del self._staged[: self._given]
+            self._given = 0
+
+    def add_value(self, body: bytes, channel: str) -> int:
+        """The number of the row with these bytes: a new one, unless there is one. Raises `RowTooLarge`."""
+        with self._changing:
+            if (number := self._numbers.get(body)) is None:
+                number = self._add("value", body, f"the value of the channel {channel!r}")
+                self._keep(number, body)
+            return number
+
+    def add_checkpoint(self, row: CheckpointRow) -> None:
+        """Adds a checkpoint, and the writes to it that came before it."""
+        body = body_of(row)
+        kept = row_of(body)  # LangGraph goes on with the dictionaries that it gave
+        assert isinstance(kept, CheckpointRow)
+        with self._changing:
+            self._add("checkpoint", body, "a checkpoint without its values")
+            self._fresh.append(kept)
+            self._index[kept.key] = kept
+            for early in self._early.pop(kept.key, ()):
+                self._add_writes(early)
+
+    def add_writes(self, row: WritesRow) -> None:
+        """Adds writes; they are staged when their checkpoint is, since a reader that finds it must have found them."""
+        with self._changing:
+            if row.key in self._index:
+                self._add_writes(row)
+            else:
+                self._early.setdefault(row.key, []).append(row)
+
+    def _add_writes(self, row: WritesRow) -> None:
+        channels = ", ".join(repr(channel) for _, channel, _ in row.writes)
+        self._add("checkpoint", body_of(row), f"what a task wrote to {channels}")
+        self._writes.setdefault(row.key, []).append(row)
+
+    def _add(self, kind: Literal["checkpoint", "value"], body: bytes, what: str) -> int:
+        if len(body) > LARGEST_ROW:
+            raise RowTooLarge(
+                f"{what} has {len(body):,} bytes, and a row of a graph's state holds {LARGEST_ROW:,} at most. Keep large data "
+                "outside the state, in a store or a file, and its name in the state."
+            )
+        number = self._next_row
+        self._staged.append(StateRow(seq=number, kind=kind, body=body))
+        self._next_row += 1
+        return number
+
+    # What is there
+
+    def known(self, namespace: str, checkpoint_id: str) -> CheckpointRow | None:
+        """A checkpoint among those that are new or were read."""
+        return self._index.get((namespace, checkpoint_id))
+
+    def has_read(self, namespace: str) -> bool:
+        """Whether a checkpoint of this namespace was read or added: the newest of them was, then."""
+        return self._all_read or any(row.namespace == namespace for row in self._old)
+
+    def writes_of(self, namespace: str, checkpoint_id: str) -> list[WritesRow]:
+        """The writes to a checkpoint that was found, or is still to come, in the order in which they were written."""
+        key = (namespace, checkpoint_id)
+        return [*self._writes.get(key, ()), *self._early.get(key, ())]
+
+    async def find(
+        self, namespace: str, checkpoint_id: str | None = None, floor: Floor | None = None
+    ) -> CheckpointRow | None:
+        """The checkpoint with this id, or the newest of the namespace."""
+        if checkpoint_id is not None and (row := self.known(namespace, checkpoint_id)):
+            return row
+        async for row in self.newest_first(floor):
+            if row.namespace == namespace and checkpoint_id in (None, row.checkpoint_id):
+                return row
+        return None
+
+    async def newest_first(self, floor: Floor | None = None) -> AsyncIterator[CheckpointRow]:
+        """All checkpoints, each once, the newest first; down to the floor, which is not among them."""
+        seen: set[tuple[str, str]] = set()
+        for row in reversed(self._fresh.copy()):
+            if floor and row.key == (floor.namespace, floor.checkpoint_id):
+                return
+            if row.key not in seen:
+                seen.add(row.key)
+                yield row
+        if floor and floor.checkpoint_id is None:
+            return
+        at = 0
+        while True:
+            while at < len(self._old):
+                row, at = self._old[at], at + 1
+                if floor and row.key == (floor.namespace, floor.checkpoint_id):
+                    return
+                if row.key not in seen:
+                    yield row
+            if self._all_read:
+                return
+            await self._read_on(self._rows_read)
+
+    async def _read_on(self, rows_read: int) -> None:
+        if not may_wait.get():
+            raise WouldWait
+        async with self._reading:
+            if self._rows_read != rows_read:
+                return  # somebody else has read on meanwhile
+            page = await self._reader.checkpoints(before=self._before, limit=self._page)
+            self._all_read = len(page) < self._page
+            self._page = min(self._page * 2, _LARGEST_PAGE)
+            with self._changing:
+                for stored in page:
+                    self._take(stored)
+            self._rows_read += len(page)
+
+    def _take(self, stored: StateRow) -> None:
+        self._before = stored.seq
+        row = row_of(stored.body)
+        if isinstance(row, WritesRow):
+            self._writes.setdefault(row.key, []).insert(0, row)
+        elif row.key not in self._index:
+            self._index[row.key] = row
+            self._old.append(row)
+
+    async def load(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
+        """The value rows with these numbers, by number; read in few ranges. Raises `BrokenState` when one is missing."""
+        wanted = set(numbers)
+        if missing := wanted - self._bodies.keys():
+            if not may_wait.get():
+                raise WouldWait
+            rows = await self._reader.values(ranges_around(missing, gap=_GAP))
+            with self._changing:
+                for row in rows:
+                    self._keep(row.seq, row.body)
+        if gone := wanted - self._bodies.keys():
+            raise BrokenState(f"the journal has no row {min(gone)} of a graph's state, which a checkpoint names")
+        return self._bodies
+
+    def _keep(self, number: int, body: bytes) -> None:
+        self._bodies.setdefault(number, body)
+        self._numbers.setdefault(body, number)
