@@ -75,6 +75,7 @@ async def run_gateway(
     from connectors.gateway.lg.application import application
     from connectors.gateway.limits import Rates
     from connectors.gateway.options import GatewayOptions
+    from connectors.graphs import Graphs
     from streams.health import HealthServer
 
     if settings.kafka is None:
@@ -87,7 +88,9 @@ async def run_gateway(
     registry = CollectorRegistry()
     for collector in (GCCollector, PlatformCollector, ProcessCollector):
         collector(registry=registry)
-    core = make_core(settings.kafka, stores, GatewayOptions(), registry)
+    core = make_core(
+        settings.kafka, stores, GatewayOptions(), registry, Graphs(settings.graphs, folder=settings.folder)
+    )
     health = HealthServer(_health(core, stores), registry, port=settings.gateway_health_port)
     await health.start()
     origins = tuple(o.strip() for o in (settings.gateway_origins or "").split(",") if o.strip())

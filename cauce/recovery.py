@@ -16,6 +16,7 @@ from schemas import (
     GROUPS,
     BadRecord,
     ExternalEvent,
+    GraphInput,
     LedgerEntry,
     QueuedInput,
     Record,
@@ -91,7 +92,7 @@ async def _read(bootstrap: str, since: datetime) -> _Found:
             found.results[record.body.call_id] = record.body
         elif raw.topic == Topic.TOOL_REQUESTS:
             found.requests.setdefault(record.body.call_id, record)
-        elif isinstance(record.body, UserMessage | ExternalEvent):
+        elif isinstance(record.body, UserMessage | ExternalEvent | GraphInput):
             new = new_input(record)
             found.queueable[record.thread][new.run_id] = QueuedInput(
                 input_id=new.input_id,
@@ -102,6 +103,7 @@ async def _read(bootstrap: str, since: datetime) -> _Found:
                 at=new.at,
                 message_id=new.message_id,
                 metadata=dict(new.metadata),
+                graph=new.graph,
             )
     return found
 

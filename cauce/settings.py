@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 
 from schemas import PartitionSet, SettingsError, is_id, is_tenant_id
 
@@ -79,6 +79,10 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
     log_format: Literal["text", "json"] = Field("text", description="how it is logged")
     otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector to send spans to, http:// or https://")
+    graphs: dict[str, str] = Field(
+        default_factory=dict, description='LangGraph graphs of your own: name = "module:object" or "./file.py:object"'
+    )
+    _file: Path | None = PrivateAttr(None)
 
     @field_validator("kafka", "cassandra")
     @classmethod
@@ -131,6 +135,37 @@ class Settings(BaseModel):
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("graphs", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        """In a variable: name=spec, with commas between them."""
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if any(not equals for _, equals, _ in pairs):
+            raise ValueError("it must be name=module:object, or several with commas between them")
+        return {name.strip(): spec.strip() for name, _, spec in pairs}
+
+    @field_validator("graphs")
+    @classmethod
+    def _named(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, spec in value.items():
+            if not is_id(name):
+                raise ValueError(f"a graph's name must be 1 to 128 letters, digits, _, . or -, not {name!r:.150}")
+            if not all(spec.rpartition(":")):
+                raise ValueError(f"{name} must be module:object or ./path/file.py:object, not {spec!r:.150}")
+        return value
+
+    @property
+    def file(self) -> Path | None:
+        """The settings file that was read, if there was one."""
+        return self._file
+
+    @property
+    def folder(self) -> Path:
+        """Where paths in the settings begin: the folder of the file, or the working directory."""
+        return self._file.parent if self._file else Path()
+
     @property
     def partitions(self) -> Mapping[PartitionSet, int]:
         """Partition counts, as `streams.topics` takes them."""
@@ -172,15 +207,19 @@ def load_settings(
     """
     environment = os.environ if environment is None else environment
     path = config or (Path(environment["CAUCE_CONFIG"]) if environment.get("CAUCE_CONFIG") else None)
+    from_file = _from_file(path)
     found = {
-        **_from_file(path),
+        **from_file,
         **_from_environment(environment),
         **{name: _Given(value, "the command line") for name, value in given.items() if value is not None},
     }
     try:
-        return Settings(**{name: given.value for name, given in found.items()})
+        settings = Settings(**{name: given.value for name, given in found.items()})
     except ValidationError as error:
         raise SettingsError(_explain(error, found)) from None
+    if from_file:
+        settings._file = path or Path(CONFIG_FILE)
+    return settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from schemas import CauceError, SettingsError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+REFUSED = 2
+"""Exit code of a child whose settings cannot work (`Exit.USAGE`): another start would not help."""
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a child that died is started again; a child that ran for a minute begins anew."""
 SAME_SIGNAL_SECONDS = 1.0
@@ -114,6 +116,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._signalled = 0.0
         self._children: dict[str, Child] = {}
+        self._refusal: str | None = None
         self.running: Running | None = None
 
     async def run(self, on_ready: Callable[[Running], None]) -> None:
@@ -165,6 +168,9 @@ class Supervisor:
         }
         gateway_file(data).unlink(missing_ok=True)
         commands["gateway"] = ["cauce", "gateway", "--data", str(data), "--supervised"]
+        if self._settings.file:
+            for name in ("worker", "gateway"):
+                commands[name] += ["--config", str(self._settings.file.absolute())]
         if self._settings.arcade_api_key is None:
             emulators_file(data).unlink(missing_ok=True)
             commands["emulators"] = [
@@ -218,6 +224,8 @@ class Supervisor:
         while not condition():
             if self._stopping.is_set():
                 return False
+            if self._refusal:
+                raise SettingsError(self._refusal)
             if time.monotonic() > deadline:
                 child = self._children[name]
                 raise CauceError(f"the {name} did not start; the end of its log:\n{child.last_words()}")
@@ -228,6 +236,9 @@ class Supervisor:
         while True:
             code = await child.died()
             if self._stopping.is_set():
+                return
+            if code == REFUSED and (self.running is None or self.running.state != "ready"):
+                self._refusal = f"the {child.name} cannot start; the end of its log:\n{child.last_words()}"
                 return
             wait = child.backoff()
             log = self._data / "logs" / f"{child.name}.log"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from connectors.arcade import ArcadeClient, Catalogue
+    from connectors.graphs import Graphs
 
 log = logging.getLogger("cauce.worker")
 
@@ -71,6 +72,7 @@ async def run_worker(
         publish_linger=settings.publish_linger_ms / 1000,
     )
     arcade = _arcade(settings) if {"turns", "tools"} & set(groups) else None
+    graphs = await hosted_graphs(settings) if "turns" in groups else None
     stores = open_stores(settings.state_url)
     if not await _unless_stopped(stop, _open(stores, settings, embedded=embedded)):
         return
@@ -82,7 +84,7 @@ async def run_worker(
 
     worker = Worker(
         kafka,
-        await _processors(groups, stores, arcade, model.choice, deltas.emit, stages),
+        await _processors(groups, stores, arcade, graphs, model.choice, deltas.emit, stages),
         attempts=stores.attempts,
         options=options,
         registry=registry,
@@ -187,6 +189,7 @@ async def _processors(
     groups: Sequence[str],
     stores: Stores,
     arcade: tuple[ArcadeClient, Catalogue] | None,
+    graphs: Graphs | None,
     default: ModelChoice,
     emit: Callable[[Output], None],
     observe: Callable[[str, float], None],
@@ -197,14 +200,17 @@ async def _processors(
     made: dict[str, Processor] = {}
     if "turns" in groups:
         from processors.turns.agent import Agent
+        from processors.turns.graph_leg import GraphLegs
         from processors.turns.leg import LegRunner
         from processors.turns.processor import TurnsProcessor
         from processors.turns.profile import Profiles
 
         assert arcade
+        assert graphs
         profiles = Profiles(arcade[1], UserCache(stores.directory), model_for(default))
         legs = LegRunner(Agent(), profiles, emit)
-        made["turns"] = TurnsProcessor(stores.journal, stores.ledger, tenants, legs, observe=observe)
+        hosted = GraphLegs(graphs, stores.journal, stores.items, emit)
+        made["turns"] = TurnsProcessor(stores.journal, stores.ledger, tenants, legs, hosted, observe=observe)
     if "tools" in groups:
         from processors.tools import ToolsProcessor
 
@@ -215,6 +221,16 @@ async def _processors(
 
         made["audit"] = AuditProcessor(stores.audit)
     return {group: _Logged(processor) for group, processor in made.items()}
+
+
+async def hosted_graphs(settings: Settings) -> Graphs:
+    """The graphs that this installation hosts, all of them loaded. Raises `SettingsError` for one that cannot be."""
+    from connectors.graphs import Graphs
+
+    graphs = Graphs(settings.graphs, folder=settings.folder)
+    for name in graphs.names:
+        await graphs.get(name)
+    return graphs
 
 
 async def _default_model(settings: Settings) -> Detected:
@@ -230,7 +246,12 @@ def preload(groups: Sequence[str]) -> None:
     """Imports what the groups need, which takes seconds, while other parts of the system start."""
     modules = ["streams.worker", "streams.deltas", "connectors.arcade.client", "arcadepy", "state.sqlite"]
     if "turns" in groups:
-        modules += ["processors.turns.agent", "processors.turns.processor", "connectors.models.rules"]
+        modules += [
+            "connectors.graphs",
+            "processors.turns.agent",
+            "processors.turns.processor",
+            "connectors.models.rules",
+        ]
     for module in modules:
         import_module(module)
 

@@ -14,7 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    AnyMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.messages import ToolCall as LangChainToolCall
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -126,7 +134,7 @@ def to_answer(message: AIMessage) -> Answer:
     return Answer(text_of(message), tuple(asked), counted, model)
 
 
-def text_of(message: AIMessage) -> str:
+def text_of(message: BaseMessage) -> str:
     """The text of a message whose content may be a list of blocks."""
     if isinstance(message.content, str):
         return message.content

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from processors.turns.calls import request_call, settle_call
 from processors.turns.draft import Draft
-from processors.turns.transitions import Next, end_run, fail_run, go_on, request_call, settle_call
+from processors.turns.transitions import Next, end_run, fail_run, go_on
 from schemas import (
     ApprovalRequested,
     Message,

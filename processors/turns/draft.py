@@ -18,6 +18,7 @@ from schemas import (
     Message,
     Output,
     ProcessedInput,
+    StateRow,
     StoredEvent,
     StoredMessage,
     StoredRun,
@@ -53,6 +54,10 @@ class Draft:
     outputs: list[Output] = field(default_factory=list)
     remove_from: int | None = None
     runs: list[StoredRun] = field(default_factory=list)
+    rows: tuple[StateRow, ...] = ()
+    """What a graph's state gained and is not in the journal yet."""
+    restore: str | None = None
+    """The checkpoint that a graph's state is to go back to with this batch, empty for none at all; None leaves it."""
     erased: bool = False
 
     def change(self, **fields: Any) -> None:
@@ -128,7 +133,7 @@ class Draft:
     def erase(self) -> None:
         """Takes everything back that the thread ever had, but for its head. What was said until here is published, not kept."""
         self.drop_messages_from(1)
-        self.events, self.runs, self.erased = [], [], True
+        self.events, self.runs, self.rows, self.restore, self.erased = [], [], (), None, True
 
     @property
     def history(self) -> Sequence[Message]:
@@ -140,17 +145,44 @@ class Draft:
     def commit(self, unpublished: Iterable[ProcessedInput] = ()) -> Commit:
         """The batch for the journal. `unpublished` are inputs before this one, see `ThreadHead`."""
         this = ProcessedInput(input_id=self.input_id, source=self.source)
+        settled: dict[str, Any] = {"updated_at": self.now, "unpublished": (*unpublished, this)}
+        if self.rows or self.erased or self.head.progress == self.input_id:
+            # Another input's graph cannot go on from a state that is not its own.
+            settled |= {"progress": "", "progress_from": ""}
         return Commit(
             input_id=self.input_id,
             expected_version=self.base.version,
-            head=self.head.model_copy(update={"updated_at": self.now, "unpublished": (*unpublished, this)}),
+            head=self.head.model_copy(update=settled),
             outputs=encode_outputs(self.outputs, self.source),
             messages=tuple(self.messages),
             events=tuple(self.events),
             runs=tuple(self.runs),
+            rows=self.rows,
             erase=self.erased,
             remove_messages_from=self.remove_from,
         )
+
+    def superstep(self, rows: tuple[StateRow, ...], next_row: int, *, began_at: str) -> Commit:
+        """A batch with these rows alone, while the input's graph goes on: the thread is as before, but for its state.
+
+        `began_at` is the checkpoint that the graph began at, empty for none.
+        """
+        nothing_yet = {"run": None, "pending": (), "next_message": 1, "next_event": 1, "agent_id": ""}
+        head = self.base.head or self.head.model_copy(update=nothing_yet)
+        progress = {"progress": self.input_id, "progress_from": began_at, "next_row": next_row}
+        return Commit(
+            input_id=self.input_id,
+            expected_version=self.base.version,
+            head=head.model_copy(update=progress),
+            outputs=b"",
+            rows=rows,
+            final=False,
+        )
+
+    def superstep_committed(self, commit: Commit, version: int) -> None:
+        """Goes on from the thread as the superstep's batch left it."""
+        self.base = Hydrated(version, commit.head, self.base.messages)
+        self.change(next_row=commit.head.next_row)
 
     def _envelope(self, record_id: str, event_type: str) -> Envelope:
         return Envelope(record_id, event_type, SOURCE, self.thread.tenant_id, self.now, self.traceparent)

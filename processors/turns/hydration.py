@@ -70,7 +70,8 @@ class Threads:
         if commit.remove_messages_from is not None:
             messages = tuple(m for m in messages if m.seq < (commit.remove_messages_from or 0))
         kept.thread = Hydrated(version, commit.head, (*messages, *commit.messages)[-WINDOW:])
-        kept.inputs[commit.input_id] = commit.outputs
+        if commit.final:
+            kept.inputs[commit.input_id] = commit.outputs
         while len(kept.inputs) > self.INPUTS_KEPT:
             del kept.inputs[next(iter(kept.inputs))]
             kept.complete = False

@@ -1,4 +1,4 @@
-"""Model calls that are going on, and how a record that comes meanwhile stops one."""
+"""Legs that are going on, model calls and graphs, and how a record that comes meanwhile stops one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from processors.turns.transitions import CancelReason
-from schemas import BadRecord, CancelRun, RawRecord, Topic, UserMessage, decode
+from schemas import BadRecord, CancelRun, GraphInput, RawRecord, Topic, UserMessage, decode
 
 T = TypeVar("T")
 Waiting = Callable[[], Sequence[RawRecord]]
@@ -79,9 +79,11 @@ def _reason_to_stop(raw: RawRecord, run_id: str, user_id: str) -> CancelReason |
         return None
     if isinstance(body, CancelRun) and body.run_id in (None, run_id):
         return "cancelled"
-    if isinstance(body, UserMessage) and body.multitask_strategy == "interrupt":
+    if isinstance(body, GraphInput) and body.request.command and body.request.command.resumes:
+        return None  # it answers a run that waits, and starts none
+    if isinstance(body, UserMessage | GraphInput) and body.multitask_strategy == "interrupt":
         return "interrupted"
-    if isinstance(body, UserMessage) and body.multitask_strategy == "rollback":
+    if isinstance(body, UserMessage | GraphInput) and body.multitask_strategy == "rollback":
         return "rolled_back"
     return None
 

@@ -1,7 +1,7 @@
 """The turns processor: one record in, one turn journaled, its outputs out (DESIGN section 5).
 
 1. Hydrate the thread. The input is in the journal: return its stored outputs, done (`outputs_for`).
-2. Apply the input to a draft (`transitions`); ask the model where that is needed (`leg`).
+2. Apply the input to a draft (`transitions`); ask the model (`leg`) or run a graph (`graph_leg`) where that is needed.
 3. Commit the draft in one conditional batch. That is the point where the turn happened.
 4. Return the stored outputs. On a lost race: again from 1.
 """
@@ -18,8 +18,12 @@ from typing import Any
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from processors.settings_cache import TenantCache
-from processors.turns import transitions
+from processors.turns import graph_transitions, transitions
+from processors.turns.calls import find_pending
+from processors.turns.copying import copy_thread
 from processors.turns.draft import Draft
+from processors.turns.graph_leg import GraphLegs
+from processors.turns.graph_state import LostRace
 from processors.turns.hydration import Threads
 from processors.turns.leg import LegRunner
 from processors.turns.transitions import NewInput, Next
@@ -29,15 +33,18 @@ from schemas import (
     ChangeThread,
     ContinueThread,
     ExternalEvent,
+    GraphInput,
     Output,
     RawRecord,
     Record,
     RunFailed,
+    StateRow,
     Tenant,
     ThreadHead,
     ThreadKey,
     ToolResult,
     Unavailable,
+    UpdateState,
     UserMessage,
     decode_outputs,
 )
@@ -56,12 +63,13 @@ class TurnsProcessor:
         ledger: ToolLedger,
         tenants: TenantCache,
         legs: LegRunner,
+        graphs: GraphLegs | None = None,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         observe: Callable[[str, float], None] = lambda stage, seconds: None,
     ) -> None:
         """`observe` is told what a stage took in seconds: `hydrate`, `model` (all that a leg waits for) and `commit`."""
-        self._observe = observe
+        self._observe, self._graphs = observe, graphs
         self._journal, self._ledger, self._tenants, self._legs, self._now = journal, ledger, tenants, legs, now
         self._threads = Threads(journal)
         self._runtime: RuntimeView = _Alone()
@@ -73,10 +81,10 @@ class TurnsProcessor:
             raise Reject(
                 f"there is no tenant {record.tenant_id!r}; create it with: cauce tenant add {record.tenant_id}"
             )
-        if isinstance(record.body, UserMessage | ExternalEvent):
+        if isinstance(record.body, UserMessage | ExternalEvent | GraphInput):
             if tenant.paused:
                 raise Reject(f"the tenant {tenant.tenant_id!r} is paused")
-            if tenant.agent(record.body.agent_id) is None:
+            if not isinstance(record.body, GraphInput) and tenant.agent(record.body.agent_id) is None:
                 raise Reject(f"the tenant {tenant.tenant_id!r} has no agent {record.body.agent_id!r}")
         return await self._until_committed(record, lambda draft: self._apply(draft, record, tenant))
 
@@ -91,6 +99,8 @@ class TurnsProcessor:
     def arrived(self, raw: RawRecord) -> None:
         """Stops the model call that a cancel or an interrupting message is about."""
         self._legs.arrived(raw)
+        if self._graphs:
+            self._graphs.arrived(raw)
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -109,7 +119,11 @@ class TurnsProcessor:
             if thread.outputs is not None:
                 return [*await self._unpublished_before(record, thread), *outputs_for(record, thread.outputs)]
             draft = self._draft(record, key, thread)
-            await apply(draft)
+            try:
+                await apply(draft)
+            except LostRace:
+                self._threads.forget(key)
+                continue
             before = thread.head.unpublished if thread.head else ()
             commit = draft.commit(p for p in before if self._runtime.publication(p.source) is not Publication.COMMITTED)
             try:
@@ -119,7 +133,7 @@ class TurnsProcessor:
                 self._threads.forget(key)  # it may have been applied: the journal will tell
                 raise
             if isinstance(result, Committed):
-                self._threads.committed(key, thread, commit, result.version)
+                self._threads.committed(key, draft.base, commit, result.version)
                 return [*await self._unpublished_before(record, thread), *draft.outputs]
             self._threads.forget(key)
 
@@ -145,16 +159,16 @@ class TurnsProcessor:
         thread = self._threads.peek(key)
         if thread is None or thread.head is None or not isinstance(body, ToolResult):
             return False
-        pending = transitions.find_pending(thread.head, body.call_id)
+        pending = find_pending(thread.head, body.call_id)
         return pending is not None and pending.state == "running"
 
     def _draft(self, record: Record, key: ThreadKey, thread: Hydrated) -> Draft:
         body, now = record.body, self._now()
         head = thread.head
         if head is None:
-            if isinstance(body, ChangeThread) and body.action == "create":
+            if isinstance(body, ChangeThread) and body.action in ("create", "copy"):
                 head = ThreadHead(user_id=body.user_id, created_at=now, updated_at=now)
-            elif isinstance(body, UserMessage | ExternalEvent):
+            elif isinstance(body, UserMessage | ExternalEvent | GraphInput):
                 head = transitions.new_head(new_input(record), now)
             else:
                 raise Reject(f"the thread {key.thread_id!r} does not exist")
@@ -166,7 +180,34 @@ class TurnsProcessor:
         following = await self._transition(draft, record, tenant)
         while following is Next.LEG:
             with self._timed("model"):
-                following = await self._legs.run(draft, tenant, lambda: self._runtime.waiting(record.raw))
+                following = await self._leg(draft, tenant, record)
+        if draft.restore is not None:
+            await self._hosted.restore(draft)
+
+    async def _leg(self, draft: Draft, tenant: Tenant, record: Record) -> Next:
+        def waiting() -> Sequence[RawRecord]:
+            return self._runtime.waiting(record.raw)
+
+        if draft.head.run and draft.head.run.graph:
+            return await self._hosted.run(draft, waiting, self._commit_step)
+        return await self._legs.run(draft, tenant, waiting)
+
+    @property
+    def _hosted(self) -> GraphLegs:
+        assert self._graphs, "a worker that takes graphs' inputs has what runs them"
+        return self._graphs
+
+    async def _commit_step(self, draft: Draft, rows: tuple[StateRow, ...], next_row: int, began_at: str) -> None:
+        commit = draft.superstep(rows, next_row, began_at=began_at)
+        try:
+            result = await self._journal.commit(*draft.thread, commit)
+        except BaseException:
+            self._threads.forget(draft.thread)  # it may have been applied: the journal will tell
+            raise
+        if not isinstance(result, Committed):
+            raise LostRace
+        self._threads.committed(draft.thread, draft.base, commit, result.version)
+        draft.superstep_committed(commit, result.version)
 
     async def _transition(self, draft: Draft, record: Record, tenant: Tenant) -> Next:
         body = record.body
@@ -174,19 +215,25 @@ class TurnsProcessor:
             agent = tenant.agent(body.agent_id)
             assert agent, "checked before"
             return transitions.on_input(draft, new_input(record), agent.limits)
+        if isinstance(body, GraphInput):
+            return graph_transitions.on_graph_input(draft, new_input(record), self._hosted.limits)
+        if isinstance(body, UpdateState):
+            return await self._hosted.update_state(draft, body)
         if isinstance(body, ToolResult):
             return await self._tool_result(draft, body)
         if isinstance(body, ApprovalDecision):
             return transitions.on_decision(draft, body)
         if isinstance(body, CancelRun):
             return transitions.on_cancel(draft, body)
+        if isinstance(body, ChangeThread) and body.action == "copy":
+            return await copy_thread(draft, body, self._journal)
         if isinstance(body, ChangeThread):
             return transitions.on_change(draft, body)
         assert isinstance(body, ContinueThread)
         return transitions.on_continue(draft, body)
 
     async def _tool_result(self, draft: Draft, result: ToolResult) -> Next:
-        pending = transitions.find_pending(draft.head, result.call_id)
+        pending = find_pending(draft.head, result.call_id)
         if pending and pending.state == "running":
             return transitions.on_tool_result(draft, result)
         if pending is None and await self._ledger.get(draft.thread.tenant_id, result.call_id) is None:
@@ -198,7 +245,9 @@ class TurnsProcessor:
     async def _fail(self, draft: Draft, record: Record) -> None:
         words = "Something went wrong while this was processed, and trying again did not help."
         body = record.body
-        if isinstance(body, UserMessage | ExternalEvent):
+        if isinstance(body, GraphInput) and graph_transitions.concerns_the_run(draft, body):
+            transitions.fail_run(draft, "internal_error", words)
+        elif isinstance(body, UserMessage | ExternalEvent | GraphInput):
             draft.event(RunFailed, run_id=new_input(record).run_id, code="internal_error", message=words)
         elif isinstance(body, ToolResult | ContinueThread):
             if self._concerns_the_run(draft, body):
@@ -209,7 +258,7 @@ class TurnsProcessor:
     def _concerns_the_run(self, draft: Draft, body: ToolResult | ContinueThread) -> bool:
         if isinstance(body, ContinueThread):
             return transitions.on_continue(draft, body) is Next.LEG
-        return transitions.find_pending(draft.head, body.call_id) is not None
+        return find_pending(draft.head, body.call_id) is not None
 
 
 class _Alone:
@@ -236,11 +285,14 @@ def outputs_for(record: Record, stored: bytes) -> Sequence[Output]:
 
 
 def new_input(record: Record) -> NewInput:
-    """The input that a user message or an external event is."""
+    """The input that a user message, a graph's input or an external event is."""
     body, envelope = record.body, record.envelope
     if isinstance(body, UserMessage):
         text, strategy, run_id = body.text, body.multitask_strategy, body.run_id
         message_id, metadata = body.message_id, body.metadata
+    elif isinstance(body, GraphInput):
+        text, strategy, run_id = graph_transitions.first_words(body.request), body.multitask_strategy, body.run_id
+        message_id, metadata = None, body.metadata
     else:
         text, strategy, run_id = body.summary, "enqueue", None
         message_id, metadata = None, {}
@@ -254,6 +306,7 @@ def new_input(record: Record) -> NewInput:
         at=envelope.time,
         message_id=message_id,
         metadata=metadata,
+        graph=body.request if isinstance(body, GraphInput) else None,
     )
 
 

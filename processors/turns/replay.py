@@ -2,6 +2,9 @@
 
 The events of `chat.responses` and the offsets of the inputs are committed in one transaction, so the events tell the state that
 belongs to the offsets, and neither a model nor a tool is asked again. Pure code.
+
+Of hosted graphs the events tell runs, messages and pauses. The state itself (`StateRow`) is in no event and stays as the backup
+has it: a graph goes on from there. Of a copy they tell that it was made, not what it had from its source.
 """
 
 from __future__ import annotations
@@ -10,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from processors.turns.calls import find_pending
 from processors.turns.ended import ended_run
-from processors.turns.transitions import find_pending
 from schemas import (
     ActiveRun,
     ApprovalRequested,
@@ -28,6 +31,7 @@ from schemas import (
     RunPaused,
     RunQueued,
     RunStarted,
+    StateUpdated,
     StoredEvent,
     StoredMessage,
     StoredRun,
@@ -85,9 +89,7 @@ class Replayed:
         elif isinstance(event, MessagesRemoved):
             self._remove(event)
         elif isinstance(event, RunPaused) and self._head.run:
-            run = self._head.run
-            spent = run.spent_seconds + max(0.0, (event.at - run.resumed_at).total_seconds())
-            self._change_run(spent_seconds=spent, resumed_at=event.at)
+            self._pause(event, self._head.run)
         elif isinstance(event, ApprovalRequested):
             self._pending(event.call_id, state="approval")
         elif isinstance(event, ApprovalResolved):
@@ -97,6 +99,8 @@ class Replayed:
             self._request(event)
         elif isinstance(event, ToolFinished):
             self._finish(event)
+        elif isinstance(event, StateUpdated):
+            self._change_run(interrupts=())  # LangGraph asks again from the new state
         elif isinstance(event, ThreadChanged):
             self._thread_changed(event)
         elif type(event) in _OUTCOMES:
@@ -125,9 +129,20 @@ class Replayed:
             first_message=self._head.next_message,
             first_event=event.seq,
             metadata=event.metadata,
+            graph=self.queueable[event.run_id].graph if event.run_id in self.queueable else None,
         )
         waiting = tuple(q for q in self._head.queued if q.run_id != event.run_id)
-        self._change(run=run, pending=(), queued=waiting, agent_id=self._head.agent_id or run.agent_id)
+        agent_id, graph = self._head.agent_id or run.agent_id, run.graph.graph if run.graph else self._head.graph
+        self._change(run=run, pending=(), queued=waiting, agent_id=agent_id, graph=graph)
+
+    def _pause(self, event: RunPaused, run: ActiveRun) -> None:
+        spent = run.spent_seconds + max(0.0, (event.at - run.resumed_at).total_seconds())
+        if event.reason == "interrupt":
+            if run.paused:  # it had gone on meanwhile, and no event tells since when
+                spent = run.spent_seconds
+            self._change_run(paused=True, interrupts=event.interrupts)
+            self._change(pending=())
+        self._change_run(spent_seconds=spent, resumed_at=event.at)
 
     def _message(self, message: Message) -> None:
         seq = self._head.next_message
@@ -143,7 +158,8 @@ class Replayed:
                 output_tokens=run.usage.output_tokens + used.output_tokens,
             )
             self._change_run(turns=run.turns + 1, usage=usage)
-            self._change(pending=tuple(PendingCall(call=call, state="running") for call in message.tool_calls))
+            if not run.graph:
+                self._change(pending=tuple(PendingCall(call=call, state="running") for call in message.tool_calls))
 
     def _remove(self, event: MessagesRemoved) -> None:
         # A run's messages are the newest, and a rollback removes all of them.

@@ -16,6 +16,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal
 
+from processors.turns.calls import abandon_approvals, find_pending, replace_call, request_call, settle_call
 from processors.turns.draft import Draft
 from schemas import (
     ActiveRun,
@@ -25,6 +26,7 @@ from schemas import (
     ChangeThread,
     ContinueThread,
     FinishedRun,
+    GraphRequest,
     InputRefused,
     Message,
     MessageAdded,
@@ -40,8 +42,6 @@ from schemas import (
     RunStarted,
     ThreadChanged,
     ThreadHead,
-    ToolFinished,
-    ToolRequested,
     ToolResult,
     Topic,
     derived_id,
@@ -78,6 +78,8 @@ class NewInput:
     at: datetime
     message_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    graph: GraphRequest | None = None
+    """What a run of a graph is to do; `text` is only for a title then, since the graph makes the messages."""
 
 
 def new_head(new: NewInput, now: datetime) -> ThreadHead:
@@ -105,7 +107,7 @@ def on_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
         if draft.head.run:
             cancel_run(draft, "interrupted" if new.strategy == "interrupt" else "rolled_back")
         return start_run(draft, new)
-    if draft.head.status == "approval":
+    if draft.head.status == "approval" or (draft.head.run and draft.head.run.paused):
         abandon_approvals(draft, new.user_id)
         cancel_run(draft, "abandoned")
         return _enqueue(draft, new) if draft.head.queued else start_run(draft, new)
@@ -131,6 +133,7 @@ def _enqueue(draft: Draft, new: NewInput) -> Next:
         at=new.at,
         message_id=new.message_id,
         metadata=dict(new.metadata),
+        graph=new.graph,
     )
     draft.change(queued=(*draft.head.queued, waiting))
     draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued))
@@ -151,9 +154,13 @@ def start_run(draft: Draft, new: NewInput | QueuedInput) -> Next:
         first_message=draft.head.next_message,
         first_event=draft.head.next_event,
         metadata=dict(new.metadata),
+        graph=new.graph,
     )
-    draft.change(run=run, pending=(), agent_id=draft.head.agent_id or run.agent_id)
+    of_graph = run.graph.graph if run.graph else draft.head.graph
+    draft.change(run=run, pending=(), agent_id=draft.head.agent_id or run.agent_id, graph=of_graph)
     draft.event(RunStarted, run_id=run.run_id, input_id=run.input_id, agent_id=run.agent_id, metadata=run.metadata)
+    if run.graph:
+        return Next.LEG
     message_id = new.message_id or new.input_id
     message = Message(message_id=message_id, role="user", text=new.text, run_id=run.run_id, at=new.at)
     draft.message(message)
@@ -217,7 +224,7 @@ def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
         edited = decision.decision == "edit" and decision.arguments != call.arguments
         if edited:
             call = call.model_copy(update={"arguments": decision.arguments})
-        _replace(draft, PendingCall(call=call, state="running", edited=edited))
+        replace_call(draft, PendingCall(call=call, state="running", edited=edited))
         request_call(draft, call.call_id, approved_by=decision.user_id)
     return go_on(draft)
 
@@ -297,64 +304,6 @@ def pause(draft: Draft) -> None:
     draft.event(RunPaused, run_id=run.run_id, reason="approval", call_ids=waiting)
 
 
-def request_call(draft: Draft, call_id: str, *, approved_by: str | None = None) -> None:
-    """Sends the request of a pending call."""
-    pending, run = find_pending(draft.head, call_id), draft.head.run
-    assert pending
-    assert run
-    call = pending.call
-    draft.tool_request(call, run_id=run.run_id, approved_by=approved_by)
-    draft.event(ToolRequested, run_id=run.run_id, call_id=call.call_id, name=call.name, arguments=call.arguments)
-
-
-def settle_call(
-    draft: Draft,
-    pending: PendingCall,
-    text: str,
-    *,
-    status: Literal["ok", "error", "refused", "unknown", "cancelled"],
-    failed: bool,
-    duration_ms: float = 0,
-) -> None:
-    """Writes the tool message of a call and marks it done."""
-    run = draft.head.run
-    assert run
-    call = pending.call
-    message = Message(
-        message_id=derived_id("msg", call.call_id),
-        role="tool",
-        text=text,
-        run_id=run.run_id,
-        at=draft.now,
-        call_id=call.call_id,
-        tool_name=call.name,
-        failed=failed,
-    )
-    draft.message(message)
-    draft.event(
-        ToolFinished,
-        run_id=run.run_id,
-        call_id=call.call_id,
-        name=call.name,
-        status=status,
-        content=text,
-        duration_ms=duration_ms,
-    )
-    _replace(draft, pending.model_copy(update={"state": "done"}))
-
-
-def abandon_approvals(draft: Draft, user_id: str) -> None:
-    """The user wrote instead of deciding: the open approvals are settled, and the model is told."""
-    run = draft.head.run
-    assert run
-    for pending in draft.head.pending:
-        if pending.state == "approval":
-            call_id = pending.call.call_id
-            draft.event(ApprovalResolved, run_id=run.run_id, call_id=call_id, decision="abandoned", by=user_id)
-            text = "Not done: the user sent a new message instead of deciding about this call."
-            settle_call(draft, pending, text, status="cancelled", failed=True)
-
-
 def cancel_run(draft: Draft, reason: CancelReason) -> None:
     """Ends the active run without an answer. Calls that are running are answered for, so that no provider sees a call
     without a result; whether they happen nobody can stop, and the text says so."""
@@ -376,6 +325,7 @@ def cancel_run(draft: Draft, reason: CancelReason) -> None:
     if reason == "rolled_back":
         gone = draft.drop_messages_from(run.first_message)
         draft.event(MessagesRemoved, run_id=run.run_id, message_ids=tuple(gone))
+        draft.restore = run.state_before
     draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=_WORDS[reason])
     draft.audit("run.cancelled", actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)
     end_run(draft, "cancelled")
@@ -406,16 +356,7 @@ def end_run(draft: Draft, outcome: Literal["completed", "failed", "cancelled"]) 
         draft.send(Topic.CHAT_MESSAGES, ContinueThread(run_id=following), record_id=record_id)
 
 
-def find_pending(head: ThreadHead, call_id: str) -> PendingCall | None:
-    """The pending call of this id."""
-    return next((p for p in head.pending if p.call.call_id == call_id), None)
-
-
 def _cancel_queued(draft: Draft, reason: CancelReason) -> None:
     for waiting in draft.head.queued:
         draft.event(RunCancelled, run_id=waiting.run_id, reason=reason, message=_WORDS[reason])
     draft.change(queued=())
-
-
-def _replace(draft: Draft, pending: PendingCall) -> None:
-    draft.change(pending=tuple(pending if p.call.call_id == pending.call.call_id else p for p in draft.head.pending))

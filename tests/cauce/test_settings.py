@@ -134,3 +134,36 @@ def test_every_setting_says_what_it_is_for_and_has_a_variable() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert variables()[name][0] == f"CAUCE_{name.upper()}"
+
+
+def test_graphs_stand_in_a_table_of_the_file_or_in_a_variable(tmp_path: Path) -> None:
+    file = tmp_path / "etc.toml"
+    file.write_text(
+        'model = "rules"\n[graphs]\nagent = "./agent.py:graph"\n"with-dash" = "package.module:made.graph"\n'
+    )
+    settings = load_settings(file, environment={})
+    assert settings.graphs == {"agent": "./agent.py:graph", "with-dash": "package.module:made.graph"}
+    assert (settings.file, settings.folder) == (file, tmp_path)
+    other = load_settings(file, environment={"CAUCE_GRAPHS": "a=m:x, b = ./c.py:y,"})
+    assert other.graphs == {"a": "m:x", "b": "./c.py:y"}
+    assert load_settings(environment={}).folder == Path()
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed"),
+    [
+        ("agent", "name=module:object"),
+        ("a:b=m:x", "letters"),
+        ("agent=module", "module:object"),
+        ("agent=:x", "module:object"),
+    ],
+)
+def test_graphs_that_cannot_be_are_refused_in_words(value: str, allowed: str) -> None:
+    words = refused({"CAUCE_GRAPHS": value})
+    assert "CAUCE_GRAPHS" in words
+    assert allowed in words
+
+
+def test_a_graph_that_is_no_text_is_refused_in_words() -> None:
+    Path("cauce.toml").write_text("[graphs]\nagent = 5\n")
+    assert "graphs is {'agent': 5} in cauce.toml" in refused()

@@ -1,0 +1,316 @@
+"""One leg of a graph's run: a hosted graph goes from an input or an answer to its end, a pause or a failure (decision 9).
+
+What it stages, streams and says goes into the draft, and is committed with the turn. A process that dies before leaves nothing:
+the leg is made again, from its start, or from the last superstep where the run asks for `durability="sync"`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import StateSnapshot
+
+from connectors.graphs import Graphs, HostedGraph, StagingSaver, UserStore, graph_input, rows_of, run_config, to_json
+from processors.turns.answers import seconds_left
+from processors.turns.draft import Draft
+from processors.turns.graph_messages import new_messages
+from processors.turns.graph_parts import Parts
+from processors.turns.graph_state import (
+    LostRace,
+    SteppingSaver,
+    at,
+    interrupts_of,
+    newest_id,
+    restore,
+    stopped_before_its_turn,
+)
+from processors.turns.graph_stream import EarlyPieces, stream
+from processors.turns.graph_transitions import add_messages, complete_graph, pause_graph, state_updated
+from processors.turns.legs import Interrupted, Legs, Waiting
+from processors.turns.transitions import CancelReason, Next, cancel_run, fail_run, refuse
+from schemas import (
+    GraphRequest,
+    GraphStreamed,
+    Output,
+    RawRecord,
+    RunLimits,
+    SettingsError,
+    StateRow,
+    Unavailable,
+    UpdateState,
+)
+from state import ItemStore, Journal
+
+log = logging.getLogger("cauce.turns")
+
+LONGEST_WORDS = 500
+"""Characters of a graph's own error that its user is shown."""
+
+CommitStep = Callable[[Draft, tuple[StateRow, ...], int, str], Awaitable[None]]
+"""Commits a superstep of a draft: its rows, the number after them, the checkpoint that the leg began at. Raises `LostRace`."""
+
+
+@dataclass
+class _Leg:
+    """What one execution of a graph is made with."""
+
+    id: str
+    request: GraphRequest
+    thread_id: str
+    config: RunnableConfig
+    saver: StagingSaver
+    store: UserStore
+    parts: Parts
+    early: EarlyPieces
+    began_at: str
+    """The checkpoint that the thread stood at; empty for none."""
+    goes_on: bool
+    """Its first supersteps are committed: a process died after them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a leg ended: well where all are None."""
+
+    code: Literal["graph_error", "limit_seconds"] | None = None
+    words: str = ""
+    stopped: CancelReason | None = None
+
+
+class GraphLegs:
+    """Runs the graphs that this installation hosts. `emit` publishes what they stream at once, best effort."""
+
+    def __init__(
+        self,
+        graphs: Graphs,
+        journal: Journal,
+        items: ItemStore,
+        emit: Callable[[Output], None],
+        *,
+        limits: RunLimits | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._graphs, self._journal, self._items, self._emit, self._now = graphs, journal, items, emit, now
+        self.limits = limits or RunLimits()
+        self._going = Legs()
+
+    def arrived(self, raw: RawRecord) -> None:
+        """See `Legs.arrived`."""
+        self._going.arrived(raw)
+
+    async def run(self, draft: Draft, waiting: Waiting, commit: CommitStep) -> Next:
+        """Runs the graph of the draft's active run and writes how it ended.
+
+        `waiting` gives the records that have come for the thread meanwhile: one of them may stop it. Raises `Unavailable`, and
+        what `commit` raises.
+        """
+        run = draft.head.run
+        assert run
+        assert run.graph, "a leg belongs to a graph's run"
+        try:
+            hosted = await self._graphs.get(run.graph.graph)
+        except SettingsError as error:
+            fail_run(draft, "graph_missing", str(error))
+            return Next.COMMIT
+        leg = await self._begin(draft, commit)
+        wanted = leg.request.checkpoint_id
+        if wanted and await leg.saver.aget_tuple(at(leg.thread_id, wanted)) is None:
+            self._keep(draft, leg)
+            fail_run(draft, "graph_error", f"The thread has no checkpoint {wanted!r} to go on from.")
+            return Next.COMMIT
+        end, before, after = await self._play(draft, leg, hosted, waiting)
+        if isinstance(leg.saver, SteppingSaver):
+            leg.saver.check()
+        draft.now = self._now()
+        if end.stopped == "rolled_back":
+            cancel_run(draft, "rolled_back")
+            return Next.COMMIT
+        self._keep(draft, leg)
+        _write(draft, end, before, after)
+        return Next.COMMIT
+
+    async def restore(self, draft: Draft) -> None:
+        """Takes the state back to where the draft wants it."""
+        if draft.restore is not None:
+            saver = StagingSaver(rows_of(self._journal, *draft.thread), next_row=draft.head.next_row)
+            await restore(saver, draft.thread.thread_id, draft.restore)
+            draft.rows = (*draft.rows, *saver.staged())
+            draft.change(next_row=saver.next_row)
+            draft.restore = None
+
+    async def update_state(self, draft: Draft, update: UpdateState) -> Next:
+        """Changes the state of a thread by hand, or says why it cannot be."""
+        run, thread_id = draft.head.run, draft.thread.thread_id
+        if draft.head.deleted:
+            return refuse(draft, "the thread was deleted")
+        if run and not run.paused:
+            return refuse(draft, "a run is going; its state can be changed when it is over or waits")
+        request = GraphRequest(graph=update.graph, checkpoint_id=update.checkpoint_id)
+        ids = {"run_id": draft.input_id, "assistant_id": update.agent_id, "user_id": update.user_id}
+        config = run_config(request, thread_id=thread_id, **ids)
+        saver = StagingSaver(rows_of(self._journal, *draft.thread), next_row=draft.head.next_row)
+        store = UserStore(self._items, draft.thread.tenant_id, update.user_id)
+        try:
+            hosted = await self._graphs.get(update.graph)
+            async with hosted.bound(saver=saver, store=store, config=config) as graph:
+                before = await graph.aget_state(at(thread_id, update.checkpoint_id))
+                changed = await graph.aupdate_state(config, update.values, as_node=update.as_node)
+                after = await graph.aget_state(at(thread_id), subgraphs=True)
+        except Unavailable:
+            raise
+        except SettingsError as error:
+            return refuse(draft, str(error))
+        except Exception as error:
+            log.info("the state of %s was not changed", draft.thread, exc_info=error)
+            return refuse(draft, words_of(error))
+        draft.rows = saver.staged()
+        draft.change(next_row=saver.next_row, graph=update.graph, agent_id=draft.head.agent_id or update.agent_id)
+        state_updated(draft, changed["configurable"]["checkpoint_id"], interrupts_of(after))
+        run_id = run.run_id if run else draft.input_id
+        add_messages(draft, new_messages(before.values, after.values, run_id=run_id, at=draft.now))
+        return Next.COMMIT
+
+    async def _begin(self, draft: Draft, commit: CommitStep) -> _Leg:
+        run, thread_id = draft.head.run, draft.thread.thread_id
+        assert run
+        assert run.graph
+        rows = rows_of(self._journal, *draft.thread)
+        began_at = ""
+
+        async def step(new: tuple[StateRow, ...], next_row: int) -> None:
+            await commit(draft, new, next_row, began_at)
+
+        saver = StagingSaver(rows, next_row=draft.head.next_row)
+        if run.graph.durability == "sync":
+            saver = SteppingSaver(rows, step, next_row=draft.head.next_row)
+        known = draft.base.head
+        goes_on = known is not None and known.progress == draft.input_id
+        if known and goes_on:
+            began_at = known.progress_from
+        elif draft.restore is not None:
+            began_at = draft.restore
+            await restore(saver, thread_id, began_at)
+        else:
+            began_at = await newest_id(saver, thread_id)
+        draft.restore = None
+        if run.state_before is None:
+            draft.change_run(state_before=began_at)
+        request = run.graph.model_copy(update={"checkpoint_id": None}) if goes_on else run.graph
+        ids = {"run_id": run.run_id, "assistant_id": run.agent_id, "user_id": run.user_id}
+        parts, leg_id = Parts(to_json), f"{run.run_id[:100]}.{secrets.token_hex(6)}"
+        return _Leg(
+            id=leg_id,
+            request=request,
+            thread_id=thread_id,
+            config=run_config(request, thread_id=thread_id, **ids),
+            saver=saver,
+            store=UserStore(self._items, draft.thread.tenant_id, run.user_id),
+            parts=parts,
+            early=EarlyPieces(parts, draft.thread, run.run_id, leg_id, self._emit, self._now, draft.traceparent),
+            began_at=began_at,
+            goes_on=goes_on,
+        )
+
+    async def _play(
+        self, draft: Draft, leg: _Leg, hosted: HostedGraph, waiting: Waiting
+    ) -> tuple[_End, Mapping[str, Any], StateSnapshot | None]:
+        """How the leg ended, the values that its state had before, and the state after it, as far as it can be read."""
+        end, before, after = _End(), dict[str, Any](), None
+        limit = seconds_left(draft, self.limits)
+        try:
+            # Until the graph is there, this limits the factory that makes it; `_go` limits the graph.
+            async with asyncio.timeout(limit) as making:
+                async with hosted.bound(saver=leg.saver, store=leg.store, config=leg.config) as graph:
+                    making.reschedule(None)
+                    run = draft.head.run
+                    assert run
+                    assert run.graph
+                    if place := run.graph.checkpoint_id or leg.began_at:
+                        before = (await graph.aget_state(at(leg.thread_id, place))).values
+                    end = await self._go(draft, leg, graph, waiting, limit)
+                    if end.stopped != "rolled_back":
+                        after = await graph.aget_state(at(leg.thread_id), subgraphs=True)
+        except (Unavailable, LostRace):
+            raise
+        except Exception as error:
+            if end == _End():
+                end = _failed(leg, error) if not making.expired() else self._too_long()
+        return end, before, after
+
+    async def _go(self, draft: Draft, leg: _Leg, graph: Any, waiting: Waiting, limit: float) -> _End:
+        run = draft.head.run
+        assert run
+        known = draft.base.head
+        waiting_for = known.run.interrupts if known and known.run and known.run.run_id == run.run_id else ()
+        given = None if leg.goes_on else graph_input(leg.request, waiting=waiting_for)
+        if leg.goes_on and await stopped_before_its_turn(graph, leg.saver, leg.thread_id, leg.request):
+            return _End()
+        work = stream(graph, given, leg.config, leg.request, leg.parts, leg.early.touch)
+        try:
+            async with asyncio.timeout(limit) as clock:
+                await self._going.run(str(draft.thread), run.run_id, run.user_id, work, waiting)
+        except Interrupted as interrupted:
+            return _End(stopped=interrupted.reason)
+        except (Unavailable, LostRace):
+            raise
+        except Exception as error:
+            return self._too_long() if clock.expired() else _failed(leg, error)
+        finally:
+            work.close()
+            leg.early.stop()
+        return _End()
+
+    def _too_long(self) -> _End:
+        return _End("limit_seconds", f"The run was stopped after {self.limits.seconds:g} s, the limit of a graph.")
+
+    def _keep(self, draft: Draft, leg: _Leg) -> None:
+        """Writes what the leg staged and streamed."""
+        run = draft.head.run
+        assert run
+        draft.rows = leg.saver.staged()
+        draft.change(next_row=leg.saver.next_row)
+        for index, part in enumerate(leg.parts.whole()):
+            draft.event(
+                GraphStreamed,
+                run_id=run.run_id,
+                leg=leg.id,
+                index=index,
+                mode=part.mode,
+                namespace=part.namespace,
+                data=part.data,
+                checkpoint_id=part.checkpoint_id,
+            )
+
+
+def _write(draft: Draft, end: _End, before: Mapping[str, Any], after: StateSnapshot | None) -> None:
+    """What the leg's end does to the thread."""
+    run = draft.head.run
+    assert run
+    messages = new_messages(before, after.values, run_id=run.run_id, at=draft.now) if after else []
+    add_messages(draft, messages)
+    if end.stopped:
+        cancel_run(draft, end.stopped)
+    elif end.code:
+        fail_run(draft, end.code, end.words)
+    elif after and after.next:
+        pause_graph(draft, interrupts_of(after))
+    else:
+        complete_graph(draft, next((m for m in reversed(messages) if m.role == "assistant"), None))
+
+
+def _failed(leg: _Leg, error: Exception) -> _End:
+    log.warning("the graph %s failed", leg.request.graph, exc_info=error)
+    return _End("graph_error", words_of(error))
+
+
+def words_of(error: BaseException) -> str:
+    """An error of a graph in words for its user."""
+    text = str(error)
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:LONGEST_WORDS]

@@ -1,0 +1,77 @@
+"""Messages of a graph's state as messages of the thread. Pure code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from processors.turns.agent import text_of
+from schemas import MAX_TEXT, Message, TokenUsage, ToolCall, derived_id, is_id
+
+CHANNEL = "messages"
+
+
+def new_messages(before: Mapping[str, Any], after: Mapping[str, Any], *, run_id: str, at: datetime) -> list[Message]:
+    """The messages that the state's `messages` gained, in order. None where the state has no list of LangChain messages.
+
+    A message without an id is known by its place.
+    """
+    old, found = _messages_of(before), _messages_of(after)
+    known = {message.id for message in old if message.id}
+    new = []
+    for place, message in enumerate(found):
+        if message.id in known or (message.id is None and place < len(old)):
+            continue
+        if made := to_message(message, message.id or f"{run_id}/{place}", run_id=run_id, at=at):
+            new.append(made)
+    return new
+
+
+def _messages_of(values: Mapping[str, Any]) -> list[BaseMessage]:
+    found = values.get(CHANNEL) if isinstance(values, Mapping) else None
+    if not isinstance(found, list) or not all(isinstance(message, BaseMessage) for message in found):
+        return []
+    return found
+
+
+def to_message(message: BaseMessage, id: str, *, run_id: str, at: datetime) -> Message | None:
+    """A message of a person, a model or a tool as the thread has it; None for any other."""
+    common: dict[str, Any] = {
+        "message_id": _id("msg", id),
+        "text": _cut(text_of(message)),
+        "run_id": run_id,
+        "at": at,
+    }
+    if isinstance(message, HumanMessage):
+        return Message(role="user", **common)
+    if isinstance(message, ToolMessage):
+        name, failed = message.name, message.status == "error"
+        call_id = _id("call", message.tool_call_id)
+        return Message(role="tool", call_id=call_id, tool_name=name, failed=failed, **common)
+    if isinstance(message, AIMessage):
+        used, about = message.usage_metadata, message.response_metadata or {}
+        usage = TokenUsage(input_tokens=used["input_tokens"], output_tokens=used["output_tokens"]) if used else None
+        calls = tuple(_call(id, n, call["id"], call["name"], call["args"]) for n, call in enumerate(message.tool_calls))
+        return Message(role="assistant", tool_calls=calls, usage=usage, model=about.get("model_name"), **common)
+    return None
+
+
+def _call(message_id: str, place: int, call_id: str | None, name: str, arguments: Mapping[str, Any]) -> ToolCall:
+    text = json.dumps(arguments, default=str)
+    told = json.loads(text) if len(text) <= MAX_TEXT else {"omitted": len(text)}
+    return ToolCall(
+        call_id=_id("call", call_id or f"{message_id}/{place}"), name=name[:128] or "unknown", arguments=told
+    )
+
+
+def _id(prefix: str, id: str) -> str:
+    return id if is_id(id) else derived_id(prefix, id)
+
+
+def _cut(text: str) -> str:
+    """A text that fits into a record. The state has the whole of it."""
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

@@ -1,0 +1,156 @@
+"""What a leg of a graph streams, as counted parts: early in pieces, and whole with the turn. Pure code; see `GraphPiece`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import AIMessageChunk
+
+from processors.turns.agent import text_of
+from schemas import GraphPiece
+
+MAX_PART = 700_000
+"""Bytes of a part as JSON; what is larger is left out, since a record must stay below 1 MB."""
+MAX_LEG = 4_000_000
+"""Bytes of all parts of a leg, which are written in one batch; what comes after is left out there."""
+
+Namespace = tuple[str, ...]
+
+
+@dataclass
+class Part:
+    """One part, as the turn's event tells it."""
+
+    mode: str
+    namespace: Namespace
+    data: Any = None
+    checkpoint_id: str | None = None
+    size: int = 0
+
+
+@dataclass
+class _Text:
+    """Chunks of a message that a model is writing."""
+
+    namespace: Namespace
+    about: Any
+    chunks: list[AIMessageChunk]
+    index: int = -1
+    """Of its part, where that has begun."""
+    length: int = 0
+    """Characters of the part so far."""
+
+    def is_of(self, namespace: Namespace, message_id: str | None) -> bool:
+        return self.namespace == namespace and self.chunks[0].id == message_id
+
+
+@dataclass
+class Parts:
+    """Gathers what comes between two looks (`take`): chunks of one message become one piece."""
+
+    to_json: Callable[[Any], Any]
+    _parts: list[Part] = field(default_factory=list)
+    _fresh: list[tuple[GraphPiece, int]] = field(default_factory=list)
+    _texts: list[_Text] = field(default_factory=list)
+    """What came since the last look, by message: models that write at the same time do not cut each other's text into tokens."""
+    _open: _Text | None = None
+    """The text that the last part is made of, as long as nothing else comes."""
+    _unnamed: dict[Namespace, list[Part]] = field(default_factory=lambda: defaultdict(list))
+    """States whose checkpoint is still to come."""
+    _checkpoints: dict[Namespace, str] = field(default_factory=dict)
+
+    def add(self, mode: str, namespace: Namespace, data: Any) -> None:
+        """Takes a chunk of a stream mode, as LangGraph gives it."""
+        if mode == "messages" and isinstance(data[0], AIMessageChunk):
+            chunk, about = data
+            for text in self._texts:
+                if text.is_of(namespace, chunk.id):
+                    text.chunks.append(chunk)
+                    return
+            self._texts.append(_Text(namespace, about, [chunk]))
+            return
+        self._settle()
+        self._close()
+        told, size = encoded(self.to_json(data))
+        part = Part(mode, namespace, told, size=size)
+        if mode == "values":
+            part.data, part.size = None, 0  # the checkpoint has it
+            self._unnamed[namespace].append(part)
+        self._parts.append(part)
+        self._piece(len(self._parts) - 1, told, size)
+
+    def checkpoint(self, namespace: Namespace, checkpoint_id: str) -> None:
+        """A checkpoint was made: it is of the states that came before it."""
+        self._checkpoints[namespace] = checkpoint_id
+        for part in self._unnamed.pop(namespace, ()):
+            part.checkpoint_id = checkpoint_id
+
+    def take(self) -> list[tuple[GraphPiece, int]]:
+        """What has come since the last look, with its sizes in bytes."""
+        self._settle()
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def whole(self) -> Sequence[Part]:
+        """All parts, whole; nothing may be added any more."""
+        self._settle()
+        self._close()
+        for namespace, parts in self._unnamed.items():  # of an interrupt, which makes no checkpoint
+            for part in parts:
+                part.checkpoint_id = self._checkpoints.get(namespace)
+        total = 0
+        for part in self._parts:
+            total += part.size
+            if total > MAX_LEG and part.size:
+                part.data = {"omitted": part.size}
+        return self._parts
+
+    def _settle(self) -> None:
+        """Makes pieces of the chunks that have come."""
+        for text in self._texts:
+            if self._open and self._open.is_of(text.namespace, text.chunks[0].id):
+                self._open.chunks += text.chunks
+            else:
+                self._close()
+                text.index = len(self._parts)
+                self._parts.append(Part("messages", text.namespace))
+                self._open = _Text(text.namespace, text.about, list(text.chunks), text.index)
+            message = added_up(text.chunks)
+            told, size = encoded([self.to_json(message), self.to_json(text.about)])
+            self._piece(self._open.index, told, size, self._open.length)
+            self._open.length += len(text_of(message))
+        self._texts = []
+
+    def _close(self) -> None:
+        """The open text is whole."""
+        if self._open:
+            part = self._parts[self._open.index]
+            whole = [self.to_json(added_up(self._open.chunks)), self.to_json(self._open.about)]
+            part.data, part.size = encoded(whole)
+            self._open = None
+
+    def _piece(self, index: int, told: Any, size: int, offset: int = 0) -> None:
+        part = self._parts[index]
+        piece = GraphPiece(index=index, mode=part.mode, namespace=part.namespace, data=told, offset=offset)
+        self._fresh.append((piece, size))
+
+
+def added_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
+    """One message of its chunks."""
+    first, rest = chunks[0], list(chunks[1:])
+    return first + rest if rest else first
+
+
+def encoded(data: Any) -> tuple[Any, int]:
+    """Data that fits into a record, and its bytes as JSON: itself, or how large it is."""
+    text = json.dumps(data, ensure_ascii=False)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # halves of surrogate pairs, which no JSON text may have
+        data = json.loads(text.encode("utf-8", "replace"))
+        size = len(text)
+    return (data, size) if size <= MAX_PART else ({"omitted": size}, 0)

@@ -1,0 +1,145 @@
+"""The state of a graph's thread around a leg: committed step by step, taken back, looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    copy_checkpoint,
+    empty_checkpoint,
+)
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.types import StateSnapshot
+
+from connectors.graphs import RowReader, StagingSaver, to_json
+from processors.turns.graph_parts import encoded
+from schemas import GraphInterrupt, GraphRequest, StateRow
+
+CommitRows = Callable[[tuple[StateRow, ...], int], Awaitable[None]]
+"""Commits these rows of a graph that goes on; the number is that of the row after them."""
+
+
+class LostRace(Exception):
+    """Another writer moved the thread on while its graph ran: the input is processed again from the start."""
+
+
+class SteppingSaver(StagingSaver):
+    """Commits each checkpoint when it is made (durability `sync`): LangGraph waits for it before the next superstep.
+
+    What a commit raised is kept: a node that runs a subgraph may swallow it, and the leg must not count then. LangGraph copies
+    a saver, and the copies share all that is here.
+    """
+
+    def __init__(self, rows: RowReader, commit: CommitRows, *, next_row: int) -> None:
+        super().__init__(rows, next_row=next_row)
+        self._commit, self._one_at_a_time, self._failures = commit, asyncio.Lock(), list[Exception]()
+
+    def check(self) -> None:
+        """Raises what a commit raised."""
+        if self._failures:
+            raise self._failures[0]
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """See `BaseCheckpointSaver`; raises what the commit raises."""
+        made = await super().aput(config, checkpoint, metadata, new_versions)
+        if metadata.get("source") == "fork":
+            return made  # what the run begins with is still to be written to it, and is committed with that
+        async with self._one_at_a_time:
+            self.check()
+            if rows := self.staged():
+                try:
+                    await self._commit(rows, self.next_row)
+                except Exception as error:
+                    self._failures.append(error)
+                    raise
+                self.committed()
+        return made
+
+
+def at(thread_id: str, checkpoint_id: str | None = None) -> RunnableConfig:
+    """The config of a thread's state: the newest, or that of a checkpoint."""
+    place: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": ""}
+    if checkpoint_id:
+        place["checkpoint_id"] = checkpoint_id
+    return {"configurable": place}
+
+
+async def newest_id(saver: StagingSaver, thread_id: str) -> str:
+    """The newest checkpoint's id, empty for none."""
+    found = await saver.aget_tuple(at(thread_id))
+    return str(found.checkpoint["id"]) if found else ""
+
+
+async def restore(saver: StagingSaver, thread_id: str, checkpoint_id: str) -> None:
+    """Makes the state of a checkpoint the newest again, by a copy; an empty state where the id is empty.
+
+    Nothing where it is the newest, as when the run that is taken back has committed nothing.
+    """
+    newest = await saver.aget_tuple(at(thread_id))
+    if newest is None or newest.checkpoint["id"] == checkpoint_id:
+        return
+    wanted = await saver.aget_tuple(at(thread_id, checkpoint_id)) if checkpoint_id else None
+    copy = copy_checkpoint(wanted.checkpoint) if wanted else empty_checkpoint()
+    step = newest.metadata.get("step", -2) + 1
+    copy["id"] = str(uuid6(clock_seq=step))
+    kept: Any = wanted.metadata if wanted else {}
+    metadata: Any = {**kept, "source": "fork", "step": step, "parents": {}}
+    # As in LangGraph's own copies: beside the original, so that what was written to that one does not count.
+    parent = wanted.parent_config if wanted else None
+    await saver.aput(parent or at(thread_id), copy, metadata, {})
+
+
+def interrupts_of(snapshot: StateSnapshot, namespace: tuple[str, ...] = ()) -> tuple[GraphInterrupt, ...]:
+    """What a graph waits for, each once, named by the deepest subgraph that asks."""
+    found: dict[str, GraphInterrupt] = {}
+    for task in snapshot.tasks:
+        if isinstance(task.state, StateSnapshot):
+            deeper = (*namespace, f"{task.name}:{task.id}")
+            found |= {i.id: i for i in interrupts_of(task.state, deeper)}
+        for interrupt in task.interrupts:
+            found.setdefault(interrupt.id, _told(interrupt, namespace))
+    for interrupt in snapshot.interrupts:
+        found.setdefault(interrupt.id, _told(interrupt, namespace))
+    return tuple(found.values())
+
+
+def _told(interrupt: Any, namespace: tuple[str, ...]) -> GraphInterrupt:
+    return GraphInterrupt(id=interrupt.id, value=encoded(to_json(interrupt.value))[0], namespace=namespace)
+
+
+async def stopped_before_its_turn(graph: Any, saver: StagingSaver, thread_id: str, request: GraphRequest) -> bool:
+    """Whether a leg whose process died after a superstep was to stop there, before or after a node.
+
+    LangGraph takes a stop for passed when it goes on from its checkpoint; here nobody has let it pass.
+    """
+    newest = await saver.aget_tuple(at(thread_id))
+    state = await graph.aget_state(at(thread_id))
+    if newest is None or not state.next:
+        return False
+    before = request.interrupt_before or tuple(graph.interrupt_before_nodes)
+    after = request.interrupt_after or tuple(graph.interrupt_after_nodes)
+    parent = await saver.aget_tuple(newest.parent_config) if newest.parent_config else None
+    seen = parent.checkpoint["versions_seen"] if parent else {}
+    ran = {
+        node
+        for node, versions in newest.checkpoint["versions_seen"].items()
+        if not node.startswith("__") and versions != seen.get(node)
+    }
+    return _among(state.next, before) or _among(ran, after)
+
+
+def _among(found: Iterable[str], wanted: Sequence[str] | str) -> bool:
+    names = set(found)
+    return bool(names) and ("*" in wanted or not names.isdisjoint(wanted))

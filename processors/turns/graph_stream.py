@@ -1,0 +1,148 @@
+"""A graph's stream: what LangGraph yields goes into parts, and out early in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from processors.turns.agent import DELTA_SECONDS
+from processors.turns.draft import SOURCE
+from processors.turns.graph_parts import MAX_PART, Namespace, Parts
+from schemas import Envelope, GraphDelta, GraphPiece, GraphRequest, Output, ThreadKey, Topic
+
+MODES = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug", "tools")
+"""LangGraph's stream modes."""
+_ALSO_CALLED = {"messages-tuple": "messages"}
+"""Names of clients."""
+
+
+class EarlyPieces:
+    """Publishes pieces of a leg while it goes, gathered for `DELTA_SECONDS`."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        thread: ThreadKey,
+        run_id: str,
+        leg: str,
+        emit: Callable[[Output], None],
+        now: Callable[[], datetime],
+        traceparent: str | None,
+    ) -> None:
+        self._parts, self._thread, self._run_id, self._leg = parts, thread, run_id, leg
+        self._emit, self._now, self._traceparent = emit, now, traceparent
+        self._sent, self._count = float("-inf"), 0
+        self._later: asyncio.TimerHandle | None = None
+
+    def touch(self) -> None:
+        """Something was added: it goes out, now or soon."""
+        loop = asyncio.get_running_loop()
+        due = self._sent + DELTA_SECONDS
+        if loop.time() >= due:
+            self._send()
+        elif self._later is None:
+            self._later = loop.call_at(due, self._send)
+
+    def stop(self) -> None:
+        """Sends what is left; nothing goes out any more."""
+        self._send()
+
+    def _send(self) -> None:
+        if self._later:
+            self._later.cancel()
+            self._later = None
+        self._sent = asyncio.get_running_loop().time()
+        together, size = list[GraphPiece](), 0
+        for piece, more in self._parts.take():
+            if together and size + more > MAX_PART:
+                self._publish(together)
+                together, size = [], 0
+            together.append(piece)
+            size += more
+        if together:
+            self._publish(together)
+
+    def _publish(self, pieces: list[GraphPiece]) -> None:
+        delta = GraphDelta(run_id=self._run_id, leg=self._leg, pieces=tuple(pieces))
+        record_id, tenant_id = f"{self._leg}.{self._count}", self._thread.tenant_id
+        self._count += 1
+        envelope = Envelope(record_id, GraphDelta.TYPE, SOURCE, tenant_id, self._now(), self._traceparent)
+        self._emit(Output.of(Topic.CHAT_DELTAS, str(self._thread), delta, envelope))
+
+
+async def stream(
+    graph: Any, given: Any, config: RunnableConfig, request: GraphRequest, parts: Parts, touch: Callable[[], None]
+) -> None:
+    """Runs the graph to the end of its leg. Raises what it raises.
+
+    Args:
+        graph: A compiled graph with its saver and store.
+        given: Its input, a `Command`, or None to go on.
+        config: Where it goes on, and what else its nodes are told.
+        request: What is asked for of it.
+        parts: Gets what it streams.
+        touch: Is called after that.
+    """
+    asked = {_ALSO_CALLED.get(mode, mode) for mode in request.modes}
+    # A state does not say which checkpoint it is of: the checkpoint that comes after it does.
+    wanted = asked | {"checkpoints"} if "values" in asked else asked
+    options: dict[str, Any] = {
+        "stream_mode": [mode for mode in MODES if mode in wanted],
+        "subgraphs": request.subgraphs,
+        "durability": request.durability,
+        "interrupt_before": nodes(request.interrupt_before),
+        "interrupt_after": nodes(request.interrupt_after),
+        "context": request.context or None,
+    }
+    if "events" in asked:
+        chunks = _with_events(graph, given, config, options)
+    else:
+        chunks = _chunks(graph.astream(given, config, **options), subgraphs=request.subgraphs)
+    async with aclosing(chunks):
+        async for mode, namespace, data in chunks:
+            if mode == "checkpoints":
+                parts.checkpoint(namespace, data["config"]["configurable"]["checkpoint_id"])
+            if mode in asked:
+                parts.add(mode, namespace, data)
+                touch()
+
+
+def nodes(names: tuple[str, ...]) -> Any:
+    """Names of nodes as LangGraph takes them; None leaves it to the graph."""
+    return "*" if "*" in names else list(names) or None
+
+
+_Chunk = tuple[str, Namespace, Any]
+
+
+async def _chunks(source: AsyncGenerator[Any, None], *, subgraphs: bool) -> AsyncGenerator[_Chunk, None]:
+    async with aclosing(source):
+        async for chunk in source:
+            yield _told(chunk, subgraphs=subgraphs)
+
+
+def _told(chunk: Any, *, subgraphs: bool) -> _Chunk:
+    namespace, mode, data = chunk if subgraphs else ((), *chunk)
+    return mode, tuple(namespace), data
+
+
+async def _with_events(
+    graph: Any, given: Any, config: RunnableConfig, options: dict[str, Any]
+) -> AsyncGenerator[_Chunk, None]:
+    """LangChain's events of everything that runs; the graph's own chunks are the events of its root."""
+    root = uuid.uuid4()
+    events = graph.astream_events(given, {**config, "run_id": root}, version="v2", **options)
+    async with aclosing(events):
+        async for event in events:
+            if "langsmith:hidden" in (event.get("tags") or ()):
+                continue
+            if event["event"] == "on_chain_stream" and event["run_id"] == str(root):
+                yield _told(event["data"]["chunk"], subgraphs=options["subgraphs"])
+            else:
+                yield "events", (), event

@@ -1,0 +1,137 @@
+"""What inputs and legs do to a thread whose runs are a graph's: pure functions on a draft, beside `transitions`.
+
+idle ──input──> leg ──end──────────> idle
+                 │ └─interrupt──> paused ──answer──> leg, the same run
+                 │                      └──input───> leg, a new run; the one that waited is abandoned
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from processors.turns.draft import Draft
+from processors.turns.transitions import NewInput, Next, end_run, on_input, refuse, title_of
+from schemas import (
+    GraphInput,
+    GraphInterrupt,
+    GraphRequest,
+    Message,
+    MessageAdded,
+    RunCompleted,
+    RunLimits,
+    RunPaused,
+    StateUpdated,
+    TokenUsage,
+)
+
+
+def on_graph_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
+    """A request for a graph comes: the run that waits goes on with it, or it is an input like any other."""
+    request, run = new.graph, draft.head.run
+    assert request, "the input is a graph's"
+    if draft.head.deleted or not continues(request):
+        return on_input(draft, new, limits)
+    if run and run.graph and run.paused:
+        if run.graph.graph != request.graph:
+            return refuse(draft, f"the run that waits is of the graph {run.graph.graph!r}, not of {request.graph!r}")
+        draft.change_run(graph=request, paused=False, interrupts=(), resumed_at=draft.now)
+        return Next.LEG
+    if answers(request):
+        return refuse(draft, "no run of the thread waits for an answer")
+    return on_input(draft, new, limits)
+
+
+def answers(request: GraphRequest) -> bool:
+    """Whether this can only be the answer to a run that waits."""
+    return request.command is not None and request.command.resumes
+
+
+def continues(request: GraphRequest) -> bool:
+    """Whether this lets a run that waits go on: an answer, or nothing at all, after a stop before or after a node."""
+    return answers(request) or (request.command is None and request.input is None and request.checkpoint_id is None)
+
+
+def concerns_the_run(draft: Draft, body: GraphInput) -> bool:
+    """Whether the input would let the run that waits go on."""
+    run = draft.head.run
+    return bool(run and run.graph and run.paused and continues(body.request))
+
+
+def pause_graph(draft: Draft, interrupts: Sequence[GraphInterrupt]) -> None:
+    """The graph waits for a person; the time until they answer does not count."""
+    run = draft.head.run
+    assert run
+    assert run.graph
+    spent = run.spent_seconds + max(0.0, (draft.now - run.resumed_at).total_seconds())
+    # The answer comes with a request of its own; every turn of the thread writes the head again.
+    done = run.graph.model_copy(update={"input": None, "command": None})
+    waits: dict[str, Any] = {"paused": True, "interrupts": tuple(interrupts), "graph": done}
+    draft.change_run(spent_seconds=spent, resumed_at=draft.now, **waits)
+    draft.event(RunPaused, run_id=run.run_id, reason="interrupt", interrupts=tuple(interrupts))
+
+
+def complete_graph(draft: Draft, answer: Message | None) -> None:
+    """The graph came to its end. `answer` is the last message that a model wrote in this leg, if there is one."""
+    run = draft.head.run
+    assert run
+    message_id = answer.message_id if answer else None
+    draft.event(RunCompleted, run_id=run.run_id, message_id=message_id, turns=run.turns, usage=run.usage)
+    draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
+    end_run(draft, "completed")
+
+
+def add_messages(draft: Draft, messages: Sequence[Message]) -> None:
+    """Messages that the state gained join the thread; those of models count for the run."""
+    known = {message.message_id for message in draft.history}
+    for message in messages:
+        if message.message_id in known:
+            continue
+        known.add(message.message_id)
+        if message.role == "user" and not draft.head.title:
+            draft.change(title=title_of(message.text))
+        draft.message(message)
+        draft.event(MessageAdded, run_id=message.run_id, message=message)
+        run = draft.head.run
+        if message.role == "assistant" and run:
+            used = message.usage or TokenUsage()
+            usage = TokenUsage(
+                input_tokens=run.usage.input_tokens + used.input_tokens,
+                output_tokens=run.usage.output_tokens + used.output_tokens,
+            )
+            draft.change_run(turns=run.turns + 1, usage=usage)
+
+
+def state_updated(draft: Draft, checkpoint_id: str, interrupts: Sequence[GraphInterrupt]) -> None:
+    """The state was changed by hand. A run that waits still does, perhaps for something else."""
+    draft.event(StateUpdated, run_id=draft.input_id, input_id=draft.input_id, checkpoint_id=checkpoint_id)
+    draft.audit("state.updated", actor=f"user:{draft.head.user_id}")
+    if draft.head.run:
+        draft.change_run(interrupts=tuple(interrupts))
+
+
+def first_words(request: GraphRequest) -> str:
+    """The text of the first message of a person in the input, for the thread's title; empty when there is none."""
+    found = request.input.get("messages") if isinstance(request.input, Mapping) else request.input
+    for message in found if isinstance(found, list) else [found]:
+        if text := _words_of(message):
+            return text
+    return ""
+
+
+def _words_of(message: Any) -> str:
+    """The text of a message as LangChain takes them: a text, a pair of role and text, or a mapping."""
+    if isinstance(message, str):
+        return message
+    if isinstance(message, Mapping):
+        role, content = message.get("role") or message.get("type"), message.get("content")
+    elif isinstance(message, list) and len(message) == 2:
+        role, content = message
+    else:
+        return ""
+    if role not in ("human", "user"):
+        return ""
+    if isinstance(content, list):
+        texts = (block.get("text") if isinstance(block, Mapping) else block for block in content)
+        return " ".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,139 @@
+"""What tests of graph turns share: a turns processor that hosts the sample graphs, and the records for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import graphs_sample
+import pytest
+from test_turns_processor import System, record
+
+from connectors.graphs import Graphs, StagingSaver, UserStore, rows_of, thread_state
+from processors.settings_cache import TenantCache, UserCache
+from processors.turns.agent import Agent
+from processors.turns.graph_leg import GraphLegs
+from processors.turns.leg import LegRunner
+from processors.turns.processor import TurnsProcessor
+from processors.turns.profile import Profiles
+from schemas import (
+    GraphCommand,
+    GraphDelta,
+    GraphInput,
+    GraphPiece,
+    GraphRequest,
+    Output,
+    RawRecord,
+    Record,
+    RunLimits,
+    ThreadHead,
+    Topic,
+    decode,
+    new_id,
+)
+from state import open_stores
+
+
+@pytest.fixture(autouse=True)
+def _fresh_graphs() -> Iterator[None]:
+    graphs_sample.ran.clear()
+    graphs_sample.hooks.clear()
+    yield
+    graphs_sample.hooks.clear()
+
+
+on_both_stores = pytest.mark.parametrize("hosting", ["sqlite", "cassandra"], indirect=True)
+"""For tests of what the store has a part in: each has a keyspace of its own, and a Cassandra has room for so many."""
+
+
+@pytest.fixture
+async def hosting(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Hosting]:
+    """A system with a tenant, on SQLite unless the test asks for both stores."""
+    url = f"sqlite://{tmp_path / 'state'}"
+    if getattr(request, "param", "sqlite") == "cassandra":
+        server = request.getfixturevalue("cassandra")
+        url = f"cassandra://{server.contact_point}:{server.port}/graphs_{new_id('k')[2:14]}?rf=1"
+    stores = open_stores(url)
+    await stores.open()
+    await stores.migrate()
+    system = System(stores)
+    await system.tenant("scripted:")
+    yield Hosting(system)
+    await stores.close()
+
+
+class Hosting:
+    """Workers that host the sample graphs on a system's stores."""
+
+    def __init__(self, system: System, *, limits: RunLimits | None = None) -> None:
+        self.system, self.stores = system, system.stores
+        self.limits = limits
+        self.pieces: list[tuple[str, GraphPiece]] = []
+        self.graphs = Graphs(graphs_sample.SPECS)
+
+    def processor(self) -> TurnsProcessor:
+        profiles = Profiles(_NoTools(), UserCache(self.stores.directory, ttl=0), self.system.model)
+        legs = LegRunner(Agent(), profiles, self.emit)
+        graphs = GraphLegs(self.graphs, self.stores.journal, self.stores.items, self.emit, limits=self.limits)
+        tenants = TenantCache(self.stores.directory, ttl=0)
+        return TurnsProcessor(self.stores.journal, self.stores.ledger, tenants, legs, graphs)
+
+    def emit(self, output: Output) -> None:
+        body = decode(raw(output)).body
+        if isinstance(body, GraphDelta):
+            self.pieces += [(body.leg, piece) for piece in body.pieces]
+
+    async def head(self, thread: str = "t1") -> ThreadHead:
+        found = await self.stores.journal.hydrate("acme", thread, window=0)
+        assert found.head
+        return found.head
+
+    async def state(self, graph: str, thread: str = "t1", checkpoint_id: str | None = None) -> dict[str, Any]:
+        head = await self.head(thread)
+        saver = StagingSaver(rows_of(self.stores.journal, "acme", thread), next_row=head.next_row)
+        store = UserStore(self.stores.items, "acme", "u")
+        place = {"thread_id": thread, "checkpoint_ns": ""} | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {})
+        hosted = await self.graphs.get(graph)
+        async with hosted.bound(saver=saver, store=store, config={"configurable": place}) as bound:
+            return thread_state(await bound.aget_state({"configurable": place}), thread_id=thread)
+
+
+class _NoTools:
+    async def tools(self) -> dict[str, Any]:
+        return {}
+
+
+def run(graph: str, given: Any = None, thread: str = "t1", *, id: str | None = None, **fields: Any) -> Record:
+    inputs = {name: fields.pop(name) for name in ("multitask_strategy", "metadata", "run_id") if name in fields}
+    request = GraphRequest(graph=graph, input=given, **fields)
+    return record(GraphInput(user_id="u", agent_id=graph, request=request, **inputs), thread, id=id)
+
+
+def answer(graph: str, value: Any, **fields: Any) -> Record:
+    return run(graph, command=GraphCommand(resumes=True, resume=value), **fields)
+
+
+def say(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+def raw(output: Output) -> RawRecord:
+    return RawRecord(output.topic.value, 0, 0, 0, output.key.encode(), output.value, output.headers)
+
+
+def events(outputs: Sequence[Output], kind: str = "") -> list[dict[str, Any]]:
+    return [
+        json.loads(o.value)
+        for o in outputs
+        if o.topic is Topic.CHAT_RESPONSES and dict(o.headers)["ce_type"].decode().startswith(f"cauce.{kind}")
+    ]
+
+
+def told(outputs: Sequence[Output], *, streamed: bool = False) -> list[str]:
+    """Kinds of the thread's events; without what was streamed unless that is asked for."""
+    kinds = [
+        dict(o.headers)["ce_type"].decode().removeprefix("cauce.") for o in outputs if o.topic is Topic.CHAT_RESPONSES
+    ]
+    return kinds if streamed else [kind for kind in kinds if kind != "graph.streamed"]
