@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from connectors.gateway.feed import TextPiece
-from connectors.gateway.thread_stream import Position
+from connectors.gateway.thread_position import Position
 
 
 @dataclass

@@ -28,6 +28,7 @@ from connectors.gateway.metrics import GatewayMetrics, Observed
 from connectors.gateway.options import GatewayOptions
 from connectors.gateway.v1 import contract
 from connectors.gateway.v1 import routes as v1
+from connectors.graphs import Graphs
 from state import Stores
 
 RATES = Rates()
@@ -44,11 +45,13 @@ _EXPOSED = (
 )
 
 
-def make_core(bootstrap: str, stores: Stores, options: GatewayOptions, registry: CollectorRegistry) -> Core:
-    """The core on a Kafka and opened stores."""
+def make_core(
+    bootstrap: str, stores: Stores, options: GatewayOptions, registry: CollectorRegistry, graphs: Graphs
+) -> Core:
+    """The core on a Kafka and opened stores; `graphs` are the installation's own."""
     ingress = Ingress(bootstrap, seconds=options.produce_seconds)
     feed = Feed(bootstrap, items=options.stream_items)
-    return Core(stores, ingress, feed, options, GatewayMetrics(registry))
+    return Core(stores, ingress, feed, options, GatewayMetrics(registry), graphs)
 
 
 def make_app(core: Core, *, rates: Rates = RATES, origins: tuple[str, ...] = ()) -> FastAPI:

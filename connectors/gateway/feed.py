@@ -19,13 +19,26 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
-from schemas import BODIES, TERMINAL_TYPES, Delta, MessageAdded, ThreadEvent, ThreadKey, ToolFinished, Topic
+from connectors.gateway.legs import GoingLegs, GraphPieces, MessagePiece
+from schemas import (
+    BODIES,
+    TERMINAL_TYPES,
+    Delta,
+    GraphDelta,
+    MessageAdded,
+    RunPaused,
+    ThreadEvent,
+    ThreadKey,
+    ToolFinished,
+    Topic,
+)
 from streams.kafka_clients import close_consumer
 
 log = logging.getLogger("cauce.gateway")
 
 _TYPES: dict[str, type[ThreadEvent]] = {body.TYPE: body for body in BODIES[Topic.CHAT_RESPONSES]}
 _TEXT_ENDS = {MessageAdded.TYPE, *TERMINAL_TYPES}
+_LEG_ENDS = {RunPaused.TYPE, *TERMINAL_TYPES}
 _TEXTS_KEPT = 10_000
 _RETRY = 1.0
 
@@ -52,7 +65,7 @@ class Resync:
 
 
 RESYNC: Final = Resync()
-Item = ThreadEvent | TextPiece | EarlyResult | Resync
+Item = ThreadEvent | TextPiece | EarlyResult | GraphPieces | Resync
 
 
 def decode_event(kind: str, body: bytes | str) -> ThreadEvent | None:
@@ -136,6 +149,7 @@ class Feed:
         self._bootstrap, self._limit = bootstrap, items
         self._subscriptions: dict[bytes, set[Subscription]] = {}
         self._texts: OrderedDict[bytes, _Text] = OrderedDict()
+        self._legs = GoingLegs()
         self._task: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
 
@@ -152,11 +166,14 @@ class Feed:
 
     @contextlib.contextmanager
     def subscribed(self, key: ThreadKey) -> Iterator[Subscription]:
-        """What comes for a thread while the block lasts; first the answer that is being written, if there is one."""
+        """What comes for a thread while the block lasts; first what is being written, if there is something."""
         name = str(key).encode()
         subscription = Subscription(self._limit)
         if text := self._texts.get(name):
             subscription.put(text.so_far)
+        if going := self._legs.get(name):
+            subscription.put(going[0])
+            _put_texts(subscription, going[1])
         self._subscriptions.setdefault(name, set()).add(subscription)
         try:
             yield subscription
@@ -197,6 +214,7 @@ class Feed:
 
     def _resync(self) -> None:
         self._texts.clear()
+        self._legs.clear()
         for subscriptions in self._subscriptions.values():
             for subscription in subscriptions:
                 subscription.put(RESYNC)
@@ -210,6 +228,8 @@ class Feed:
         else:
             if kind in _TEXT_ENDS:
                 self._texts.pop(key, None)
+            if kind in _LEG_ENDS:
+                self._legs.end(key)
             if key in self._subscriptions:
                 item = decode_event(kind, record.value)
         if item is not None:
@@ -219,6 +239,8 @@ class Feed:
     def _delta(self, key: bytes, kind: str, value: bytes) -> Item | None:
         if kind == Delta.TYPE:
             return self._text(key, value)
+        if kind == GraphDelta.TYPE:
+            return self._leg(key, value)
         if kind == ToolFinished.TYPE and key in self._subscriptions:
             return EarlyResult(ToolFinished.model_validate_json(value))
         return None
@@ -232,3 +254,16 @@ class Feed:
             while len(self._texts) > _TEXTS_KEPT:
                 self._texts.popitem(last=False)
         return text.add(piece)
+
+    def _leg(self, key: bytes, value: bytes) -> GraphPieces:
+        """Pieces of a graph's leg, which are kept; messages also as texts, for those who follow only the answers."""
+        delta = GraphDelta.model_validate_json(value)
+        pieces, said = self._legs.add(key, delta, len(value))
+        for subscription in self._subscriptions.get(key, ()):
+            _put_texts(subscription, said)
+        return pieces
+
+
+def _put_texts(subscription: Subscription, said: Iterable[MessagePiece]) -> None:
+    for piece in said:
+        subscription.put(TextPiece(piece.run_id, piece.message_id, 1, piece.offset, piece.text))

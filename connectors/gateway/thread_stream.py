@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from connectors.gateway.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, decode_event
+from connectors.gateway.legs import GraphPieces
 from connectors.gateway.problems import Problem
 from schemas import ThreadEvent, ThreadKey, Unavailable
 from state import Journal
@@ -15,33 +14,6 @@ from state import Journal
 PAGE = 500
 _LOOKS = (1, 2, 4, 8, 12)
 """Heartbeats in a row after which the store is looked at, in case the feed has lost a record."""
-_POSITION = re.compile(r"^(\d{1,12})(?:\.(\d{1,4}))?(?::([A-Za-z0-9_.\-]{1,128}):(\d{1,9}))?$")
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far a client has read: all of event `seq` and before, `sub` frames of the next where an event makes several, and
-    `offset` characters of the answer that is being written. As text it is the id of an SSE frame."""
-
-    seq: int = 0
-    sub: int = 0
-    message_id: str = ""
-    offset: int = 0
-
-    def __str__(self) -> str:
-        text = f"{self.seq}.{self.sub}" if self.sub else str(self.seq)
-        return f"{text}:{self.message_id}:{self.offset}" if self.message_id else text
-
-    @classmethod
-    def parse(cls, text: str | None) -> Position:
-        """Reads an id that we gave; `-1`, `0` or nothing mean the beginning. Raises `Problem` for anything else."""
-        if text in (None, "", "-1"):
-            return cls()
-        found = _POSITION.match(text or "")
-        if found is None:
-            raise Problem(422, "invalid_position", f"{(text or '')[:100]!r} is not an id of an event of this thread.")
-        seq, sub, message_id, offset = found.groups()
-        return cls(int(seq), int(sub or 0), message_id or "", int(offset or 0))
 
 
 class Heartbeat:
@@ -49,7 +21,7 @@ class Heartbeat:
 
 
 HEARTBEAT = Heartbeat()
-StreamItem = ThreadEvent | TextPiece | EarlyResult | Heartbeat
+StreamItem = ThreadEvent | TextPiece | EarlyResult | GraphPieces | Heartbeat
 
 
 class ThreadStream:
@@ -82,8 +54,8 @@ class ThreadStream:
                             seq = event.seq
                     yield HEARTBEAT
                 for item in fresh:
-                    if isinstance(item, TextPiece | EarlyResult):
-                        if isinstance(item, TextPiece) or item.event.seq > seq:
+                    if isinstance(item, TextPiece | GraphPieces | EarlyResult):
+                        if not isinstance(item, EarlyResult) or item.event.seq > seq:
                             yield item
                         continue
                     if not isinstance(item, Resync):

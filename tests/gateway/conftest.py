@@ -16,12 +16,16 @@ from running_system import RunningSystem
 from connectors.emulators import EmulatorProcess
 from deploy.cluster import CassandraServer, KafkaServer
 
+_FILE = Path(__file__).parent / "front_graphs.py"
+GRAPHS = {"CAUCE_GRAPHS": ",".join(f"{name}={_FILE}:{name}" for name in ("helper", "both", "nested", "slow", "broken"))}
+"""Hosted in both systems."""
+
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """`cauce up` and the gateway in it."""
     folder = tmp_path_factory.mktemp("embedded")
-    running = RunningSystem(folder, CAUCE_GATEWAY_PORT="0")
+    running = RunningSystem(folder, CAUCE_GATEWAY_PORT="0", **GRAPHS)
     try:
         running.start()
         from cauce.gateway import find_gateway
@@ -52,7 +56,7 @@ def cluster(
     folder = tmp_path_factory.mktemp("gateway-cluster")
     with KafkaServer(folder / "kafka") as kafka:
         store = f"{cassandra.contact_point}:{cassandra.port}"
-        with on_servers(folder, emulators, CAUCE_KAFKA=kafka.bootstrap, CAUCE_CASSANDRA=store) as door:
+        with on_servers(folder, emulators, CAUCE_KAFKA=kafka.bootstrap, CAUCE_CASSANDRA=store, **GRAPHS) as door:
             yield door
 
 

@@ -27,6 +27,11 @@ def test_langgraph_client_converses_approves_and_rejoins(door: Door, home_key: s
     assert told["parts"] > 5
 
 
+def test_langgraph_client_runs_hosted_graphs(door: Door, home_key: str, javascript: Path) -> None:
+    told = node(javascript, "graphs.mjs", f"{door.url}/lg", home_key)
+    assert told["joined"] > 10
+
+
 def test_agui_client_converses_and_approves(door: Door, home_key: str, javascript: Path) -> None:
     told = node(javascript, "agui.mjs", f"{door.url}/agui", home_key)
     assert told["messages"] >= 6

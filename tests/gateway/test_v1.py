@@ -218,7 +218,8 @@ async def test_approval_is_listed_and_of_two_who_decide_the_second_is_told(ana: 
 
 async def test_agents_me_and_audit_say_what_is_mine(ana: httpx.AsyncClient) -> None:
     agents = (await ana.get("/v1/agents")).json()["agents"]
-    assert [a["agent_id"] for a in agents] == ["default"]
+    assert [a["agent_id"] for a in agents if a["kind"] == "agent"] == ["default"]
+    assert {"helper", "both"} <= {a["agent_id"] for a in agents if a["kind"] == "graph"}
     assert (await ana.get("/v1/agents/default")).json() == agents[0]
     me = (await ana.get("/v1/me")).json()
     assert (me["tenant_id"], me["user_id"], me["scopes"]) == ("home", "ana", ["approve", "read", "write"])
@@ -229,3 +230,32 @@ async def test_agents_me_and_audit_say_what_is_mine(ana: httpx.AsyncClient) -> N
         return any(e["action"] == "thread.create" and e["thread_id"] == thread for e in events)
 
     await until_true(told)
+
+
+async def test_text_runs_a_hosted_graph_and_its_question_is_shown(ana: httpx.AsyncClient) -> None:
+    thread = (await ana.post("/v1/threads", json={})).json()["thread_id"]
+    had = []
+    async with streamed(ana, "POST", f"/v1/threads/{thread}/runs/stream", json={"text": "hi", "agent": "slow"}) as told:
+        had = [event async for event in told]
+    kinds = [event.event for event in had]
+    assert kinds[-2:] == ["run.completed", "end"]
+    said: dict[str, str] = {}
+    for event in had:
+        if event.event == "message.delta":
+            piece = json.loads(event.data)
+            assert piece["offset"] == len(said.get(piece["message_id"], ""))
+            said[piece["message_id"]] = said.get(piece["message_id"], "") + piece["text"]
+    added = [json.loads(e.data)["message"] for e in had if e.event == "message.added"]
+    assert [m["role"] for m in added] == ["user", "assistant", "assistant"]
+    assert said == {m["message_id"]: m["text"] for m in added if m["role"] == "assistant"}
+
+    headers = {"Idempotency-Key": "k1"}
+    results = [
+        (
+            await ana.post(f"/v1/threads/{thread}/runs/wait", json={"text": "ask", "agent": "helper"}, headers=headers)
+        ).json()
+        for _ in range(2)
+    ]
+    assert results[0]["run_id"] == results[1]["run_id"]
+    assert (results[0]["status"], results[0]["interrupts"][0]["value"]["question"]) == ("paused", "Send it?")
+    assert (await ana.get("/v1/agents/helper")).json()["kind"] == "graph"

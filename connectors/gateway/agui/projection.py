@@ -8,11 +8,14 @@ from typing import Any
 
 from connectors.gateway.answers import Answers
 from connectors.gateway.feed import EarlyResult, TextPiece
+from connectors.gateway.legs import GraphPieces, is_omitted
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
-from connectors.gateway.thread_stream import Heartbeat, Position, StreamItem
+from connectors.gateway.thread_position import Position
+from connectors.gateway.thread_stream import Heartbeat, StreamItem
 from schemas import (
     ApprovalRequested,
+    GraphInterrupt,
     Message,
     MessageAdded,
     MessagesRemoved,
@@ -84,16 +87,27 @@ class AguiProjection:
             elif isinstance(item, TextPiece):
                 for piece in self._piece(item):
                     yield piece
+            elif isinstance(item, GraphPieces):
+                if snapshot := self._snapshot(item):
+                    yield snapshot
             elif isinstance(item, EarlyResult):
                 if item.event.run_id == self._run_id and self._writing is None:
                     for piece in self._result(item.event):
                         yield piece
-            elif item.run_id == self._run_id or isinstance(item, ThreadChanged):
+            elif isinstance(item, ThreadEvent) and (item.run_id == self._run_id or isinstance(item, ThreadChanged)):
                 for piece in self._event(item):
                     yield piece
                 if last := self._last(item):
                     yield last
                     return
+
+    def _snapshot(self, item: GraphPieces) -> bytes | None:
+        """The newest state of a graph that runs, without what the messages say already."""
+        states = [p.data for p in item.pieces if p.mode == "values" and not p.namespace and isinstance(p.data, Mapping)]
+        if item.run_id != self._run_id or not states or is_omitted(states[-1]):
+            return None
+        state = {name: value for name, value in states[-1].items() if name not in ("messages", "__interrupt__")}
+        return event("STATE_SNAPSHOT", snapshot=state) if state else None
 
     def _piece(self, piece: TextPiece) -> Iterable[bytes]:
         if piece.run_id != self._run_id:
@@ -135,6 +149,8 @@ class AguiProjection:
                     "TOOL_CALL_ARGS", toolCallId=call.call_id, delta=json.dumps(call.arguments, ensure_ascii=False)
                 )
                 yield event("TOOL_CALL_END", toolCallId=call.call_id)
+        elif isinstance(item, MessageAdded) and item.message.role == "tool":  # of a graph
+            yield from self._tool_result(str(item.message.call_id), item.message.message_id, item.message.text)
         elif isinstance(item, ToolFinished):
             yield from self._result(item)
         elif isinstance(item, ApprovalRequested):
@@ -145,13 +161,13 @@ class AguiProjection:
             yield event("CUSTOM", name="messages.removed", value={"messageIds": list(item.message_ids)})
 
     def _result(self, item: ToolFinished) -> Iterable[bytes]:
+        yield from self._tool_result(item.call_id, derived_id("msg", item.call_id), item.content)
+
+    def _tool_result(self, call_id: str, message_id: str, content: str) -> Iterable[bytes]:
         """A result, once: as soon as the model reads it, or with its event."""
-        if item.call_id not in self._results:
-            self._results.add(item.call_id)
-            message_id = derived_id("msg", item.call_id)
-            yield event(
-                "TOOL_CALL_RESULT", messageId=message_id, toolCallId=item.call_id, content=item.content, role="tool"
-            )
+        if call_id not in self._results:
+            self._results.add(call_id)
+            yield event("TOOL_CALL_RESULT", messageId=message_id, toolCallId=call_id, content=content, role="tool")
 
     def _last(self, item: ThreadEvent) -> bytes | None:
         """The end, where this event is one: what is still being written is closed before."""
@@ -164,7 +180,13 @@ class AguiProjection:
             return end + self._finished({"type": "success"})
         if isinstance(item, RunPaused):
             return end + self._finished(
-                {"type": "interrupt", "interrupts": [self._interrupt(call_id) for call_id in item.call_ids]}
+                {
+                    "type": "interrupt",
+                    "interrupts": [
+                        *(self._interrupt(call_id) for call_id in item.call_ids),
+                        *(_asked(interrupt) for interrupt in item.interrupts),
+                    ],
+                }
             )
         if isinstance(item, RunCancelled):
             return end + self._finished({"type": "cancelled"})
@@ -185,6 +207,12 @@ class AguiProjection:
 
     def _finished(self, outcome: Mapping[str, Any]) -> bytes:
         return event("RUN_FINISHED", threadId=self._thread_id, runId=self._client_run, outcome=outcome)
+
+
+def _asked(interrupt: GraphInterrupt) -> dict[str, Any]:
+    """What a graph asks."""
+    words = {"message": interrupt.value} if isinstance(interrupt.value, str) else {}
+    return {"id": interrupt.id, "reason": "interrupt", **words, "metadata": {"value": interrupt.value}}
 
 
 def _whole(message: Message) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Request
 from connectors.gateway.agui.projection import AguiProjection, error_frame
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, NewRun, RunView
+from connectors.gateway.core.core import MESSAGE_MODES
 from connectors.gateway.lg.requests import body_of, caller_of, core_of
 from connectors.gateway.lg.shapes import find_agent
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import EventStream
-from schemas import StoredMessage, ThreadHead
+from schemas import GraphCommand, GraphRequest, StoredMessage, ThreadHead
 
 router = APIRouter(include_in_schema=False)
 
@@ -27,7 +28,7 @@ async def run(request: Request) -> Any:
     thread_id, run_id = body.get("threadId"), body.get("runId")
     if not isinstance(thread_id, str) or not isinstance(run_id, str) or not run_id:
         raise Problem(422, "invalid", "threadId and runId are needed.")
-    agent = find_agent(await core.tenant(caller), request.path_params.get("agent_id") or "default")
+    agent_id = await _agent_id(core, caller, request.path_params.get("agent_id") or "default")
     if await core.threads.find(caller, thread_id) is None:
         await core.threads.create(caller, thread_id=thread_id, if_exists="do_nothing")
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
@@ -35,7 +36,7 @@ async def run(request: Request) -> Any:
     if answers := _list(body, "resume"):
         view = await _resume(core, caller, thread_id, head, answers)
     else:
-        view, since = await _start(core, caller, thread_id, head, messages, agent.agent_id, body)
+        view, since = await _start(core, caller, thread_id, head, messages, agent_id, body)
     listed = {m.get("id") for m in _list(body, "messages")}
     projection = AguiProjection(thread_id, run_id, view.run_id, pending=pending, history=messages, listed=listed)
     return EventStream(
@@ -44,6 +45,13 @@ async def run(request: Request) -> Any:
         slow_seconds=core.options.slow_seconds,
         on_end=core.count_stream(caller),
     )
+
+
+async def _agent_id(core: Core, caller: Principal, given: str) -> str:
+    """An agent's id, or that of a hosted graph's assistant."""
+    if assistant := await core.assistant(caller, given):
+        return assistant.assistant_id
+    return find_agent(await core.tenant(caller), given).agent_id
 
 
 async def _start(
@@ -77,6 +85,8 @@ async def _start(
 async def _resume(
     core: Core, caller: Principal, thread_id: str, head: ThreadHead, answers: list[dict[str, Any]]
 ) -> RunView:
+    if head.run and head.run.graph and head.run.paused:
+        return await _answer_graph(core, caller, thread_id, head.run.graph, head, answers)
     waiting = {p.call.call_id for p in core.runs.open_approvals(head)}
     if head.run is None or not waiting or any(a.get("interruptId") not in waiting for a in answers):
         raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
@@ -84,6 +94,21 @@ async def _resume(
     view = await core.runs.get(caller, thread_id, head.run.run_id)
     await core.runs.decide_all(caller, thread_id, decisions)
     return view
+
+
+async def _answer_graph(
+    core: Core, caller: Principal, thread_id: str, asked: GraphRequest, head: ThreadHead, answers: list[dict[str, Any]]
+) -> RunView:
+    """Answers by interrupt; one that was cancelled is answered with null. What was asked for at first stays."""
+    assert head.run, "it waits"
+    resume = {a.get("interruptId"): a.get("payload") for a in answers}
+    if not set(resume) <= {waiting.id for waiting in head.run.interrupts}:
+        raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
+    command = GraphCommand(resumes=True, resume=resume)
+    request = asked.model_copy(
+        update={"input": None, "command": command, "checkpoint_id": None, "modes": MESSAGE_MODES}
+    )
+    return await core.runs.go_on(caller, thread_id, head, request)
 
 
 def _decision(given: Mapping[str, Any]) -> dict[str, Any]:

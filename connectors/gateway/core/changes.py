@@ -9,11 +9,21 @@ from connectors.gateway.auth import Principal
 from connectors.gateway.ingress import Ingress
 from connectors.gateway.problems import RETRY_AFTER, Problem
 from connectors.gateway.thread_stream import ThreadStream
-from schemas import ApprovalResolved, InputRefused, ThreadChanged, ThreadEvent, ThreadHead, ThreadKey, new_id
+from schemas import (
+    ApprovalResolved,
+    InputRefused,
+    StateUpdated,
+    ThreadChanged,
+    ThreadEvent,
+    ThreadHead,
+    ThreadKey,
+    new_id,
+)
 from schemas.base import Body
 from state import Journal
 
 StreamOf = Callable[[Principal, str, float], ThreadStream]
+Answer = ThreadChanged | ApprovalResolved | InputRefused | StateUpdated
 _LOOK_SECONDS = 1.0
 
 
@@ -23,9 +33,7 @@ class Changes:
     def __init__(self, journal: Journal, ingress: Ingress, stream_of: StreamOf, *, seconds: float) -> None:
         self._journal, self._ingress, self._stream_of, self._seconds = journal, ingress, stream_of, seconds
 
-    async def apply(
-        self, principal: Principal, thread_id: str, head: ThreadHead | None, body: Body
-    ) -> ThreadChanged | ApprovalResolved | InputRefused:
+    async def apply(self, principal: Principal, thread_id: str, head: ThreadHead | None, body: Body) -> Answer:
         """The event that answers the input. `head` is the thread as the caller saw it.
 
         Raises `Problem` when nobody has processed it in time: it is done as soon as a worker runs.
@@ -40,7 +48,7 @@ class Changes:
                 await producing
                 async for item in items:
                     if isinstance(item, ThreadEvent) and getattr(item, "input_id", None) == input_id:
-                        assert isinstance(item, ThreadChanged | ApprovalResolved | InputRefused)
+                        assert isinstance(item, Answer)
                         return item
         except TimeoutError as error:
             words = "It was accepted and will be done, but no worker has come to it yet."

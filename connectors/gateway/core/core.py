@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from connectors.gateway.auth import Principal
+from connectors.gateway.core.assistants import Assistant, Assistants
 from connectors.gateway.core.changes import Changes
+from connectors.gateway.core.graph_states import GraphStates
+from connectors.gateway.core.run_views import NewRun, RunView
 from connectors.gateway.core.runs import Runs
 from connectors.gateway.core.threads import Threads
 from connectors.gateway.feed import Feed
@@ -16,18 +20,27 @@ from connectors.gateway.metrics import GatewayMetrics
 from connectors.gateway.options import GatewayOptions
 from connectors.gateway.problems import Problem, not_found
 from connectors.gateway.thread_stream import ThreadStream
-from schemas import AgentSettings, Tenant, ThreadKey
+from connectors.graphs import Graphs
+from schemas import AgentSettings, GraphRequest, Tenant, ThreadHead, ThreadKey
 from state import Stores
 
 TENANT_SECONDS = 5.0
 """How long a tenant is known without asking the store."""
+MESSAGE_MODES = ("values", "messages")
+"""What a graph streams that was sent a message, and not asked for more."""
 
 
 class Core:
     """Everything that a protocol may do for a principal."""
 
     def __init__(
-        self, stores: Stores, ingress: Ingress, feed: Feed, options: GatewayOptions, metrics: GatewayMetrics
+        self,
+        stores: Stores,
+        ingress: Ingress,
+        feed: Feed,
+        options: GatewayOptions,
+        metrics: GatewayMetrics,
+        graphs: Graphs,
     ) -> None:
         self.stores, self.ingress, self.feed = stores, ingress, feed
         self.options, self.metrics = options, metrics
@@ -35,7 +48,9 @@ class Core:
         self._streams: Counter[tuple[str, str]] = Counter()
         changes = Changes(stores.journal, ingress, self._stream_of, seconds=options.apply_seconds)
         self.threads = Threads(stores.journal, changes)
-        self.runs = Runs(stores.journal, ingress, changes, self.threads, self.agent, self._stream_of)
+        self.runs = Runs(stores.journal, ingress, changes, self.threads, self._prepared, self._stream_of)
+        self.assistants = Assistants(stores.assistants, graphs.names)
+        self.graphs = GraphStates(stores.journal, stores.items, graphs, changes)
 
     async def start(self) -> None:
         """Begins to connect to Kafka; does not wait for it."""
@@ -66,6 +81,31 @@ class Core:
             raise not_found("agent", agent_id)
         return agent
 
+    async def assistant(self, principal: Principal, given: object) -> Assistant | None:
+        """The assistant of a hosted graph that an id or a graph's name means."""
+        return await self.assistants.find(await self.tenant(principal), given)
+
+    async def graph_of(self, principal: Principal, head: ThreadHead) -> str | None:
+        """The hosted graph that a thread's state is of; None for a thread of agents."""
+        if head.run and head.run.graph:
+            return head.run.graph.graph
+        if head.graph:
+            return head.graph
+        # A thread in which nothing ran yet may have been made for a graph.
+        found = await self.assistant(principal, head.agent_id or head.metadata.get("graph_id"))
+        return found.graph_id if found else None
+
+    async def graph_of_run(self, principal: Principal, view: RunView, head: ThreadHead) -> str | None:
+        """The hosted graph of a run; None for a run of an agent."""
+        if head.run and head.run.run_id == view.run_id:
+            return head.run.graph.graph if head.run.graph else None
+        if (graph := view.details.get("graph")) is not None:
+            return str(graph)
+        if (await self.tenant(principal)).agent(view.agent_id) is not None:
+            return None
+        found = await self.assistant(principal, view.agent_id)
+        return found.graph_id if found else head.graph or None
+
     def stream(self, principal: Principal, thread_id: str) -> ThreadStream:
         """Events of a thread, which the caller has checked to be the principal's."""
         principal.require("read")
@@ -92,6 +132,24 @@ class Core:
                 del self._streams[who]
 
         return end
+
+    async def _prepared(self, principal: Principal, new: NewRun) -> NewRun:
+        """A message to an agent stays one; a message to a graph becomes its input, in the usual shape."""
+        if new.graph is not None or (await self.tenant(principal)).agent(new.agent_id) is not None:
+            return new
+        found = await self.assistant(principal, new.agent_id)
+        if found is None:
+            raise not_found("agent", new.agent_id)
+        said = {"role": "user", "content": new.text, "id": new.message_id}
+        request = GraphRequest(
+            graph=found.graph_id,
+            input={"messages": [said]},
+            config=dict(found.config),
+            context=dict(found.context),
+            modes=MESSAGE_MODES,
+        )
+        details = {**new.details, "graph": found.graph_id}
+        return replace(new, agent_id=found.assistant_id, graph=request, details=details)
 
     def _stream_of(self, principal: Principal, thread_id: str, heartbeat: float) -> ThreadStream:
         key = ThreadKey(principal.tenant_id, thread_id)

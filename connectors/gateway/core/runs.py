@@ -7,30 +7,30 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core.changes import Changes, StreamOf
+from connectors.gateway.core.run_views import OVER, NewRun, RunView, accepted_view, in_head, over_view
 from connectors.gateway.core.threads import Threads
 from connectors.gateway.ingress import Ingress
 from connectors.gateway.problems import Problem, checked, not_found
 from schemas import (
     TERMINAL_TYPES,
     AcceptedRun,
-    AgentSettings,
     ApprovalDecision,
     ApprovalResolved,
     CancelRun,
+    GraphInput,
+    GraphRequest,
     InputRefused,
     PendingCall,
     RunPaused,
-    StoredRun,
     ThreadEvent,
     ThreadHead,
     ThreadKey,
-    TokenUsage,
     UserMessage,
     derived_id,
     is_id,
@@ -38,42 +38,7 @@ from schemas import (
 )
 from state import Journal
 
-RunStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
-OVER: tuple[RunStatus, ...] = ("completed", "failed", "cancelled")
 _LOOK_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A message that starts a run."""
-
-    text: str
-    agent_id: str = "default"
-    multitask_strategy: str = "enqueue"
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    message_id: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
-    idempotency_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A run as it stands. `first_event` and `last_event` are numbers of the thread's events, where they are known."""
-
-    run_id: str
-    thread_id: str
-    agent_id: str
-    status: RunStatus
-    created_at: datetime
-    updated_at: datetime
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    multitask_strategy: str = "enqueue"
-    details: Mapping[str, Any] = field(default_factory=dict)
-    code: str = ""
-    message: str = ""
-    first_event: int | None = None
-    last_event: int | None = None
-    usage: TokenUsage = field(default_factory=TokenUsage)
 
 
 class Runs:
@@ -85,11 +50,12 @@ class Runs:
         ingress: Ingress,
         changes: Changes,
         threads: Threads,
-        agent: Callable[[Principal, str], Awaitable[AgentSettings]],
+        prepared: Callable[[Principal, NewRun], Awaitable[NewRun]],
         stream_of: StreamOf,
     ) -> None:
+        """`prepared` looks that there is somebody to run it; a message for a graph becomes the graph's input."""
         self._journal, self._ingress, self._changes, self._threads = journal, ingress, changes, threads
-        self._agent, self._stream_of = agent, stream_of
+        self._prepared, self._stream_of = prepared, stream_of
 
     async def start(
         self,
@@ -106,18 +72,9 @@ class Runs:
         """
         principal.require("write")
         head = head or await self._threads.get(principal, thread_id)
-        await self._agent(principal, new.agent_id)
         run_id = self._run_id(principal, thread_id, new.idempotency_key)
-        body = checked(
-            UserMessage,
-            user_id=principal.user_id,
-            text=new.text,
-            run_id=run_id,
-            message_id=new.message_id if new.message_id and is_id(new.message_id) else None,
-            agent_id=new.agent_id,
-            multitask_strategy=new.multitask_strategy,
-            metadata=dict(new.metadata),
-        )
+        new = await self._prepared(principal, replace(new, message_id=_message_id(new, run_id)))
+        body = _body(principal, run_id, new)
         repeated = False
         if new.idempotency_key is not None:
             digest = hashlib.sha256(body.to_bytes()).hexdigest()
@@ -126,7 +83,7 @@ class Runs:
                     words = "This Idempotency-Key was used for another message."
                     raise Problem(422, "idempotency_mismatch", words)
                 repeated = True
-            new = NewRun(**{**_fields(new), "details": {**new.details, "digest": digest}})
+            new = replace(new, details={**new.details, "digest": digest})
         accepted = AcceptedRun(
             run_id=run_id,
             user_id=principal.user_id,
@@ -142,7 +99,16 @@ class Runs:
         if repeated:
             view = await self.get(principal, thread_id, run_id)
             return view, (view.first_event or head.next_event) - 1
-        return _accepted_view(thread_id, accepted), head.next_event - 1
+        return accepted_view(thread_id, accepted), head.next_event - 1
+
+    async def go_on(self, principal: Principal, thread_id: str, head: ThreadHead, request: GraphRequest) -> RunView:
+        """Lets the graph's run that waits go on, with the answer to its interrupts where `request` has one."""
+        principal.require("write")
+        assert head.run, "it waits"
+        view = await self.get(principal, thread_id, head.run.run_id)
+        body = checked(GraphInput, user_id=principal.user_id, request=request, agent_id=head.run.agent_id)
+        await self._ingress.produce(ThreadKey(principal.tenant_id, thread_id), new_id("in"), body)
+        return view
 
     async def get(self, principal: Principal, thread_id: str, run_id: str) -> RunView:
         """A run as it stands. Raises `Problem` when the thread has none of this id."""
@@ -152,14 +118,14 @@ class Runs:
         key = (principal.tenant_id, thread_id)
         accepted = await self._journal.accepted(*key, run_id=run_id)
         known = accepted[0] if accepted else None
-        view = _in_head(thread_id, head, run_id, known)
+        view = in_head(thread_id, head, run_id, known)
         if view is None:
             over = await self._journal.runs(*key, run_id=run_id)
             if over:
-                return _over_view(thread_id, over[0], known)
+                return over_view(thread_id, over[0], known)
             # It may have come to the thread since the head was read.
             head = await self._threads.get(principal, thread_id)
-            view = _in_head(thread_id, head, run_id, known) or (_accepted_view(thread_id, known) if known else None)
+            view = in_head(thread_id, head, run_id, known) or (accepted_view(thread_id, known) if known else None)
         if view is None:
             raise not_found("run", run_id)
         return view
@@ -174,10 +140,10 @@ class Runs:
         found: dict[str, RunView] = {}
         for run_id in (*accepted, *(q.run_id for q in head.queued), *going):
             known = accepted.get(run_id)
-            view = _in_head(thread_id, head, run_id, known) or (_accepted_view(thread_id, known) if known else None)
+            view = in_head(thread_id, head, run_id, known) or (accepted_view(thread_id, known) if known else None)
             if view:
                 found[run_id] = view
-        found |= {run_id: _over_view(thread_id, run, accepted.get(run_id)) for run_id, run in over.items()}
+        found |= {run_id: over_view(thread_id, run, accepted.get(run_id)) for run_id, run in over.items()}
         return sorted(found.values(), key=lambda view: (view.created_at, view.run_id), reverse=True)
 
     async def any_going(self, principal: Principal, thread_id: str) -> bool:
@@ -275,64 +241,20 @@ def _sortable_uuid() -> str:
     return str(uuid.UUID(int=bits))
 
 
-def _fields(new: NewRun) -> dict[str, Any]:
-    return {name: getattr(new, name) for name in NewRun.__slots__}
+def _message_id(new: NewRun, run_id: str) -> str:
+    """The client's id of the message where it can be one here."""
+    return new.message_id if new.message_id and is_id(new.message_id) else run_id
 
 
-def _accepted_view(thread_id: str, run: AcceptedRun) -> RunView:
-    return RunView(
-        run.run_id,
-        thread_id,
-        run.agent_id,
-        "pending",
-        run.at,
-        run.at,
-        run.metadata,
-        run.multitask_strategy,
-        run.details,
-    )
-
-
-def _in_head(thread_id: str, head: ThreadHead, run_id: str, known: AcceptedRun | None) -> RunView | None:
-    """The run where the thread's head names it."""
-    details = known.details if known else {}
-    strategy = known.multitask_strategy if known else "enqueue"
-    if (run := head.run) and run.run_id == run_id:
-        status: RunStatus = "paused" if head.status == "approval" else "running"
-        return RunView(
-            run_id,
-            thread_id,
-            run.agent_id,
-            status,
-            known.at if known else run.started_at,
-            head.updated_at,
-            run.metadata,
-            strategy,
-            details,
-            first_event=run.first_event or None,
-            usage=run.usage,
-        )
-    for waiting in head.queued:
-        if waiting.run_id == run_id:
-            at = known.at if known else waiting.at
-            return RunView(run_id, thread_id, waiting.agent_id, "pending", at, at, waiting.metadata, strategy, details)
-    return None
-
-
-def _over_view(thread_id: str, run: StoredRun, known: AcceptedRun | None) -> RunView:
-    return RunView(
-        run.run_id,
-        thread_id,
-        run.agent_id or (known.agent_id if known else ""),
-        run.outcome,
-        known.at if known else run.accepted_at,
-        run.ended_at,
-        run.metadata or (known.metadata if known else {}),
-        known.multitask_strategy if known else "enqueue",
-        known.details if known else {},
-        run.code,
-        run.message,
-        run.first_event,
-        run.last_event,
-        run.usage,
-    )
+def _body(principal: Principal, run_id: str, new: NewRun) -> UserMessage | GraphInput:
+    common: dict[str, Any] = {
+        "user_id": principal.user_id,
+        "run_id": run_id,
+        "agent_id": new.agent_id,
+        "multitask_strategy": new.multitask_strategy,
+        "metadata": dict(new.metadata),
+    }
+    if new.graph is not None:
+        return checked(GraphInput, request=new.graph, **common)
+    message_id = new.message_id if new.message_id != run_id else None  # it gets the run's
+    return checked(UserMessage, text=new.text, message_id=message_id, **common)

@@ -106,6 +106,15 @@ class Threads:
         body = ChangeThread(user_id=principal.user_id, action="delete")
         await self._apply(principal, thread_id, head, body)
 
+    async def copy(self, principal: Principal, source: str) -> tuple[str, ThreadHead]:
+        """Makes a thread that says and knows what another one does; returns its id and what it is now."""
+        principal.require("write")
+        await self.get(principal, source)
+        thread_id = str(uuid.uuid4())
+        body = ChangeThread(user_id=principal.user_id, action="copy", source_thread=source)
+        await self._apply(principal, thread_id, None, body)
+        return thread_id, await self.get(principal, thread_id)
+
     async def search(
         self,
         principal: Principal,
@@ -140,7 +149,7 @@ class Threads:
         """How a thread stands in a list."""
         return summary(thread_id, head)
 
-    async def _apply(self, principal: Principal, thread_id: str, head: ThreadHead, body: ChangeThread) -> None:
+    async def _apply(self, principal: Principal, thread_id: str, head: ThreadHead | None, body: ChangeThread) -> None:
         answer = await self._changes.apply(principal, thread_id, head, body)
         if isinstance(answer, InputRefused):
             raise Problem(409, "refused", f"Not done: {answer.reason}.")

@@ -1,12 +1,14 @@
-"""Assistants: the tenant's agents, which its administrator makes (`cauce tenant set`)."""
+"""Assistants: those of hosted graphs, and the tenant's agents, which its administrator makes (`cauce tenant set`)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number
 from connectors.gateway.problems import Problem
@@ -16,15 +18,24 @@ _MESSAGES = {
     "properties": {"messages": {"type": "array", "items": {"type": "object"}}},
     "required": ["messages"],
 }
+_SORTED_BY = ("assistant_id", "graph_id", "name", "created_at", "updated_at")
+_MOST_TEXT = 2_000
 _BY_ADMINISTRATOR = "Agents are made and changed by the tenant's administrator: cauce tenant set."
 
 
 async def search(request: Request) -> Response:
     """`POST /assistants/search`."""
-    found = await _all(request)
-    body = await body_of(request)
+    found, body = await _all(request), await body_of(request)
+    if (by := body.get("sort_by")) is not None:
+        if by not in _SORTED_BY:
+            raise Problem(422, "invalid", f"sort_by is one of {', '.join(_SORTED_BY)}.")
+        found.sort(key=lambda a: str(a[by]), reverse=body.get("sort_order", "desc") != "asc")
     limit, offset = number(body.get("limit"), "limit", 10, 1000), number(body.get("offset"), "offset", 0, 10**6)
-    return answer(found[offset : offset + limit], headers={"X-Pagination-Total": str(len(found))})
+    more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
+    page = found[offset : offset + limit]
+    if isinstance(select := body.get("select"), list):
+        page = [{name: a[name] for name in a if name in select} for a in page]
+    return answer(page, headers={"X-Pagination-Total": str(len(found)), **more})
 
 
 async def count(request: Request) -> Response:
@@ -33,24 +44,46 @@ async def count(request: Request) -> Response:
 
 
 async def create(request: Request) -> Response:
-    """`POST /assistants`: gives the agent of the graph when there is one and `if_exists` is `do_nothing`."""
-    body = await body_of(request)
+    """`POST /assistants`: one more on a hosted graph. Of an agent it gives what is there, when `if_exists` is `do_nothing`."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    exists: Any = "do_nothing" if body.get("if_exists") == "do_nothing" else "raise"
+    if body.get("graph_id") in core.graphs.names:
+        tenant, wanted_id = await core.tenant(caller), body.get("assistant_id")
+        made = await core.assistants.create(
+            caller,
+            tenant,
+            _changes(body),
+            assistant_id=None if wanted_id is None else str(wanted_id),
+            if_exists=exists,
+        )
+        return answer(shapes.graph_assistant(made))
     found = await _one(request, body.get("graph_id"))
-    if body.get("if_exists") != "do_nothing":
+    if exists != "do_nothing":
         raise Problem(409, "assistant_exists", f"There is an assistant of this graph. {_BY_ADMINISTRATOR}")
     return answer(found)
 
 
 async def one(request: Request) -> Response:
-    """`GET /assistants/{id}`; `PATCH` and `DELETE` are the administrator's."""
-    found = await _one(request, request.path_params["assistant_id"])
-    if request.method != "GET":
-        raise Problem(403, "administrator_only", _BY_ADMINISTRATOR)
-    return answer(found)
+    """`GET`, `PATCH` and `DELETE /assistants/{id}`. Agents are changed by the tenant's administrator."""
+    core, caller, given = core_of(request), caller_of(request), request.path_params["assistant_id"]
+    if request.method == "GET" or await _hosted(request) is None:
+        found = await _one(request, given)
+        if request.method != "GET":
+            raise Problem(403, "administrator_only", _BY_ADMINISTRATOR)
+        return answer(found)
+    tenant = await core.tenant(caller)
+    if request.method == "DELETE":
+        await core.assistants.delete(caller, tenant, given)
+        return Response(status_code=204)
+    changed = await core.assistants.change(caller, tenant, given, _changes(await body_of(request)))
+    return answer(shapes.graph_assistant(changed))
 
 
 async def schemas(request: Request) -> Response:
     """`GET /assistants/{id}/schemas`."""
+    if assistant := await _hosted(request):
+        hosted = await core_of(request).graphs.hosted(assistant.graph_id)
+        return answer({"graph_id": assistant.graph_id, **await hosted.schemas()})
     found = await _one(request, request.path_params["assistant_id"])
     nothing: dict[str, Any] = {"type": "object", "properties": {}}
     return answer(
@@ -66,7 +99,10 @@ async def schemas(request: Request) -> Response:
 
 
 async def graph(request: Request) -> Response:
-    """`GET /assistants/{id}/graph`: the way of a turn."""
+    """`GET /assistants/{id}/graph`: the nodes and edges; of an agent the way of a turn."""
+    if assistant := await _hosted(request):
+        hosted = await core_of(request).graphs.hosted(assistant.graph_id)
+        return answer(await hosted.drawing(xray=_xray(request.query_params.get("xray"))))
     await _one(request, request.path_params["assistant_id"])
     names = ("__start__", "agent", "tools", "__end__")
     nodes = [
@@ -83,26 +119,75 @@ async def graph(request: Request) -> Response:
 
 
 async def subgraphs(request: Request) -> Response:
-    """`GET /assistants/{id}/subgraphs`: none."""
+    """`GET /assistants/{id}/subgraphs`; an agent has none."""
+    if assistant := await _hosted(request):
+        hosted = await core_of(request).graphs.hosted(assistant.graph_id)
+        recurse = request.query_params.get("recurse") in ("1", "true", "True")
+        return answer(await hosted.subgraphs(request.path_params.get("namespace"), recurse))
     await _one(request, request.path_params["assistant_id"])
     return answer({})
 
 
 async def versions(request: Request) -> Response:
-    """`POST /assistants/{id}/versions`: the current one."""
-    return answer([await _one(request, request.path_params["assistant_id"])])
+    """`POST /assistants/{id}/versions`, the newest first; of an agent the current one."""
+    given = request.path_params["assistant_id"]
+    if await _hosted(request) is None:
+        return answer([await _one(request, given)])
+    core, body = core_of(request), await body_of(request)
+    tenant = await core.tenant(caller_of(request))
+    found = [shapes.graph_assistant(a) for a in await core.assistants.versions(tenant, given)]
+    metadata = mapping(body.get("metadata"), "metadata")
+    found = [a for a in found if all(a["metadata"].get(key) == value for key, value in metadata.items())]
+    limit, offset = number(body.get("limit"), "limit", 10, 1000), number(body.get("offset"), "offset", 0, 10**6)
+    return answer(found[offset : offset + limit])
 
 
 async def latest(request: Request) -> Response:
-    """`POST /assistants/{id}/latest`: the administrator's."""
-    await _one(request, request.path_params["assistant_id"])
-    raise Problem(403, "administrator_only", _BY_ADMINISTRATOR)
+    """`POST /assistants/{id}/latest`: makes a version the current one."""
+    core, caller, given = core_of(request), caller_of(request), request.path_params["assistant_id"]
+    if await _hosted(request) is None:
+        await _one(request, given)
+        raise Problem(403, "administrator_only", _BY_ADMINISTRATOR)
+    version = (await body_of(request)).get("version")
+    if not isinstance(version, int):
+        raise Problem(422, "invalid", "version is a number.")
+    return answer(
+        shapes.graph_assistant(await core.assistants.choose(caller, await core.tenant(caller), given, version))
+    )
+
+
+def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a body says of an assistant. Raises `Problem`."""
+    found = {name: body[name] for name in ("graph_id", "name", "description") if body.get(name) is not None}
+    for name, value in found.items():
+        if not isinstance(value, str) or len(value) > _MOST_TEXT:
+            raise Problem(422, "invalid", f"{name} is a text of at most {_MOST_TEXT} characters.")
+    found |= {
+        name: mapping(body[name], name) for name in ("config", "context", "metadata") if body.get(name) is not None
+    }
+    return found
+
+
+def _xray(given: str | None) -> int | bool:
+    if given is None or not given.isdigit():
+        return given in ("true", "True")
+    return int(given)
+
+
+async def _hosted(request: Request) -> Assistant | None:
+    """The assistant that the path names, where it is one of a hosted graph."""
+    caller = caller_of(request)
+    caller.require("read")
+    return await core_of(request).assistant(caller, request.path_params["assistant_id"])
 
 
 async def _one(request: Request, given: object) -> dict[str, Any]:
     caller = caller_of(request)
     caller.require("read")
-    tenant = await core_of(request).tenant(caller)
+    core = core_of(request)
+    if assistant := await core.assistant(caller, given):
+        return shapes.graph_assistant(assistant)
+    tenant = await core.tenant(caller)
     return shapes.assistant(tenant, shapes.find_agent(tenant, given))
 
 
@@ -110,7 +195,8 @@ async def _all(request: Request) -> list[dict[str, Any]]:
     caller, body = caller_of(request), await body_of(request)
     caller.require("read")
     tenant = await core_of(request).tenant(caller)
-    found = [shapes.assistant(tenant, agent) for agent in tenant.agents]
+    found = [shapes.graph_assistant(a) for a in await core_of(request).assistants.all(tenant)]
+    found += [shapes.assistant(tenant, agent) for agent in tenant.agents]
     if graph_id := body.get("graph_id"):
         found = [a for a in found if a["graph_id"] == graph_id]
     if name := body.get("name"):

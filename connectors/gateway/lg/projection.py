@@ -11,12 +11,14 @@ from typing import Any
 
 from connectors.gateway.answers import Answers
 from connectors.gateway.feed import EarlyResult, TextPiece
+from connectors.gateway.legs import GraphPieces
 from connectors.gateway.lg.messages import tool_message
 from connectors.gateway.lg.shapes import interrupt
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
-from connectors.gateway.thread_stream import Heartbeat, Position, StreamItem
+from connectors.gateway.thread_position import Position
+from connectors.gateway.thread_stream import Heartbeat, StreamItem
 from schemas import (
     TERMINAL_TYPES,
     ApprovalRequested,
@@ -93,6 +95,8 @@ class RunProjection:
                 if early := self._early(item.event):
                     yield self._frame(*early, Position(seq))
                 continue
+            if isinstance(item, GraphPieces):
+                continue
             made = self._event(item)
             skip = self._position.sub if item.seq == self._position.seq + 1 else 0
             pieces = []
@@ -101,7 +105,7 @@ class RunProjection:
                     at = Position(item.seq) if n == len(made) else Position(item.seq - 1, sub=n)
                     pieces.append(self._frame(name, data, at))
             seq = item.seq
-            if last := self._ends(item, last_event, paused_after):
+            if last := ends(item, self._run_id, last_event, paused_after):
                 pieces.append(frame("end", "null"))
             if pieces:
                 yield b"".join(pieces)  # what is known at once is sent at once
@@ -120,15 +124,6 @@ class RunProjection:
 
     def _frame(self, name: str, data: str, position: Position) -> bytes:
         return frame(name, data, position=str(position) if self._resumable else None)
-
-    def _ends(self, event: ThreadEvent, last_event: int | None, paused_after: int) -> bool:
-        if isinstance(event, ThreadChanged) and event.action == "delete":
-            return True
-        if last_event is not None:
-            return event.seq >= last_event
-        if event.run_id != self._run_id:
-            return False
-        return event.TYPE in TERMINAL_TYPES or (isinstance(event, RunPaused) and event.seq > paused_after)
 
     def _event(self, event: ThreadEvent) -> list[Frame]:
         message = self._state.apply(event)
@@ -151,10 +146,8 @@ class RunProjection:
             return self._in("values", "values", self._state.values())
         elif isinstance(event, RunPaused):
             return self._paused(event)
-        elif isinstance(event, RunFailed):
-            return [("error", dumps({"error": event.code, "message": event.message}))]
-        elif isinstance(event, RunCancelled) and event.reason == "rejected":
-            return [("error", dumps({"error": "rejected", "message": event.message}))]
+        elif isinstance(event, RunFailed | RunCancelled):
+            return failure(event)
         elif isinstance(event, RunStarted):
             told = {"type": "run.started", "run_id": event.run_id}
             return self._in("custom", "custom", dumps(told))
@@ -211,6 +204,26 @@ class RunProjection:
 
     def _about(self, node: str) -> dict[str, Any]:
         return {"langgraph_node": node, "run_id": self._run_id, "thread_id": self._thread_id}
+
+
+def ends(event: ThreadEvent, run_id: str, last_event: int | None, paused_after: int) -> bool:
+    """Whether a stream of the run ends with this event; see `v1.frames.thread_frames` for the parameters."""
+    if isinstance(event, ThreadChanged) and event.action == "delete":
+        return True
+    if last_event is not None:
+        return event.seq >= last_event
+    if event.run_id != run_id:
+        return False
+    return event.TYPE in TERMINAL_TYPES or (isinstance(event, RunPaused) and event.seq > paused_after)
+
+
+def failure(event: RunFailed | RunCancelled) -> list[Frame]:
+    """What is told of a run that ends without an answer."""
+    if isinstance(event, RunFailed):
+        return [("error", dumps({"error": event.code, "message": event.message}))]
+    if event.reason == "rejected":
+        return [("error", dumps({"error": "rejected", "message": event.message}))]
+    return []
 
 
 def error_frame(problem: Problem) -> bytes:

@@ -13,15 +13,31 @@ from starlette.responses import Response
 from connectors.gateway.auth import Principal
 from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.core import Core
+from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.lg.projection import MODES
 from connectors.gateway.lg.thread_state import dumps
-from connectors.gateway.problems import Problem
+from connectors.gateway.problems import Problem, checked
+from schemas import GraphCommand, GraphRequest
 
 STRATEGIES = ("enqueue", "reject", "interrupt", "rollback")
-_KWARGS = ("input", "command", "config", "context", "stream_mode", "durability")
+_KWARGS = (
+    "input",
+    "command",
+    "config",
+    "context",
+    "checkpoint",
+    "interrupt_before",
+    "interrupt_after",
+    "stream_mode",
+    "stream_subgraphs",
+    "durability",
+)
+_DURABILITIES = ("sync", "async", "exit")
 _NOT_YET = {
     "webhook": "webhooks are not supported; follow the run's stream, or read chat.responses",
     "after_seconds": "runs cannot be delayed yet",
+}
+_NOT_OF_AGENTS = {
     "interrupt_before": "an agent has no nodes of its own to stop before",
     "interrupt_after": "an agent has no nodes of its own to stop after",
 }
@@ -97,21 +113,17 @@ def modes_of(given: object, default: Sequence[str] = ("values",)) -> tuple[str, 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """`RunCreate` as far as it means something here."""
+    """`RunCreate` as far as it means something here, for an agent or for a graph."""
 
     assistant: object
-    given: object
-    """The input; None when there is none."""
-    resume: object
-    """What an interrupt is answered with; None when the run is no resume."""
+    body: Mapping[str, Any]
+    command: Mapping[str, Any]
     modes: tuple[str, ...]
     resumable: bool
     strategy: str
     metadata: Mapping[str, Any]
-    kwargs: Mapping[str, Any]
     create_thread: bool
     cancel_when_left: bool
-    after_message: int | None = None
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> RunRequest:
@@ -119,21 +131,95 @@ class RunRequest:
         for name, words in _NOT_YET.items():
             if body.get(name):
                 raise Problem(422, "not_supported", f"{name}: {words}.")
-        command = mapping(body.get("command"), "command")
-        if command.get("goto") or command.get("update"):
-            raise Problem(422, "not_supported", "command: only resume can be done with an agent.")
         strategy = body.get("multitask_strategy") or "enqueue"
         if strategy not in STRATEGIES:
             raise Problem(422, "invalid", f"multitask_strategy is one of {', '.join(STRATEGIES)}.")
         return cls(
             assistant=body.get("assistant_id") or "agent",
-            given=body.get("input") or None,
-            resume=command.get("resume"),
+            body=body,
+            command=mapping(body.get("command"), "command"),
             modes=modes_of(body.get("stream_mode")),
             resumable=bool(body.get("stream_resumable")),
             strategy=strategy,
             metadata=mapping(body.get("metadata"), "metadata"),
-            kwargs={name: body[name] for name in _KWARGS if body.get(name) is not None},
             create_thread=body.get("if_not_exists") == "create",
             cancel_when_left=body.get("on_disconnect") == "cancel",
         )
+
+    @property
+    def given(self) -> object:
+        """The input of an agent; None when there is none."""
+        return self.body.get("input") or None
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """What is shown of the run again."""
+        return {name: self.body[name] for name in _KWARGS if self.body.get(name) is not None}
+
+    def for_agent(self) -> None:
+        """Raises `Problem` for what only graphs can do."""
+        for name, words in _NOT_OF_AGENTS.items():
+            if self.body.get(name):
+                raise Problem(422, "not_supported", f"{name}: {words}.")
+        if self.command.get("goto") or self.command.get("update"):
+            raise Problem(422, "not_supported", "command: only resume can be done with an agent.")
+
+    def for_graph(self, assistant: Assistant) -> GraphRequest:
+        """What the assistant's graph is to do. Raises `Problem`."""
+        checkpoint = mapping(self.body.get("checkpoint"), "checkpoint")
+        if checkpoint.get("checkpoint_ns"):
+            words = "checkpoint: a run begins at a checkpoint of the graph itself, not of a subgraph."
+            raise Problem(422, "not_supported", words)
+        return checked(
+            GraphRequest,
+            graph=assistant.graph_id,
+            input=self.body.get("input"),
+            command=_command(self.command),
+            config=merged_config(assistant.config, mapping(self.body.get("config"), "config")),
+            context={**assistant.context, **mapping(self.body.get("context"), "context")},
+            checkpoint_id=self.body.get("checkpoint_id") or checkpoint.get("checkpoint_id"),
+            interrupt_before=_nodes(self.body, "interrupt_before"),
+            interrupt_after=_nodes(self.body, "interrupt_after"),
+            modes=tuple(dict.fromkeys("messages" if m == "messages-tuple" else m for m in self.modes)),
+            subgraphs=bool(self.body.get("stream_subgraphs")),
+            durability=self._durability(),
+        )
+
+    def _durability(self) -> str:
+        given = self.body.get("durability")
+        if given is None and self.body.get("checkpoint_during") is not None:
+            return "async" if self.body["checkpoint_during"] else "exit"
+        if given not in (None, *_DURABILITIES):
+            raise Problem(422, "invalid", f"durability is one of {', '.join(_DURABILITIES)}.")
+        return str(given or "async")
+
+
+def merged_config(of_assistant: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's config over its assistant's: `configurable` and `metadata` by key, tags together, all else replaced."""
+    made = {**of_assistant, **given}
+    for name in ("configurable", "metadata"):
+        if name in made:
+            made[name] = {
+                **mapping(of_assistant.get(name), f"config.{name}"),
+                **mapping(given.get(name), f"config.{name}"),
+            }
+    if "tags" in made:
+        made["tags"] = list(dict.fromkeys([*(of_assistant.get("tags") or ()), *(given.get("tags") or ())]))
+    return made
+
+
+def _command(given: Mapping[str, Any]) -> GraphCommand | None:
+    """A resume of null counts where the command has nothing else."""
+    if not given:
+        return None
+    update, goto, resume = given.get("update"), given.get("goto"), given.get("resume")
+    resumes = resume is not None or ("resume" in given and update is None and goto is None)
+    return GraphCommand(resumes=resumes, resume=resume, update=update, goto=goto)
+
+
+def _nodes(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    given = body.get(name)
+    found = [given] if isinstance(given, str) else given or []
+    if not isinstance(found, list) or not all(isinstance(node, str) for node in found):
+        raise Problem(422, "invalid", f"{name} is a list of names of nodes, or *.")
+    return tuple(found)

@@ -12,16 +12,18 @@ from starlette.responses import Response
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, NewRun, RunView
-from connectors.gateway.core.runs import OVER
+from connectors.gateway.core.run_views import OVER
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.decisions import decisions_of
+from connectors.gateway.lg.graph_projection import GraphProjection
+from connectors.gateway.lg.graph_runs import graph_outcome, graph_projection, start_graph
 from connectors.gateway.lg.messages import said, to_langchain
 from connectors.gateway.lg.projection import RunProjection, error_frame
 from connectors.gateway.lg.requests import RunRequest, answer, body_of, caller_of, core_of, modes_of, number
 from connectors.gateway.lg.thread_state import ThreadState
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import EventStream
-from connectors.gateway.thread_stream import Position
+from connectors.gateway.thread_position import Position
 from schemas import PendingCall, StoredMessage, ThreadHead
 
 
@@ -34,17 +36,25 @@ class Started:
     messages: list[StoredMessage]
     pending: tuple[PendingCall, ...]
     resumed: bool
+    graph: str | None = None
+    """The hosted graph that runs."""
 
 
 async def start(core: Core, caller: Principal, thread_id: str, wanted: RunRequest) -> Started:
     """Starts the run that a body asks for, or answers the interrupt that its thread waits with."""
-    agent = shapes.find_agent(await core.tenant(caller), wanted.assistant)
+    assistant = await core.assistant(caller, wanted.assistant)
+    agent = None if assistant else shapes.find_agent(await core.tenant(caller), wanted.assistant)
     if wanted.create_thread and await core.threads.find(caller, thread_id) is None:
         await core.threads.create(caller, thread_id=thread_id, if_exists="do_nothing")
+    if assistant:
+        view, since, resumed = await start_graph(core, caller, thread_id, wanted, assistant)
+        return Started(view, since, [], (), resumed, assistant.graph_id)
+    assert agent, "one of the two was found"
+    wanted.for_agent()
     window = core.options.state_messages if _needs_state(wanted.modes) else 0
     head, messages = await core.threads.read(caller, thread_id, window=window)
-    if wanted.resume is not None and wanted.given is None:
-        return await _resume(core, caller, thread_id, wanted, head, messages)
+    if (resume := wanted.command.get("resume")) is not None and wanted.given is None:
+        return await _resume(core, caller, thread_id, resume, head, messages)
     if wanted.given is None:
         raise Problem(422, "nothing_said", "A run needs an input with a message, or a command with resume.")
     if wanted.strategy == "reject" and await core.runs.any_going(caller, thread_id):
@@ -57,7 +67,7 @@ async def start(core: Core, caller: Principal, thread_id: str, wanted: RunReques
         multitask_strategy=wanted.strategy,
         metadata=wanted.metadata,
         message_id=spoken.message_id,
-        details={"kwargs": dict(wanted.kwargs)},
+        details={"kwargs": wanted.kwargs},
     )
     view, since = await core.runs.start(caller, thread_id, new, head=head)
     return Started(view, since, messages, head.pending, resumed=False)
@@ -67,11 +77,11 @@ async def _resume(
     core: Core,
     caller: Principal,
     thread_id: str,
-    wanted: RunRequest,
+    resume: object,
     head: ThreadHead,
     messages: list[StoredMessage],
 ) -> Started:
-    decisions = decisions_of(thread_id, head, wanted.resume)
+    decisions = decisions_of(thread_id, head, resume)
     assert head.run, "something waits in it"
     view = await core.runs.get(caller, thread_id, head.run.run_id)
     await core.runs.decide_all(caller, thread_id, decisions)
@@ -90,17 +100,22 @@ def _locations(view: RunView, tail: str = "/stream") -> dict[str, str]:
 
 def _stream(core: Core, caller: Principal, request: RunRequest, started: Started) -> EventStream:
     view = started.view
-    position = Position(started.since)
-    state = ThreadState(started.messages)
-    projection = RunProjection(
-        view.thread_id,
-        view.run_id,
-        request.modes,
-        state,
-        position=position,
-        resumable=request.resumable,
-        pending=started.pending,
-    )
+    position, resumable = Position(started.since), request.resumable
+    projection: RunProjection | GraphProjection
+    if started.graph:
+        projection = graph_projection(
+            core, caller, view, started.graph, request.modes, position=position, resumable=resumable
+        )
+    else:
+        projection = RunProjection(
+            view.thread_id,
+            view.run_id,
+            request.modes,
+            ThreadState(started.messages),
+            position=position,
+            resumable=resumable,
+            pending=started.pending,
+        )
     items = core.stream(caller, view.thread_id).items(position.seq)
     leave = partial(core.runs.cancel, caller, view.thread_id, view.run_id) if request.cancel_when_left else None
     return EventStream(
@@ -183,10 +198,16 @@ async def join_stream(request: Request) -> Any:
     begin = (view.first_event or head.next_event) - 1
     if position.seq < begin or given is None:
         position = Position(begin if given is not None or view.status in OVER else head.next_event - 1)
-    state = ThreadState(messages)
     stream = core.stream(caller, thread_id)
-    state.without([event async for event in stream.stored(position.seq) if event.seq < head.next_event])
-    projection = RunProjection(thread_id, run_id, modes, state, position=position, resumable=True, pending=head.pending)
+    projection: RunProjection | GraphProjection
+    if graph := await core.graph_of_run(caller, view, head):
+        projection = graph_projection(core, caller, view, graph, modes, position=position, resumable=True)
+    else:
+        state = ThreadState(messages)
+        state.without([event async for event in stream.stored(position.seq) if event.seq < head.next_event])
+        projection = RunProjection(
+            thread_id, run_id, modes, state, position=position, resumable=True, pending=head.pending
+        )
     frames = projection.frames(
         stream.items(position.seq),
         last_event=view.last_event if view.status in OVER else None,
@@ -242,6 +263,8 @@ async def _until_over(core: Core, caller: Principal, view: RunView, since: int |
     seconds = core.options.wait_seconds
     over = await core.runs.wait(caller, view.thread_id, view.run_id, seconds=seconds, since=since)
     head, messages = await core.threads.read(caller, view.thread_id, window=core.options.state_messages)
+    if graph := await core.graph_of_run(caller, over, head):
+        return answer(await graph_outcome(core, caller, over, graph, head), headers=_locations(view, "/join"))
     values: dict[str, Any] = {"messages": [to_langchain(s.message) for s in messages]}
     if over.status == "failed":
         values = {"__error__": {"error": over.code, "message": over.message}}

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from connectors.gateway.core import RunView
+from connectors.gateway.core.assistants import NAMESPACE, Assistant
 from connectors.gateway.core.runs import Runs
 from connectors.gateway.problems import not_found
-from schemas import AgentSettings, StoredMessage, Tenant, ThreadCondition, ThreadHead, ThreadSummary, derived_id
+from schemas import (
+    AgentSettings,
+    GraphInterrupt,
+    StoredMessage,
+    Tenant,
+    ThreadCondition,
+    ThreadHead,
+    ThreadSummary,
+    derived_id,
+)
 
-_NAMESPACE = uuid.UUID("7f9a4b8e-2f0e-5b8e-9a53-0c6c1d1f5a01")
+_UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 DECISIONS = ["approve", "edit", "reject", "respond"]
 
 THREAD_STATUS: dict[ThreadCondition, str] = {
@@ -43,8 +54,10 @@ def graph_id(agent_id: str) -> str:
 
 
 def assistant_id(tenant_id: str, agent_id: str) -> str:
-    """The same UUID at every instance, and another one in every tenant."""
-    return str(uuid.uuid5(_NAMESPACE, f"{tenant_id}:{agent_id}"))
+    """The same UUID at every instance, and another one in every tenant. An assistant of a hosted graph has its own."""
+    if _UUID.match(agent_id):
+        return agent_id
+    return str(uuid.uuid5(NAMESPACE, f"{tenant_id}:{agent_id}"))
 
 
 def find_agent(tenant: Tenant, given: object) -> AgentSettings:
@@ -72,6 +85,22 @@ def assistant(tenant: Tenant, agent: AgentSettings) -> dict[str, Any]:
     }
 
 
+def graph_assistant(of: Assistant) -> dict[str, Any]:
+    """An assistant of a hosted graph."""
+    return {
+        "assistant_id": of.assistant_id,
+        "graph_id": of.graph_id,
+        "name": of.name,
+        "description": of.description,
+        "config": dict(of.config),
+        "context": dict(of.context),
+        "metadata": dict(of.metadata),
+        "version": of.version,
+        "created_at": iso(of.created_at),
+        "updated_at": iso(of.updated_at),
+    }
+
+
 def run(view: RunView, tenant_id: str) -> dict[str, Any]:
     """A run."""
     return {
@@ -87,8 +116,16 @@ def run(view: RunView, tenant_id: str) -> dict[str, Any]:
     }
 
 
+def graph_interrupts(found: Iterable[GraphInterrupt]) -> list[dict[str, Any]]:
+    """What a graph asks."""
+    return [{"id": asked.id, "value": asked.value} for asked in found]
+
+
 def interrupts(thread_id: str, head: ThreadHead) -> list[dict[str, Any]]:
-    """What a paused thread waits for: one interrupt in the shape of LangChain's human-in-the-loop middleware."""
+    """What a paused thread waits for: what its graph asks, or one interrupt in the shape of LangChain's human-in-the-loop
+    middleware."""
+    if head.run and head.run.paused:
+        return graph_interrupts(head.run.interrupts)
     if head.run is None or head.status != "approval":
         return []
     calls = [p.call for p in Runs.open_approvals(head)]
@@ -113,29 +150,28 @@ def interrupt(thread_id: str, run_id: str, calls: Sequence[tuple[str, str, Mappi
     }
 
 
-def thread_metadata(of: ThreadHead | ThreadSummary, tenant_id: str) -> dict[str, Any]:
+def thread_metadata(of: ThreadHead | ThreadSummary, tenant_id: str, graph: str | None = None) -> dict[str, Any]:
     """A thread's metadata, with its title and with what chat pages look for the threads of their assistant by."""
     metadata = dict(of.metadata)
     if of.agent_id:
-        metadata |= {"graph_id": graph_id(of.agent_id), "assistant_id": assistant_id(tenant_id, of.agent_id)}
+        metadata |= {"graph_id": graph or graph_id(of.agent_id), "assistant_id": assistant_id(tenant_id, of.agent_id)}
     return {**metadata, **({"title": of.title} if of.title else {})}
 
 
 def thread(
-    thread_id: str, head: ThreadHead, messages: Sequence[Mapping[str, Any]] | None, *, tenant_id: str
+    thread_id: str, head: ThreadHead, values: Mapping[str, Any] | None, *, tenant_id: str, graph: str | None = None
 ) -> dict[str, Any]:
-    """A thread; its values are None where nobody asked for them."""
-    metadata = thread_metadata(head, tenant_id)
+    """A thread; its values are None where nobody asked for them. `graph` is the hosted graph that runs in it."""
     waiting = interrupts(thread_id, head)
     return {
         "thread_id": thread_id,
         "created_at": iso(head.created_at),
         "updated_at": iso(head.updated_at),
         "state_updated_at": iso(head.updated_at),
-        "metadata": metadata,
+        "metadata": thread_metadata(head, tenant_id, graph),
         "status": THREAD_STATUS[head.condition],
         "config": {},
-        "values": None if messages is None else {"messages": list(messages)},
+        "values": values,
         "interrupts": {_task_id(i["id"]): [i] for i in waiting},
     }
 
@@ -183,7 +219,7 @@ def state(
         "next": [following] if following else [],
         "tasks": [
             {
-                "id": _task_id(waiting[0]["id"]) if waiting else str(uuid.uuid5(_NAMESPACE, f"{thread_id}:{seq}")),
+                "id": _task_id(waiting[0]["id"]) if waiting else str(uuid.uuid5(NAMESPACE, f"{thread_id}:{seq}")),
                 "name": following,
                 "path": ["__pregel_pull", following],
                 "error": failed or None,
@@ -216,4 +252,4 @@ def _next_node(last: StoredMessage | None) -> str | None:
 
 
 def _task_id(interrupt_id: str) -> str:
-    return str(uuid.uuid5(_NAMESPACE, interrupt_id))
+    return str(uuid.uuid5(NAMESPACE, interrupt_id))

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core
 from connectors.gateway.lg import shapes
+from connectors.gateway.lg.graph_threads import change_graph_state, graph_history, graph_state
 from connectors.gateway.lg.messages import to_langchain
 from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number
 from connectors.gateway.problems import Problem, not_found
@@ -28,12 +29,14 @@ async def create(request: Request) -> Response:
         if body.get(name):
             raise Problem(422, "not_supported", f"{name} cannot be given to a thread.")
     metadata = mapping(body.get("metadata"), "metadata")
-    title = metadata.get("title")
+    title, graph = metadata.get("title"), metadata.get("graph_id")
+    if graph not in core.graphs.names:
+        metadata.pop("graph_id", None)  # of agents it says what ran, and nothing did
     thread_id, head = await core.threads.create(
         caller,
         thread_id=str(body["thread_id"]) if body.get("thread_id") else None,
         title=title if isinstance(title, str) else None,
-        metadata={k: v for k, v in metadata.items() if k not in ("graph_id", "assistant_id", "title")},
+        metadata={k: v for k, v in metadata.items() if k not in ("assistant_id", "title")},
         if_exists="do_nothing" if body.get("if_exists") == "do_nothing" else "raise",
     )
     return await _shown(core, caller, thread_id, head)
@@ -71,10 +74,13 @@ async def search(request: Request) -> Response:
     read = await asyncio.gather(
         *(core.threads.read(caller, line.thread_id, window=_window(core, select)) for line in page)
     )
-    shown = [
-        shapes.thread(line.thread_id, head, [to_langchain(s.message) for s in messages], tenant_id=caller.tenant_id)
-        for line, (head, messages) in zip(page, read, strict=True)
-    ]
+    wanted = _wants_values(select)
+    shown = await asyncio.gather(
+        *(
+            _thread(core, caller, line.thread_id, head, messages, values=wanted)
+            for line, (head, messages) in zip(page, read, strict=True)
+        )
+    )
     if isinstance(select, list):
         shown = [{name: thread[name] for name in thread if name in select} for thread in shown]
     more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
@@ -87,19 +93,23 @@ async def count(request: Request) -> Response:
 
 
 async def copy(request: Request) -> Response:
-    """`POST /threads/{t}/copy`: not possible, since a copy would have run nothing that its events tell of."""
+    """`POST /threads/{t}/copy`: a new thread with the same messages and state. Runs stay where they ran."""
     core, caller = core_of(request), caller_of(request)
-    await core.threads.get(caller, request.path_params["thread_id"])
-    raise Problem(501, "not_supported", "Threads cannot be copied yet.")
+    thread_id, _ = await core.threads.copy(caller, request.path_params["thread_id"])
+    return await _shown(core, caller, thread_id)
 
 
 async def state(request: Request) -> Response:
     """`GET /threads/{t}/state`, and `/state/{checkpoint_id}`, and `POST /state/checkpoint`."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
-    given = request.path_params.get("checkpoint_id")
+    given, subgraphs = request.path_params.get("checkpoint_id"), request.query_params.get("subgraphs")
     if given == "checkpoint":
-        given = mapping((await body_of(request)).get("checkpoint"), "checkpoint")
+        body = await body_of(request)
+        given, subgraphs = mapping(body.get("checkpoint"), "checkpoint"), body.get("subgraphs")
+    if graph := await core.graph_of(caller, head):
+        more = subgraphs in (True, "1", "true", "True")
+        return answer(await graph_state(core, caller, thread_id, graph, checkpoint=given, subgraphs=more))
     if given:
         seq = shapes.checkpoint_seq(thread_id, given)
         if not any(s.seq == seq for s in messages):
@@ -111,8 +121,11 @@ async def state(request: Request) -> Response:
 
 async def change_state(request: Request) -> Response:
     """`POST /threads/{t}/state`: not possible for an agent, whose state is its journal."""
-    core, caller = core_of(request), caller_of(request)
-    await core.threads.get(caller, request.path_params["thread_id"])
+    core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
+    head = await core.threads.get(caller, thread_id)
+    body = await body_of(request)
+    if graph := await core.graph_of(caller, head):
+        return answer(await change_graph_state(core, caller, thread_id, head, graph, body))
     raise Problem(501, "not_supported", "What was said in a thread of an agent cannot be changed afterwards.")
 
 
@@ -121,6 +134,8 @@ async def history(request: Request) -> Response:
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
     body: Mapping[str, Any] = await body_of(request) if request.method == "POST" else request.query_params
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    if graph := await core.graph_of(caller, head):
+        return answer(await graph_history(core, caller, thread_id, graph, body))
     limit, end = number(body.get("limit"), "limit", 10, 1000), len(messages)
     if before := body.get("before"):
         wanted = before.get("configurable", before) if isinstance(before, Mapping) else before
@@ -145,8 +160,24 @@ async def _shown(core: Core, caller: Principal, thread_id: str, head: ThreadHead
     messages: list[StoredMessage] = []
     if head is None or head.next_message > 1:
         head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
-    rendered = [to_langchain(s.message) for s in messages]
-    return answer(shapes.thread(thread_id, head, rendered, tenant_id=caller.tenant_id))
+    return answer(await _thread(core, caller, thread_id, head, messages))
+
+
+async def _thread(
+    core: Core,
+    caller: Principal,
+    thread_id: str,
+    head: ThreadHead,
+    messages: list[StoredMessage],
+    *,
+    values: bool = True,
+) -> dict[str, Any]:
+    graph, found = await core.graph_of(caller, head), None
+    if values and graph:
+        found = await core.graphs.values(caller, thread_id, graph)
+    elif values:
+        found = {"messages": [to_langchain(s.message) for s in messages]}
+    return shapes.thread(thread_id, head, found, tenant_id=caller.tenant_id, graph=graph)
 
 
 async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list[ThreadSummary]:
@@ -156,7 +187,8 @@ async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list
     ids = body.get("ids")
     found = await core.threads.search(caller, ids=[str(i) for i in ids] if isinstance(ids, list) else None)
     if metadata:
-        shown = ((line, shapes.thread_metadata(line, caller.tenant_id)) for line in found)
+        graphs = {a.assistant_id: a.graph_id for a in await core.assistants.all(await core.tenant(caller))}
+        shown = ((line, shapes.thread_metadata(line, caller.tenant_id, graphs.get(line.agent_id))) for line in found)
         found = [line for line, has in shown if all(has.get(name) == value for name, value in metadata.items())]
     if status := body.get("status"):
         if status == "busy":
@@ -167,5 +199,8 @@ async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list
 
 
 def _window(core: Core, select: object) -> int:
-    wanted = not isinstance(select, list) or "values" in select
-    return min(core.options.state_messages, 200) if wanted else 0
+    return min(core.options.state_messages, 200) if _wants_values(select) else 0
+
+
+def _wants_values(select: object) -> bool:
+    return not isinstance(select, list) or "values" in select

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator
 from connectors.gateway.feed import EarlyResult, TextPiece
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
-from connectors.gateway.thread_stream import Heartbeat, Position, StreamItem
+from connectors.gateway.thread_position import Position
+from connectors.gateway.thread_stream import Heartbeat, StreamItem
 from schemas import TERMINAL_TYPES, MessageAdded, RunPaused, ThreadChanged, ThreadEvent
 
 _dumps = json.JSONEncoder(ensure_ascii=False).encode
@@ -44,7 +45,7 @@ async def thread_frames(
             piece = _after(item, skip)
             if piece and run_id in (None, item.run_id) and item.message_id not in said:
                 yield _delta(piece, seq)
-        else:
+        elif isinstance(item, ThreadEvent):  # pieces of graphs' legs come as text as well
             seq = item.seq
             if isinstance(item, MessageAdded):
                 said.add(item.message.message_id)  # pieces that come late say nothing new

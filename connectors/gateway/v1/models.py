@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.gateway.core import RunView
+from connectors.gateway.core.assistants import Assistant
 from schemas import AgentSettings, MultitaskStrategy, StoredMessage, ThreadSummary
 from schemas.messages import MAX_TEXT
 
@@ -217,6 +218,16 @@ class RunResult(RunOut):
 
     text: str = Field("", description="The agent's last words.")
     approvals: list[ApprovalOut] = Field(default_factory=list, description="What it waits for, when it is paused.")
+    interrupts: list[InterruptOut] = Field(
+        default_factory=list, description="What a graph asks, when it is paused; answered over the LangGraph API."
+    )
+
+
+class InterruptOut(BaseModel):
+    """What a graph asks a person."""
+
+    id: str
+    value: Any
 
 
 class ApprovalOut(BaseModel):
@@ -258,7 +269,7 @@ class DecisionOut(BaseModel):
 
 
 class AgentOut(BaseModel):
-    """An agent of the tenant."""
+    """An agent of the tenant, or a hosted graph, of which only its names are known here."""
 
     agent_id: str
     name: str
@@ -267,6 +278,22 @@ class AgentOut(BaseModel):
     tools: list[str]
     approvals: str
     limits: dict[str, float]
+    kind: Literal["agent", "graph"] = "agent"
+
+    @classmethod
+    def of_graph(cls, assistant: Assistant) -> AgentOut:
+        """From a hosted graph's own assistant, or one that a user made of it."""
+        name = assistant.graph_id if assistant.name == assistant.graph_id else assistant.assistant_id
+        return cls(
+            agent_id=name,
+            name=assistant.name,
+            model="",
+            instructions=assistant.description or "",
+            tools=[],
+            approvals="",
+            limits={},
+            kind="graph",
+        )
 
     @classmethod
     def of(cls, agent: AgentSettings) -> AgentOut:

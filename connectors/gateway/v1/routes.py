@@ -12,10 +12,11 @@ from fastapi.responses import StreamingResponse
 from connectors.gateway.auth import Principal
 from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.core import Core, NewRun
-from connectors.gateway.core.runs import OVER, Runs, RunView
+from connectors.gateway.core.run_views import OVER, RunView
+from connectors.gateway.core.runs import Runs
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import EventStream
-from connectors.gateway.thread_stream import Position
+from connectors.gateway.thread_position import Position
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.frames import error_frame, thread_frames
 from schemas import MessageAdded, ThreadCondition, ThreadHead
@@ -287,15 +288,19 @@ async def decide(
 
 @router.get("/agents", tags=["agents"])
 async def list_agents(core: CoreIn, caller: Caller) -> m.AgentList:
-    """The tenant's agents."""
+    """The tenant's agents, and the hosted graphs."""
     caller.require("read")
-    return m.AgentList(agents=[m.AgentOut.of(a) for a in (await core.tenant(caller)).agents])
+    tenant = await core.tenant(caller)
+    agents = [m.AgentOut.of(a) for a in tenant.agents]
+    return m.AgentList(agents=[*agents, *(m.AgentOut.of_graph(a) for a in await core.assistants.all(tenant))])
 
 
 @router.get("/agents/{agent_id}", tags=["agents"])
 async def get_agent(core: CoreIn, caller: Caller, agent_id: Annotated[str, Path(pattern=ID_PATTERN)]) -> m.AgentOut:
-    """One agent."""
+    """One agent, or a hosted graph."""
     caller.require("read")
+    if (await core.tenant(caller)).agent(agent_id) is None and (found := await core.assistant(caller, agent_id)):
+        return m.AgentOut.of_graph(found)
     return m.AgentOut.of(await core.agent(caller, agent_id))
 
 
@@ -348,8 +353,14 @@ async def _result(core: Core, caller: Principal, thread_id: str, run_id: str, ti
     view = await core.runs.wait(caller, thread_id, run_id, seconds=timeout)
     head = await core.threads.get(caller, thread_id)
     approvals = _approvals(thread_id, head) if view.status == "paused" else []
+    asked = head.run.interrupts if head.run and head.run.paused and head.run.run_id == run_id else ()
     text = await _last_words(core, caller, view)
-    return m.RunResult(**m.RunOut.of(view).model_dump(), text=text, approvals=approvals)
+    return m.RunResult(
+        **m.RunOut.of(view).model_dump(),
+        text=text,
+        approvals=approvals,
+        interrupts=[m.InterruptOut(id=interrupt.id, value=interrupt.value) for interrupt in asked],
+    )
 
 
 async def _last_words(core: Core, caller: Principal, view: RunView) -> str:

@@ -1,0 +1,186 @@
+"""Assistants of hosted graphs: a default one for each graph, and what a tenant's users made of them.
+
+An agent of the tenant is no assistant here; protocols that show it as one do so themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.problems import Problem, not_found
+from schemas import Tenant
+from state import AssistantRow, AssistantStore
+
+NAMESPACE = uuid.UUID("7f9a4b8e-2f0e-5b8e-9a53-0c6c1d1f5a01")
+"""Of the ids that follow from names."""
+MOST = 1_000
+"""Assistants of a tenant."""
+_CHANGEABLE = ("graph_id", "name", "description", "config", "context", "metadata")
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Assistant:
+    """One version of an assistant."""
+
+    assistant_id: str
+    graph_id: str
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+    description: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_row(self) -> AssistantRow:
+        """As the store keeps it."""
+        body = {name: getattr(self, name) for name in _CHANGEABLE}
+        body |= {"created_at": self.created_at.isoformat(), "updated_at": self.updated_at.isoformat()}
+        return AssistantRow(self.assistant_id, self.version, json.dumps(body, ensure_ascii=False).encode())
+
+    @classmethod
+    def of(cls, row: AssistantRow) -> Assistant:
+        """The inverse."""
+        body = json.loads(row.body)
+        times: dict[str, Any] = {name: datetime.fromisoformat(body[name]) for name in ("created_at", "updated_at")}
+        given: dict[str, Any] = {name: body[name] for name in _CHANGEABLE}
+        return cls(assistant_id=row.assistant_id, version=row.version, **given, **times)
+
+
+def default_id(tenant_id: str, graph: str) -> str:
+    """The id of a graph's own assistant: the same at every instance, and another one in every tenant."""
+    return str(uuid.uuid5(NAMESPACE, f"{tenant_id}:graph:{graph}"))
+
+
+class Assistants:
+    """On the tenant's store and the installation's graphs."""
+
+    def __init__(self, store: AssistantStore, graphs: tuple[str, ...]) -> None:
+        """`graphs` are the names of the hosted graphs."""
+        self._store, self._graphs = store, graphs
+
+    async def find(self, tenant: Tenant, given: object) -> Assistant | None:
+        """The assistant of this id, or the default one of the graph of this name."""
+        if not isinstance(given, str):
+            return None
+        for graph in self._graphs:
+            if given in (graph, default_id(tenant.tenant_id, graph)):
+                return await self._default(tenant, graph)
+        if not _is_uuid(given):
+            return None
+        row = await self._store.get(tenant.tenant_id, given)
+        return Assistant.of(row) if row else None
+
+    async def all(self, tenant: Tenant) -> list[Assistant]:
+        """The current versions, the default ones first."""
+        if not self._graphs:
+            return []
+        rows = {row.assistant_id: Assistant.of(row) for row in await self._store.list(tenant.tenant_id)}
+        first = {default_id(tenant.tenant_id, graph): _initial(tenant, graph) for graph in self._graphs}
+        return list((first | rows).values())
+
+    async def create(
+        self,
+        caller: Principal,
+        tenant: Tenant,
+        given: Mapping[str, Any],
+        *,
+        assistant_id: str | None,
+        if_exists: Literal["raise", "do_nothing"],
+    ) -> Assistant:
+        """A new assistant. Raises `Problem` 409 where its id is taken, unless `do_nothing` is to give what is there."""
+        caller.require("write")
+        if assistant_id is not None and not _is_uuid(assistant_id):
+            raise Problem(422, "invalid", "assistant_id must be a UUID.")
+        if assistant_id and (there := await self.find(tenant, assistant_id)):
+            return _existing(there, if_exists)
+        if len(await self._store.list(tenant.tenant_id)) >= MOST:
+            raise Problem(422, "too_many_assistants", f"A tenant may have {MOST} assistants; delete some.")
+        now = datetime.now(UTC)
+        graph = given["graph_id"]
+        made = Assistant(assistant_id or str(uuid.uuid4()), graph, given.get("name") or "Untitled", now, now)
+        made = replace(made, **{name: given[name] for name in _CHANGEABLE[2:] if given.get(name) is not None})
+        if not await self._store.put(tenant.tenant_id, made.to_row(), expected_version=0):
+            there = await self.find(tenant, made.assistant_id)
+            assert there, "its id was taken"
+            return _existing(there, if_exists)
+        return made
+
+    async def change(self, caller: Principal, tenant: Tenant, given: str, changes: Mapping[str, Any]) -> Assistant:
+        """A new version with what was given; metadata is merged, all else replaced."""
+        caller.require("write")
+        if (graph := changes.get("graph_id")) is not None and graph not in self._graphs:
+            raise not_found("graph", str(graph))
+        for _ in range(_TRIES):
+            current = await self._current(tenant, given)
+            newest = await self._store.versions(tenant.tenant_id, current.assistant_id)
+            if not newest:  # nobody has changed the default one before: what it was stays as its first version
+                await self._store.put(tenant.tenant_id, current.to_row(), expected_version=0)
+            version = newest[0].version if newest else 1
+            fields = {name: changes[name] for name in _CHANGEABLE if changes.get(name) is not None}
+            fields["metadata"] = {**current.metadata, **fields.get("metadata", {})}
+            made = replace(current, **fields, version=version + 1, updated_at=datetime.now(UTC))
+            if await self._store.put(tenant.tenant_id, made.to_row(), expected_version=version):
+                return made
+        raise Problem(409, "changed_meanwhile", "The assistant was changed by somebody else; look at it and try again.")
+
+    async def delete(self, caller: Principal, tenant: Tenant, given: str) -> None:
+        """Removes an assistant with all its versions; a graph's own stays, as it was at first."""
+        caller.require("write")
+        current = await self._current(tenant, given)
+        gone = await self._store.delete(tenant.tenant_id, current.assistant_id)
+        if not gone and current.assistant_id == default_id(tenant.tenant_id, current.graph_id):
+            raise Problem(403, "not_deletable", "The assistant of a hosted graph is there as long as the graph is.")
+
+    async def versions(self, tenant: Tenant, given: str) -> list[Assistant]:
+        """All versions, the newest first."""
+        current = await self._current(tenant, given)
+        rows = await self._store.versions(tenant.tenant_id, current.assistant_id)
+        return [Assistant.of(row) for row in rows] or [current]
+
+    async def choose(self, caller: Principal, tenant: Tenant, given: str, version: int) -> Assistant:
+        """Makes a version the current one."""
+        caller.require("write")
+        current = await self._current(tenant, given)
+        chosen = await self._store.choose(tenant.tenant_id, current.assistant_id, version)
+        if not chosen and version != current.version:
+            raise not_found("version", str(version))
+        return await self._current(tenant, given)
+
+    async def _current(self, tenant: Tenant, given: str) -> Assistant:
+        found = await self.find(tenant, given)
+        if found is None:
+            raise not_found("assistant", given)
+        return found
+
+    async def _default(self, tenant: Tenant, graph: str) -> Assistant:
+        row = await self._store.get(tenant.tenant_id, default_id(tenant.tenant_id, graph))
+        return Assistant.of(row) if row else _initial(tenant, graph)
+
+
+def _initial(tenant: Tenant, graph: str) -> Assistant:
+    at = tenant.created_at
+    made_by = {"created_by": "system"}
+    return Assistant(default_id(tenant.tenant_id, graph), graph, graph, at, at, metadata=made_by)
+
+
+def _existing(there: Assistant, if_exists: str) -> Assistant:
+    if if_exists != "do_nothing":
+        raise Problem(409, "assistant_exists", f"There is an assistant {there.assistant_id!r} already.")
+    return there
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return len(text) == 36

@@ -1,0 +1,108 @@
+"""Runs as protocols see them, put together of what the store knows: the promise, the thread's head, the row of the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from schemas import AcceptedRun, GraphRequest, StoredRun, ThreadHead, TokenUsage
+
+RunStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
+OVER: tuple[RunStatus, ...] = ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A message that starts a run; or, with `graph`, what a hosted graph is to do, on which `text` has no say."""
+
+    text: str = ""
+    agent_id: str = "default"
+    multitask_strategy: str = "enqueue"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    message_id: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    graph: GraphRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as it stands. `first_event` and `last_event` are numbers of the thread's events, where they are known."""
+
+    run_id: str
+    thread_id: str
+    agent_id: str
+    status: RunStatus
+    created_at: datetime
+    updated_at: datetime
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    multitask_strategy: str = "enqueue"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    message: str = ""
+    first_event: int | None = None
+    last_event: int | None = None
+    usage: TokenUsage = field(default_factory=TokenUsage)
+
+
+def accepted_view(thread_id: str, run: AcceptedRun) -> RunView:
+    """A run of which nothing but its promise is known."""
+    return RunView(
+        run.run_id,
+        thread_id,
+        run.agent_id,
+        "pending",
+        run.at,
+        run.at,
+        run.metadata,
+        run.multitask_strategy,
+        run.details,
+    )
+
+
+def in_head(thread_id: str, head: ThreadHead, run_id: str, known: AcceptedRun | None) -> RunView | None:
+    """The run where the thread's head names it."""
+    details = known.details if known else {}
+    strategy = known.multitask_strategy if known else "enqueue"
+    if (run := head.run) and run.run_id == run_id:
+        status: RunStatus = "paused" if head.status == "approval" or run.paused else "running"
+        return RunView(
+            run_id,
+            thread_id,
+            run.agent_id,
+            status,
+            known.at if known else run.started_at,
+            head.updated_at,
+            run.metadata,
+            strategy,
+            details,
+            first_event=run.first_event or None,
+            usage=run.usage,
+        )
+    for waiting in head.queued:
+        if waiting.run_id == run_id:
+            at = known.at if known else waiting.at
+            return RunView(run_id, thread_id, waiting.agent_id, "pending", at, at, waiting.metadata, strategy, details)
+    return None
+
+
+def over_view(thread_id: str, run: StoredRun, known: AcceptedRun | None) -> RunView:
+    """A run that is over."""
+    return RunView(
+        run.run_id,
+        thread_id,
+        run.agent_id or (known.agent_id if known else ""),
+        run.outcome,
+        known.at if known else run.accepted_at,
+        run.ended_at,
+        run.metadata or (known.metadata if known else {}),
+        known.multitask_strategy if known else "enqueue",
+        known.details if known else {},
+        run.code,
+        run.message,
+        run.first_event,
+        run.last_event,
+        run.usage,
+    )

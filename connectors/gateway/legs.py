@@ -1,0 +1,284 @@
+"""Legs of graphs as they stream: what the feed keeps of them for late readers, and what a reader has had of them.
+
+A leg's parts are counted. Its pieces come best effort and live (`GraphDelta`), its events with the turn (`GraphStreamed`); a
+reader gets each part once, of a text that a model writes each character once, whichever of the two came first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.gateway.thread_position import Position
+from schemas import GraphDelta, GraphPiece, GraphStreamed
+
+LEG_BYTES = 4 << 20
+"""Of one leg that are kept for late readers; of a longer one they get the rest with its events."""
+ALL_BYTES = 128 << 20
+"""Of all legs that are kept."""
+_LEGS_KNOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class GraphPieces:
+    """Pieces of a leg, in their order."""
+
+    run_id: str
+    leg: str
+    pieces: tuple[GraphPiece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePiece:
+    """A piece of a message that a model writes in a graph, `offset` characters into it."""
+
+    run_id: str
+    message_id: str
+    offset: int
+    text: str
+
+
+class _Going:
+    """One leg. Of one that is too long only the name is kept, so that what follows begins no new one."""
+
+    __slots__ = ("leg", "pieces", "run_id", "said", "size", "starts")
+
+    def __init__(self, delta: GraphDelta) -> None:
+        self.run_id, self.leg, self.size = delta.run_id, delta.leg, 0
+        self.pieces: list[GraphPiece] = []
+        self.said: dict[str, str] = {}
+        """By message of the graph itself: its text up to now."""
+        self.starts: dict[int, int] = {}
+        """By part: the characters of its message before it."""
+
+    def add(self, delta: GraphDelta, size: int) -> int:
+        """Keeps pieces, and returns how many bytes more that is."""
+        before = self.size
+        if self.size <= LEG_BYTES:
+            self.pieces += delta.pieces
+            self.size += size
+        if self.size > LEG_BYTES:
+            self.pieces, self.said = [], {}
+        return self.size - before
+
+    def say(self, piece: GraphPiece) -> MessagePiece | None:
+        """A piece as one of its message; None where it is none, or something before it is missing."""
+        message = None if piece.namespace else written(piece.mode, piece.data)
+        if message is None:
+            return None
+        message_id, text = str(message.get("id")), text_of(message)
+        known = self.said.get(message_id, "")
+        if not piece.offset:
+            self.starts.setdefault(piece.index, len(known))
+        if not text or self.starts.get(piece.index, -1) + piece.offset != len(known):
+            return None
+        self.said[message_id] = known + text
+        return MessagePiece(self.run_id, message_id, len(known), text)
+
+
+class GoingLegs:
+    """The pieces of the leg that is going in each thread, as far as there is room for them."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, _Going] = OrderedDict()
+        self._bytes = 0
+
+    def add(self, key: bytes, delta: GraphDelta, size: int) -> tuple[GraphPieces, list[MessagePiece]]:
+        """Keeps what came, and gives it in the forms that readers get."""
+        if key in self._kept and self._kept[key].leg != delta.leg:
+            self.end(key)
+        leg = self._kept.setdefault(key, _Going(delta))
+        self._bytes += leg.add(delta, size)
+        said = [text for piece in delta.pieces if (text := leg.say(piece))]
+        self._kept.move_to_end(key)
+        while self._bytes > ALL_BYTES and len(self._kept) > 1:
+            self.end(next(iter(self._kept)))
+        return GraphPieces(delta.run_id, delta.leg, delta.pieces), said
+
+    def get(self, key: bytes) -> tuple[GraphPieces, list[MessagePiece]] | None:
+        """What is kept of a thread, in the same forms."""
+        kept = self._kept.get(key)
+        if kept is None or not kept.pieces:
+            return None
+        said = [MessagePiece(kept.run_id, message_id, 0, text) for message_id, text in kept.said.items()]
+        return GraphPieces(kept.run_id, kept.leg, tuple(kept.pieces)), said
+
+    def end(self, key: bytes) -> None:
+        """The thread's leg is over: its events tell everything."""
+        if gone := self._kept.pop(key, None):
+            self._bytes -= gone.size
+
+    def clear(self) -> None:
+        """Forgets all of them."""
+        self._kept.clear()
+        self._bytes = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a reader gets next of a leg."""
+
+    index: int
+    mode: str
+    namespace: tuple[str, ...]
+    data: Any
+    whole: bool = False
+    """An event's, which completes the part; not a live piece of it."""
+    had: int = 0
+    """Characters of a text that were there before."""
+    fresh: str = ""
+    """What is new of it."""
+    before: int = 0
+    """Characters of the message in earlier parts: what comes between two pieces of a text cuts it into parts."""
+    so_far: str | None = None
+    """The message's text up to now; None where its beginning is not known here."""
+    checkpoint_id: str | None = None
+
+
+@dataclass
+class _Leg:
+    count: int = 0
+    """Parts that the reader has, or has begun to have."""
+    stored: int = 0
+    """Parts whose events have come."""
+    open: dict[int, int] = field(default_factory=dict)
+    """Characters had of texts whose events have not come, which bring calls as well; 0 of what was too large to be sent early."""
+    texts: dict[int, str] = field(default_factory=dict)
+    """Of the same parts, from their beginnings."""
+    messages: dict[str, list[int]] = field(default_factory=dict)
+    """The parts that a message is made of."""
+    whole: dict[int, str] = field(default_factory=dict)
+    """Texts of parts that are complete."""
+
+    def text(self, message_id: str, index: int) -> str:
+        """What a message says in its parts before this one."""
+        parts = self.messages.setdefault(message_id, [])
+        if index not in parts:
+            parts.append(index)
+        return "".join(self.whole.get(n) or self.texts.get(n, "") for n in parts if n < index)
+
+
+class LegReader:
+    """How much of a thread's legs one reader has had."""
+
+    def __init__(self, position: Position) -> None:
+        self._legs: dict[str, _Leg] = {}
+        self._current = position.message_id
+        if self._current:
+            self._legs[self._current] = _Leg(count=position.offset, open=dict(position.parts))
+
+    def at(self, seq: int) -> Position:
+        """The position after event `seq` and what was had of the leg that is going."""
+        leg = self._legs.get(self._current)
+        if leg is None or (leg.stored >= leg.count and not leg.open):
+            return Position(seq)
+        return Position(seq, message_id=self._current, offset=leg.count, parts=tuple(leg.open.items()))
+
+    def live(self, leg_id: str, piece: GraphPiece) -> Part | None:
+        """What is new in a piece; None when nothing is, or when something before it was missed and comes with the events."""
+        if leg_id != self._current:
+            if leg_id in self._legs or piece.index or piece.offset:
+                return None
+            self._begin(leg_id)
+        leg = self._legs[leg_id]
+        message = written(piece.mode, piece.data)
+        if message is not None:
+            return self._text(leg, piece, message)
+        if piece.index != leg.count:
+            return None
+        leg.count += 1
+        if is_omitted(piece.data):
+            leg.open[piece.index] = 0
+            return None
+        return Part(piece.index, piece.mode, piece.namespace, piece.data)
+
+    def stored(self, event: GraphStreamed) -> Part | None:
+        """What of an event's part the reader has not had."""
+        if event.leg not in self._legs:
+            self._begin(event.leg)
+        leg = self._legs[event.leg]
+        leg.stored = max(leg.stored, event.index + 1)
+        had, known = leg.open.pop(event.index, None), leg.texts.pop(event.index, "")
+        message = written(event.mode, event.data)
+        text = text_of(message) if message is not None else ""
+        before = leg.text(str(message.get("id")), event.index) if message is not None else ""
+        leg.whole[event.index] = text
+        if event.index < leg.count and had is None:
+            return None
+        leg.count = max(leg.count, event.index + 1)
+        if known and not text.startswith(known):
+            had = len(text)  # it was written otherwise; what was had cannot be taken back
+        return Part(
+            event.index,
+            event.mode,
+            event.namespace,
+            event.data,
+            whole=True,
+            had=had or 0,
+            fresh=text[had or 0 :],
+            before=len(before),
+            so_far=before + text,
+            checkpoint_id=event.checkpoint_id,
+        )
+
+    def _text(self, leg: _Leg, piece: GraphPiece, message: Mapping[str, Any]) -> Part | None:
+        text, known = text_of(message), leg.texts.get(piece.index, "")
+        if piece.index > leg.count or piece.index < leg.stored:
+            return None
+        before = leg.text(str(message.get("id")), piece.index)
+        if piece.offset == len(known):
+            known = leg.texts[piece.index] = known + text
+        if piece.index == leg.count:
+            if piece.offset:
+                return None
+            leg.count += 1
+            leg.open[piece.index] = 0
+        had = leg.open.get(piece.index)
+        if had is None or piece.offset > had or not text[had - piece.offset :]:
+            return None
+        fresh = text[had - piece.offset :]
+        now = leg.open[piece.index] = had + len(fresh)
+        so_far = before + known if len(known) == now else None
+        return Part(
+            piece.index,
+            piece.mode,
+            piece.namespace,
+            piece.data,
+            had=had,
+            fresh=fresh,
+            before=len(before),
+            so_far=so_far,
+        )
+
+    def _begin(self, leg_id: str) -> None:
+        self._current, self._legs[leg_id] = leg_id, _Leg()
+        while len(self._legs) > _LEGS_KNOWN:
+            del self._legs[next(iter(self._legs))]
+
+
+def written(mode: str, data: Any) -> Mapping[str, Any] | None:
+    """The message of a part where a model writes it, piece by piece."""
+    if mode == "messages" and isinstance(data, list) and data and isinstance(data[0], Mapping):
+        message: Mapping[str, Any] = data[0]
+        return message if message.get("type") == "AIMessageChunk" else None
+    return None
+
+
+def is_omitted(data: Any) -> bool:
+    """Whether a part was too large for a record; its size stands for it."""
+    return isinstance(data, Mapping) and set(data) == {"omitted"}
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """The text of a message's content, which may be a list of blocks."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    blocks: Iterable[Any] = content if isinstance(content, list) else ()
+    return "".join(
+        block if isinstance(block, str) else str(block.get("text") or "")
+        for block in blocks
+        if isinstance(block, str) or (isinstance(block, Mapping) and block.get("type") == "text")
+    )

@@ -1,0 +1,105 @@
+"""Runs of hosted graphs: what a body asks for, begun or let go on, and streamed."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.core import Core, NewRun, RunView
+from connectors.gateway.core.assistants import Assistant
+from connectors.gateway.lg import shapes
+from connectors.gateway.lg.graph_projection import INTERRUPT, GraphProjection, StateOf
+from connectors.gateway.lg.requests import RunRequest
+from connectors.gateway.problems import Problem
+from connectors.gateway.thread_position import Position
+from schemas import GraphRequest, ThreadHead, Unavailable
+
+log = logging.getLogger("cauce.gateway")
+
+_INTERRUPT_ID = re.compile(r"^[0-9a-f]{32}$")
+
+
+async def start_graph(
+    core: Core, caller: Principal, thread_id: str, wanted: RunRequest, assistant: Assistant
+) -> tuple[RunView, int, bool]:
+    """The run, the number of the thread's last event before it, and whether it is one that was paused and goes on.
+
+    Raises `Problem` 409 for an answer to nothing.
+    """
+    request = wanted.for_graph(assistant)
+    head = await core.threads.get(caller, thread_id)
+    waits = head.run is not None and head.run.paused and head.run.graph is not None
+    resumes = request.command is not None and request.command.resumes
+    if resumes and not request.checkpoint_id:
+        _answers(head, request.command.resume if request.command else None, waits=waits)
+    if waits and not request.checkpoint_id and (resumes or _goes_on(request)):
+        return await core.runs.go_on(caller, thread_id, head, request), head.next_event - 1, True
+    if wanted.strategy == "reject" and await core.runs.any_going(caller, thread_id):
+        raise Problem(409, "thread_busy", "Another run of this thread is going.")
+    new = NewRun(
+        agent_id=assistant.assistant_id,
+        multitask_strategy=wanted.strategy,
+        metadata=wanted.metadata,
+        details={"kwargs": wanted.kwargs, "graph": assistant.graph_id},
+        graph=request,
+    )
+    view, since = await core.runs.start(caller, thread_id, new, head=head)
+    return view, since, False
+
+
+def _goes_on(request: GraphRequest) -> bool:
+    return request.input is None and request.command is None
+
+
+def _answers(head: ThreadHead, resume: object, *, waits: bool) -> None:
+    """Raises `Problem` where nothing waits for this answer."""
+    if not waits or head.run is None:
+        raise Problem(409, "no_such_interrupt", "Nothing waits for an answer in this thread.")
+    if isinstance(resume, Mapping) and resume and all(_INTERRUPT_ID.match(str(name)) for name in resume):
+        open_ones = {asked.id for asked in head.run.interrupts}
+        if not set(resume) <= open_ones:
+            raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
+
+
+def graph_projection(
+    core: Core,
+    caller: Principal,
+    view: RunView,
+    graph: str,
+    modes: Collection[str],
+    *,
+    position: Position,
+    resumable: bool,
+) -> GraphProjection:
+    """Frames of a run of the graph, from a position on."""
+    state_of = states_of(core, caller, view.thread_id, graph)
+    return GraphProjection(view.run_id, modes, position=position, resumable=resumable, state_of=state_of)
+
+
+def states_of(core: Core, caller: Principal, thread_id: str, graph: str) -> StateOf:
+    """Reads the states that events name."""
+
+    async def state_of(checkpoint_id: str, namespace: tuple[str, ...]) -> Any:
+        try:
+            found = await core.graphs.read(
+                caller, thread_id, graph, checkpoint_id=checkpoint_id, namespace="|".join(namespace)
+            )
+        except (Problem, Unavailable) as error:
+            log.warning("the state %s of a stream cannot be read: %s", checkpoint_id, error)
+            return None
+        return found["values"]
+
+    return state_of
+
+
+async def graph_outcome(core: Core, caller: Principal, view: RunView, graph: str, head: ThreadHead) -> Any:
+    """What waiting for the run gives: the newest values, what it asks, or how it failed."""
+    if view.status == "failed":
+        return {"__error__": {"error": view.code, "message": view.message}}
+    values = await core.graphs.values(caller, view.thread_id, graph)
+    if view.status != "paused":
+        return values
+    return {**(values if isinstance(values, dict) else {}), INTERRUPT: shapes.interrupts(view.thread_id, head)}

@@ -1,0 +1,85 @@
+"""States of graphs' threads: looked at, listed, changed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.core import Core
+from connectors.gateway.lg.requests import mapping, number
+from connectors.gateway.problems import Problem
+from schemas import ThreadHead
+
+MOST_STATES = 1_000
+"""Of one answer."""
+
+
+async def graph_state(
+    core: Core, caller: Principal, thread_id: str, graph: str, *, checkpoint: object, subgraphs: bool
+) -> dict[str, Any]:
+    """The newest state, or the one of a checkpoint, which is named by its id or as a whole."""
+    checkpoint_id, namespace = _where(checkpoint)
+    return await core.graphs.read(
+        caller, thread_id, graph, checkpoint_id=checkpoint_id, namespace=namespace, subgraphs=subgraphs
+    )
+
+
+async def graph_history(
+    core: Core, caller: Principal, thread_id: str, graph: str, body: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """States, the newest first."""
+    before, _ = _where(body.get("before"))
+    checkpoint_id, namespace = _where(body.get("checkpoint"))
+    return await core.graphs.history(
+        caller,
+        thread_id,
+        graph,
+        limit=number(body.get("limit"), "limit", 10, MOST_STATES),
+        before=before,
+        metadata=mapping(body.get("metadata"), "metadata"),
+        namespace=namespace,
+        checkpoint_id=checkpoint_id,
+    )
+
+
+async def change_graph_state(
+    core: Core, caller: Principal, thread_id: str, head: ThreadHead, graph: str, body: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes into the state as a node would; the answer names the new checkpoint."""
+    checkpoint_id, namespace = _where(body.get("checkpoint") or body.get("checkpoint_id"))
+    if namespace:
+        raise Problem(422, "not_supported", "checkpoint: the state of a subgraph cannot be changed by hand yet.")
+    as_node = body.get("as_node")
+    if as_node is not None and not isinstance(as_node, str):
+        raise Problem(422, "invalid", "as_node is the name of a node.")
+    agent_id = head.agent_id
+    if not agent_id and (assistant := await core.assistant(caller, graph)):
+        agent_id = assistant.assistant_id
+    made = await core.graphs.update(
+        caller,
+        thread_id,
+        head,
+        graph,
+        agent_id,
+        values=body.get("values"),
+        as_node=as_node,
+        checkpoint_id=checkpoint_id,
+    )
+    where = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": made}
+    return {"checkpoint": {**where, "checkpoint_map": None}, "configurable": where, "checkpoint_id": made}
+
+
+def _where(given: object) -> tuple[str | None, str]:
+    """The checkpoint's id and its namespace, of an id, a checkpoint, or a config that has one. Raises `Problem`."""
+    if given is None or given == {}:
+        return None, ""
+    if isinstance(given, str):
+        return given, ""
+    if isinstance(given, Mapping):
+        found = given.get("configurable", given)
+        if isinstance(found, Mapping):
+            checkpoint_id, namespace = found.get("checkpoint_id"), found.get("checkpoint_ns") or ""
+            if isinstance(checkpoint_id, str | None) and isinstance(namespace, str):
+                return checkpoint_id, namespace
+    raise Problem(422, "invalid", "a checkpoint is named by its id, or by an object with checkpoint_id.")
