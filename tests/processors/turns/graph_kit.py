@@ -9,7 +9,7 @@ from typing import Any
 
 import graphs_sample
 import pytest
-from test_turns_processor import System, record
+from turns_kit import System, record
 
 from connectors.graphs import Graphs, StagingSaver, UserStore, rows_of, thread_state
 from processors.settings_cache import TenantCache, UserCache

@@ -6,8 +6,8 @@ import json
 
 import pytest
 from graph_kit import Hosting, _fresh_graphs, events, run, say, told
-from test_turns_processor import System, messages, record, system
-from test_turns_processor import say as message
+from turns_kit import System, messages, record, system
+from turns_kit import say as message
 
 from processors.turns import copying
 from schemas import ChangeThread, Record

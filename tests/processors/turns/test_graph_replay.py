@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from graph_kit import Hosting, _fresh_graphs, answer, hosting, raw, run, say
-from test_turns_processor import record
-from test_turns_processor import say as message
+from turns_kit import record
+from turns_kit import say as message
 
 from processors.turns.replay import Replayed
 from schemas import CancelRun, GraphInput, QueuedInput, Record, ThreadEvent, ThreadHead, Topic, UpdateState, decode

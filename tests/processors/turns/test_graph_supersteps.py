@@ -8,7 +8,7 @@ from typing import Any
 import graphs_sample
 import pytest
 from graph_kit import Hosting, _fresh_graphs, answer, hosting, on_both_stores, run, say, told
-from test_turns_processor import Behind, messages, record
+from turns_kit import Behind, messages, record
 
 from schemas import CancelRun, ChangeThread, Unavailable
 

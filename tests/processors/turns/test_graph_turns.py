@@ -8,8 +8,8 @@ from typing import Any
 import graphs_sample
 import pytest
 from graph_kit import Hosting, _fresh_graphs, answer, events, hosting, on_both_stores, raw, run, say, told
-from test_turns_processor import Behind, messages, record
-from test_turns_processor import say as message
+from turns_kit import Behind, messages, record
+from turns_kit import say as message
 
 from schemas import CancelRun, GraphCommand, RunLimits, Topic, UpdateState, decode
 from schemas.base import Body

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from test_turns_processor import System, record, requests, result_of, say, system
+from turns_kit import System, record, requests, result_of, say, system
 
 from processors.turns.replay import Gap, Replayed
 from schemas import (

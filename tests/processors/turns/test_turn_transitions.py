@@ -1,131 +1,16 @@
-"""What inputs do to a thread, without servers: tables for what is promised, and random lives that keep the invariants."""
+"""What inputs do to a thread, without servers: tables for what is promised."""
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from transition_kit import LIMITS, START, Thread, wants
 
 from processors.turns import transitions
-from processors.turns.answers import Answer, AskedTool, Ruling, on_answer, within_limits
-from processors.turns.draft import Draft
+from processors.turns.answers import Answer, AskedTool
 from processors.turns.transitions import NewInput, Next
-from schemas import (
-    TERMINAL_TYPES,
-    ApprovalDecision,
-    CancelRun,
-    ChangeThread,
-    ContinueThread,
-    Message,
-    Output,
-    RunLimits,
-    StoredEvent,
-    StoredMessage,
-    StoredRun,
-    ThreadHead,
-    ThreadKey,
-    TokenUsage,
-    ToolRequest,
-    ToolResult,
-    Topic,
-)
-from state import Hydrated
-
-KEY = ThreadKey("acme", "t1")
-START = datetime(2026, 1, 1, tzinfo=UTC)
-LIMITS = RunLimits(turns=4, queued_inputs=3)
-
-
-def policy(name: str) -> Ruling:
-    if name == "Read":
-        return Ruling("run")
-    if name == "Write":
-        return Ruling("approval")
-    return Ruling("refuse", f"no tool {name}")
-
-
-class Thread:
-    """A thread and its committed view, as the journal would keep them."""
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.head: ThreadHead | None = None
-        self.messages: list[StoredMessage] = []
-        self.events: list[StoredEvent] = []
-        self.runs: list[StoredRun] = []
-        self.outputs: list[Output] = []
-        self.clock = START
-        self.count = 0
-
-    def draft(self, new: NewInput | None = None) -> Draft:
-        self.count += 1
-        self.clock += timedelta(seconds=1)
-        base = Hydrated(self.version, self.head, tuple(self.messages))
-        head = self.head
-        if head is None:
-            assert new
-            head = transitions.new_head(new, self.clock)
-        return Draft(KEY, f"in{self.count}", self.clock, base, head, "chat.messages/0/0")
-
-    def commit(self, draft: Draft) -> list[str]:
-        commit = draft.commit()
-        if commit.remove_messages_from is not None:
-            self.messages = [m for m in self.messages if m.seq < commit.remove_messages_from]
-        self.version += 1
-        self.head = commit.head
-        self.messages += commit.messages
-        self.events += commit.events
-        self.runs += commit.runs
-        self.outputs += draft.outputs
-        return [e.type.removeprefix("cauce.") for e in commit.events]
-
-    def say(self, text: str, *answers: Answer, strategy: Any = "enqueue") -> list[str]:
-        new = NewInput(f"m{self.count}", f"r{self.count}", "u", "default", text, strategy, self.clock)
-        draft = self.draft(new)
-        return self.finish(draft, transitions.on_input(draft, new, LIMITS), *answers)
-
-    def finish(self, draft: Draft, following: Next, *answers: Answer) -> list[str]:
-        left = list(answers)
-        while following is Next.LEG:
-            if not within_limits(draft, LIMITS):
-                break
-            following = on_answer(draft, left.pop(0) if left else Answer("fine"), policy)
-        return self.commit(draft)
-
-    def result(self, call_id: str, *answers: Answer, status: Any = "ok") -> list[str]:
-        draft = self.draft()
-        found = ToolResult(call_id=call_id, run_id="r", name="x", status=status, content="42", finished_at=START)
-        return self.finish(draft, transitions.on_tool_result(draft, found), *answers)
-
-    def decide(self, call_id: str, decision: Any, *answers: Answer, **fields: Any) -> list[str]:
-        draft = self.draft()
-        body = ApprovalDecision(user_id="u", call_id=call_id, decision=decision, **fields)
-        return self.finish(draft, transitions.on_decision(draft, body), *answers)
-
-    def cancel(self, run_id: str | None = None) -> list[str]:
-        draft = self.draft()
-        return self.finish(draft, transitions.on_cancel(draft, CancelRun(user_id="u", run_id=run_id)))
-
-    def go_on(self) -> list[str]:
-        assert self.head
-        draft = self.draft()
-        note = ContinueThread(run_id=self.head.queued[0].run_id)
-        return self.finish(draft, transitions.on_continue(draft, note))
-
-    @property
-    def requested(self) -> list[ToolRequest]:
-        return [ToolRequest.model_validate_json(o.value) for o in self.outputs if o.topic is Topic.TOOL_REQUESTS]
-
-    @property
-    def texts(self) -> list[str]:
-        return [f"{m.message.role}: {m.message.text}" for m in self.messages]
-
-
-def wants(*names: str) -> Answer:
-    return Answer("", tuple(AskedTool(n, {"a": 1}) for n in names))
+from schemas import TERMINAL_TYPES, ChangeThread, ContinueThread, ThreadHead, TokenUsage, Topic
 
 
 def test_a_plain_question_is_answered_in_one_turn() -> None:
@@ -314,89 +199,6 @@ def test_a_cancel_ends_the_run_or_a_queued_one_and_says_so_when_there_is_none() 
     assert thread.cancel() == [], "the run was cancelled before: nothing more to say"
     thread.say("third")
     assert thread.cancel() == ["input.refused"]
-
-
-MOVES = st.sampled_from(
-    ["say", "reject", "interrupt", "rollback", "result", "approve", "decline", "cancel", "continue"]
-)
-ANSWERS = st.sampled_from(
-    [
-        Answer("fine"),
-        wants("Read"),
-        wants("Write"),
-        wants("Read", "Write"),
-        wants("Magic"),
-        wants("Write", "Magic", "Read"),
-    ]
-)
-
-
-@settings(max_examples=300)
-@given(st.lists(st.tuples(MOVES, ANSWERS, ANSWERS, st.integers(0, 3)), max_size=25))
-def test_any_life_of_a_thread_ends_every_run_once_and_keeps_a_history_that_providers_take(moves: list[Any]) -> None:
-    thread = Thread()
-    thread.say("hello")
-    for move, one, two, pick in moves:
-        head = thread.head
-        assert head
-        running = [p.call.call_id for p in head.pending if p.state == "running"]
-        waiting = [p.call.call_id for p in head.pending if p.state == "approval"]
-        if move in ("say", "reject", "interrupt", "rollback"):
-            thread.say(move, one, two, strategy="enqueue" if move == "say" else move)
-        elif move == "result" and running:
-            thread.result(running[pick % len(running)], one, two)
-        elif move == "approve" and waiting:
-            thread.decide(waiting[pick % len(waiting)], "approve", one, two)
-        elif move == "decline" and waiting:
-            thread.decide(waiting[pick % len(waiting)], "reject", one, two)
-        elif move == "cancel":
-            thread.cancel()
-        elif move == "continue" and head.run is None and head.queued:
-            thread.go_on()
-        check(thread)
-    while thread.head and (thread.head.run or thread.head.queued):
-        thread.cancel() if thread.head.run else thread.go_on()
-        check(thread)
-    ended = [e for e in thread.events if e.type in TERMINAL_TYPES]
-    runs = [run_of(e) for e in ended]
-    assert len(runs) == len(set(runs)), "a run ended twice"
-    asked = {f"r{n}" for n in range(thread.count + 1)} & all_runs(thread)
-    assert asked == set(runs), "a run never ended"
-
-
-def run_of(event: StoredEvent) -> str:
-    return str(json.loads(event.body)["run_id"])
-
-
-def all_runs(thread: Thread) -> set[str]:
-    return {run_of(e) for e in thread.events if e.type != "cauce.input.refused"}
-
-
-def check(thread: Thread) -> None:
-    head = thread.head
-    assert head
-    assert [e.seq for e in thread.events] == list(range(1, len(thread.events) + 1))
-    seqs = [m.seq for m in thread.messages]
-    assert seqs == sorted(set(seqs))
-    assert head.next_message > max(seqs, default=0)
-    if head.run is None:
-        assert head.pending == ()
-    else:
-        assert any(p.state != "done" for p in head.pending), "a run that waits for nothing would hang"
-    open_calls: dict[str, bool] = {}
-    for message in (m.message for m in thread.messages):
-        answer_to(message, open_calls)
-    expected = {p.call.call_id for p in head.pending if p.state != "done"}
-    assert set(open_calls) == expected
-
-
-def answer_to(message: Message, open_calls: dict[str, bool]) -> None:
-    if message.role == "tool":
-        assert message.call_id in open_calls, "a result without its call"
-        del open_calls[message.call_id or ""]
-    else:
-        assert not open_calls, "a call without a result before the next message"
-        open_calls.update({c.call_id: True for c in message.tool_calls})
 
 
 def change(thread: Thread, action: Any, **fields: Any) -> list[str]:

@@ -1,0 +1,176 @@
+"""Messages, and the runs that answer them: started, waited for, followed, cancelled."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.core import Core, NewRun
+from connectors.gateway.core.run_views import OVER, RunView
+from connectors.gateway.thread_position import Position
+from connectors.gateway.v1 import models as m
+from connectors.gateway.v1.approvals import waiting
+from connectors.gateway.v1.parameters import (
+    SSE,
+    Caller,
+    CoreIn,
+    IdempotencyKey,
+    LastEventId,
+    Limit,
+    RunId,
+    Seconds,
+    Since,
+    ThreadId,
+)
+from connectors.gateway.v1.streams import event_stream
+from schemas import MessageAdded
+
+router = APIRouter(tags=["runs"])
+
+
+@router.post("/threads/{thread_id}/messages", status_code=202)
+async def send_message(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    body: m.MessageIn,
+    idempotency_key: IdempotencyKey = None,
+) -> m.RunOut:
+    """Send a message. The run that answers it is returned at once; follow the thread, or wait for the run."""
+    view, _ = await _start(core, caller, thread_id, body, idempotency_key)
+    return m.RunOut.of(view)
+
+
+@router.post("/threads/{thread_id}/runs", status_code=202)
+async def start_run(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    body: m.MessageIn,
+    idempotency_key: IdempotencyKey = None,
+) -> m.RunOut:
+    """The same as sending a message."""
+    view, _ = await _start(core, caller, thread_id, body, idempotency_key)
+    return m.RunOut.of(view)
+
+
+@router.post("/threads/{thread_id}/runs/wait")
+async def run_and_wait(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    body: m.MessageIn,
+    idempotency_key: IdempotencyKey = None,
+    timeout: Seconds = 300,
+) -> m.RunResult:
+    """Send a message and wait for the answer."""
+    view, _ = await _start(core, caller, thread_id, body, idempotency_key)
+    return await _result(core, caller, thread_id, view.run_id, timeout)
+
+
+@router.post("/threads/{thread_id}/runs/stream", responses=SSE, response_class=StreamingResponse)
+async def run_and_stream(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    body: m.MessageIn,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Send a message and follow its run to the end, or until it waits for you."""
+    view, before = await _start(core, caller, thread_id, body, idempotency_key)
+    over = view.last_event if view.status in OVER else None
+    return event_stream(core, caller, thread_id, Position(before), run_id=view.run_id, last_event=over)
+
+
+@router.get("/threads/{thread_id}/runs")
+async def list_runs(
+    core: CoreIn, caller: Caller, thread_id: ThreadId, status: m.RunStatusName | None = None, limit: Limit = 100
+) -> m.RunList:
+    """Runs of a thread, the newest first."""
+    found = await core.runs.of_thread(caller, thread_id)
+    return m.RunList(runs=[m.RunOut.of(v) for v in found if status in (None, v.status)][:limit])
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}")
+async def get_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
+    """A run as it stands; it is known from the moment that it was accepted."""
+    return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/join")
+async def join_run(
+    core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId, timeout: Seconds = 300
+) -> m.RunResult:
+    """Wait for a run."""
+    return await _result(core, caller, thread_id, run_id, timeout)
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/stream", responses=SSE, response_class=StreamingResponse)
+async def follow_run(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    run_id: RunId,
+    since: Since = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Follow a run from its beginning, or after `Last-Event-ID`, to its end."""
+    view = await core.runs.get(caller, thread_id, run_id)
+    given = Position.parse(last_event_id or since)
+    position = given if given.seq else Position((view.first_event or 1) - 1)
+    over = view.last_event if view.status in OVER else None
+    # A pause that is behind it is not where it stops.
+    passed = 0 if view.status == "paused" else (await core.threads.get(caller, thread_id)).next_event - 1
+    return event_stream(core, caller, thread_id, position, run_id=run_id, last_event=over, paused_after=passed)
+
+
+@router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)
+async def cancel_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
+    """Stop a run. It is over as soon as its status says so; one that is over stays as it is."""
+    await core.runs.cancel(caller, thread_id, run_id)
+    return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
+
+
+async def _start(
+    core: Core, caller: Principal, thread_id: str, body: m.MessageIn, idempotency_key: str | None
+) -> tuple[RunView, int]:
+    new = NewRun(
+        body.text,
+        agent_id=body.agent,
+        multitask_strategy=body.multitask_strategy,
+        metadata=body.metadata,
+        idempotency_key=idempotency_key,
+    )
+    return await core.runs.start(caller, thread_id, new)
+
+
+async def _result(core: Core, caller: Principal, thread_id: str, run_id: str, timeout: float) -> m.RunResult:
+    view = await core.runs.wait(caller, thread_id, run_id, seconds=timeout)
+    head = await core.threads.get(caller, thread_id)
+    approvals = waiting(thread_id, head) if view.status == "paused" else []
+    asked = head.run.interrupts if head.run and head.run.paused and head.run.run_id == run_id else ()
+    text = await _last_words(core, caller, view)
+    return m.RunResult(
+        **m.RunOut.of(view).model_dump(),
+        text=text,
+        approvals=approvals,
+        interrupts=[m.InterruptOut(id=interrupt.id, value=interrupt.value) for interrupt in asked],
+    )
+
+
+async def _last_words(core: Core, caller: Principal, view: RunView) -> str:
+    """What the agent said last in a run."""
+    words, since = "", (view.first_event or 1) - 1
+    while True:
+        page = await core.stores.journal.events(caller.tenant_id, view.thread_id, since=since)
+        for row in page:
+            since = row.seq
+            if view.last_event and row.seq > view.last_event:
+                return words
+            if row.type == MessageAdded.TYPE:
+                event = MessageAdded.model_validate_json(row.body)
+                if event.run_id == view.run_id and event.message.role == "assistant":
+                    words = event.message.text or words
+        if len(page) < 500:
+            return words

@@ -1,0 +1,67 @@
+"""What comes in during a model call: cancels, of whom they count, and rollbacks."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from turns_kit import Behind, System, kinds, messages, record, say, system
+
+from schemas import CancelRun
+from streams import Reject
+
+__all__ = ["system"]
+
+
+async def test_a_cancel_that_comes_in_stops_the_model_call_and_is_quiet_afterwards(system: System) -> None:
+    await system.tenant("scripted:delay=30")
+    processor = system.processor()
+    running = asyncio.create_task(processor.process(say("think long")))  # type: ignore[arg-type]
+    cancel = record(CancelRun(user_id="u"))
+    while not running.done():
+        processor.arrived(cancel.raw)
+        await asyncio.sleep(0.01)
+    assert kinds(await running)[-1] == "run.cancelled"
+    assert kinds(await processor.process(cancel)) == []
+
+
+async def test_a_cancel_that_came_before_the_model_call_began_stops_it_too(system: System) -> None:
+    await system.tenant("scripted:delay=30")
+    processor, message = system.processor(), say("think long")
+    stranger, later = record(CancelRun(user_id="somebody-else")), say("and then?")
+    cancel = record(CancelRun(user_id="u", run_id=message.envelope.id))
+    processor.attach(Behind(stranger, later, cancel))
+    async with asyncio.timeout(5):
+        assert kinds(await processor.process(message))[-1] == "run.cancelled"
+    processor.attach(Behind())
+    assert kinds(await processor.process(cancel)) == []
+
+
+async def test_a_strangers_cancel_does_not_stop_anything(system: System) -> None:
+    await system.tenant("scripted:delay=0.3")
+    processor = system.processor()
+    running = asyncio.create_task(processor.process(say("hi")))  # type: ignore[arg-type]
+    stranger = record(CancelRun(user_id="somebody-else"))
+    while not running.done():
+        processor.arrived(stranger.raw)
+        await asyncio.sleep(0.01)
+    assert kinds(await running)[-1] == "run.completed"
+    with pytest.raises(Reject, match="does not belong"):
+        await processor.process(stranger)
+
+
+async def test_a_rollback_during_the_model_call_leaves_nothing_of_the_run(system: System) -> None:
+    await system.tenant("scripted:")
+    processor = system.processor()
+    await processor.process(say("before"))
+    await system.tenant("scripted:delay=30")
+    running = asyncio.create_task(processor.process(say("never mind this")))  # type: ignore[arg-type]
+    instead = say("rather this", multitask_strategy="rollback")
+    while not running.done():
+        processor.arrived(instead.raw)
+        await asyncio.sleep(0.01)
+    assert kinds(await running)[-1] == "run.cancelled"
+    await system.tenant("scripted:")
+    await processor.process(instead)
+    said = await messages(system)
+    assert [m for m in said if m.startswith("user")] == ["user: before", "user: rather this"]

@@ -1,0 +1,120 @@
+"""A thread without servers, for tests of the decisions about it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from processors.turns import transitions
+from processors.turns.answers import Answer, AskedTool, Ruling, on_answer, within_limits
+from processors.turns.draft import Draft
+from processors.turns.transitions import NewInput, Next
+from schemas import (
+    ApprovalDecision,
+    CancelRun,
+    ContinueThread,
+    Output,
+    RunLimits,
+    StoredEvent,
+    StoredMessage,
+    StoredRun,
+    ThreadHead,
+    ThreadKey,
+    ToolRequest,
+    ToolResult,
+    Topic,
+)
+from state import Hydrated
+
+KEY = ThreadKey("acme", "t1")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+LIMITS = RunLimits(turns=4, queued_inputs=3)
+
+
+def policy(name: str) -> Ruling:
+    if name == "Read":
+        return Ruling("run")
+    if name == "Write":
+        return Ruling("approval")
+    return Ruling("refuse", f"no tool {name}")
+
+
+class Thread:
+    """A thread and its committed view, as the journal would keep them."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.head: ThreadHead | None = None
+        self.messages: list[StoredMessage] = []
+        self.events: list[StoredEvent] = []
+        self.runs: list[StoredRun] = []
+        self.outputs: list[Output] = []
+        self.clock = START
+        self.count = 0
+
+    def draft(self, new: NewInput | None = None) -> Draft:
+        self.count += 1
+        self.clock += timedelta(seconds=1)
+        base = Hydrated(self.version, self.head, tuple(self.messages))
+        head = self.head
+        if head is None:
+            assert new
+            head = transitions.new_head(new, self.clock)
+        return Draft(KEY, f"in{self.count}", self.clock, base, head, "chat.messages/0/0")
+
+    def commit(self, draft: Draft) -> list[str]:
+        commit = draft.commit()
+        if commit.remove_messages_from is not None:
+            self.messages = [m for m in self.messages if m.seq < commit.remove_messages_from]
+        self.version += 1
+        self.head = commit.head
+        self.messages += commit.messages
+        self.events += commit.events
+        self.runs += commit.runs
+        self.outputs += draft.outputs
+        return [e.type.removeprefix("cauce.") for e in commit.events]
+
+    def say(self, text: str, *answers: Answer, strategy: Any = "enqueue") -> list[str]:
+        new = NewInput(f"m{self.count}", f"r{self.count}", "u", "default", text, strategy, self.clock)
+        draft = self.draft(new)
+        return self.finish(draft, transitions.on_input(draft, new, LIMITS), *answers)
+
+    def finish(self, draft: Draft, following: Next, *answers: Answer) -> list[str]:
+        left = list(answers)
+        while following is Next.LEG:
+            if not within_limits(draft, LIMITS):
+                break
+            following = on_answer(draft, left.pop(0) if left else Answer("fine"), policy)
+        return self.commit(draft)
+
+    def result(self, call_id: str, *answers: Answer, status: Any = "ok") -> list[str]:
+        draft = self.draft()
+        found = ToolResult(call_id=call_id, run_id="r", name="x", status=status, content="42", finished_at=START)
+        return self.finish(draft, transitions.on_tool_result(draft, found), *answers)
+
+    def decide(self, call_id: str, decision: Any, *answers: Answer, **fields: Any) -> list[str]:
+        draft = self.draft()
+        body = ApprovalDecision(user_id="u", call_id=call_id, decision=decision, **fields)
+        return self.finish(draft, transitions.on_decision(draft, body), *answers)
+
+    def cancel(self, run_id: str | None = None) -> list[str]:
+        draft = self.draft()
+        return self.finish(draft, transitions.on_cancel(draft, CancelRun(user_id="u", run_id=run_id)))
+
+    def go_on(self) -> list[str]:
+        assert self.head
+        draft = self.draft()
+        note = ContinueThread(run_id=self.head.queued[0].run_id)
+        return self.finish(draft, transitions.on_continue(draft, note))
+
+    @property
+    def requested(self) -> list[ToolRequest]:
+        return [ToolRequest.model_validate_json(o.value) for o in self.outputs if o.topic is Topic.TOOL_REQUESTS]
+
+    @property
+    def texts(self) -> list[str]:
+        return [f"{m.message.role}: {m.message.text}" for m in self.messages]
+
+
+def wants(*names: str) -> Answer:
+    return Answer("", tuple(AskedTool(n, {"a": 1}) for n in names))
