@@ -10,21 +10,14 @@ from typing import Any
 import httpx
 import pytest
 from door import Door, until_true
+from langgraph_client import chunks, client, dropped, says
 from langgraph_sdk import get_client, get_sync_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
 
+__all__ = ["client"]
+
 TASK = "create a task to call Ana tomorrow"
-
-
-def says(text: str) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": text}]}
-
-
-@pytest.fixture
-async def client(door: Door, home_key: str) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=f"{door.url}/lg", api_key=home_key) as client:
-        yield client
 
 
 @pytest.fixture
@@ -141,35 +134,16 @@ async def test_run_in_the_background_is_listed_joined_and_cancelled(slow: LangGr
 async def test_dropped_stream_is_joined_elsewhere_without_gap_or_repeat(door: Door, slow_tenant: str) -> None:
     key = door.key(slow_tenant, "lena")
     modes: Any = ["messages-tuple", "values"]
-    had: list[Any] = []
     with door.another() as elsewhere:
         async with get_client(url=f"{door.url}/lg", api_key=key) as here:
-            thread = (await here.threads.create())["thread_id"]
-            started: list[Any] = []
-            stream = here.runs.stream(
-                thread,
-                "agent",
-                input=says("write"),
-                stream_mode=modes,
-                stream_resumable=True,
-                on_run_created=started.append,
-            )
-            async for part in stream:
-                had.append(part)
-                if sum(p.event == "messages" for p in had) == 2:
-                    break
-            await stream.aclose()  # type: ignore[attr-defined]
+            thread, run, had = await dropped(here, "agent", modes, 2)
         async with get_client(url=f"{elsewhere.url}/lg", api_key=key) as there:
             had += [
-                part
-                async for part in there.runs.join_stream(
-                    thread, started[0]["run_id"], stream_mode=modes, last_event_id=had[-1].id
-                )
+                part async for part in there.runs.join_stream(thread, run, stream_mode=modes, last_event_id=had[-1].id)
             ]
     states = [p.data["messages"] for p in had if p.event == "values"]
-    chunks = [p.data[0] for p in had if p.event == "messages"]
     assert [len(s) for s in states] == [1, 2]
-    assert "".join(c["content"] for c in chunks) == states[-1][-1]["content"]
+    assert "".join(c["content"] for c in chunks(had)) == states[-1][-1]["content"]
 
 
 async def test_client_that_vanishes_cancels_its_run_when_it_asked_for_that(slow: LangGraphClient) -> None:
