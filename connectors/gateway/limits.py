@@ -23,7 +23,7 @@ from schemas import SettingsError
 
 log = logging.getLogger("cauce.gateway")
 
-_RUN_PATHS = ("/messages", "/runs", "/runs/stream", "/runs/wait", "/commands", "/agui")
+_RUN_PATHS = ("/messages", "/runs", "/runs/stream", "/runs/wait", "/runs/batch", "/commands", "/agui")
 _SAY_AGAIN = 10.0
 
 

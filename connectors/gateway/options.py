@@ -23,6 +23,8 @@ class GatewayOptions:
     """A request that is no stream and waits for no run is given up then."""
     wait_seconds: float = 900.0
     """The longest wait for a run."""
+    stateless_runs: int = 500
+    """Stateless runs whose end is waited for at a time, to delete their threads."""
     produce_seconds: float = 5.0
     """How long Kafka may take to acknowledge."""
     apply_seconds: float = 15.0

@@ -98,13 +98,6 @@ async def test_run_in_the_background_is_joined_and_another_cancelled(client: Lan
     assert (await client.runs.get(thread, waiting["run_id"]))["status"] == "interrupted"
 
 
-async def test_stateless_run_of_a_graph_leaves_no_thread(client: LangGraphClient) -> None:
-    before = await client.threads.count()
-    told: Any = await client.runs.wait(None, "both", input={"answers": []})
-    assert len(told["__interrupt__"]) == 2
-    assert await client.threads.count() == before
-
-
 async def test_what_a_graph_cannot_be_asked_is_refused_clearly(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     for wrong in (

@@ -57,10 +57,10 @@ async def test_conversation_streams_in_all_modes_and_leaves_a_state(client: Lang
     assert [len(s) for s in states] == [1, 2, 3, 4]
     assert [m["type"] for m in states[-1]] == ["human", "ai", "tool", "ai"]
 
-    chunks = [p.data[0] for p in told if p.event == "messages" and p.data[0]["type"] == "AIMessageChunk"]
+    pieces = [p.data[0] for p in told if p.event == "messages" and p.data[0]["type"] == "AIMessageChunk"]
     final = states[-1][-1]
-    assert "".join(c["content"] for c in chunks if c["id"] == final["id"]) == final["content"]
-    assert {c["id"] for c in chunks} == {m["id"] for m in states[-1] if m["type"] == "ai"}
+    assert "".join(c["content"] for c in pieces if c["id"] == final["id"]) == final["content"]
+    assert {c["id"] for c in pieces} == {m["id"] for m in states[-1] if m["type"] == "ai"}
 
     state = await client.threads.get_state(thread)
     assert state["values"]["messages"] == states[-1]

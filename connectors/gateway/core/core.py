@@ -13,6 +13,7 @@ from connectors.gateway.core.changes import Changes
 from connectors.gateway.core.graph_states import GraphStates
 from connectors.gateway.core.run_views import NewRun, RunView
 from connectors.gateway.core.runs import Runs
+from connectors.gateway.core.stateless import StatelessThreads
 from connectors.gateway.core.threads import Threads
 from connectors.gateway.feed import Feed
 from connectors.gateway.ingress import Ingress
@@ -49,6 +50,9 @@ class Core:
         changes = Changes(stores.journal, ingress, self._stream_of, seconds=options.apply_seconds)
         self.threads = Threads(stores.journal, changes)
         self.runs = Runs(stores.journal, ingress, changes, self.threads, self._prepared, self._stream_of)
+        self.stateless = StatelessThreads(
+            self.runs, self.threads, most=options.stateless_runs, seconds=options.wait_seconds
+        )
         self.assistants = Assistants(stores.assistants, graphs.names)
         self.graphs = GraphStates(stores.journal, stores.items, graphs, changes)
 
@@ -59,6 +63,7 @@ class Core:
 
     async def stop(self) -> None:
         """Lets go of Kafka."""
+        await self.stateless.stop()
         await self.feed.stop()
         await self.ingress.stop()
 

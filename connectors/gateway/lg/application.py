@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from connectors.gateway import problems
 from connectors.gateway.core import Core
-from connectors.gateway.lg import assistants, runs, store, threads, v2
+from connectors.gateway.lg import assistants, runs, stateless, store, threads, v2
 from connectors.gateway.lg.requests import answer
 from connectors.gateway.problems import Problem
 
@@ -76,9 +76,10 @@ ROUTES = [
     Route(f"{_RUN}/join", runs.join),
     Route(f"{_RUN}/stream", runs.join_stream),
     Route(f"{_RUN}/cancel", runs.cancel, methods=["POST"]),
-    Route("/runs", runs.stateless, methods=["POST"]),
-    Route("/runs/stream", runs.stateless, methods=["POST"]),
-    Route("/runs/wait", runs.stateless, methods=["POST"]),
+    Route("/runs", stateless.create, methods=["POST"]),
+    Route("/runs/batch", stateless.batch, methods=["POST"]),
+    Route("/runs/stream", stateless.stream, methods=["POST"]),
+    Route("/runs/wait", stateless.wait, methods=["POST"]),
     Route("/store/items", store.items, methods=["GET", "PUT", "DELETE"]),
     Route("/store/items/search", store.search, methods=["POST"]),
     Route("/store/namespaces", store.list_namespaces, methods=["POST"]),

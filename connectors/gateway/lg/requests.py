@@ -61,16 +61,28 @@ def answer(value: object, status: int = 200, headers: Mapping[str, str] | None =
 
 async def body_of(request: Request) -> dict[str, Any]:
     """The JSON object of a request; an empty body is an empty object. Raises `Problem`."""
-    raw = await request.body()
-    if not raw.strip():
-        return {}
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, "not_json", f"The body is not JSON: {str(error)[:200]}") from error
+    found = await _json(request)
     if not isinstance(found, dict):
         raise Problem(422, "invalid", "The body must be a JSON object.")
     return found
+
+
+async def bodies_of(request: Request, most: int) -> list[dict[str, Any]]:
+    """The JSON objects of a request that has up to `most` of them in a list. Raises `Problem`."""
+    found = await _json(request)
+    if not isinstance(found, list) or not all(isinstance(body, dict) for body in found):
+        raise Problem(422, "invalid", "The body must be a list of JSON objects.")
+    if len(found) > most:
+        raise Problem(422, "invalid", f"The body has {len(found)} objects; there may be {most} in one request.")
+    return found
+
+
+async def _json(request: Request) -> object:
+    raw = await request.body()
+    try:
+        return json.loads(raw) if raw.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "not_json", f"The body is not JSON: {str(error)[:200]}") from error
 
 
 def number(given: object, name: str, default: int, most: int) -> int:

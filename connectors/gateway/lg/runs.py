@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -92,13 +92,21 @@ def _needs_state(modes: tuple[str, ...]) -> bool:
     return "values" in modes
 
 
-def _locations(view: RunView, tail: str = "/stream") -> dict[str, str]:
+def locations(view: RunView, tail: str = "/stream") -> dict[str, str]:
     """Paths below where the API is mounted: clients put its address before them."""
     path = f"/threads/{view.thread_id}/runs/{view.run_id}"
     return {"Location": f"{path}{tail}", "Content-Location": path}
 
 
-def _stream(core: Core, caller: Principal, request: RunRequest, started: Started) -> EventStream:
+def event_stream(
+    core: Core,
+    caller: Principal,
+    request: RunRequest,
+    started: Started,
+    *,
+    then: Callable[[], None] = lambda: None,
+) -> EventStream:
+    """The response that tells a run from its start; `then` is called when it ends, also because its reader left."""
     view = started.view
     position, resumable = Position(started.since), request.resumable
     projection: RunProjection | GraphProjection
@@ -118,13 +126,19 @@ def _stream(core: Core, caller: Principal, request: RunRequest, started: Started
         )
     items = core.stream(caller, view.thread_id).items(position.seq)
     leave = partial(core.runs.cancel, caller, view.thread_id, view.run_id) if request.cancel_when_left else None
+    counted = core.count_stream(caller)
+
+    def end(cut: str | None) -> None:
+        counted(cut)
+        then()
+
     return EventStream(
         projection.frames(items),
-        headers=_locations(view),
+        headers=locations(view),
         on_error=error_frame,
         slow_seconds=core.options.slow_seconds,
         on_left=leave,
-        on_end=core.count_stream(caller),
+        on_end=end,
     )
 
 
@@ -133,7 +147,7 @@ async def stream(request: Request) -> Any:
     core, caller = core_of(request), caller_of(request)
     wanted = RunRequest.of(await body_of(request))
     started = await start(core, caller, request.path_params["thread_id"], wanted)
-    return _stream(core, caller, wanted, started)
+    return event_stream(core, caller, wanted, started)
 
 
 async def create(request: Request) -> Response:
@@ -142,7 +156,7 @@ async def create(request: Request) -> Response:
     wanted = RunRequest.of(await body_of(request))
     started = await start(core, caller, request.path_params["thread_id"], wanted)
     view = started.view
-    return answer(shapes.run(view, caller.tenant_id), headers=_locations(view))
+    return answer(shapes.run(view, caller.tenant_id), headers=locations(view))
 
 
 async def wait(request: Request) -> Response:
@@ -150,7 +164,7 @@ async def wait(request: Request) -> Response:
     core, caller = core_of(request), caller_of(request)
     wanted = RunRequest.of(await body_of(request))
     started = await start(core, caller, request.path_params["thread_id"], wanted)
-    return await _until_over(core, caller, started.view, started.since if started.resumed else None)
+    return await until_over(core, caller, started.view, started.since if started.resumed else None)
 
 
 async def listing(request: Request) -> Response:
@@ -183,7 +197,7 @@ async def join(request: Request) -> Response:
     """`GET /threads/{t}/runs/{r}/join`."""
     core, caller = core_of(request), caller_of(request)
     view = await core.runs.get(caller, request.path_params["thread_id"], request.path_params["run_id"])
-    return await _until_over(core, caller, view, None)
+    return await until_over(core, caller, view, None)
 
 
 async def join_stream(request: Request) -> Any:
@@ -218,7 +232,7 @@ async def join_stream(request: Request) -> Any:
         leave = partial(core.runs.cancel, caller, thread_id, run_id)
     return EventStream(
         frames,
-        headers=_locations(view),
+        headers=locations(view),
         on_error=error_frame,
         slow_seconds=core.options.slow_seconds,
         on_left=leave,
@@ -240,34 +254,16 @@ async def cancel(request: Request) -> Response:
     return Response(status_code=202)
 
 
-async def stateless(request: Request) -> Any:
-    """`POST /runs`, `/runs/stream`, `/runs/wait`: a thread of its own, deleted at the end unless `on_completion` is `keep`."""
-    core, caller = core_of(request), caller_of(request)
-    body = await body_of(request)
-    wanted = RunRequest.of(body)
-    thread_id = str(uuid.uuid4())
-    await core.threads.create(caller, thread_id=thread_id, metadata={"stateless": True})
-    started = await start(core, caller, thread_id, wanted)
-    if request.url.path.endswith("/stream"):
-        return _stream(core, caller, wanted, started)
-    if request.url.path.endswith("/wait"):
-        response = await _until_over(core, caller, started.view, None)
-        if body.get("on_completion") != "keep":
-            await core.threads.delete(caller, thread_id)
-        return response
-    return answer(shapes.run(started.view, caller.tenant_id), headers=_locations(started.view))
-
-
-async def _until_over(core: Core, caller: Principal, view: RunView, since: int | None) -> Response:
+async def until_over(core: Core, caller: Principal, view: RunView, since: int | None) -> Response:
     """The thread's values when the run is over or waits."""
     seconds = core.options.wait_seconds
     over = await core.runs.wait(caller, view.thread_id, view.run_id, seconds=seconds, since=since)
     head, messages = await core.threads.read(caller, view.thread_id, window=core.options.state_messages)
     if graph := await core.graph_of_run(caller, over, head):
-        return answer(await graph_outcome(core, caller, over, graph, head), headers=_locations(view, "/join"))
+        return answer(await graph_outcome(core, caller, over, graph, head), headers=locations(view, "/join"))
     values: dict[str, Any] = {"messages": [to_langchain(s.message) for s in messages]}
     if over.status == "failed":
         values = {"__error__": {"error": over.code, "message": over.message}}
     elif over.status == "paused":
         values["__interrupt__"] = shapes.interrupts(view.thread_id, head)
-    return answer(values, headers=_locations(view, "/join"))
+    return answer(values, headers=locations(view, "/join"))

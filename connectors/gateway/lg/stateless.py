@@ -1,0 +1,89 @@
+"""Runs without a thread: each gets one of its own, which is deleted at the end unless `on_completion` is `keep`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors.gateway.auth import Principal
+from connectors.gateway.core import Core, RunView
+from connectors.gateway.lg import shapes
+from connectors.gateway.lg.requests import RunRequest, answer, bodies_of, body_of, caller_of, core_of
+from connectors.gateway.lg.runs import Started, event_stream, locations, start, until_over
+from connectors.gateway.problems import Problem
+
+BATCH = 20
+"""Runs of one request."""
+
+
+async def create(request: Request) -> Response:
+    """`POST /runs`: in the background."""
+    core, caller = core_of(request), caller_of(request)
+    view = await _in_the_background(core, caller, await body_of(request))
+    return answer(shapes.run(view, caller.tenant_id), headers=locations(view))
+
+
+async def batch(request: Request) -> Response:
+    """`POST /runs/batch`: several in the background, all of them or none."""
+    core, caller = core_of(request), caller_of(request)
+    bodies = await bodies_of(request, BATCH)
+    made = await asyncio.gather(*(_in_the_background(core, caller, body) for body in bodies), return_exceptions=True)
+    views = [one for one in made if not isinstance(one, BaseException)]
+    for failed in made:
+        if isinstance(failed, BaseException):
+            await asyncio.gather(*(core.threads.delete(caller, view.thread_id) for view in views))
+            raise failed
+    return answer([shapes.run(view, caller.tenant_id) for view in views])
+
+
+async def stream(request: Request) -> Any:
+    """`POST /runs/stream`."""
+    core, caller = core_of(request), caller_of(request)
+    body = await body_of(request)
+    wanted = RunRequest.of(body)
+    started = await _start(core, caller, wanted)
+    view = started.view
+    then = partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
+    try:
+        return event_stream(core, caller, wanted, started, then=(lambda: None) if _kept(body) else then)
+    except Problem:
+        await core.threads.delete(caller, view.thread_id)
+        raise
+
+
+async def wait(request: Request) -> Response:
+    """`POST /runs/wait`."""
+    core, caller = core_of(request), caller_of(request)
+    body = await body_of(request)
+    view = (await _start(core, caller, RunRequest.of(body))).view
+    response = await until_over(core, caller, view, None)
+    if not _kept(body):
+        await core.threads.delete(caller, view.thread_id)
+    return response
+
+
+async def _start(core: Core, caller: Principal, wanted: RunRequest) -> Started:
+    thread_id = str(uuid.uuid4())
+    await core.threads.create(caller, thread_id=thread_id, metadata={"stateless": True})
+    try:
+        return await start(core, caller, thread_id, wanted)
+    except Problem:
+        await core.threads.delete(caller, thread_id)
+        raise
+
+
+async def _in_the_background(core: Core, caller: Principal, body: Mapping[str, Any]) -> RunView:
+    view = (await _start(core, caller, RunRequest.of(body))).view
+    if not _kept(body):
+        core.stateless.delete_after(caller, view.thread_id, view.run_id)
+    return view
+
+
+def _kept(body: Mapping[str, Any]) -> bool:
+    return body.get("on_completion") == "keep"
