@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,15 @@ def cpu_seconds(pid: int) -> float:
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def measured(loop: Awaitable[T], pids: Mapping[str, Sequence[int]]) -> tuple[T, float, dict[str, float]]:
+    """What a loop gives, the seconds that it takes, and the milliseconds of CPU that processes use meanwhile, by name."""
+    before = {name: sum(map(cpu_seconds, ids)) for name, ids in pids.items()}
+    started = time.perf_counter()
+    found = await loop
+    seconds = time.perf_counter() - started
+    return found, seconds, {name: (sum(map(cpu_seconds, ids)) - before[name]) * 1000 for name, ids in pids.items()}
 
 
 def compiler_seconds(pid: int) -> float:

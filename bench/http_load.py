@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench import in_process
-from bench.figures import Figures, cpu_seconds, figures
+from bench.figures import Figures, figures, measured
 from bench.http_client import Connection
 from bench.load import PATIENCE, Load, warm_up
 from bench.systems import TENANTS, System, Workers
@@ -78,11 +78,7 @@ class HttpLoad:
 
     async def measure(self, name: str, clients: int, turns: int, pids: Mapping[str, Sequence[int]]) -> Figures:
         """A closed loop as a row, as `Load.measure`."""
-        before = {k: sum(map(cpu_seconds, ids)) for k, ids in pids.items()}
-        started = time.perf_counter()
-        answered = await self.closed_loop(clients, turns)
-        seconds = time.perf_counter() - started
-        used = {k: (sum(map(cpu_seconds, ids)) - before[k]) * 1000 for k, ids in pids.items()}
+        answered, seconds, used = await measured(self.closed_loop(clients, turns), pids)
         return figures(
             name,
             clients,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from bench.figures import Figures, compiler_seconds, cpu_seconds, figures
+from bench.figures import Figures, compiler_seconds, figures, measured
 from bench.systems import TENANTS
 from schemas import TERMINAL_TYPES, Delta, Envelope, Topic, UserMessage, new_id
 
@@ -143,11 +143,7 @@ class Load:
 
     async def measure(self, name: str, clients: int, turns: int, pids: Mapping[str, Sequence[int]]) -> Figures:
         """A closed loop as a row; `pids` are the processes whose CPU time counts, by name."""
-        before = {k: sum(map(cpu_seconds, ids)) for k, ids in pids.items()}
-        started = time.perf_counter()
-        answered = await self.closed_loop(clients, turns)
-        seconds = time.perf_counter() - started
-        used = {k: (sum(map(cpu_seconds, ids)) - before[k]) * 1000 for k, ids in pids.items()}
+        answered, seconds, used = await measured(self.closed_loop(clients, turns), pids)
         await asyncio.sleep(1)  # what comes twice would come by now
         latencies = [a.seconds for a in answered]
         repeated = sum(n - 1 for n in self._ends.values())

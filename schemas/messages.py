@@ -36,6 +36,12 @@ class TokenUsage(Stored):
         """Input and output together."""
         return self.input_tokens + self.output_tokens
 
+    def plus(self, other: TokenUsage) -> TokenUsage:
+        """Of both calls together."""
+        return TokenUsage(
+            input_tokens=self.input_tokens + other.input_tokens, output_tokens=self.output_tokens + other.output_tokens
+        )
+
 
 class Message(Body):
     """One message of a thread: `user` (a person or an event), `assistant` (the model) or `tool` (a result)."""

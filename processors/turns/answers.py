@@ -65,10 +65,7 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy) -> Next:
     run = draft.head.run
     assert run
     turn = run.turns + 1
-    usage = TokenUsage(
-        input_tokens=run.usage.input_tokens + answer.usage.input_tokens,
-        output_tokens=run.usage.output_tokens + answer.usage.output_tokens,
-    )
+    usage = run.usage.plus(answer.usage)
     draft.change_run(turns=turn, usage=usage)
     calls = tuple(
         ToolCall(call_id=f"{run.run_id}.{turn}.{n}", name=asked.name, arguments=asked.arguments)

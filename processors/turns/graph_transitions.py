@@ -94,12 +94,7 @@ def add_messages(draft: Draft, messages: Sequence[Message]) -> None:
         draft.event(MessageAdded, run_id=message.run_id, message=message)
         run = draft.head.run
         if message.role == "assistant" and run:
-            used = message.usage or TokenUsage()
-            usage = TokenUsage(
-                input_tokens=run.usage.input_tokens + used.input_tokens,
-                output_tokens=run.usage.output_tokens + used.output_tokens,
-            )
-            draft.change_run(turns=run.turns + 1, usage=usage)
+            draft.change_run(turns=run.turns + 1, usage=run.usage.plus(message.usage or TokenUsage()))
 
 
 def state_updated(draft: Draft, checkpoint_id: str, interrupts: Sequence[GraphInterrupt]) -> None:

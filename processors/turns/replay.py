@@ -15,6 +15,7 @@ from typing import Any
 
 from processors.turns.calls import find_pending
 from processors.turns.ended import ended_run
+from processors.turns.transitions import title_of
 from schemas import (
     ActiveRun,
     ApprovalRequested,
@@ -149,15 +150,10 @@ class Replayed:
         self.messages.append(StoredMessage(seq=seq, message=message))
         self._change(next_message=seq + 1)
         if message.role == "user" and not self._head.title:
-            self._change(title=" ".join(message.text.split())[:80])
+            self._change(title=title_of(message.text))
         run = self._head.run
         if message.role == "assistant" and run:
-            used = message.usage or TokenUsage()
-            usage = TokenUsage(
-                input_tokens=run.usage.input_tokens + used.input_tokens,
-                output_tokens=run.usage.output_tokens + used.output_tokens,
-            )
-            self._change_run(turns=run.turns + 1, usage=usage)
+            self._change_run(turns=run.turns + 1, usage=run.usage.plus(message.usage or TokenUsage()))
             if not run.graph:
                 self._change(pending=tuple(PendingCall(call=call, state="running") for call in message.tool_calls))
 

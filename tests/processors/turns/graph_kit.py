@@ -9,7 +9,7 @@ from typing import Any
 
 import graphs_sample
 import pytest
-from turns_kit import System, record
+from turns_kit import System, opened_stores, record
 
 from connectors.graphs import Graphs, StagingSaver, UserStore, rows_of, thread_state
 from processors.settings_cache import TenantCache, UserCache
@@ -31,9 +31,7 @@ from schemas import (
     ThreadHead,
     Topic,
     decode,
-    new_id,
 )
-from state import open_stores
 
 
 @pytest.fixture(autouse=True)
@@ -51,17 +49,10 @@ on_both_stores = pytest.mark.parametrize("hosting", ["sqlite", "cassandra"], ind
 @pytest.fixture
 async def hosting(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Hosting]:
     """A system with a tenant, on SQLite unless the test asks for both stores."""
-    url = f"sqlite://{tmp_path / 'state'}"
-    if getattr(request, "param", "sqlite") == "cassandra":
-        server = request.getfixturevalue("cassandra")
-        url = f"cassandra://{server.contact_point}:{server.port}/graphs_{new_id('k')[2:14]}?rf=1"
-    stores = open_stores(url)
-    await stores.open()
-    await stores.migrate()
-    system = System(stores)
-    await system.tenant("scripted:")
-    yield Hosting(system)
-    await stores.close()
+    async with opened_stores(request, tmp_path, getattr(request, "param", "sqlite")) as stores:
+        system = System(stores)
+        await system.tenant("scripted:")
+        yield Hosting(system)
 
 
 class Hosting:

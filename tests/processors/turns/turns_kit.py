@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -84,17 +85,24 @@ class System:
         assert await self.stores.directory.put_tenant(made, expected_version=version)
 
 
-@pytest.fixture(params=["sqlite", "cassandra"])
-async def system(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[System]:
-    url = f"sqlite://{tmp_path / 'state'}"
-    if request.param == "cassandra":
+@asynccontextmanager
+async def opened_stores(request: pytest.FixtureRequest, folder: Path, kind: str) -> AsyncIterator[Stores]:
+    """Stores of a test: a file in the folder, or a keyspace of its own."""
+    url = f"sqlite://{folder / 'state'}"
+    if kind == "cassandra":
         server = request.getfixturevalue("cassandra")
         url = f"cassandra://{server.contact_point}:{server.port}/turns_{new_id('k')[2:14]}?rf=1"
     stores = open_stores(url)
     await stores.open()
     await stores.migrate()
-    yield System(stores)
+    yield stores
     await stores.close()
+
+
+@pytest.fixture(params=["sqlite", "cassandra"])
+async def system(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[System]:
+    async with opened_stores(request, tmp_path, request.param) as stores:
+        yield System(stores)
 
 
 def record(body: Body, thread: str = "t1", *, id: str | None = None, topic: Topic = Topic.CHAT_MESSAGES) -> Record:
