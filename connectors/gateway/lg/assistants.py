@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.lg import shapes
-from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number
+from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, is_set, mapping, page_of
 from connectors.gateway.problems import Problem
 
 _MESSAGES = {
@@ -30,7 +30,7 @@ async def search(request: Request) -> Response:
         if by not in _SORTED_BY:
             raise Problem(422, "invalid", f"sort_by is one of {', '.join(_SORTED_BY)}.")
         found.sort(key=lambda a: str(a[by]), reverse=body.get("sort_order", "desc") != "asc")
-    limit, offset = number(body.get("limit"), "limit", 10, 1000), number(body.get("offset"), "offset", 0, 10**6)
+    limit, offset = page_of(body)
     more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
     page = found[offset : offset + limit]
     if isinstance(select := body.get("select"), list):
@@ -122,7 +122,7 @@ async def subgraphs(request: Request) -> Response:
     """`GET /assistants/{id}/subgraphs`; an agent has none."""
     if assistant := await _hosted(request):
         hosted = await core_of(request).graphs.hosted(assistant.graph_id)
-        recurse = request.query_params.get("recurse") in ("1", "true", "True")
+        recurse = is_set(request, "recurse")
         return answer(await hosted.subgraphs(request.path_params.get("namespace"), recurse))
     await _one(request, request.path_params["assistant_id"])
     return answer({})
@@ -138,7 +138,7 @@ async def versions(request: Request) -> Response:
     found = [shapes.graph_assistant(a) for a in await core.assistants.versions(tenant, given)]
     metadata = mapping(body.get("metadata"), "metadata")
     found = [a for a in found if all(a["metadata"].get(key) == value for key, value in metadata.items())]
-    limit, offset = number(body.get("limit"), "limit", 10, 1000), number(body.get("offset"), "offset", 0, 10**6)
+    limit, offset = page_of(body)
     return answer(found[offset : offset + limit])
 
 

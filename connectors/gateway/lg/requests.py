@@ -98,6 +98,16 @@ def number(given: object, name: str, default: int, most: int) -> int:
     return int(min(found, most))
 
 
+def page_of(given: Mapping[str, Any], default: int = 10) -> tuple[int, int]:
+    """Limit and offset of a body or a query. Raises `Problem`."""
+    return number(given.get("limit"), "limit", default, 1000), number(given.get("offset"), "offset", 0, 10**6)
+
+
+def is_set(request: Request, name: str) -> bool:
+    """Whether the query says yes."""
+    return request.query_params.get(name) in ("1", "true", "True")
+
+
 def mapping(given: object, name: str) -> dict[str, Any]:
     """An object of a body, empty when absent. Raises `Problem`."""
     if given is None:

@@ -19,7 +19,7 @@ from connectors.gateway.lg.graph_projection import GraphProjection
 from connectors.gateway.lg.graph_runs import graph_outcome, graph_projection, start_graph
 from connectors.gateway.lg.messages import said, to_langchain
 from connectors.gateway.lg.projection import RunProjection, error_frame
-from connectors.gateway.lg.requests import RunRequest, answer, body_of, caller_of, core_of, modes_of, number
+from connectors.gateway.lg.requests import RunRequest, answer, body_of, caller_of, core_of, is_set, modes_of, page_of
 from connectors.gateway.lg.thread_state import ThreadState
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import EventStream
@@ -175,8 +175,7 @@ async def listing(request: Request) -> Response:
     ]
     if status := request.query_params.get("status"):
         found = [run for run in found if run["status"] == status]
-    limit = number(request.query_params.get("limit"), "limit", 10, 1000)
-    offset = number(request.query_params.get("offset"), "offset", 0, 10**6)
+    limit, offset = page_of(request.query_params)
     return answer(found[offset : offset + limit])
 
 
@@ -228,7 +227,7 @@ async def join_stream(request: Request) -> Any:
         paused_after=0 if view.status == "paused" else head.next_event - 1,
     )
     leave = None
-    if request.query_params.get("cancel_on_disconnect") in ("1", "true", "True"):
+    if is_set(request, "cancel_on_disconnect"):
         leave = partial(core.runs.cancel, caller, thread_id, run_id)
     return EventStream(
         frames,
@@ -248,7 +247,7 @@ async def cancel(request: Request) -> Response:
         words = "A cancel keeps what the run has written; a message with the strategy rollback takes it back."
         raise Problem(422, "not_supported", words)
     await core.runs.cancel(caller, thread_id, run_id)
-    if request.query_params.get("wait") in ("1", "true", "True"):
+    if is_set(request, "wait"):
         await core.runs.wait(caller, thread_id, run_id, seconds=core.options.apply_seconds, since=0)
         return Response(status_code=204)
     return Response(status_code=202)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number
+from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number, page_of
 from connectors.gateway.problems import Problem
 from state import Item
 from state.items import matches, namespaces, ranked
@@ -51,7 +50,7 @@ async def search(request: Request) -> Response:
     caller.require("read")
     prefix = _labels(body.get("namespace_prefix") or [], "namespace_prefix")
     conditions, query = mapping(body.get("filter"), "filter"), body.get("query")
-    limit, offset = _page(body)
+    limit, offset = page_of(body)
     below = core.stores.items.below(caller.tenant_id, caller.user_id, prefix)
     found = ranked([item async for item in below if matches(item, conditions)], str(query) if query else None)
     shown = [
@@ -66,7 +65,7 @@ async def list_namespaces(request: Request) -> Response:
     caller.require("read")
     prefix, suffix = (_labels(body.get(name) or [], name) for name in ("prefix", "suffix"))
     depth = body.get("max_depth")
-    limit, offset = _page(body, default=100)
+    limit, offset = page_of(body, default=100)
     below = core.stores.items.below(caller.tenant_id, caller.user_id, [])
     found = namespaces(
         [item async for item in below],
@@ -75,10 +74,6 @@ async def list_namespaces(request: Request) -> Response:
         max_depth=None if depth is None else number(depth, "max_depth", 10, 100),
     )
     return answer({"namespaces": found[offset : offset + limit]})
-
-
-def _page(body: Mapping[str, Any], default: int = 10) -> tuple[int, int]:
-    return number(body.get("limit"), "limit", default, 1000), number(body.get("offset"), "offset", 0, 10**6)
 
 
 def _labels(given: object, name: str) -> list[str]:

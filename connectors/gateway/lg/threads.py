@@ -14,7 +14,7 @@ from connectors.gateway.core import Core
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.graph_threads import change_graph_state, graph_history, graph_state
 from connectors.gateway.lg.messages import to_langchain
-from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number
+from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number, page_of
 from connectors.gateway.problems import Problem, not_found
 from schemas import StoredMessage, ThreadHead, ThreadSummary
 
@@ -68,7 +68,7 @@ async def search(request: Request) -> Response:
         found.sort(key=lambda line: str(getattr(line, "condition" if by == "status" else by)))
         if body.get("sort_order", "desc") != "asc":
             found.reverse()
-    limit, offset = number(body.get("limit"), "limit", 10, 1000), number(body.get("offset"), "offset", 0, 10**6)
+    limit, offset = page_of(body)
     page = found[offset : offset + limit]
     select = body.get("select")
     read = await asyncio.gather(
