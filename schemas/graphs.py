@@ -20,6 +20,9 @@ class GraphCommand(Stored):
 
     resumes: bool = False
     resume: Any = None
+    answers: tuple[str, ...] = ()
+    """Ids of the interrupts that `resume` is for: where one of them is not open any more, nothing is done. Empty for whatever is
+    open."""
     update: Any = None
     goto: Any = None
 

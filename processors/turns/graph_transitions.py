@@ -35,6 +35,8 @@ def on_graph_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
     if run and run.graph and run.paused:
         if run.graph.graph != request.graph:
             return refuse(draft, f"the run that waits is of the graph {run.graph.graph!r}, not of {request.graph!r}")
+        if request.command and not set(request.command.answers) <= {asked.id for asked in run.interrupts}:
+            return refuse(draft, "the interrupt that this answers is not open any more")
         draft.change_run(graph=request, paused=False, interrupts=(), resumed_at=draft.now)
         return Next.LEG
     if answers(request):

@@ -102,9 +102,17 @@ class Runs:
         return accepted_view(thread_id, accepted), head.next_event - 1
 
     async def go_on(self, principal: Principal, thread_id: str, head: ThreadHead, request: GraphRequest) -> RunView:
-        """Lets the graph's run that waits go on, with the answer to its interrupts where `request` has one."""
+        """Lets the graph's run that waits go on, with the answer to its interrupts where `request` has one.
+
+        The answer is to what `head` shows: one that comes second, after another was taken, is none to the next question.
+        """
         principal.require("write")
         assert head.run, "it waits"
+        if (command := request.command) and command.resumes:
+            shown = tuple(asked.id for asked in head.run.interrupts)
+            named = isinstance(command.resume, Mapping) and bool(command.resume) and set(command.resume) <= set(shown)
+            answers = tuple(command.resume) if named else shown
+            request = request.model_copy(update={"command": command.model_copy(update={"answers": answers})})
         view = await self.get(principal, thread_id, head.run.run_id)
         body = checked(GraphInput, user_id=principal.user_id, request=request, agent_id=head.run.agent_id)
         await self._ingress.produce(ThreadKey(principal.tenant_id, thread_id), new_id("in"), body)

@@ -159,6 +159,18 @@ async def test_an_answer_that_nobody_waits_for_is_refused_without_a_run(hosting:
     assert "wait" in events(outputs)[0]["reason"]
 
 
+async def test_an_answer_to_what_is_not_open_any_more_is_refused_and_the_run_waits_on(hosting: Hosting) -> None:
+    processor = hosting.processor()
+    await processor.process(run("asks", {}))
+    stale = GraphCommand(resumes=True, resume="yes", answers=("another",))
+    assert told(await processor.process(run("asks", command=stale))) == ["input.refused"]
+    waiting = (await hosting.head()).run
+    assert waiting
+    (asked,) = waiting.interrupts
+    right = GraphCommand(resumes=True, resume="yes", answers=(asked.id,))
+    assert told(await processor.process(run("asks", command=right)))[-1] == "run.completed"
+
+
 async def test_a_command_without_an_answer_starts_a_run(hosting: Hosting) -> None:
     await hosting.processor().process(run("steps", {}))
     command = GraphCommand(update={"log": ["by hand"]}, goto="three")
