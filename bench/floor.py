@@ -6,6 +6,7 @@ Each is made by 32 tasks at once in this process, on Apache Kafka and Cassandra;
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -37,6 +38,8 @@ class Part:
 
 async def run(system: System) -> list[Part]:
     """The parts of a turn of two legs with one tool call."""
+    # While the markers of a transaction are being written Kafka refuses the next one, and aiokafka warns of it.
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
     return [await _langgraph(), *await _cassandra(system), await _arcade(system), *await _kafka(system)]
 
 

@@ -151,9 +151,9 @@ class Load:
         return figures(name, clients, seconds, latencies, used, unanswered=turns - len(latencies), repeated=repeated)
 
 
-WARM_UP, LONGEST_WARM_UP = 500, 4000
+WARM_UP, LONGEST_WARM_UP = 500, 10_000
 """Turns that are run before anything is measured: at a time, and at most."""
-QUIET = 0.15
+QUIET = 0.05
 """Share of a core at which the servers' compilers count as done."""
 
 
