@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -67,6 +68,15 @@ class Terminal:
             text = ""
         assert text, f"it ended after:\n{self._seen}"
         return text
+
+    def leave(self) -> None:
+        """Presses Ctrl-C until the chat is left, as a person does: Python misses one between the prompt and its read."""
+        for _ in range(10):
+            self.press("\x03")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                assert self.process.wait(2) == 0
+                return
+        raise AssertionError(f"it does not end; the terminal shows:\n{self._seen}")
 
     def close(self) -> None:
         if self.process.poll() is None:

@@ -112,8 +112,7 @@ def test_ctrl_c_stops_the_run_and_the_conversation_goes_on(system: RunningSystem
         terminal.type("/history")
         terminal.sees("take your time")
         terminal.sees("you ›")
-        terminal.press("\x03")
-        assert terminal.process.wait(10) == 0
+        terminal.leave()
 
 
 def _until_it_runs(system: RunningSystem) -> None:
