@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import httpx
 from door import Door, frames
 
 PAGE = Path(__file__).parents[2] / "docs" / "gateway.md"
+README = Path(__file__).parents[2] / "README.md"
 _BLOCK = re.compile(r"^```(http|json|sse)\n(.*?)^```$", re.M | re.S)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT")
@@ -86,3 +88,17 @@ async def test_requests_of_the_page_are_answered_as_it_says(door: Door, home_key
             assert [(f.event, f.id) for f in told] == [(f.event, f.id) for f in written], request
             for one, other in zip(written, told, strict=True):
                 names.same(json.loads(one.data), json.loads(other.data), f"{request} {one.event}")
+
+
+async def test_curl_lines_of_the_readme_do_what_they_say(door: Door, home_key: str) -> None:
+    lines = [shlex.split(line) for line in re.findall(r"^\$ curl (.*)$", README.read_text(), re.M)]
+    assert len(lines) == 2
+    async with door.caller(home_key) as owner:
+        for words in lines:
+            (address,) = (word for word in words if word.startswith("$CAUCE_URL"))
+            body = words[words.index("--json") + 1]
+            assert "x-api-key: $CAUCE_KEY" in words
+            path = address.removeprefix("$CAUCE_URL")
+            got = await owner.post(path, content=body, headers={"content-type": "application/json"})
+            assert got.is_success, got.text
+    assert "event: run.completed" in got.text
