@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import Output
@@ -256,7 +257,7 @@ class Slot:
             await producer.send_offsets_to_transaction(offsets, self.group)
             # aiokafka commits offsets also where the broker has refused a record of the transaction.
             for ack in acks:
-                await ack
+                await _taken(ack)
             await producer.commit_transaction()
         finally:
             # A producer that breaks leaves these behind; asking for their errors keeps asyncio from reporting them.
@@ -294,3 +295,14 @@ class Slot:
                 continue
             self._wake.set()
             return
+
+
+async def _taken(ack: asyncio.Future[object]) -> None:
+    """Waits for an acknowledgement. Raises what it says, and `KafkaError` where the producer has dropped the record."""
+    try:
+        await ack
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise
+        raise KafkaError("the producer has dropped a record") from None

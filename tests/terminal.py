@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -86,7 +87,8 @@ class Terminal:
 
 
 def _own_terminal(slave: int) -> None:
-    """Makes it the controlling terminal, so that Ctrl-C is a signal."""
+    """Makes it the controlling terminal, so that Ctrl-C is a signal, also where the tests run with that signal ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
 
