@@ -80,9 +80,9 @@ async def measure(wanted: list[str], cases: list[tuple[int, int]], turns: int) -
     """What is wanted; `turns` are those of each way in each round of `http`."""
     results = Results()
     chosen = [name for name in SYSTEMS if name in wanted]
-    for clients, turns in cases if chosen else ():
+    for clients, asked in cases if chosen else ():
         print(f"LangGraph in process, {clients} clients ...", flush=True)
-        results.rows.append(await in_process.run(clients, turns))
+        results.rows.append(await in_process.run(clients, asked))
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
             print(f"{name}: starting ...", flush=True)

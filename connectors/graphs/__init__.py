@@ -2,15 +2,23 @@
 
 Here is what LangGraph needs to run them on Cauce: the catalogue of graphs, the saver that reads and stages a thread's rows, the
 store on a user's items, and the way from a request to LangGraph's arguments and from its states to JSON. Nothing here
-runs a graph: the turns group does. Importing this imports LangGraph.
+runs a graph: the turns group does.
+
+Names come from their modules when they are first used: LangGraph takes a second to import, which an installation without
+graphs of its own need not wait for.
 """
 
-from connectors.graphs.catalogue import Graphs, HostedGraph
-from connectors.graphs.requests import graph_input, run_config
-from connectors.graphs.rows import BrokenState, RowReader, RowTooLarge, rows_of
-from connectors.graphs.saver import StagingSaver
-from connectors.graphs.shapes import thread_state, to_json
-from connectors.graphs.store import UserStore
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from connectors.graphs.catalogue import Graphs
+    from connectors.graphs.hosted import HostedGraph
+    from connectors.graphs.requests import graph_input, place, run_config
+    from connectors.graphs.rows import BrokenState, RowReader, RowTooLarge, rows_of
+    from connectors.graphs.saver import StagingSaver
+    from connectors.graphs.shapes import thread_state, to_json
+    from connectors.graphs.store import UserStore
 
 __all__ = [
     "BrokenState",
@@ -21,8 +29,31 @@ __all__ = [
     "StagingSaver",
     "UserStore",
     "graph_input",
+    "place",
     "rows_of",
     "run_config",
     "thread_state",
     "to_json",
 ]
+
+_HOMES = {
+    "BrokenState": "rows",
+    "Graphs": "catalogue",
+    "HostedGraph": "hosted",
+    "RowReader": "rows",
+    "RowTooLarge": "rows",
+    "StagingSaver": "saver",
+    "UserStore": "store",
+    "graph_input": "requests",
+    "place": "requests",
+    "rows_of": "rows",
+    "run_config": "requests",
+    "thread_state": "shapes",
+    "to_json": "shapes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

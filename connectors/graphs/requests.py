@@ -14,6 +14,12 @@ from schemas.graphs import GraphInterrupt, GraphRequest
 _TAKEN_OVER = ("tags", "recursion_limit", "max_concurrency", "run_name")
 
 
+def place(thread_id: str, checkpoint_id: str | None = None, namespace: str = "") -> RunnableConfig:
+    """The config of a thread's state: the newest of a namespace, or that of a checkpoint."""
+    where: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": namespace}
+    return {"configurable": {**where, **({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}}
+
+
 def run_config(
     request: GraphRequest, *, thread_id: str, run_id: str, assistant_id: str, user_id: str
 ) -> RunnableConfig:

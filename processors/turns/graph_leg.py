@@ -17,7 +17,17 @@ from typing import Any, Literal
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
-from connectors.graphs import Graphs, HostedGraph, StagingSaver, UserStore, graph_input, rows_of, run_config, to_json
+from connectors.graphs import (
+    Graphs,
+    HostedGraph,
+    StagingSaver,
+    UserStore,
+    graph_input,
+    place,
+    rows_of,
+    run_config,
+    to_json,
+)
 from processors.turns.answers import seconds_left
 from processors.turns.draft import Draft
 from processors.turns.graph_messages import new_messages
@@ -25,7 +35,6 @@ from processors.turns.graph_parts import Parts
 from processors.turns.graph_state import (
     LostRace,
     SteppingSaver,
-    at,
     interrupts_of,
     newest_id,
     restore,
@@ -121,7 +130,7 @@ class GraphLegs:
             return Next.COMMIT
         leg = await self._begin(draft, commit)
         wanted = leg.request.checkpoint_id
-        if wanted and await leg.saver.aget_tuple(at(leg.thread_id, wanted)) is None:
+        if wanted and await leg.saver.aget_tuple(place(leg.thread_id, wanted)) is None:
             self._keep(draft, leg)
             fail_run(draft, "graph_error", f"The thread has no checkpoint {wanted!r} to go on from.")
             return Next.COMMIT
@@ -160,9 +169,9 @@ class GraphLegs:
         try:
             hosted = await self._graphs.get(update.graph)
             async with hosted.bound(saver=saver, store=store, config=config) as graph:
-                before = await graph.aget_state(at(thread_id, update.checkpoint_id))
+                before = await graph.aget_state(place(thread_id, update.checkpoint_id))
                 changed = await graph.aupdate_state(config, update.values, as_node=update.as_node)
-                after = await graph.aget_state(at(thread_id), subgraphs=True)
+                after = await graph.aget_state(place(thread_id), subgraphs=True)
         except Unavailable:
             raise
         except SettingsError as error:
@@ -232,11 +241,11 @@ class GraphLegs:
                     run = draft.head.run
                     assert run
                     assert run.graph
-                    if place := run.graph.checkpoint_id or leg.began_at:
-                        before = (await graph.aget_state(at(leg.thread_id, place))).values
+                    if began := run.graph.checkpoint_id or leg.began_at:
+                        before = (await graph.aget_state(place(leg.thread_id, began))).values
                     end = await self._go(draft, leg, graph, waiting, limit)
                     if end.stopped != "rolled_back":
-                        after = await graph.aget_state(at(leg.thread_id), subgraphs=True)
+                        after = await graph.aget_state(place(leg.thread_id), subgraphs=True)
         except (Unavailable, LostRace):
             raise
         except Exception as error:

@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.types import StateSnapshot
 
-from connectors.graphs import RowReader, StagingSaver, to_json
+from connectors.graphs import RowReader, StagingSaver, place, to_json
 from processors.turns.graph_parts import encoded
 from schemas import GraphInterrupt, GraphRequest, StateRow
 
@@ -68,17 +68,9 @@ class SteppingSaver(StagingSaver):
         return made
 
 
-def at(thread_id: str, checkpoint_id: str | None = None) -> RunnableConfig:
-    """The config of a thread's state: the newest, or that of a checkpoint."""
-    place: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": ""}
-    if checkpoint_id:
-        place["checkpoint_id"] = checkpoint_id
-    return {"configurable": place}
-
-
 async def newest_id(saver: StagingSaver, thread_id: str) -> str:
     """The newest checkpoint's id, empty for none."""
-    found = await saver.aget_tuple(at(thread_id))
+    found = await saver.aget_tuple(place(thread_id))
     return str(found.checkpoint["id"]) if found else ""
 
 
@@ -87,10 +79,10 @@ async def restore(saver: StagingSaver, thread_id: str, checkpoint_id: str) -> No
 
     Nothing where it is the newest, as when the run that is taken back has committed nothing.
     """
-    newest = await saver.aget_tuple(at(thread_id))
+    newest = await saver.aget_tuple(place(thread_id))
     if newest is None or newest.checkpoint["id"] == checkpoint_id:
         return
-    wanted = await saver.aget_tuple(at(thread_id, checkpoint_id)) if checkpoint_id else None
+    wanted = await saver.aget_tuple(place(thread_id, checkpoint_id)) if checkpoint_id else None
     copy = copy_checkpoint(wanted.checkpoint) if wanted else empty_checkpoint()
     step = newest.metadata.get("step", -2) + 1
     copy["id"] = str(uuid6(clock_seq=step))
@@ -98,7 +90,7 @@ async def restore(saver: StagingSaver, thread_id: str, checkpoint_id: str) -> No
     metadata: Any = {**kept, "source": "fork", "step": step, "parents": {}}
     # As in LangGraph's own copies: beside the original, so that what was written to that one does not count.
     parent = wanted.parent_config if wanted else None
-    await saver.aput(parent or at(thread_id), copy, metadata, {})
+    await saver.aput(parent or place(thread_id), copy, metadata, {})
 
 
 def interrupts_of(snapshot: StateSnapshot, namespace: tuple[str, ...] = ()) -> tuple[GraphInterrupt, ...]:
@@ -124,8 +116,8 @@ async def stopped_before_its_turn(graph: Any, saver: StagingSaver, thread_id: st
 
     LangGraph takes a stop for passed when it goes on from its checkpoint; here nobody has let it pass.
     """
-    newest = await saver.aget_tuple(at(thread_id))
-    state = await graph.aget_state(at(thread_id))
+    newest = await saver.aget_tuple(place(thread_id))
+    state = await graph.aget_state(place(thread_id))
     if newest is None or not state.next:
         return False
     before = request.interrupt_before or tuple(graph.interrupt_before_nodes)

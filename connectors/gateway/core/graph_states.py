@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core.changes import Changes
 from connectors.gateway.problems import Problem, checked, not_found
-from connectors.graphs import Graphs, HostedGraph, StagingSaver, UserStore, rows_of, thread_state
+from connectors.graphs import Graphs
 from schemas import InputRefused, SettingsError, StateUpdated, ThreadHead, UpdateState
 from state import ItemStore, Journal
+
+if TYPE_CHECKING:
+    from connectors.graphs import HostedGraph
 
 log = logging.getLogger("cauce.gateway")
 
@@ -52,8 +55,9 @@ class GraphStates:
         subgraphs: bool = False,
     ) -> State:
         """A thread's newest state, or the one of a checkpoint. Raises `Problem` when there is no such checkpoint."""
-        config = _config(thread_id, checkpoint_id, namespace)
-        async with self._bound(caller, thread_id, graph, config) as bound:
+        async with self._bound(caller, thread_id, graph, checkpoint_id, namespace) as (bound, config):
+            from connectors.graphs import thread_state
+
             try:
                 snapshot = await bound.aget_state(config, subgraphs=subgraphs)
             except ValueError as error:  # a namespace of which the graph has no subgraph
@@ -79,9 +83,10 @@ class GraphStates:
         checkpoint_id: str | None = None,
     ) -> list[State]:
         """States, the newest first: those older than `before`, of checkpoints whose metadata has these pairs."""
-        config = _config(thread_id, checkpoint_id, namespace)
-        older = _config(thread_id, before, namespace) if before else None
-        async with self._bound(caller, thread_id, graph, config) as bound:
+        async with self._bound(caller, thread_id, graph, checkpoint_id, namespace) as (bound, config):
+            from connectors.graphs import place, thread_state
+
+            older = place(thread_id, before, namespace) if before else None
             found = bound.aget_state_history(config, filter=dict(metadata or {}) or None, before=older, limit=limit)
             return [thread_state(snapshot, thread_id=thread_id) async for snapshot in found]
 
@@ -115,14 +120,15 @@ class GraphStates:
         return answer.checkpoint_id
 
     @asynccontextmanager
-    async def _bound(self, caller: Principal, thread_id: str, graph: str, config: Any) -> AsyncIterator[Any]:
+    async def _bound(
+        self, caller: Principal, thread_id: str, graph: str, checkpoint_id: str | None, namespace: str
+    ) -> AsyncIterator[tuple[Any, Any]]:
+        """The graph on the thread's state, and the config of the place in it. LangGraph is imported off the event loop."""
         hosted = await self.hosted(graph)
+        from connectors.graphs import StagingSaver, UserStore, place, rows_of
+
+        config = place(thread_id, checkpoint_id, namespace)
         saver = StagingSaver(rows_of(self._journal, caller.tenant_id, thread_id))
         store = UserStore(self._items, caller.tenant_id, caller.user_id)
         async with hosted.bound(saver=saver, store=store, config=config) as bound:
-            yield bound
-
-
-def _config(thread_id: str, checkpoint_id: str | None, namespace: str) -> Any:
-    where = {"thread_id": thread_id, "checkpoint_ns": namespace}
-    return {"configurable": {**where, **({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}}
+            yield bound, config

@@ -1,0 +1,175 @@
+"""A graph of the installation's own, made ready to be run, drawn and read."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+from langgraph.store.base import BaseStore
+from pydantic import BaseModel, TypeAdapter, create_model
+
+from connectors.graphs.allowed_types import allowed_types
+from connectors.graphs.imports import load
+from connectors.graphs.shapes import to_json
+from schemas import SettingsError
+
+Graph: TypeAlias = Pregel[Any, Any, Any, Any]
+
+
+def hosted(name: str, spec: str, folder: Path) -> HostedGraph:
+    """The graph that a line of `[graphs]` names. Raises `SettingsError` in words."""
+    found, module = load(name, spec, folder)
+    if isinstance(found, StateGraph):
+        found = _compiled(name, found)
+    if isinstance(found, Pregel):
+        return HostedGraph(name, module, found)
+    if callable(found) and not inspect.isclass(found):
+        return HostedGraph(name, module, found, takes_config=_takes_config(name, found))
+    raise SettingsError(
+        f"the graph {name!r} ({spec}) is a {type(found).__name__}. It has to be a compiled graph, a StateGraph, an entrypoint of "
+        "the functional API, or a function that makes one of them."
+    )
+
+
+def _compiled(name: str, builder: StateGraph[Any, Any, Any, Any]) -> Graph:
+    try:
+        return builder.compile(name=name)
+    except Exception as error:
+        raise SettingsError(f"the graph {name!r} cannot be compiled: {error}") from error
+
+
+def _takes_config(name: str, factory: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if len(needed) > 1 or any(p.kind is p.KEYWORD_ONLY for p in needed):
+        raise SettingsError(
+            f"the function that makes the graph {name!r} needs {', '.join(p.name for p in needed)}. It may take one argument, "
+            "the config of the run, or none."
+        )
+    return bool(needed) or any(p.name == "config" for p in positional[:1])
+
+
+class HostedGraph:
+    """One graph: compiled once, or made by a function for each use."""
+
+    def __init__(self, name: str, module: ModuleType, graph: Any, *, takes_config: bool = False) -> None:
+        self.name = name
+        self._module = module
+        self._graph = graph
+        self._takes_config = takes_config
+        self._allowed = allowed_types(graph, module) if isinstance(graph, Pregel) else None
+
+    @asynccontextmanager
+    async def bound(
+        self, *, saver: BaseCheckpointSaver[Any], store: BaseStore, config: RunnableConfig
+    ) -> AsyncIterator[Graph]:
+        """A copy of the graph that keeps its state in this saver and its items in this store.
+
+        What the graph was compiled with is not used. A function is called with the config; raises `SettingsError` when
+        what it makes is not a graph, and whatever the function raises.
+        """
+        async with self._made(config) as graph:
+            own = copy.copy(graph)
+            own.checkpointer = saver.with_allowlist(self._allowed or allowed_types(graph, self._module))
+            own.store = store
+            yield own
+
+    @asynccontextmanager
+    async def _made(self, config: RunnableConfig) -> AsyncIterator[Graph]:
+        if isinstance(self._graph, Pregel):
+            yield self._graph
+            return
+        arguments = (config,) if self._takes_config else ()
+        if inspect.iscoroutinefunction(self._graph):
+            made = await self._graph(*arguments)
+        else:  # in a thread: a plain function may block
+            made = await asyncio.to_thread(self._graph, *arguments)
+            made = await made if inspect.isawaitable(made) else made
+        if isinstance(made, StateGraph | Pregel):
+            yield self._checked(made)
+        elif isinstance(made, AbstractAsyncContextManager):
+            async with made as entered:
+                yield self._checked(entered)
+        elif isinstance(made, AbstractContextManager):
+            with made as entered:
+                yield self._checked(entered)
+        else:
+            self._checked(made)
+
+    def _checked(self, made: Any) -> Graph:
+        if isinstance(made, StateGraph):
+            return _compiled(self.name, made)
+        if isinstance(made, Pregel):
+            return made
+        raise SettingsError(
+            f"the function of the graph {self.name!r} makes a {type(made).__name__}. It has to make a compiled graph, a "
+            "StateGraph or an entrypoint, or be a context manager of one of them."
+        )
+
+    async def schemas(self) -> dict[str, Any]:
+        """JSON schemas of input, output, state, config and context; null where a schema cannot be made."""
+        async with self._made({"configurable": {}}) as graph:
+            return {"graph_id": self.name, **_schemas(graph)}
+
+    async def drawing(self, *, xray: int | bool = False) -> dict[str, Any]:
+        """Nodes and edges; of subgraphs, too, down to the depth `xray`."""
+        async with self._made({"configurable": {}}) as graph:
+            drawn: dict[str, Any] = to_json((await graph.aget_graph(xray=xray)).to_json())
+            return drawn
+
+    async def subgraphs(self, namespace: str | None = None, recurse: bool = False) -> dict[str, Any]:
+        """The schemas of its subgraphs, by namespace: all of them, or the one of this namespace."""
+        async with self._made({"configurable": {}}) as graph:
+            found = graph.get_subgraphs(namespace=namespace, recurse=recurse)
+            return {where: _schemas(part) for where, part in found if isinstance(part, Pregel)}
+
+
+def _schemas(graph: Graph) -> dict[str, Any]:
+    return {
+        "input_schema": _or_none(graph.get_input_jsonschema),
+        "output_schema": _or_none(graph.get_output_jsonschema),
+        "state_schema": _or_none(lambda: _state_schema(graph)),
+        "config_schema": _or_none(lambda: _config_schema(graph)),
+        "context_schema": _or_none(graph.get_context_jsonschema),
+    }
+
+
+def _state_schema(graph: Graph) -> dict[str, Any]:
+    """Of the channels that the state's values show."""
+    shown = graph.stream_channels_asis
+    types = {
+        name: getattr(graph.channels[name], "ValueType", Any) for name in ([shown] if isinstance(shown, str) else shown)
+    }
+    if isinstance(shown, str):
+        adapter: TypeAdapter[Any] = TypeAdapter(types[shown])
+        return adapter.json_schema()
+    fields: dict[str, Any] = {name: (type_, None) for name, type_ in types.items()}
+    model: type[BaseModel] = create_model(graph.get_name("State"), **fields)
+    return model.model_json_schema()
+
+
+def _config_schema(graph: Graph) -> dict[str, Any]:
+    configurable: Any = graph.context_schema or dict[str, Any]
+    model: type[BaseModel] = create_model(graph.get_name("Config"), configurable=(configurable, None))
+    return model.model_json_schema()
+
+
+def _or_none(make: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
+    try:
+        return make()
+    except Exception:  # pydantic has many ways to say that a type has no schema
+        return None
