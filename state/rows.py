@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,20 +48,6 @@ def merged(ranges: Iterable[tuple[int, int]], *, gap: int = 0) -> list[tuple[int
         else:
             found.append((first, last))
     return found
-
-
-def numbers_within(numbers: Iterable[int], ranges: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """Those of the numbers that are in one of the ranges, in order. The ranges are as `merged` makes them."""
-    waiting = iter(ranges)
-    first, last = 0, -1
-    for number in sorted(numbers):
-        while last < number:
-            try:
-                first, last = next(waiting)
-            except StopIteration:
-                return
-        if first <= number:
-            yield number
 
 
 def summary(thread_id: str, head: ThreadHead) -> ThreadSummary:

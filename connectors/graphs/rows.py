@@ -186,17 +186,6 @@ def ranges_over(numbers: Iterable[int]) -> list[Range]:
     return ranges
 
 
-def ranges_around(numbers: Iterable[int], *, gap: int) -> list[Range]:
-    """Few ranges that have all of these numbers, and at most `gap` others between two of them."""
-    ranges: list[Range] = []
-    for number in sorted(set(numbers)):
-        if ranges and number - ranges[-1][1] <= gap + 1:
-            ranges[-1] = (ranges[-1][0], number)
-        else:
-            ranges.append((number, number))
-    return ranges
-
-
 def flat(ranges: Iterable[Range]) -> list[int]:
     """Ranges as small numbers: the distance from the range before, and the length; two bytes a range as msgpack."""
     numbers, last = [], 0

@@ -17,10 +17,10 @@ from connectors.graphs.rows import (
     RowTooLarge,
     WritesRow,
     body_of,
-    ranges_around,
     row_of,
 )
 from schemas import StateRow
+from state.rows import merged
 
 _FIRST_PAGE, _LARGEST_PAGE = 50, 800
 _GAP = 16
@@ -213,7 +213,7 @@ class ThreadRows:
         if missing := wanted - self._bodies.keys():
             if not may_wait.get():
                 raise WouldWait
-            rows = await self._reader.values(ranges_around(missing, gap=_GAP))
+            rows = await self._reader.values(merged(((number, number) for number in missing), gap=_GAP))
             with self._changing:
                 for row in rows:
                     self._keep(row.seq, row.body)

@@ -15,7 +15,7 @@ from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import decode_messages, from_micros, merged, numbers_within, summary, to_micros
+from state.rows import decode_messages, from_micros, merged, summary, to_micros
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,6 @@ _LINES_KEPT = 10_000
 _ROW_KINDS = {"checkpoint": 4, "value": 5}
 _ROWS_A_PAGE = 100
 """Of a graph's state: they may have some hundred kilobytes each, and a page is one answer."""
-_NEAR = 8
-"""Numbers between two ranges of values up to which both are read at once: another query costs more than so many rows."""
 
 _THREAD = Query(
     Kind.READ,
@@ -239,11 +237,9 @@ class CassandraJournal:
 
     async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
         """See `state.Journal.values`."""
-        wanted = merged(ranges)
-        spans = merged(wanted, gap=_NEAR)
-        read = await asyncio.gather(*(self._span(tenant_id, thread_id, span) for span in spans))
-        rows = {seq: body for span in read for seq, body in span}
-        return [StateRow(seq=seq, kind="value", body=rows[seq]) for seq in numbers_within(rows, wanted)]
+        read = await asyncio.gather(*(self._span(tenant_id, thread_id, span) for span in merged(ranges)))
+        found = sorted((seq, body) for span in read for seq, body in span)
+        return [StateRow(seq=seq, kind="value", body=body) for seq, body in found]
 
     async def _span(self, tenant_id: str, thread_id: str, span: tuple[int, int]) -> Rows:
         pages = self._session.pages(_VALUES, tenant_id, thread_id, *span, size=_ROWS_A_PAGE)

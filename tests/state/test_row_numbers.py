@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.rows import merged, numbers_within
+from state.rows import merged
 
 RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=12)
 
@@ -21,8 +21,3 @@ def test_merged_ranges_have_the_same_numbers_and_those_of_small_gaps(ranges: lis
     assert numbers_of(found) >= numbers_of(ranges)
     assert all(after - before > gap + 1 for (_, before), (after, _) in pairwise(found))
     assert len(numbers_of(found) - numbers_of(ranges)) <= gap * max(len(merged(ranges)) - 1, 0)
-
-
-@given(st.sets(st.integers(0, 60)), RANGES)
-def test_numbers_within_ranges_are_found_in_order(numbers: set[int], ranges: list[tuple[int, int]]) -> None:
-    assert list(numbers_within(numbers, merged(ranges))) == sorted(numbers & numbers_of(ranges))

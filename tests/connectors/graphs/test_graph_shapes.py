@@ -19,9 +19,10 @@ from langgraph.types import Command, Interrupt, Send
 from sample_graphs import Address, Mood, Visit
 
 from connectors.graphs import graph_input, run_config, thread_state, to_json
-from connectors.graphs.rows import flat, ranges_around, ranges_over, unflat
+from connectors.graphs.rows import flat, ranges_over, unflat
 from schemas import BadRecord
 from schemas.graphs import GraphCommand, GraphInterrupt, GraphRequest
+from state.rows import merged
 
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
@@ -194,6 +195,6 @@ def test_ranges_name_their_numbers_in_order_and_in_few_reads(numbers: list[int])
     ranges = ranges_over(numbers)
     assert [n for start, end in ranges for n in range(start, end + 1)] == numbers
     assert unflat(flat(ranges)) == ranges
-    around = ranges_around(numbers, gap=4)
+    around = merged(((number, number) for number in numbers), gap=4)
     assert all(any(start <= n <= end for start, end in around) for n in numbers)
     assert all(after[0] - before[1] > 5 for before, after in pairwise(around))
