@@ -61,6 +61,7 @@ from schemas.responses import (
     ToolRequested,
 )
 from schemas.tenants import AgentSettings, ApprovalPolicy, IdentityProvider, ModelSettings, RunLimits, Tenant, User
+from schemas.text import DEEPEST, error_words, is_storable, storable, storable_text
 from schemas.threads import (
     AcceptedRun,
     ActiveRun,
@@ -82,6 +83,7 @@ from schemas.topics import GROUPS, TOPICS, Delivery, KeyKind, PartitionSet, Topi
 
 __all__ = [
     "BODIES",
+    "DEEPEST",
     "GROUPS",
     "MAX_BODY_BYTES",
     "MAX_TEXT",
@@ -176,7 +178,11 @@ __all__ = [
     "decode_outputs",
     "derived_id",
     "encode_outputs",
+    "error_words",
     "is_id",
+    "is_storable",
     "is_tenant_id",
     "new_id",
+    "storable",
+    "storable_text",
 ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import PydanticSerializationError
+
+from schemas.text import storable
 
 
 def _to_utc(value: datetime) -> datetime:
@@ -28,8 +32,15 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     def to_bytes(self) -> bytes:
-        """The body as compact JSON; the same object always gives the same bytes."""
-        return self.model_dump_json(exclude_none=True).encode()
+        """The body as compact JSON; the same object always gives the same bytes.
+
+        What of others came past the doors where it is made `storable` is so here.
+        """
+        try:
+            return self.model_dump_json(exclude_none=True).encode()
+        except (PydanticSerializationError, UnicodeEncodeError):
+            plain = storable(self.model_dump(exclude_none=True, warnings=False))
+            return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class Stored(Body):

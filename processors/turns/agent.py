@@ -28,7 +28,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from processors.turns.answers import Answer, AskedTool
-from schemas import Message, TokenUsage
+from schemas import Message, TokenUsage, storable, storable_text
 
 DELTA_SECONDS = 0.03
 """Pieces of text are gathered for so long before one delta is sent."""
@@ -82,7 +82,7 @@ async def _ask(state: _State, runtime: Runtime[TurnContext]) -> _State:
                 pieces.add(text)
         else:
             final = chunk  # a model that cannot stream gives its whole message
-    pieces.flush()
+    pieces.flush(last=True)
     if final is None:
         raise RuntimeError("the model gave no message")
     return {"answer": final}
@@ -97,10 +97,14 @@ class _Pieces:
         if time.monotonic() - self._sent >= DELTA_SECONDS:
             self.flush()
 
-    def flush(self) -> None:
-        if self._parts:
-            self._on_text("".join(self._parts))
-            self._parts.clear()
+    def flush(self, *, last: bool = False) -> None:
+        text = "".join(self._parts)
+        self._parts.clear()
+        if not last and "\ud800" <= text[-1:] <= "\udbff":  # the other half of the character is still to come
+            self._parts.append(text[-1])
+            text = text[:-1]
+        if text:
+            self._on_text(storable_text(text))
             self._sent = time.monotonic()
 
 
@@ -121,17 +125,18 @@ def to_langchain(message: Message) -> AnyMessage:
 
 
 def to_answer(message: AIMessage) -> Answer:
-    """The model's message as a transition needs it; calls whose arguments are not JSON come with the problem."""
-    asked = [AskedTool(c["name"], dict(c["args"])) for c in message.tool_calls]
+    """The model's message as a transition needs it, all of it storable; calls whose arguments are not JSON come with the
+    problem."""
+    asked = [AskedTool(storable_text(c["name"]), storable(dict(c["args"]))) for c in message.tool_calls]
     for broken in message.invalid_tool_calls:
         problem = f"The arguments were not valid JSON ({broken.get('error') or 'unreadable'}); write the call again."
-        asked.append(AskedTool(broken.get("name") or "unknown", {}, problem[:500]))
+        asked.append(AskedTool(storable_text(broken.get("name") or "unknown"), {}, storable_text(problem[:500])))
     usage = message.usage_metadata
     counted = TokenUsage()
     if usage:
         counted = TokenUsage(input_tokens=usage["input_tokens"], output_tokens=usage["output_tokens"])
     model = message.response_metadata.get("model_name") if message.response_metadata else None
-    return Answer(text_of(message), tuple(asked), counted, model)
+    return Answer(storable_text(text_of(message)), tuple(asked), counted, storable(model))
 
 
 def text_of(message: BaseMessage) -> str:

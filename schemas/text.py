@@ -1,0 +1,87 @@
+"""Text and values of others: clients, models, graphs, tools, exceptions. What a record cannot hold is replaced here.
+
+JSON text is UTF-8, which has no halves of surrogate pairs; Python's strings may have them, and a model that writes an emoji in
+two escapes, or a program that cuts one in two, gives them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import date, time
+from typing import Any
+
+DEEPEST = 100
+"""Levels of objects and lists in a value. pydantic reads 200 levels of JSON and writes 255, and a record has some of its own."""
+LONGEST_ERROR = 500
+"""Characters of somebody else's error that a person is shown."""
+
+
+def is_storable(text: str) -> bool:
+    """Whether the text is Unicode that UTF-8 can say."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def storable_text(text: str) -> str:
+    """The text with U+FFFD in the place of each lone half of a surrogate pair; two halves that belong together become one."""
+    return text if is_storable(text) else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def storable(value: Any) -> Any:
+    """The value as JSON can say it and read it back the same. Never raises.
+
+    Texts by `storable_text`, keys as texts, lists for tuples and sets, ISO 8601 for times, null for what is no finite number,
+    `...` below `DEEPEST` levels, and the `repr` of what JSON has no word for.
+    """
+    return _storable(value, 0)
+
+
+def _storable(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return storable_text(str.__str__(value))
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value) if value.bit_length() <= 10_000 else None  # longer ones cannot be written in decimals
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, date | time):
+        return storable_text(_said(value.isoformat))
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        if depth >= DEEPEST:
+            return "..."
+        if isinstance(value, dict):
+            return {_key(name): _storable(item, depth + 1) for name, item in value.items()}
+        return [_storable(item, depth + 1) for item in value]
+    return storable_text(_said(lambda: repr(value)) or f"<{type(value).__name__}>")
+
+
+def _key(name: Any) -> str:
+    """As `json` writes keys."""
+    if isinstance(name, str):
+        return storable_text(str.__str__(name))
+    if name is None or isinstance(name, bool):
+        return {None: "null", True: "true", False: "false"}[name]
+    return storable_text(_said(lambda: repr(name)) or f"<{type(name).__name__}>")
+
+
+def _said(say: Callable[[], str]) -> str:
+    """What somebody else's code says; empty where it raises, or wants to leave."""
+    try:
+        return say()
+    except BaseException:
+        return ""
+
+
+def error_words(error: BaseException, longest: int = LONGEST_ERROR) -> str:
+    """An error of others in words that fit into a record: its class, and what it says, cut to `longest` characters. An error that
+    cannot say what it is has its class alone."""
+    said = _said(lambda: str(error))
+    name = type(error).__name__
+    return storable_text((f"{name}: {said[:longest]}" if said else name)[:longest])
