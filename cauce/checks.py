@@ -108,12 +108,15 @@ def _running(settings: Settings) -> tuple[Settings, Finding]:
 
 
 async def _model(settings: Settings) -> Finding:
-    from connectors.models import detect_model
+    from connectors.models import detect_model, is_chat_model
 
     if settings.model != "auto":
+        if not is_chat_model(settings.model.partition(":")[2]):
+            words = f"{settings.model}, as the settings say; by its name it is no chat model: name one that can chat"
+            return Finding("Model", "warning", words)
         return Finding("Model", "ok", f"{settings.model}, as the settings say")
     found = await detect_model(os.environ, url=settings.model_url)
-    verdict: Literal["ok", "warning"] = "warning" if "missing" in found.why else "ok"
+    verdict: Literal["ok", "warning"] = "warning" if "missing" in found.why or "no chat model" in found.why else "ok"
     return Finding("Model", verdict, f"{found.choice.name}: {found.why}")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import getaddresses
+from email.utils import getaddresses, parsedate_to_datetime
 from typing import Any
 
 from connectors.arcade.outcomes import ToolOutcome
@@ -60,8 +60,11 @@ def _addresses(text: object) -> set[str]:
 
 
 def _time(text: object) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    """A time as services write it: a mail's header has RFC 5322 (`Mon, 23 Nov 2026 18:00:05 +0000 (UTC)`), others ISO 8601."""
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            time = read(str(text).strip())
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return None

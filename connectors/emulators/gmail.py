@@ -12,6 +12,7 @@ import email.policy
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -113,7 +114,7 @@ def _deliver(store: Store, mail: dict[str, Any], thread_id: str | None, at: date
 def message_of(mail: dict[str, Any]) -> dict[str, Any]:
     """A mail in Gmail's shape; 64-bit numbers are strings there."""
     at = datetime.fromisoformat(mail["at"])
-    headers = {"From": mail["from"], "To": mail["to"], "Subject": mail["subject"], "Date": mail["at"]}
+    headers = {"From": mail["from"], "To": mail["to"], "Subject": mail["subject"], "Date": format_datetime(at)}
     data = base64.urlsafe_b64encode(mail["body"].encode()).decode()
     return {
         "id": mail["id"],

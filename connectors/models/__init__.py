@@ -1,5 +1,6 @@
 """Chat models: which one an agent gets, and the rule-based one that is always there."""
 
 from connectors.models.choice import Detected, ModelCache, ModelChoice, chat_model, detect_model
+from connectors.models.kinds import is_chat_model
 
-__all__ = ["Detected", "ModelCache", "ModelChoice", "chat_model", "detect_model"]
+__all__ = ["Detected", "ModelCache", "ModelChoice", "chat_model", "detect_model", "is_chat_model"]

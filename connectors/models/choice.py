@@ -8,6 +8,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from connectors.models.kinds import is_chat_model
 from schemas import SettingsError
 
 if TYPE_CHECKING:
@@ -102,9 +103,14 @@ async def detect_model(environment: Mapping[str, str], *, url: str | None = None
     """
     base = url or environment.get("OPENAI_BASE_URL")
     if base:
-        if offered := await _first_model(f"{base.rstrip('/')}/models", environment.get("OPENAI_API_KEY"), timeout):
+        models = await _models(f"{base.rstrip('/')}/models", environment.get("OPENAI_API_KEY"), timeout)
+        if offered := next((name for name, row in models.items() if is_chat_model(name, row)), None):
             key = environment.get("OPENAI_API_KEY") or "none"
             return _if_installed(ModelChoice(f"openai:{offered}", base, key), f"the server at {base} offers it")
+        if models:
+            return Detected(
+                ModelChoice(RULES), f"the server at {base} offers no chat model, only {', '.join(models)[:200]}"
+            )
         return Detected(ModelChoice(RULES), f"no model answers at {base}")
     if local := await _first_ollama_model(timeout):
         return _if_installed(ModelChoice(f"ollama:{local}", OLLAMA_URL), "Ollama runs on this machine")
@@ -125,16 +131,17 @@ def _if_installed(choice: ModelChoice, why: str) -> Detected:
     return Detected(ModelChoice(RULES), words)
 
 
-async def _first_model(url: str, key: str | None, timeout: float) -> str | None:
+async def _models(url: str, key: str | None, timeout: float) -> dict[str, dict[str, Any]]:
+    """The rows of an OpenAI-compatible server's list by the models' ids, in its order."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    models = _rows(await _ask(url, headers, timeout), "data")
-    return next((str(m["id"]) for m in models if m.get("id")), None)
+    return {str(row["id"]): row for row in _rows(await _ask(url, headers, timeout), "data") if row.get("id")}
 
 
 async def _first_ollama_model(timeout: float) -> str | None:
     """The first model of the local Ollama that can call tools, as far as it says; else the first one."""
     models = [m for m in _rows(await _ask(f"{OLLAMA_URL}/api/tags", {}, timeout), "models") if m.get("name")]
-    names = [str(m["name"]) for m in models if "embed" not in str(m["name"])]
+    models = [m for m in models if is_chat_model(str(m["name"]), m)]
+    names = [str(m["name"]) for m in models]
     able = [str(m["name"]) for m in models if "tools" in (m.get("capabilities") or ())]
     return next(iter([*able, *names]), None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from emulated import Emulated, emulators
 
-from connectors.arcade import ArcadeClient, Catalogue, ToolSpec, arcade_user_id
+from connectors.arcade import ArcadeClient, Catalogue, ToolOutcome, ToolSpec, arcade_user_id
 from connectors.arcade import client as client_module
+from connectors.arcade.reconcile import find_effect
 from connectors.arcade.tool_spec import tool_spec
 from connectors.emulators.asana_tools import TOOLS as ASANA_TOOLS
 from connectors.emulators.gmail_tools import TOOLS as GMAIL_TOOLS
@@ -374,3 +375,25 @@ async def test_many_calls_at_once_are_all_made_once(arcade: ArcadeClient, emulat
     outcomes = await asyncio.gather(*calls)
     assert {outcome.kind for outcome in outcomes} == {"ok"}
     assert await emulated.executions("Gmail.WhoAmI", user) == 30
+
+
+@pytest.mark.parametrize(
+    ("date", "is_it"),
+    [
+        ("Mon, 23 Nov 2026 18:00:05 +0000 (UTC)", True),
+        ("Mon, 23 Nov 2026 10:00:05 -0800", True),
+        ("23 Nov 2026 18:00:05 GMT", True),
+        ("2026-11-23T18:00:05+00:00", True),
+        ("Mon, 23 Nov 2026 09:00:05 -0800", False),
+        ("2026-11-23T17:00:05Z", False),
+        ("yesterday", False),
+        (None, False),
+    ],
+)
+async def test_a_sent_mail_is_found_by_its_date_however_the_mailbox_writes_it(date: object, is_it: bool) -> None:
+    async def read(name: str, arguments: Mapping[str, Any]) -> ToolOutcome:
+        return ToolOutcome("ok", {"emails": [{"id": "m1", "to": "ana@correo.example", "subject": "Hi", "date": date}]})
+
+    asked = {"recipient": "ana@correo.example", "subject": "Hi"}
+    found = await find_effect(SEND, asked, datetime(2026, 11, 23, 18, 0, 3, tzinfo=UTC), read)
+    assert (found is not None) == is_it

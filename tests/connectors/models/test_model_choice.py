@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from connectors.models import ModelCache, ModelChoice, chat_model, choice, detect_model
+from connectors.models import ModelCache, ModelChoice, chat_model, choice, detect_model, is_chat_model
 from connectors.models.rules import RulesChatModel
 from connectors.models.scripted import ScriptedChatModel
 from schemas import SettingsError
@@ -78,6 +78,50 @@ async def test_a_server_that_the_user_names_is_taken_with_its_first_model() -> N
         found = await detect_model({}, url=f"{server.url}/v1/")
         assert found.choice == ModelChoice("openai:qwen3-8b", f"{server.url}/v1/", "none")
         assert found.why == f"the server at {server.url}/v1/ offers it"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"id": "text-embedding-nomic-embed-text-v1.5"},
+        {"id": "BAAI/bge-m3"},
+        {"id": "bge-reranker-v2-m3"},
+        {"id": "openai/whisper-large-v3"},
+        {"id": "gpt-4o-mini-tts"},
+        {"id": "dall-e-3"},
+        {"id": "stable-diffusion-xl"},
+        {"id": "omni-moderation-latest"},
+        {"id": "some-model", "type": "embeddings"},
+        {"id": "some-model", "mode": "audio_transcription"},
+        {"id": "some-model", "capabilities": {"completion_chat": False, "vision": False}},
+        {"id": "some-model", "capabilities": ["embedding"]},
+        {"id": "some-model", "task": "text-to-image"},
+    ],
+    ids=lambda row: "-".join(map(str, row.values()))[:30].replace("/", "-"),
+)
+@pytest.mark.usefixtures("provider_packages")
+async def test_a_model_that_cannot_chat_is_never_offered_as_a_chat_model(other: dict[str, Any]) -> None:
+    chat = {"id": "qwen2.5-7b-instruct", "object": "model", "type": "llm"}
+    async with answering({"/v1/models": {"data": [other, chat]}}) as server:
+        found = await detect_model({}, url=f"{server.url}/v1")
+        assert found.choice.name == "openai:qwen2.5-7b-instruct"
+    async with answering({"/v1/models": {"data": [other]}}) as server:
+        found = await detect_model({}, url=f"{server.url}/v1")
+        assert found.choice == RULES
+        assert "no chat model" in found.why
+        assert other["id"] in found.why
+    async with answering(
+        {"/v1/models": {"data": [{**chat, "id": "mistral-small", "capabilities": ["tools"]}]}}
+    ) as server:
+        assert (await detect_model({}, url=f"{server.url}/v1")).choice.name == "openai:mistral-small"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gpt-4o", "eclipse-7b", "qwen2.5-vl-7b-instruct", "smollm2", "stablelm-2-zephyr", "tinyllama", "gpt-oss-20b"],
+)
+def test_a_chat_model_is_not_taken_for_another_kind_by_its_name(name: str) -> None:
+    assert is_chat_model(name)
 
 
 @pytest.mark.usefixtures("provider_packages")
