@@ -33,8 +33,8 @@ cluster: .venv/.run ## Real Kafka and Cassandra in the foreground, to try things
 	@exec .venv/bin/python -m deploy.cluster $(ARGS)
 
 lock: ## Write the locks again from pyproject.toml (needs uv)
-	@uv pip compile $(LOCK) --group build -o requirements.lock
-	@uv pip compile $(LOCK) --group build --group dev -c requirements.lock -o requirements-dev.lock
+	@uv pip compile $(LOCK) --group build --group dev -o requirements-dev.lock
+	@uv pip compile $(LOCK) --group build -c requirements-dev.lock -o requirements.lock
 
 LOCK := -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 

@@ -53,9 +53,9 @@ async def _guarded(subject: str, check: Callable[[], Awaitable[Finding]]) -> Fin
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    if (3, 11) <= sys.version_info < (3, 14):
+    if (3, 11) <= sys.version_info < (3, 15):
         return Finding("Python", "ok", version)
-    return Finding("Python", "problem", f"{version}; Cauce needs 3.11, 3.12 or 3.13")
+    return Finding("Python", "problem", f"{version}; Cauce needs 3.11 to 3.14")
 
 
 def _packages() -> Finding:

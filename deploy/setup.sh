@@ -7,17 +7,17 @@ cd "$(dirname "$0")/.."
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 
-supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1; }
+supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' >/dev/null 2>&1; }
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
+    for candidate in ${PYTHON:-python3.14 python3.13 python3.12 python3.11 python3}; do
         if supported "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    die "Cauce needs Python 3.11, 3.12 or 3.13; none of these is one: ${PYTHON:-python3.13 python3.12 python3.11 python3}." \
+    die "Cauce needs Python 3.11 to 3.14; none of these is one: ${PYTHON:-python3.14 python3.13 python3.12 python3.11 python3}." \
         "Install one (on Debian: apt-get install python3 python3-venv) or name it: make run PYTHON=/path/to/python"
 }
 
