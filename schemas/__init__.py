@@ -25,7 +25,7 @@ from schemas.graphs import (
     GraphRequest,
     UpdateState,
 )
-from schemas.ids import SYSTEM_TENANT, Id, TenantId, ThreadKey, derived_id, is_id, is_tenant_id, new_id
+from schemas.ids import SYSTEM_TENANT, Id, TenantId, ThreadKey, derived_id, is_id, is_tenant_id, new_id, own_id
 from schemas.ledger import CallState, LedgerEntry
 from schemas.messages import MAX_TEXT, Message, TokenUsage, ToolCall
 from schemas.records import (
@@ -183,6 +183,7 @@ __all__ = [
     "is_storable",
     "is_tenant_id",
     "new_id",
+    "own_id",
     "storable",
     "storable_text",
 ]

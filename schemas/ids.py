@@ -74,3 +74,8 @@ def derived_id(prefix: str, *parts: object) -> str:
     """An id that is the same whenever its parts are: `prefix_` and 26 hexadecimal digits of their hash."""
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=13)
     return f"{prefix}_{digest.hexdigest()}"
+
+
+def own_id(prefix: str, given: str) -> str:
+    """An id that somebody else chose, as it is where it may be one here, else one that always follows from it."""
+    return given if is_id(given) else derived_id(prefix, given)

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from processors.turns.agent import text_of
-from schemas import MAX_TEXT, Message, TokenUsage, ToolCall, derived_id, is_id
+from schemas import MAX_TEXT, Message, TokenUsage, ToolCall, own_id
 
 CHANNEL = "messages"
 
@@ -41,7 +41,7 @@ def _messages_of(values: Mapping[str, Any]) -> list[BaseMessage]:
 def to_message(message: BaseMessage, id: str, *, run_id: str, at: datetime) -> Message | None:
     """A message of a person, a model or a tool as the thread has it; None for any other."""
     common: dict[str, Any] = {
-        "message_id": _id("msg", id),
+        "message_id": own_id("msg", id),
         "text": _cut(text_of(message)),
         "run_id": run_id,
         "at": at,
@@ -50,7 +50,7 @@ def to_message(message: BaseMessage, id: str, *, run_id: str, at: datetime) -> M
         return Message(role="user", **common)
     if isinstance(message, ToolMessage):
         name, failed = message.name, message.status == "error"
-        call_id = _id("call", message.tool_call_id)
+        call_id = own_id("call", message.tool_call_id)
         return Message(role="tool", call_id=call_id, tool_name=name, failed=failed, **common)
     if isinstance(message, AIMessage):
         used, about = message.usage_metadata, message.response_metadata or {}
@@ -64,12 +64,8 @@ def _call(message_id: str, place: int, call_id: str | None, name: str, arguments
     text = json.dumps(arguments, default=str)
     told = json.loads(text) if len(text) <= MAX_TEXT else {"omitted": len(text)}
     return ToolCall(
-        call_id=_id("call", call_id or f"{message_id}/{place}"), name=name[:128] or "unknown", arguments=told
+        call_id=own_id("call", call_id or f"{message_id}/{place}"), name=name[:128] or "unknown", arguments=told
     )
-
-
-def _id(prefix: str, id: str) -> str:
-    return id if is_id(id) else derived_id(prefix, id)
 
 
 def _cut(text: str) -> str:

@@ -17,7 +17,11 @@ from connectors.emulators import EmulatorProcess
 from deploy.cluster import CassandraServer, KafkaServer
 
 _FILE = Path(__file__).parent / "front_graphs.py"
-GRAPHS = {"CAUCE_GRAPHS": ",".join(f"{name}={_FILE}:{name}" for name in ("helper", "both", "nested", "slow", "broken"))}
+GRAPHS = {
+    "CAUCE_GRAPHS": ",".join(
+        f"{name}={_FILE}:{name}" for name in ("helper", "both", "nested", "slow", "broken", "client_side")
+    )
+}
 """Hosted in both systems."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Annotated, Any, TypedDict
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.config import get_store, get_stream_writer
@@ -147,3 +147,32 @@ _broken.add_node("fail", _fail)
 _broken.add_edge(START, "fail")
 broken = _broken.compile()
 """Fails."""
+
+
+class Shared(TypedDict, total=False):
+    messages: Annotated[list[AnyMessage], add_messages]
+    city: str
+    notes: Annotated[list[str], operator.add]
+    about: dict[str, Any]
+
+
+async def _side(state: Shared, config: RunnableConfig) -> Shared:
+    """Calls a tool of the client, and says what came of it."""
+    given = config["configurable"].get("agui", {})
+    if isinstance(last := state["messages"][-1], ToolMessage):
+        return {"messages": [AIMessage(f"{last.content} in {state['city']}")], "notes": ["seen"]}
+    about = {
+        "tools": [tool["name"] for tool in given["tools"]],
+        "context": [item["value"] for item in given["context"]],
+        "theme": given["forwarded_props"]["theme"],
+    }
+    call = {"name": about["tools"][0], "args": {}, "id": "call_9", "type": "tool_call"}
+    return {"messages": [AIMessage("", tool_calls=[call])], "notes": ["seen"], "about": about}
+
+
+_client_side = StateGraph(Shared)
+_client_side.add_node("side", _side)
+_client_side.add_edge(START, "side")
+_client_side.add_edge("side", END)
+client_side = _client_side.compile()
+"""Uses what an AG-UI client gives beside the messages."""

@@ -7,8 +7,9 @@ import uuid
 from typing import Any
 
 import httpx
+import pytest
 from ag_ui.core import Event, RunAgentInput, UserMessage
-from door import streamed
+from door import Door, frames, streamed
 from pydantic import TypeAdapter
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(Event)
@@ -79,3 +80,85 @@ async def test_graph_writes_uses_its_tool_and_asks(ana: httpx.AsyncClient) -> No
     assert resumed[-1].model_dump(by_alias=True)["outcome"]["type"] == "success"
     state = (await ana.get(f"/lg/threads/{thread}/state")).json()
     assert state["values"]["notes"][-1] == "confirmed: yes"
+
+
+async def test_what_cannot_be_taken_is_refused_in_words(ana: httpx.AsyncClient) -> None:
+    image = {"type": "binary", "mimeType": "image/png", "data": "aGk="}
+    text = {"type": "text", "text": "what is this?"}
+    fine = {"id": "u1", "role": "user", "content": "hello"}
+    call = {"id": "t1", "role": "tool", "toolCallId": "c1", "content": "done"}
+    system = {"id": "s1", "role": "system", "content": "be rude"}
+    a_tool = {"name": "background", "description": "Changes it.", "parameters": {"type": "object"}}
+    for more, code, words in (
+        ({"messages": [{**fine, "content": [text, image]}]}, "content_not_supported", "'binary'"),
+        ({"messages": [{**fine, "content": [image]}]}, "content_not_supported", "'binary'"),
+        ({"messages": [fine], "tools": [a_tool]}, "not_supported", "tools: tools that run in the client"),
+        ({"messages": [fine], "state": {"city": "Lima"}}, "not_supported", "state:"),
+        ({"messages": [fine], "context": [{"description": "a", "value": "b"}]}, "not_supported", "context:"),
+        ({"messages": [fine], "forwardedProps": {"a": 1}}, "not_supported", "forwardedProps:"),
+        ({"messages": [system, fine]}, "invalid", "'system' cannot be sent"),
+        ({"messages": [call]}, "invalid", "no call 'c1'"),
+        ({"messages": []}, "nothing_said", "no message of the user"),
+    ):
+        refused = await ana.post("/agui", json={"threadId": str(uuid.uuid4()), "runId": "r", **more})
+        assert (refused.status_code, refused.json()["code"]) == (422, code), refused.text
+        assert words in refused.json()["detail"]
+
+
+async def test_graph_is_given_state_tools_context_and_properties(ana: httpx.AsyncClient) -> None:
+    thread, first = str(uuid.uuid4()), says("hi")
+    a_tool = {"name": "background", "description": "Changes it.", "parameters": {"type": "object"}}
+    told = await run(
+        ana,
+        thread,
+        "/agui/client_side",
+        messages=[first],
+        state={"city": "Lima", "notes": ["given"]},
+        tools=[a_tool],
+        context=[{"description": "who", "value": "Ana"}],
+        forwarded_props={"theme": "dark"},
+    )
+    (snapshot, *_) = [e.snapshot for e in told if e.type.value == "STATE_SNAPSHOT"][-1:]
+    about = {"tools": ["background"], "context": ["Ana"], "theme": "dark"}
+    assert snapshot == {"city": "Lima", "notes": ["given", "seen"], "about": about}
+    (asked,) = [e for e in told if e.type.value == "TOOL_CALL_START"]
+
+    # The state comes back with the tool's result: nothing of it is added again.
+    result = {"id": "t1", "role": "tool", "tool_call_id": asked.tool_call_id, "content": "it is blue now"}
+    told = await run(ana, thread, "/agui/client_side", messages=[first, result], state=snapshot)
+    text = "".join(e.delta for e in told if e.type.value == "TEXT_MESSAGE_CONTENT")
+    assert text == "it is blue now in Lima"
+    values = (await ana.get(f"/lg/threads/{thread}/state")).json()["values"]
+    assert (values["notes"], len(values["messages"])) == (["given", "seen", "seen"], 4)
+
+
+@pytest.mark.parametrize("way", ["the client leaves", "by the client's id"])
+async def test_stop_ends_the_run_before_it_does_anything(door: Door, way: str) -> None:
+    tenant = door.tenant("--model", "scripted:delay=4,tool=Gmail_SendEmail", "--approvals", "never")
+    async with door.caller(door.key(tenant)) as client:
+        thread, run_id = str(uuid.uuid4()), f"client:{uuid.uuid4()}"
+        body = {"threadId": thread, "runId": run_id, "messages": [{"id": "u1", "role": "user", "content": "send it"}]}
+        async with client.stream("POST", "/agui", json=body) as response:
+            assert response.headers["content-location"].startswith(f"/v1/threads/{thread}/runs/")
+            events = [json.loads((await anext(frames(response))).data)]
+            assert (events[0]["type"], events[0]["runId"]) == ("RUN_STARTED", run_id)
+            if way == "by the client's id":
+                cancelled = await client.post(f"/agui/threads/{thread}/runs/{run_id}/cancel")
+                assert cancelled.status_code == 202, cancelled.text
+        (view,) = (await client.get(f"/v1/threads/{thread}/runs")).json()["runs"]
+        joined = (await client.get(f"/v1/threads/{thread}/runs/{view['run_id']}/join")).json()
+        assert (joined["status"], joined["code"]) == ("cancelled", "cancelled")
+        messages = (await client.get(f"/v1/threads/{thread}/messages")).json()["messages"]
+        assert [m["role"] for m in messages] == ["user"]
+        missing = await client.post(f"/agui/threads/{thread}/runs/other/cancel")
+        assert (missing.status_code, missing.json()["code"]) == (404, "run_not_found")
+
+
+async def test_same_run_of_the_client_twice_is_one_run(ana: httpx.AsyncClient) -> None:
+    thread, run_id = str(uuid.uuid4()), str(uuid.uuid4())
+    body = {"threadId": thread, "runId": run_id, "messages": [{"id": "u1", "role": "user", "content": "hello"}]}
+    for _ in range(2):
+        async with streamed(ana, "POST", "/agui", json=body) as events:
+            kinds = [json.loads(event.data)["type"] async for event in events]
+        assert kinds[-1] == "RUN_FINISHED"
+    assert len((await ana.get(f"/v1/threads/{thread}/runs")).json()["runs"]) == 1

@@ -31,7 +31,8 @@ async def test_thread_is_made_found_renamed_and_deleted(ana: httpx.AsyncClient) 
 
     gone = await ana.get(f"/v1/threads/{thread}")
     assert (gone.status_code, gone.json()["code"]) == (404, "thread_not_found")
-    assert (await ana.post("/v1/threads", json={"thread_id": thread})).status_code == 404
+    again = await ana.post("/v1/threads", json={"thread_id": thread})
+    assert (again.status_code, again.json()["code"]) == (409, "thread_deleted")
     assert (await ana.post(f"/v1/threads/{thread}/messages", json={"text": "late"})).status_code == 404
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from connectors.gateway.agui.projection import AguiProjection, error_frame
+from connectors.gateway.agui.requests import RunInput
 from connectors.gateway.auth import Principal
+from connectors.gateway.client_messages import said
 from connectors.gateway.core import Core, NewRun, RunView
+from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.core.core import MESSAGE_MODES
 from connectors.gateway.lg.requests import body_of, caller_of, core_of
 from connectors.gateway.lg.shapes import find_agent
-from connectors.gateway.problems import Problem
+from connectors.gateway.problems import Problem, not_found
 from connectors.gateway.sse import EventStream
 from schemas import GraphCommand, GraphRequest, StoredMessage, ThreadHead
 
@@ -23,67 +27,79 @@ router = APIRouter(include_in_schema=False)
 @router.post("/agui")
 @router.post("/agui/{agent_id}")
 async def run(request: Request) -> Any:
-    """Runs an agent on the user's new messages, or on the answers to its interrupts, and streams what happens."""
-    core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    thread_id, run_id = body.get("threadId"), body.get("runId")
-    if not isinstance(thread_id, str) or not isinstance(run_id, str) or not run_id:
-        raise Problem(422, "invalid", "threadId and runId are needed.")
-    agent_id = await _agent_id(core, caller, request.path_params.get("agent_id") or "default")
-    if await core.threads.find(caller, thread_id) is None:
-        await core.threads.create(caller, thread_id=thread_id, if_exists="do_nothing")
+    """Runs an agent on the user's new messages, or on the answers to its interrupts, and streams what happens.
+
+    A client that leaves before the end stops the run: that is how clients of this protocol cancel.
+    """
+    core, caller, wanted = core_of(request), caller_of(request), RunInput.of(await body_of(request))
+    given, thread_id = request.path_params.get("agent_id") or "default", wanted.thread_id
+    assistant = await core.assistant(caller, given)
+    agent_id = assistant.assistant_id if assistant else find_agent(await core.tenant(caller), given).agent_id
+    if assistant is None:
+        wanted.for_agent()
+    await core.threads.ensure(caller, thread_id)
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     since, pending = head.next_event - 1, head.pending
-    if answers := _list(body, "resume"):
-        view = await _resume(core, caller, thread_id, head, answers)
+    if wanted.resume:
+        view = await _resume(core, caller, thread_id, head, wanted.resume)
+    elif known := await core.runs.known(caller, thread_id, _key(wanted.run_id)):
+        view, since = known, (known.first_event or head.next_event) - 1
+        messages = [stored for stored in messages if stored.message.run_id != known.run_id]
     else:
-        view, since = await _start(core, caller, thread_id, head, messages, agent_id, body)
-    listed = {m.get("id") for m in _list(body, "messages")}
-    projection = AguiProjection(thread_id, run_id, view.run_id, pending=pending, history=messages, listed=listed)
+        new = await _new(core, caller, wanted, head, messages, agent_id, assistant)
+        view, since = await core.runs.start(caller, thread_id, new, head=head)
+    listed = {message.message_id for message in wanted.messages}
+    projection = AguiProjection(thread_id, wanted.run_id, view.run_id, pending=pending, history=messages, listed=listed)
     return EventStream(
         projection.frames(core.stream(caller, thread_id).items(since)),
+        headers={"Content-Location": f"/v1/threads/{thread_id}/runs/{view.run_id}"},
         on_error=error_frame,
         slow_seconds=core.options.slow_seconds,
+        on_left=partial(core.runs.cancel, caller, thread_id, view.run_id),
         on_end=core.count_stream(caller),
     )
 
 
-async def _agent_id(core: Core, caller: Principal, given: str) -> str:
-    """An agent's id, or that of a hosted graph's assistant."""
-    if assistant := await core.assistant(caller, given):
-        return assistant.assistant_id
-    return find_agent(await core.tenant(caller), given).agent_id
+@router.post("/agui/threads/{thread_id}/runs/{run_id}/cancel")
+async def cancel(request: Request) -> Response:
+    """Stops the run that a client began under this `runId`; one that is over stays as it is."""
+    core, caller = core_of(request), caller_of(request)
+    thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
+    view = await core.runs.known(caller, thread_id, _key(run_id))
+    if view is None:
+        raise not_found("run", run_id)
+    await core.runs.cancel(caller, thread_id, view.run_id)
+    return Response(status_code=202)
 
 
-async def _start(
+def _key(run_id: str) -> str:
+    """The same run of the client twice is one run."""
+    return f"agui {run_id}"
+
+
+async def _new(
     core: Core,
     caller: Principal,
-    thread_id: str,
+    wanted: RunInput,
     head: ThreadHead,
     messages: list[StoredMessage],
     agent_id: str,
-    body: Mapping[str, Any],
-) -> tuple[RunView, int]:
-    """The client sends its whole history each time: what counts are messages of the user that the thread does not have."""
-    key = f"agui {body['runId']}"
-    known = {s.message.message_id for s in messages}
-    fresh = [m for m in _list(body, "messages") if m.get("role") == "user" and m.get("id") not in known]
-    if not fresh:
-        raise Problem(422, "nothing_said", "There is no message of the user that this thread does not have.")
-    text = "\n\n".join(filter(None, (_text(m.get("content")) for m in fresh)))
-    if not text:
-        raise Problem(422, "nothing_said", "The message is empty.")
-    message_id = fresh[-1].get("id")
-    new = NewRun(
-        text,
-        agent_id=agent_id,
-        message_id=message_id if isinstance(message_id, str) else None,
-        idempotency_key=key,
-    )
-    return await core.runs.start(caller, thread_id, new, head=head)
+    assistant: Assistant | None,
+) -> NewRun:
+    key = _key(wanted.run_id)
+    if assistant is None:
+        spoken = said(wanted.messages, messages, head.pending)
+        return NewRun(spoken.text, agent_id=agent_id, message_id=spoken.message_id, idempotency_key=key)
+    values = None
+    if wanted.has_state and head.graph == assistant.graph_id:
+        values = await core.graphs.values(caller, wanted.thread_id, assistant.graph_id)
+    request = wanted.for_graph(assistant, messages, values)
+    details = {"graph": assistant.graph_id}
+    return NewRun(agent_id=agent_id, graph=request, details=details, idempotency_key=key)
 
 
 async def _resume(
-    core: Core, caller: Principal, thread_id: str, head: ThreadHead, answers: list[dict[str, Any]]
+    core: Core, caller: Principal, thread_id: str, head: ThreadHead, answers: Sequence[Mapping[str, Any]]
 ) -> RunView:
     if head.run and head.run.graph and head.run.paused:
         return await _answer_graph(core, caller, thread_id, head.run.graph, head, answers)
@@ -97,7 +113,12 @@ async def _resume(
 
 
 async def _answer_graph(
-    core: Core, caller: Principal, thread_id: str, asked: GraphRequest, head: ThreadHead, answers: list[dict[str, Any]]
+    core: Core,
+    caller: Principal,
+    thread_id: str,
+    asked: GraphRequest,
+    head: ThreadHead,
+    answers: Sequence[Mapping[str, Any]],
 ) -> RunView:
     """Answers by interrupt; one that was cancelled is answered with null. What was asked for at first stays."""
     assert head.run, "it waits"
@@ -119,19 +140,3 @@ def _decision(given: Mapping[str, Any]) -> dict[str, Any]:
         words = 'The payload of an answer is an object such as {"decision": "approve"}; see responseSchema.'
         raise Problem(422, "decisions_do_not_fit", words)
     return {name: payload[name] for name in ("decision", "arguments", "message") if payload.get(name) is not None}
-
-
-def _list(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    found = body.get(name) or []
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise Problem(422, "invalid", f"{name} must be a list of objects.")
-    return found
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        parts = [part.get("text", "") for part in content if isinstance(part, Mapping) and part.get("type") == "text"]
-        return "\n".join(str(part) for part in parts)
-    return ""

@@ -35,6 +35,7 @@ from schemas import (
     derived_id,
     is_id,
     new_id,
+    own_id,
 )
 from state import Journal
 
@@ -100,6 +101,14 @@ class Runs:
             view = await self.get(principal, thread_id, run_id)
             return view, (view.first_event or head.next_event) - 1
         return accepted_view(thread_id, accepted), head.next_event - 1
+
+    async def known(self, principal: Principal, thread_id: str, idempotency_key: str) -> RunView | None:
+        """The run that was started under this key; None when there is none, or its promise has expired."""
+        run_id = self._run_id(principal, thread_id, idempotency_key)
+        head = await self._threads.get(principal, thread_id)
+        accepted = await self._journal.accepted(principal.tenant_id, thread_id, run_id=run_id)
+        found = accepted or in_head(thread_id, head, run_id, None)
+        return await self.get(principal, thread_id, run_id) if found else None
 
     async def go_on(self, principal: Principal, thread_id: str, head: ThreadHead, request: GraphRequest) -> RunView:
         """Lets the graph's run that waits go on, with the answer to its interrupts where `request` has one.
@@ -250,8 +259,8 @@ def _sortable_uuid() -> str:
 
 
 def _message_id(new: NewRun, run_id: str) -> str:
-    """The client's id of the message where it can be one here."""
-    return new.message_id if new.message_id and is_id(new.message_id) else run_id
+    """The client's id of the message, or what always follows from it where it cannot be one here."""
+    return own_id("msg", new.message_id) if new.message_id else run_id
 
 
 def _body(principal: Principal, run_id: str, new: NewRun) -> UserMessage | GraphInput:

@@ -40,6 +40,27 @@ class Threads:
             raise not_found("thread", thread_id)
         return head
 
+    async def find_or_free(self, principal: Principal, thread_id: str) -> ThreadHead | None:
+        """The thread; None when a thread with this id can be made. Ids are the tenant's, and are not used again.
+
+        Raises `Problem` 409 for an id that was somebody's before, 422 for what cannot be one.
+        """
+        if not is_id(thread_id):
+            raise Problem(422, "invalid", "thread_id may have 1 to 128 letters, digits, _, . and -.")
+        head = (await self._journal.hydrate(principal.tenant_id, thread_id, window=0)).head
+        if head is not None and head.user_id != principal.user_id:
+            words = f"The id {thread_id!r} is taken by a thread of another user; choose another one."
+            raise Problem(409, "thread_id_taken", words)
+        if head is not None and head.deleted:
+            words = f"The thread {thread_id!r} was deleted, and its id is not used again; choose another one."
+            raise Problem(409, "thread_deleted", words)
+        return head
+
+    async def ensure(self, principal: Principal, thread_id: str) -> None:
+        """Makes the thread where there is none of this id. Raises `Problem` 409 when the id cannot be had."""
+        if await self.find_or_free(principal, thread_id) is None:
+            await self.create(principal, thread_id=thread_id, if_exists="do_nothing")
+
     async def read(
         self, principal: Principal, thread_id: str, *, window: int
     ) -> tuple[ThreadHead, list[StoredMessage]]:
@@ -69,18 +90,18 @@ class Threads:
         metadata: Mapping[str, Any] | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> tuple[str, ThreadHead]:
-        """Makes a thread; returns its id and what it is now."""
+        """Makes a thread; returns its id and what it is now. Raises `Problem` 409 when the id cannot be had."""
         principal.require("write")
         thread_id = thread_id or str(uuid.uuid4())
-        if not is_id(thread_id):
-            raise Problem(422, "invalid", "thread_id may have 1 to 128 letters, digits, _, . and -.")
-        head = await self.find(principal, thread_id)
+        head = await self.find_or_free(principal, thread_id)
         body = checked(
             ChangeThread, user_id=principal.user_id, action="create", title=title, metadata=dict(metadata or {})
         )
         if head is None:
             answer = await self._changes.apply(principal, thread_id, None, body)
-            head = await self.get(principal, thread_id)
+            head = await self.find_or_free(principal, thread_id)
+            if head is None:
+                raise not_found("thread", thread_id)
             if not isinstance(answer, InputRefused):
                 return thread_id, head
         if if_exists == "raise":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
+from connectors.gateway.client_messages import Listed, listed
 from connectors.gateway.problems import Problem
 from schemas import Message, ToolFinished, derived_id
-
-_HUMAN = ("human", "user")
 
 
 def to_langchain(message: Message) -> dict[str, Any]:
@@ -66,59 +64,18 @@ def tool_message(event: ToolFinished) -> dict[str, Any]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a person said: the text, and the id that the client shows it under."""
-
-    text: str
-    message_id: str | None
-
-
-def said(given: object, known: Sequence[str] = ()) -> Said:
-    """The new message of an input: `{"messages": ...}`, a list, one message or a text. Messages with a `known` id are history.
-
-    Raises `Problem` when there is nothing new, or something that is not a person's text.
-    """
+def listed_in(given: object) -> list[Listed]:
+    """The messages of an input: `{"messages": ...}`, a list, one message or a text. Raises `Problem` for another shape."""
     if isinstance(given, Mapping):
         given = given.get("messages", given if "content" in given else None)
-    messages = given if isinstance(given, list) else [given]
-    texts, last = [], None
-    for message in messages:
-        if message is None:
-            continue
-        if isinstance(message, (list, tuple)) and len(message) == 2:
-            message = {"role": message[0], "content": message[1]}
-        if isinstance(message, str):
-            message = {"role": "user", "content": message}
-        if not isinstance(message, Mapping):
-            raise Problem(422, "invalid", "a message must be a text or an object with role and content.")
-        if message.get("id") is not None and message.get("id") in known:
-            continue
-        if (role := message.get("type") or message.get("role")) not in _HUMAN:
-            raise Problem(
-                422, "invalid", f"a message with the role {str(role)[:40]!r} cannot be sent; only the user's."
-            )
-        texts.append(_text(message.get("content")))
-        last = message.get("id")
-    text = "\n\n".join(t for t in texts if t)
-    if not text:
-        raise Problem(422, "nothing_said", "The input has no new message of the user.")
-    return Said(text, last if isinstance(last, str) else None)
+    return [_listed(message) for message in (given if isinstance(given, list) else [given]) if message is not None]
 
 
-def _text(content: object) -> str:
-    """The text of a content, which may be a list of blocks."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise Problem(422, "invalid", "content must be a text or a list of blocks.")
-    parts = []
-    for block in content:
-        if isinstance(block, str):
-            parts.append(block)
-        elif isinstance(block, Mapping) and block.get("type") == "text" and isinstance(block.get("text"), str):
-            parts.append(block["text"])
-        else:
-            kind = block.get("type") if isinstance(block, Mapping) else type(block).__name__
-            raise Problem(422, "content_not_supported", f"content of the type {str(kind)[:40]!r} cannot be sent yet.")
-    return "\n".join(parts)
+def _listed(message: object) -> Listed:
+    if isinstance(message, (list, tuple)) and len(message) == 2:
+        message = {"role": message[0], "content": message[1]}
+    if isinstance(message, str):
+        message = {"role": "user", "content": message}
+    if not isinstance(message, Mapping):
+        raise Problem(422, "invalid", "a message must be a text or an object with role and content.")
+    return listed(message)

@@ -11,13 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from connectors.gateway.auth import Principal
+from connectors.gateway.client_messages import said
 from connectors.gateway.core import Core, NewRun, RunView
 from connectors.gateway.core.run_views import OVER
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.decisions import decisions_of
 from connectors.gateway.lg.graph_projection import GraphProjection
 from connectors.gateway.lg.graph_runs import graph_outcome, graph_projection, start_graph
-from connectors.gateway.lg.messages import said, to_langchain
+from connectors.gateway.lg.messages import listed_in, to_langchain
 from connectors.gateway.lg.projection import RunProjection, error_frame
 from connectors.gateway.lg.requests import RunRequest, answer, body_of, caller_of, core_of, is_set, modes_of, page_of
 from connectors.gateway.lg.thread_state import ThreadState
@@ -44,14 +45,16 @@ async def start(core: Core, caller: Principal, thread_id: str, wanted: RunReques
     """Starts the run that a body asks for, or answers the interrupt that its thread waits with."""
     assistant = await core.assistant(caller, wanted.assistant)
     agent = None if assistant else shapes.find_agent(await core.tenant(caller), wanted.assistant)
-    if wanted.create_thread and await core.threads.find(caller, thread_id) is None:
-        await core.threads.create(caller, thread_id=thread_id, if_exists="do_nothing")
+    if wanted.create_thread:
+        await core.threads.ensure(caller, thread_id)
     if assistant:
         view, since, resumed = await start_graph(core, caller, thread_id, wanted, assistant)
         return Started(view, since, [], (), resumed, assistant.graph_id)
     assert agent, "one of the two was found"
     wanted.for_agent()
-    window = core.options.state_messages if _needs_state(wanted.modes) else 0
+    told = listed_in(wanted.given) if wanted.given is not None else []
+    needed = "values" in wanted.modes or any(message.message_id for message in told)
+    window = core.options.state_messages if needed else 0
     head, messages = await core.threads.read(caller, thread_id, window=window)
     if (resume := wanted.command.get("resume")) is not None and wanted.given is None:
         return await _resume(core, caller, thread_id, resume, head, messages)
@@ -59,8 +62,7 @@ async def start(core: Core, caller: Principal, thread_id: str, wanted: RunReques
         raise Problem(422, "nothing_said", "A run needs an input with a message, or a command with resume.")
     if wanted.strategy == "reject" and await core.runs.any_going(caller, thread_id):
         raise Problem(409, "thread_busy", "Another run of this thread is going.")
-    known = [s.message.message_id for s in messages]
-    spoken = said(wanted.given, known)
+    spoken = said(told, messages, head.pending)
     new = NewRun(
         spoken.text,
         agent_id=agent.agent_id,
@@ -86,10 +88,6 @@ async def _resume(
     view = await core.runs.get(caller, thread_id, head.run.run_id)
     await core.runs.decide_all(caller, thread_id, decisions)
     return Started(view, head.next_event - 1, messages, head.pending, resumed=True)
-
-
-def _needs_state(modes: tuple[str, ...]) -> bool:
-    return "values" in modes
 
 
 def locations(view: RunView, tail: str = "/stream") -> dict[str, str]:

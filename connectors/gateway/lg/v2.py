@@ -21,6 +21,7 @@ from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.problems import Problem, as_problem
 from connectors.gateway.sse import EventStream, frame
 
+_OF_THE_THREAD = ("thread_not_found", "thread_deleted", "thread_id_taken")
 _CODES = {404: "no_such_run", 409: "no_such_interrupt", 403: "permission_denied", 422: "invalid_argument"}
 
 
@@ -44,7 +45,7 @@ async def commands(request: Request) -> Response:
         started = await runs.start(core, caller, thread_id, wanted)
     except Exception as error:
         problem = as_problem(error)
-        if problem.status >= 500 or problem.code == "thread_not_found":
+        if problem.status >= 500 or problem.code in _OF_THE_THREAD:
             raise problem from error
         known = problem.code in ("unknown_command", "no_such_interrupt")
         code = problem.code if known else _CODES.get(problem.status, "unknown_error")
