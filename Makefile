@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check simulate chaos bench cluster lock
+.PHONY: help run test check simulate chaos bench cluster pythons lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -9,6 +9,7 @@ run: .venv/.run ## Start everything on this machine, embedded (installs into .ve
 
 test: check ## Everything that CI runs; starts a real Kafka and a real Cassandra itself
 	@deploy/test_tools.sh
+	@deploy/pythons.sh --if-possible forky
 	@.venv/bin/python -m deploy.cluster --fetch-only
 	@.venv/bin/python -m pytest $(ARGS)
 
@@ -31,6 +32,9 @@ bench: .venv/.dev ## Measure turns a second, latency and streams, embedded and o
 
 cluster: .venv/.run ## Real Kafka and Cassandra in the foreground, to try things by hand
 	@exec .venv/bin/python -m deploy.cluster $(ARGS)
+
+pythons: ## The README's first command on the Pythons of Debian's releases (root, Debian)
+	@deploy/pythons.sh $(ARGS)
 
 lock: ## Write the locks again from pyproject.toml (needs uv)
 	@uv pip compile $(LOCK) --group build --group dev -o requirements-dev.lock
