@@ -72,7 +72,7 @@ def new_id(prefix: str) -> str:
 
 def derived_id(prefix: str, *parts: object) -> str:
     """An id that is the same whenever its parts are: `prefix_` and 26 hexadecimal digits of their hash."""
-    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=13)
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=13)
     return f"{prefix}_{digest.hexdigest()}"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
-from schemas import BadRecord, Output, RawRecord, Record, Unavailable, decode
+from schemas import BadRecord, Output, RawRecord, Record, Unavailable, decode, error_words
 from streams.contract import Processor, Reject, Retry
 from streams.dead_letters import dead_letter_outputs
 from streams.metrics import RuntimeMetrics
@@ -106,7 +106,7 @@ class RecordHandler:
                     "group %s: %s failed, attempt %d", self._group, record.raw.position, failures, exc_info=error
                 )
                 if failures >= self._options.attempts:
-                    reason = f"{type(error).__name__}: {error}"
+                    reason = error_words(error, 2000)
                     return await self._give_up(record, reason, failures)
                 await asyncio.sleep(min(backoff * 2 ** (failures - 1), self._options.max_backoff))
 

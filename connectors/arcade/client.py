@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.arcade.outcomes import ToolOutcome, of_http_error, of_output
 from connectors.arcade.reconcile import find_effect
 from connectors.arcade.tool_spec import ToolSpec, problems_with
-from schemas import Unavailable
+from schemas import Unavailable, storable
 
 if TYPE_CHECKING:
     from arcadepy import AsyncArcade
@@ -52,7 +52,7 @@ class ArcadeClient:
         found = list[dict[str, Any]]()
         while True:
             page = await self._page(limit=PAGE, offset=len(found))
-            items = [tool.to_dict() for tool in page.items]
+            items = [storable(tool.to_dict()) for tool in page.items]
             found += items
             if not items or len(found) >= (page.total_count or 0):
                 return found

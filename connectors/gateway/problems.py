@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas import BadRecord, NotFound, OutcomeUnknown, Unavailable
+from schemas import BadRecord, NotFound, OutcomeUnknown, Unavailable, storable_text
 from state import BadItem
 
 log = logging.getLogger("cauce.gateway")
@@ -58,9 +58,8 @@ def response(problem: Problem, request_id: str = "") -> Response:
         "request_id": request_id,
         **problem.more,
     }
-    return Response(
-        json.dumps(body, ensure_ascii=False), problem.status, problem.headers, media_type="application/problem+json"
-    )
+    text = storable_text(json.dumps(body, ensure_ascii=False, default=repr))
+    return Response(text, problem.status, problem.headers, media_type="application/problem+json")
 
 
 def as_problem(error: Exception) -> Problem:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, TypeAdapter, create_model
 from connectors.graphs.allowed_types import allowed_types
 from connectors.graphs.imports import load
 from connectors.graphs.shapes import to_json
-from schemas import SettingsError
+from schemas import SettingsError, error_words
 
 Graph: TypeAlias = Pregel[Any, Any, Any, Any]
 
@@ -45,7 +45,7 @@ def _compiled(name: str, builder: StateGraph[Any, Any, Any, Any]) -> Graph:
     try:
         return builder.compile(name=name)
     except Exception as error:
-        raise SettingsError(f"the graph {name!r} cannot be compiled: {error}") from error
+        raise SettingsError(f"the graph {name!r} cannot be compiled: {error_words(error)}") from error
 
 
 def _takes_config(name: str, factory: Callable[..., Any]) -> bool:

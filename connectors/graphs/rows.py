@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-
+from connectors.graphs.serde import StorableSerializer
 from schemas import CauceError, StateRow
 from state import Journal
 
@@ -110,7 +109,7 @@ class WritesRow:
         return self.namespace, self.checkpoint_id
 
 
-_plain = JsonPlusSerializer(allowed_msgpack_modules=None)
+_plain = StorableSerializer(allowed_msgpack_modules=None)
 _CHECKPOINT, _WRITES = 1, 2
 
 

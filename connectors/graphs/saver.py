@@ -18,9 +18,9 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
     writes_sort_key,
 )
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from connectors.graphs.rows import CheckpointRow, Place, RowReader, WritesRow
+from connectors.graphs.serde import StorableSerializer
 from connectors.graphs.thread_rows import Floor, ThreadRows, WouldWait, may_wait
 from connectors.graphs.values import place, values_at
 from schemas import StateRow
@@ -42,7 +42,7 @@ class StagingSaver(BaseCheckpointSaver[int]):
     """
 
     def __init__(self, rows: RowReader, *, next_row: int = 1) -> None:
-        super().__init__(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+        super().__init__(serde=StorableSerializer(allowed_msgpack_modules=None))
         self._rows = ThreadRows(rows, next_row)
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()

@@ -16,11 +16,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, Interrupt, PregelTask, Send, StateSnapshot
 from pydantic import BaseModel
 
-_DEEPEST = 100
+from schemas import DEEPEST, storable, storable_text
 
 
 def to_json(value: Any) -> Any:
-    """The value as JSON has it. Never raises: what has no other form becomes its `repr`.
+    """The value as JSON has it, storable (`schemas.storable`). Never raises: what has no other form becomes its `repr`.
 
     Messages and pydantic models are their fields, times are ISO 8601, durations are seconds, bytes are base64, sets are lists,
     exceptions are their `repr`; numbers that JSON does not know are null.
@@ -30,13 +30,14 @@ def to_json(value: Any) -> Any:
 
 def _plain(value: Any, depth: int) -> Any:
     if value is None or type(value) in (bool, int, str):
-        return value
-    if depth > _DEEPEST:
+        return storable(value)
+    if depth > DEEPEST:
         return "..."  # something that contains itself
     try:
-        return _converted(value, depth + 1)
-    except Exception:
-        return _text_of(value)
+        made = _converted(value, depth + 1)
+    except BaseException:  # of somebody else's class, which may even want to leave
+        made = _text_of(value)
+    return storable(made) if type(made) in (int, str) else made
 
 
 def _converted(value: Any, depth: int) -> Any:
@@ -106,7 +107,7 @@ def _interrupt(value: Interrupt[Any], depth: int) -> dict[str, Any]:
 
 def _key(name: Any) -> str:
     if isinstance(name, str) and not isinstance(name, Enum):
-        return name
+        return storable_text(str.__str__(name))
     plain = to_json(name)
     return plain if isinstance(plain, str) else str(plain)
 
@@ -114,7 +115,7 @@ def _key(name: Any) -> str:
 def _text_of(value: Any) -> str:
     try:
         return repr(value)
-    except Exception:
+    except BaseException:
         return f"<{type(value).__name__}>"
 
 
@@ -122,7 +123,7 @@ def thread_state(snapshot: StateSnapshot, *, thread_id: str) -> dict[str, Any]:
     """A state as the LangGraph API's ThreadState. Of a thread without a checkpoint the checkpoint's id is null."""
     return {
         "values": to_json(snapshot.values),
-        "next": list(snapshot.next),
+        "next": to_json(snapshot.next),
         "tasks": [_task(task, thread_id) for task in snapshot.tasks],
         "metadata": to_json(snapshot.metadata or {}),
         "created_at": snapshot.created_at,
@@ -141,7 +142,7 @@ def _task(task: PregelTask, thread_id: str) -> dict[str, Any]:
         checkpoint = _checkpoint(task.state, thread_id)
     return {
         "id": task.id,
-        "name": task.name,
+        "name": to_json(task.name),
         "path": to_json(task.path),
         "error": None if task.error is None else to_json(task.error),
         "interrupts": to_json(task.interrupts),

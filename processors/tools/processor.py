@@ -30,6 +30,7 @@ from schemas import (
     ToolStatus,
     Topic,
     derived_id,
+    storable_text,
 )
 from state import ToolLedger
 from streams import Reject, Retry, RuntimeView
@@ -40,6 +41,8 @@ SOURCE = "cauce/tools"
 ATTEMPTS = 6
 """Sends of one call that were certainly not carried out, before the model is told."""
 MAX_DELAY = 30.0
+LONGEST_WORDS = 70_000
+"""Characters of a result, whatever it says; what a tool gives is cut before, with a note (`connectors.arcade`)."""
 
 _NOT_KNOWN = (
     "It is not known whether {name} was carried out: the connection broke before the answer came. It will not be repeated. "
@@ -190,7 +193,7 @@ class ToolsProcessor:
             run_id=request.run_id,
             name=request.name,
             status=status,
-            content=words,
+            content=_fitting(words),
             finished_at=self._now(),
             duration_ms=round(seconds * 1000, 1),
         )
@@ -257,6 +260,11 @@ class ToolsProcessor:
                 details={"duration_ms": result.duration_ms, "attempts": entry.attempts},
             ),
         ]
+
+
+def _fitting(words: str) -> str:
+    """What a tool or a service said, as a record can hold it."""
+    return storable_text(words if len(words) <= LONGEST_WORDS else words[: LONGEST_WORDS - 1] + "…")
 
 
 def _refusal(tenant: Tenant, tool: ToolSpec) -> str | None:

@@ -54,6 +54,8 @@ from schemas import (
     StateRow,
     Unavailable,
     UpdateState,
+    error_words,
+    storable_text,
 )
 from state import ItemStore, Journal
 
@@ -126,7 +128,7 @@ class GraphLegs:
         try:
             hosted = await self._graphs.get(run.graph.graph)
         except SettingsError as error:
-            fail_run(draft, "graph_missing", str(error))
+            fail_run(draft, "graph_missing", storable_text(str(error)))
             return Next.COMMIT
         leg = await self._begin(draft, commit)
         wanted = leg.request.checkpoint_id
@@ -175,7 +177,7 @@ class GraphLegs:
         except Unavailable:
             raise
         except SettingsError as error:
-            return refuse(draft, str(error))
+            return refuse(draft, storable_text(str(error)))
         except Exception as error:
             log.info("the state of %s was not changed", draft.thread, exc_info=error)
             return refuse(draft, words_of(error))
@@ -321,5 +323,4 @@ def _failed(leg: _Leg, error: Exception) -> _End:
 
 def words_of(error: BaseException) -> str:
     """An error of a graph in words for its user."""
-    text = str(error)
-    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:LONGEST_WORDS]
+    return error_words(error, LONGEST_WORDS)

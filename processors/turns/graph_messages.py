@@ -9,8 +9,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
+from connectors.graphs import to_json
 from processors.turns.agent import text_of
-from schemas import MAX_TEXT, Message, TokenUsage, ToolCall, own_id
+from schemas import MAX_TEXT, Message, TokenUsage, ToolCall, own_id, storable_text
 
 CHANNEL = "messages"
 
@@ -42,30 +43,47 @@ def to_message(message: BaseMessage, id: str, *, run_id: str, at: datetime) -> M
     """A message of a person, a model or a tool as the thread has it; None for any other."""
     common: dict[str, Any] = {
         "message_id": own_id("msg", id),
-        "text": _cut(text_of(message)),
+        "text": _cut(storable_text(text_of(message))),
         "run_id": run_id,
         "at": at,
     }
     if isinstance(message, HumanMessage):
         return Message(role="user", **common)
     if isinstance(message, ToolMessage):
-        name, failed = message.name, message.status == "error"
+        name, failed = _name(message.name), message.status == "error"
         call_id = own_id("call", message.tool_call_id)
         return Message(role="tool", call_id=call_id, tool_name=name, failed=failed, **common)
     if isinstance(message, AIMessage):
-        used, about = message.usage_metadata, message.response_metadata or {}
-        usage = TokenUsage(input_tokens=used["input_tokens"], output_tokens=used["output_tokens"]) if used else None
+        about = message.response_metadata or {}
         calls = tuple(_call(id, n, call["id"], call["name"], call["args"]) for n, call in enumerate(message.tool_calls))
-        return Message(role="assistant", tool_calls=calls, usage=usage, model=about.get("model_name"), **common)
+        return Message(
+            role="assistant", tool_calls=calls, usage=_usage(message), model=_name(about.get("model_name")), **common
+        )
     return None
 
 
 def _call(message_id: str, place: int, call_id: str | None, name: str, arguments: Mapping[str, Any]) -> ToolCall:
-    text = json.dumps(arguments, default=str)
-    told = json.loads(text) if len(text) <= MAX_TEXT else {"omitted": len(text)}
+    told = to_json(arguments)
+    if (size := len(json.dumps(told))) > MAX_TEXT:
+        told = {"omitted": size}
     return ToolCall(
-        call_id=own_id("call", call_id or f"{message_id}/{place}"), name=name[:128] or "unknown", arguments=told
+        call_id=own_id("call", call_id or f"{message_id}/{place}"),
+        name=storable_text(name)[:128] or "unknown",
+        arguments=told,
     )
+
+
+def _usage(message: AIMessage) -> TokenUsage | None:
+    """What a model or a node says that was used; None where that is nothing, or no count."""
+    used = message.usage_metadata
+    counts = [used.get("input_tokens"), used.get("output_tokens")] if used else []
+    if len(counts) != 2 or not all(isinstance(count, int) and 0 <= count < 2**63 for count in counts):
+        return None
+    return TokenUsage(input_tokens=counts[0], output_tokens=counts[1])
+
+
+def _name(given: object) -> str | None:
+    return storable_text(given) if isinstance(given, str) else None
 
 
 def _cut(text: str) -> str:

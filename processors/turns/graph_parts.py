@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk
 
 from processors.turns.agent import text_of
-from schemas import GraphPiece
+from schemas import GraphPiece, is_storable, storable, storable_text
 
 MAX_PART = 700_000
 """Bytes of a part as JSON; what is larger is left out, since a record must stay below 1 MB."""
@@ -62,11 +62,13 @@ class Parts:
     _unnamed: dict[Namespace, list[Part]] = field(default_factory=lambda: defaultdict(list))
     """States whose checkpoint is still to come."""
     _checkpoints: dict[Namespace, str] = field(default_factory=dict)
+    _halves: dict[tuple[Namespace, str | None], str] = field(default_factory=dict)
+    """Of characters that models are writing in two chunks, the first halves."""
 
     def add(self, mode: str, namespace: Namespace, data: Any) -> None:
         """Takes a chunk of a stream mode, as LangGraph gives it."""
         if mode == "messages" and isinstance(data[0], AIMessageChunk):
-            chunk, about = data
+            chunk, about = self._mended(namespace, data[0]), data[1]
             for text in self._texts:
                 if text.is_of(namespace, chunk.id):
                     text.chunks.append(chunk)
@@ -109,6 +111,18 @@ class Parts:
                 part.data = {"omitted": part.size}
         return self._parts
 
+    def _mended(self, namespace: Namespace, chunk: AIMessageChunk) -> AIMessageChunk:
+        """The chunk with text that a record can hold: pieces and the whole have to have the same characters."""
+        before = self._halves.pop((namespace, chunk.id), "")
+        if not isinstance(chunk.content, str):
+            return chunk.model_copy(update={"content": storable(chunk.content)})
+        if not before and is_storable(chunk.content):
+            return chunk
+        text = before + chunk.content
+        if "\ud800" <= text[-1:] <= "\udbff":
+            self._halves[namespace, chunk.id], text = text[-1], text[:-1]
+        return chunk.model_copy(update={"content": storable_text(text)})
+
     def _settle(self) -> None:
         """Makes pieces of the chunks that have come."""
         for text in self._texts:
@@ -147,10 +161,5 @@ def added_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
 
 def encoded(data: Any) -> tuple[Any, int]:
     """Data that fits into a record, and its bytes as JSON: itself, or how large it is."""
-    text = json.dumps(data, ensure_ascii=False)
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:  # halves of surrogate pairs, which no JSON text may have
-        data = json.loads(text.encode("utf-8", "replace"))
-        size = len(text)
+    size = len(json.dumps(data, ensure_ascii=False).encode())
     return (data, size) if size <= MAX_PART else ({"omitted": size}, 0)

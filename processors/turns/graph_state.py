@@ -19,7 +19,7 @@ from langgraph.types import StateSnapshot
 
 from connectors.graphs import RowReader, StagingSaver, place, to_json
 from processors.turns.graph_parts import encoded
-from schemas import GraphInterrupt, GraphRequest, StateRow
+from schemas import GraphInterrupt, GraphRequest, StateRow, storable_text
 
 CommitRows = Callable[[tuple[StateRow, ...], int], Awaitable[None]]
 """Commits these rows of a graph that goes on; the number is that of the row after them."""
@@ -98,7 +98,7 @@ def interrupts_of(snapshot: StateSnapshot, namespace: tuple[str, ...] = ()) -> t
     found: dict[str, GraphInterrupt] = {}
     for task in snapshot.tasks:
         if isinstance(task.state, StateSnapshot):
-            deeper = (*namespace, f"{task.name}:{task.id}")
+            deeper = (*namespace, storable_text(f"{task.name}:{task.id}"))
             found |= {i.id: i for i in interrupts_of(task.state, deeper)}
         for interrupt in task.interrupts:
             found.setdefault(interrupt.id, _told(interrupt, namespace))

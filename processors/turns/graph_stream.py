@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from processors.turns.agent import DELTA_SECONDS
 from processors.turns.draft import SOURCE
 from processors.turns.graph_parts import MAX_PART, Namespace, Parts
-from schemas import Envelope, GraphDelta, GraphPiece, GraphRequest, Output, ThreadKey, Topic
+from schemas import Envelope, GraphDelta, GraphPiece, GraphRequest, Output, ThreadKey, Topic, storable_text
 
 MODES = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug", "tools")
 """LangGraph's stream modes."""
@@ -129,7 +129,7 @@ async def _chunks(source: AsyncGenerator[Any, None], *, subgraphs: bool) -> Asyn
 
 def _told(chunk: Any, *, subgraphs: bool) -> _Chunk:
     namespace, mode, data = chunk if subgraphs else ((), *chunk)
-    return mode, tuple(namespace), data
+    return mode, tuple(storable_text(part) for part in namespace), data
 
 
 async def _with_events(

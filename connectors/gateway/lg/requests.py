@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from connectors.gateway.auth import Principal
 from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.core import Core
 from connectors.gateway.core.assistants import Assistant
+from connectors.gateway.given_json import given_json
 from connectors.gateway.lg.projection import MODES
 from connectors.gateway.lg.thread_state import dumps
 from connectors.gateway.problems import Problem, checked
@@ -79,10 +79,7 @@ async def bodies_of(request: Request, most: int) -> list[dict[str, Any]]:
 
 async def _json(request: Request) -> object:
     raw = await request.body()
-    try:
-        return json.loads(raw) if raw.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, "not_json", f"The body is not JSON: {str(error)[:200]}") from error
+    return given_json(raw) if raw.strip() else {}
 
 
 def number(given: object, name: str, default: int, most: int) -> int:
@@ -124,8 +121,8 @@ def modes_of(given: object, default: Sequence[str] = ("values",)) -> tuple[str, 
     found = given if isinstance(given, list) else [given]
     if len(found) == 1 and isinstance(found[0], str) and found[0].startswith("["):
         try:
-            found = json.loads(found[0])
-        except ValueError:
+            found = given_json(found[0], "stream_mode")
+        except Problem:
             found = [given]
     for mode in found:
         if mode not in MODES:

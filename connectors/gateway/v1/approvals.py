@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from connectors.gateway.core.runs import Runs
+from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.parameters import Caller, CallId, CoreIn, ThreadId
 from schemas import ThreadHead
 
-router = APIRouter(tags=["approvals"])
+router = APIRouter(tags=["approvals"], route_class=GivenJsonRoute)
 
 
 @router.get("/approvals")

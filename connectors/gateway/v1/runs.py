@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, NewRun
 from connectors.gateway.core.run_views import OVER, RunView
+from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.thread_position import Position
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.approvals import waiting
@@ -26,7 +27,7 @@ from connectors.gateway.v1.parameters import (
 from connectors.gateway.v1.streams import event_stream
 from schemas import MessageAdded
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(tags=["runs"], route_class=GivenJsonRoute)
 
 
 @router.post("/threads/{thread_id}/messages", status_code=202)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.parameters import Caller, CoreIn, Limit
 from schemas.ids import ID_PATTERN
@@ -13,7 +14,7 @@ from schemas.ids import ID_PATTERN
 AUDIT_LOOK = 2_000
 """Newest rows of the tenant's trail in which one's own are looked for."""
 
-router = APIRouter()
+router = APIRouter(route_class=GivenJsonRoute)
 
 
 @router.get("/agents", tags=["agents"])

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
+from connectors.gateway.given_json import GivenJsonRoute, given_json
 from connectors.gateway.problems import Problem
 from connectors.gateway.thread_position import Position
 from connectors.gateway.v1 import models as m
@@ -16,7 +17,7 @@ from connectors.gateway.v1.parameters import SSE, Caller, CoreIn, LastEventId, L
 from connectors.gateway.v1.streams import event_stream
 from schemas import ThreadCondition
 
-router = APIRouter(tags=["threads"])
+router = APIRouter(tags=["threads"], route_class=GivenJsonRoute)
 
 
 @router.post("/threads", status_code=201)
@@ -101,9 +102,9 @@ def _metadata(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
+        found = given_json(text, "metadata")
+    except Problem as problem:
+        raise Problem(422, "invalid", problem.detail) from problem
     if not isinstance(found, dict):
         raise Problem(422, "invalid", "metadata must be the JSON of an object.")
     return found

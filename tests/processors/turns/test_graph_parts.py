@@ -105,9 +105,20 @@ def test_what_is_too_much_for_a_batch_is_left_out_of_the_events() -> None:
     assert len(parts.take()) == len(data)
 
 
-def test_half_a_surrogate_pair_does_not_break_a_record() -> None:
-    told, _ = encoded({"text": "broken \ud800 text"})
-    GraphPiece(index=0, mode="custom", data=told).to_bytes()
+def test_half_an_emoji_does_not_break_a_record() -> None:
+    told, _ = encoded(to_json({"text": "broken \ud800 text"}))
+    assert GraphPiece(index=0, mode="custom", data=told).data == {"text": "broken \ufffd text"}
+
+
+def test_an_emoji_that_a_model_writes_in_two_halves_is_one_for_early_readers_and_late_ones() -> None:
+    parts, seen = Parts(to_json), ""
+    for text in ("cold \ud83d", "\ude00 and", " \ude00 \ud83d"):
+        parts.add("messages", (), token(text))
+        for _, offset, piece in taken(parts):
+            assert offset == len(seen)
+            seen += piece
+    (whole,) = parts.whole()
+    assert whole.data[0]["content"] == seen == "cold 😀 and \ufffd "
 
 
 steps = st.one_of(

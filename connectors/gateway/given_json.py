@@ -1,0 +1,115 @@
+"""The door for JSON that callers give: what comes through it can be written into records and stores, and read again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from connectors.gateway.problems import Problem
+from schemas import DEEPEST, is_storable
+
+_LEAST, _MOST = -(2**63), 2**64 - 1
+"""Whole numbers of 64 bits: LangGraph's checkpoints hold no others."""
+
+
+def given_json(raw: bytes | str, name: str = "the body") -> Any:
+    """The value of a JSON text. Raises `Problem`: 400 where it is not JSON, 422 for what JSON says and nobody can keep: halves of
+    surrogate pairs, numbers without an end, whole numbers of more than 64 bits, more than `DEEPEST` levels."""
+
+    def whole(digits: str) -> int:
+        found = int(digits) if len(digits) <= 20 else _MOST + 1
+        if not _LEAST <= found <= _MOST:
+            raise _unfit(f"{name} has the whole number {digits[:24]}, which takes more than 64 bits; send it as a text")
+        return found
+
+    def broken(digits: str) -> float:
+        found = float(digits)
+        if not math.isfinite(found):
+            raise _unfit(f"{name} has the number {digits[:24]}, which is too large")
+        return found
+
+    def constant(word: str) -> NoReturn:
+        raise _unfit(f"{name} has {word}, which is not JSON; send null or a text")
+
+    try:
+        text = raw if isinstance(raw, str) else raw.decode("utf-8-sig")
+        found = json.loads(text, parse_int=whole, parse_float=broken, parse_constant=constant)
+    except RecursionError as error:
+        raise Problem(
+            400, "not_json", f"{_begun(name)} has more than {DEEPEST} levels of objects and lists."
+        ) from error
+    except ValueError as error:
+        raise Problem(400, "not_json", f"{_begun(name)} is not JSON: {str(error)[:200]}") from error
+    if text.count("[") + text.count("{") > DEEPEST and _is_deep(found):
+        raise _unfit(f"{name} has more than {DEEPEST} levels of objects and lists")
+    if "\\u" in text and (where := _half(found, "")) is not None:
+        place = f" at {where[1:]}" if where else ""
+        raise _unfit(f"{name} has half of a surrogate pair (such as \\ud83d alone){place}; it is no character")
+    return found
+
+
+class GivenJsonRoute(APIRoute):
+    """A route of FastAPI whose JSON body comes through this door."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See `APIRoute`."""
+        handle = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            if raw := await request.body():
+                try:
+                    given_json(raw)
+                except Problem as problem:
+                    if not isinstance(
+                        problem.__cause__, json.JSONDecodeError
+                    ):  # FastAPI says the place of such an error
+                        raise
+            return await handle(request)
+
+        return checked
+
+
+def _unfit(words: str) -> Problem:
+    return Problem(422, "invalid", f"{_begun(words)}.")
+
+
+def _begun(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether objects and lists lie in each other in more than `DEEPEST` levels."""
+    level, found = [value], 0
+    while level := [
+        inner
+        for outer in level
+        if isinstance(outer, dict | list)
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+        if isinstance(inner, dict | list)
+    ]:
+        found += 1
+        if found >= DEEPEST:
+            return True
+    return False
+
+
+def _half(value: Any, place: str) -> str | None:
+    """Where a text is that UTF-8 cannot say; None for nowhere."""
+    if isinstance(value, str):
+        return None if is_storable(value) else place
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not is_storable(name):
+                return f"{place}.{ascii(name)[1:101]}"
+            if (found := _half(inner, f"{place}.{name}"[:400])) is not None:
+                return found
+    if isinstance(value, list):
+        for at, inner in enumerate(value):
+            if (found := _half(inner, f"{place}[{at}]"[:400])) is not None:
+                return found
+    return None
