@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -43,6 +43,8 @@ class WorkerNote(_Note):
     model: str
     """The model that agents with the model `auto` get."""
     model_why: str
+    missing_graphs: dict[str, str] = {}
+    """By name, why a hosted graph is not served."""
 
 
 class Running(_Note):
@@ -95,7 +97,13 @@ def write_running(data: Path, running: Running) -> None:
 
 @contextlib.contextmanager
 def announced_worker(
-    settings: Settings, groups: Sequence[str], *, health: str, model: str, model_why: str
+    settings: Settings,
+    groups: Sequence[str],
+    *,
+    health: str,
+    model: str,
+    model_why: str,
+    missing: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Leaves a note about the worker in this process, for as long as the block lasts."""
     path = settings.data / "run" / f"worker-{os.getpid()}.json"
@@ -106,6 +114,7 @@ def announced_worker(
         health=health,
         model=model,
         model_why=model_why,
+        missing_graphs=dict(missing or {}),
     )
     write_private(path, note.model_dump_json(indent=2))
     try:

@@ -37,13 +37,13 @@ async def run_worker(
     groups: Sequence[str],
     *,
     embedded: bool = False,
-    on_ready: Callable[[str, str, str], None] = lambda health, model, why: None,
+    on_ready: Callable[[str, Detected, Mapping[str, str]], None] = lambda health, model, missing: None,
 ) -> None:
     """Runs the groups until SIGTERM or SIGINT, then stops gracefully.
 
     `settings` name Kafka and, for turns and tools, Arcade. `embedded` makes the owner's tenant at the first start.
-    `on_ready` gets the health address once the worker has its slots, and the model that agents get who name none, with
-    the reason. Raises `SettingsError` for what does not fit.
+    `on_ready` gets the health address once the worker has its slots, the model that agents get who name none, and by
+    name why a graph is not served. Raises `SettingsError` for what does not fit.
     """
     from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
@@ -72,7 +72,7 @@ async def run_worker(
         publish_linger=settings.publish_linger_ms / 1000,
     )
     arcade = _arcade(settings) if {"turns", "tools"} & set(groups) else None
-    graphs = await hosted_graphs(settings) if "turns" in groups else None
+    graphs, missing = await hosted_graphs(settings) if "turns" in groups else (None, {})
     stores = open_stores(settings.state_url)
     if not await _unless_stopped(stop, _open(stores, settings, embedded=embedded)):
         return
@@ -102,7 +102,7 @@ async def run_worker(
         gc.set_threshold(LIVE_OBJECTS, 20, 50)
         log.info("groups %s run, health at %s", ", ".join(groups), worker.health_address)
         if await _unless_stopped(stop, _has_slots(worker, groups)):
-            on_ready(worker.health_address, model.choice.name, model.why)
+            on_ready(worker.health_address, model, missing)
         await stop.wait()
     log.info("stopping: finishing what runs, for at most %g s", options.grace)
     await worker.stop()
@@ -223,14 +223,15 @@ async def _processors(
     return {group: _Logged(processor) for group, processor in made.items()}
 
 
-async def hosted_graphs(settings: Settings) -> Graphs:
-    """The graphs that this installation hosts, all of them loaded. Raises `SettingsError` for one that cannot be."""
+async def hosted_graphs(settings: Settings) -> tuple[Graphs, dict[str, str]]:
+    """The graphs that this installation hosts, all of them loaded; and by name why one is not served, which is logged, too."""
     from connectors.graphs import Graphs
 
     graphs = Graphs(settings.graphs, folder=settings.folder)
-    for name in graphs.names:
-        await graphs.get(name)
-    return graphs
+    missing = await graphs.missing()
+    for words in missing.values():
+        log.error("not served: %s", words)
+    return graphs, missing
 
 
 async def _default_model(settings: Settings) -> Detected:

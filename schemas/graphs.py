@@ -14,6 +14,9 @@ Durability = Literal["sync", "async", "exit"]
 """When checkpoints are committed, in LangGraph's words: after each superstep, or with the turn's batch (all supersteps, or
 the last one)."""
 
+LARGEST_CONFIGURATION = 64 << 10
+"""Bytes of a run's configuration that its thread keeps: it is written again with every turn."""
+
 
 class GraphCommand(Stored):
     """LangGraph's `Command` as clients send it. `resume` counts where `resumes` is set: null is an answer, too."""
@@ -48,6 +51,13 @@ class GraphRequest(Stored):
     subgraphs: bool = False
     """Whether streams tell what subgraphs do, too."""
     durability: Durability = "async"
+    permissions: tuple[str, ...] = ()
+    """What the caller's credential covers, for nodes that ask."""
+
+    def configuration(self) -> GraphRequest | None:
+        """What it says of how the graph is made and looked at; None where that is too large to be kept with a thread."""
+        found = GraphRequest(graph=self.graph, config=self.config, context=self.context, permissions=self.permissions)
+        return found if len(found.to_bytes()) <= LARGEST_CONFIGURATION else None
 
 
 class GraphInterrupt(Stored):
@@ -84,6 +94,10 @@ class UpdateState(Body):
     as_node: str | None = None
     checkpoint_id: str | None = None
     """The checkpoint to fork from; the newest when None."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    context: dict[str, Any] = Field(default_factory=dict)
+    """What the graph is made with, as in a request."""
+    permissions: tuple[str, ...] = ()
 
 
 class GraphPiece(Body):

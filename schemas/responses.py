@@ -80,6 +80,8 @@ class RunFailed(ThreadEvent):
         "internal_error",
     ]
     message: str
+    error: str = ""
+    """Of `graph_error` the exception's class, which the message begins with."""
 
 
 class RunCancelled(ThreadEvent):

@@ -65,6 +65,10 @@ class FinishedRun(Stored):
 
     run_id: Id
     outcome: Literal["completed", "failed", "cancelled"]
+    code: str = ""
+    message: str = ""
+    error: str = ""
+    """Of a run that failed, as `RunFailed` has them."""
 
 
 class QueuedInput(Stored):
@@ -101,6 +105,9 @@ class ThreadHead(Stored):
     """Of the first run."""
     graph: str = ""
     """The hosted graph that the thread's rows are the state of; empty where only agents ran."""
+    configured: GraphRequest | None = None
+    """What the newest run of a graph was configured with: the thread's states are looked at with the same. None before the first
+    one, and where that is too large."""
     deleted: bool = False
     """Nothing of it is left but this head, so that no late writer makes it anew."""
     next_message: int = Field(default=1, ge=1)
@@ -190,6 +197,8 @@ class StoredRun(Stored):
     """Of `failed` its code, of `cancelled` its reason."""
     message: str = ""
     """In words, for the user."""
+    error: str = ""
+    """Of a graph's failure the exception's class."""
     accepted_at: Timestamp
     ended_at: Timestamp
     first_event: int = Field(ge=1)

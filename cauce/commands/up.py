@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cauce.commands.common import ConfigOption, DataOption, console, settings_of
+
+if TYPE_CHECKING:
+    from connectors.models import Detected
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +48,7 @@ def up(data: DataOption = None, config: ConfigOption = None) -> None:
         lines = [
             f"[bold]Model[/]   {worker.model} [dim]({worker.model_why})[/]",
             f"[bold]Tools[/]   {tools}",
+            *_graphs(settings.graphs, worker.missing_graphs),
             f"[bold]Data[/]    {settings.data.absolute()}",
             f"[bold]Health[/]  {worker.health}/healthz  /readyz  /metrics",
             *([f"[bold]HTTP[/]    {door.url}/v1/docs  /lg  /agui", f"[bold]Sign in[/] {door.login}"] if door else []),
@@ -59,6 +64,15 @@ def up(data: DataOption = None, config: ConfigOption = None) -> None:
 
     out.print("Starting Cauce ...", style="dim")
     asyncio.run(Supervisor(settings, lambda line: out.print(line, style="yellow")).run(ready))
+
+
+def _graphs(named: Iterable[str], missing: Mapping[str, str]) -> list[str]:
+    """Lines on the graphs of the settings: those that are served, and of the others why not."""
+    from rich.markup import escape
+
+    served = ", ".join(name for name in named if name not in missing)
+    lines = [f"[bold]Graphs[/]  {served}"] if served else []
+    return [*lines, *(f"[bold yellow]Not served[/] {escape(words)}" for words in missing.values())]
 
 
 def work(
@@ -89,9 +103,9 @@ def work(
     settings = connected(settings, wait=60 if supervised else 0, until="connected")
     stack = __import__("contextlib").ExitStack()
 
-    def ready(health: str, model: str, why: str) -> None:
-        note = announced_worker(settings, groups, health=health, model=model, model_why=why)
-        stack.enter_context(note)
+    def ready(health: str, model: Detected, missing: Mapping[str, str]) -> None:
+        found = {"model": model.choice.name, "model_why": model.why}
+        stack.enter_context(announced_worker(settings, groups, health=health, missing=missing, **found))
 
     with stack:
         asyncio.run(run_worker(settings, groups, embedded=supervised, on_ready=ready))

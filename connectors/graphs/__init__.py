@@ -13,41 +13,52 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from connectors.graphs.catalogue import Graphs
+    from connectors.graphs.factories import DESCRIBE, READ, UPDATE, Use
     from connectors.graphs.hosted import HostedGraph
-    from connectors.graphs.requests import graph_input, place, run_config
+    from connectors.graphs.requests import graph_input, place, run_config, run_context
     from connectors.graphs.rows import BrokenState, RowReader, RowTooLarge, rows_of
     from connectors.graphs.saver import StagingSaver
     from connectors.graphs.shapes import thread_state, to_json
     from connectors.graphs.store import UserStore
 
 __all__ = [
+    "DESCRIBE",
+    "READ",
+    "UPDATE",
     "BrokenState",
     "Graphs",
     "HostedGraph",
     "RowReader",
     "RowTooLarge",
     "StagingSaver",
+    "Use",
     "UserStore",
     "graph_input",
     "place",
     "rows_of",
     "run_config",
+    "run_context",
     "thread_state",
     "to_json",
 ]
 
 _HOMES = {
+    "DESCRIBE": "factories",
+    "READ": "factories",
+    "UPDATE": "factories",
     "BrokenState": "rows",
     "Graphs": "catalogue",
     "HostedGraph": "hosted",
     "RowReader": "rows",
     "RowTooLarge": "rows",
     "StagingSaver": "saver",
+    "Use": "factories",
     "UserStore": "store",
     "graph_input": "requests",
     "place": "requests",
     "rows_of": "rows",
     "run_config": "requests",
+    "run_context": "requests",
     "thread_state": "shapes",
     "to_json": "shapes",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ from schemas import SettingsError
 if TYPE_CHECKING:
     from connectors.graphs.hosted import HostedGraph
 
+RETRY_SECONDS = 30.0
+"""How long a graph that could not be imported is not tried again."""
+
 
 class Graphs:
     """The graphs of `[graphs]`, imported when they are first asked for, and kept."""
@@ -20,6 +24,7 @@ class Graphs:
         self._specs = dict(specs)
         self._folder = folder
         self._graphs: dict[str, HostedGraph] = {}
+        self._failed: dict[str, tuple[float, str]] = {}
         self._importing = asyncio.Lock()
 
     @property
@@ -30,15 +35,33 @@ class Graphs:
     async def get(self, name: str) -> HostedGraph:
         """The graph with this name. Raises `SettingsError` when there is none, or when it cannot be loaded.
 
-        A graph is imported in a thread, since its modules may do anything; one at a time.
+        A graph is imported in a thread, since its modules may do anything; one at a time. One that cannot be is tried again
+        after `RETRY_SECONDS`.
         """
         if name not in self._specs:
             there = f"There are: {', '.join(self._specs)}." if self._specs else "There are none."
             raise SettingsError(f"cauce.toml names no graph {name!r} in [graphs]. {there}")
         async with self._importing:
             if name not in self._graphs:
-                self._graphs[name] = await asyncio.to_thread(_hosted, name, self._specs[name], self._folder)
+                at, words = self._failed.get(name, (float("-inf"), ""))
+                if time.monotonic() - at < RETRY_SECONDS:
+                    raise SettingsError(words)
+                try:
+                    self._graphs[name] = await asyncio.to_thread(_hosted, name, self._specs[name], self._folder)
+                except SettingsError as error:
+                    self._failed[name] = (time.monotonic(), str(error))
+                    raise
         return self._graphs[name]
+
+    async def missing(self) -> dict[str, str]:
+        """Loads all of them. By name, why one cannot be; it costs the others nothing."""
+        found = {}
+        for name in self._specs:
+            try:
+                await self.get(name)
+            except SettingsError as error:
+                found[name] = str(error)
+        return found
 
 
 def _hosted(name: str, spec: str, folder: Path) -> HostedGraph:

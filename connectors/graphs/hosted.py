@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import inspect
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -16,14 +15,17 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
+from langgraph_sdk.runtime import AccessContext
 from pydantic import BaseModel, TypeAdapter, create_model
 
 from connectors.graphs.allowed_types import allowed_types
+from connectors.graphs.factories import RUN, Factory, Use
 from connectors.graphs.imports import load
 from connectors.graphs.shapes import to_json
 from schemas import SettingsError, error_words
 
 Graph: TypeAlias = Pregel[Any, Any, Any, Any]
+_PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
 def hosted(name: str, spec: str, folder: Path) -> HostedGraph:
@@ -34,7 +36,7 @@ def hosted(name: str, spec: str, folder: Path) -> HostedGraph:
     if isinstance(found, Pregel):
         return HostedGraph(name, module, found)
     if callable(found) and not inspect.isclass(found):
-        return HostedGraph(name, module, found, takes_config=_takes_config(name, found))
+        return HostedGraph(name, module, Factory(name, found))
     raise SettingsError(
         f"the graph {name!r} ({spec}) is a {type(found).__name__}. It has to be a compiled graph, a StateGraph, an entrypoint of "
         "the functional API, or a function that makes one of them."
@@ -48,67 +50,54 @@ def _compiled(name: str, builder: StateGraph[Any, Any, Any, Any]) -> Graph:
         raise SettingsError(f"the graph {name!r} cannot be compiled: {error_words(error)}") from error
 
 
-def _takes_config(name: str, factory: Callable[..., Any]) -> bool:
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if len(needed) > 1 or any(p.kind is p.KEYWORD_ONLY for p in needed):
-        raise SettingsError(
-            f"the function that makes the graph {name!r} needs {', '.join(p.name for p in needed)}. It may take one argument, "
-            "the config of the run, or none."
-        )
-    return bool(needed) or any(p.name == "config" for p in positional[:1])
-
-
 class HostedGraph:
     """One graph: compiled once, or made by a function for each use."""
 
-    def __init__(self, name: str, module: ModuleType, graph: Any, *, takes_config: bool = False) -> None:
+    def __init__(self, name: str, module: ModuleType, graph: Graph | Factory) -> None:
         self.name = name
         self._module = module
         self._graph = graph
-        self._takes_config = takes_config
         self._allowed = allowed_types(graph, module) if isinstance(graph, Pregel) else None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether a function makes it for each use."""
+        return isinstance(self._graph, Factory)
 
     @asynccontextmanager
     async def bound(
-        self, *, saver: BaseCheckpointSaver[Any], store: BaseStore, config: RunnableConfig
+        self,
+        *,
+        saver: BaseCheckpointSaver[Any],
+        store: BaseStore,
+        config: RunnableConfig,
+        access: AccessContext = RUN,
+        context: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[Graph]:
         """A copy of the graph that keeps its state in this saver and its items in this store.
 
-        What the graph was compiled with is not used. A function is called with the config; raises `SettingsError` when
-        what it makes is not a graph, and whatever the function raises.
+        What the graph was compiled with is not used. A function is called with the config, and told what for; raises
+        `SettingsError` when what it makes is not a graph, and whatever the function raises.
         """
-        async with self._made(config) as graph:
-            own = copy.copy(graph)
-            own.checkpointer = saver.with_allowlist(self._allowed or allowed_types(graph, self._module))
-            own.store = store
-            yield own
+        async with self.made(Use(access, config, store, dict(context or {}))) as graph:
+            yield self.attached(graph, saver=saver, store=store)
 
     @asynccontextmanager
-    async def _made(self, config: RunnableConfig) -> AsyncIterator[Graph]:
+    async def made(self, use: Use) -> AsyncIterator[Graph]:
+        """The graph, made for this use where a function makes it. It is only good to be `attached`."""
         if isinstance(self._graph, Pregel):
             yield self._graph
             return
-        arguments = (config,) if self._takes_config else ()
-        if inspect.iscoroutinefunction(self._graph):
-            made = await self._graph(*arguments)
-        else:  # in a thread: a plain function may block
-            made = await asyncio.to_thread(self._graph, *arguments)
-            made = await made if inspect.isawaitable(made) else made
-        if isinstance(made, StateGraph | Pregel):
+        async with self._graph.made(use) as made:
             yield self._checked(made)
-        elif isinstance(made, AbstractAsyncContextManager):
-            async with made as entered:
-                yield self._checked(entered)
-        elif isinstance(made, AbstractContextManager):
-            with made as entered:
-                yield self._checked(entered)
-        else:
-            self._checked(made)
+
+    def attached(self, graph: Graph, *, saver: BaseCheckpointSaver[Any], store: BaseStore) -> Graph:
+        """A copy of a graph that `made` gave, on this saver and store."""
+        own = copy.copy(graph)
+        own.checkpointer = saver.with_allowlist(self._allowed or allowed_types(graph, self._module))
+        own.store = store
+        own.config = _nowhere(graph.config)
+        return own
 
     def _checked(self, made: Any) -> Graph:
         if isinstance(made, StateGraph):
@@ -120,22 +109,31 @@ class HostedGraph:
             "StateGraph or an entrypoint, or be a context manager of one of them."
         )
 
-    async def schemas(self) -> dict[str, Any]:
+    async def schemas(self, use: Use) -> dict[str, Any]:
         """JSON schemas of input, output, state, config and context; null where a schema cannot be made."""
-        async with self._made({"configurable": {}}) as graph:
+        async with self.made(use) as graph:
             return {"graph_id": self.name, **_schemas(graph)}
 
-    async def drawing(self, *, xray: int | bool = False) -> dict[str, Any]:
+    async def drawing(self, use: Use, *, xray: int | bool = False) -> dict[str, Any]:
         """Nodes and edges; of subgraphs, too, down to the depth `xray`."""
-        async with self._made({"configurable": {}}) as graph:
+        async with self.made(use) as graph:
             drawn: dict[str, Any] = to_json((await graph.aget_graph(xray=xray)).to_json())
             return drawn
 
-    async def subgraphs(self, namespace: str | None = None, recurse: bool = False) -> dict[str, Any]:
+    async def subgraphs(self, use: Use, namespace: str | None = None, *, recurse: bool = False) -> dict[str, Any]:
         """The schemas of its subgraphs, by namespace: all of them, or the one of this namespace."""
-        async with self._made({"configurable": {}}) as graph:
+        async with self.made(use) as graph:
             found = graph.get_subgraphs(namespace=namespace, recurse=recurse)
             return {where: _schemas(part) for where, part in found if isinstance(part, Pregel)}
+
+
+def _nowhere(config: RunnableConfig | None) -> RunnableConfig | None:
+    """What a function bound to its graph (`with_config`), without the place in a thread: each call names that, and LangGraph
+    would put the two together."""
+    if not config or "configurable" not in config:
+        return config
+    kept = {name: value for name, value in config["configurable"].items() if name not in _PLACE}
+    return {**config, "configurable": kept}
 
 
 def _schemas(graph: Graph) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
+    EXCLUDED_METADATA_KEYS,
     WRITES_IDX_MAP,
     BaseCheckpointSaver,
     ChannelVersions,
@@ -21,6 +22,7 @@ from langgraph.checkpoint.base import (
 
 from connectors.graphs.rows import CheckpointRow, Place, RowReader, WritesRow
 from connectors.graphs.serde import StorableSerializer
+from connectors.graphs.shapes import to_json
 from connectors.graphs.thread_rows import Floor, ThreadRows, WouldWait, may_wait
 from connectors.graphs.values import place, values_at
 from schemas import StateRow
@@ -161,7 +163,7 @@ class StagingSaver(BaseCheckpointSaver[int]):
                 namespace=namespace,
                 checkpoint_id=checkpoint["id"],
                 parent_id=parent_id,
-                metadata=dict(get_serializable_checkpoint_metadata(config, metadata)),
+                metadata=_metadata_of(config, metadata),
                 skeleton={name: value for name, value in checkpoint.items() if name != "channel_values"},
                 places=places,
             )
@@ -269,6 +271,16 @@ def _checkpoint(skeleton: Mapping[str, Any], values: dict[str, Any]) -> Checkpoi
     checkpoint["versions_seen"] = {node: dict(seen) for node, seen in skeleton["versions_seen"].items()}
     result: Checkpoint = checkpoint
     return result
+
+
+def _metadata_of(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
+    """As LangGraph's servers keep it: with the metadata of the run, also where a value is an object or a list."""
+    found: dict[str, Any] = dict(get_serializable_checkpoint_metadata(config, metadata))
+    for name, value in (config.get("metadata") or {}).items():
+        known = name in found or name in EXCLUDED_METADATA_KEYS or name.startswith("__")
+        if not known and isinstance(value, dict | list):
+            found[name] = to_json(value)
+    return found
 
 
 def _metadata(stored: Mapping[str, Any]) -> CheckpointMetadata:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas import StoredRun, ThreadEvent, ThreadHead
+from schemas import FinishedRun, RunFailed, StoredRun, ThreadEvent, ThreadHead
+
+
+def last_run(end: ThreadEvent) -> FinishedRun:
+    """What a thread's head keeps of the run that this event ends."""
+    told = {name: getattr(end, name) for name in ("code", "message", "error")} if isinstance(end, RunFailed) else {}
+    outcome: Any = end.TYPE.rpartition(".")[2]  # terminal types end with their outcome
+    return FinishedRun(run_id=end.run_id, outcome=outcome, **told)
 
 
 def ended_run(head: ThreadHead, end: ThreadEvent) -> StoredRun:
@@ -22,6 +29,7 @@ def ended_run(head: ThreadHead, end: ThreadEvent) -> StoredRun:
         outcome=end.TYPE.rpartition(".")[2],  # terminal types end with their outcome
         code=getattr(end, "code", "") or getattr(end, "reason", ""),
         message=getattr(end, "message", ""),
+        error=getattr(end, "error", ""),
         ended_at=end.at,
         last_event=end.seq,
         **known,

@@ -18,6 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
 from connectors.graphs import (
+    UPDATE,
     Graphs,
     HostedGraph,
     StagingSaver,
@@ -92,6 +93,8 @@ class _End:
 
     code: Literal["graph_error", "limit_seconds"] | None = None
     words: str = ""
+    error: str = ""
+    """The class of the exception that the graph ended with."""
     stopped: CancelReason | None = None
 
 
@@ -163,14 +166,19 @@ class GraphLegs:
             return refuse(draft, "the thread was deleted")
         if run and not run.paused:
             return refuse(draft, "a run is going; its state can be changed when it is over or waits")
-        request = GraphRequest(graph=update.graph, checkpoint_id=update.checkpoint_id)
-        ids = {"run_id": draft.input_id, "assistant_id": update.agent_id, "user_id": update.user_id}
-        config = run_config(request, thread_id=thread_id, **ids)
+        known = {name: getattr(update, name) for name in ("graph", "checkpoint_id", "config", "context", "permissions")}
+        config = run_config(
+            GraphRequest(**known),
+            thread_id=thread_id,
+            assistant_id=update.agent_id,
+            user_id=update.user_id,
+            request_id=draft.input_id,
+        )
         saver = StagingSaver(rows_of(self._journal, *draft.thread), next_row=draft.head.next_row)
         store = UserStore(self._items, draft.thread.tenant_id, update.user_id)
         try:
             hosted = await self._graphs.get(update.graph)
-            async with hosted.bound(saver=saver, store=store, config=config) as graph:
+            async with hosted.bound(saver=saver, store=store, config=config, access=UPDATE) as graph:
                 before = await graph.aget_state(place(thread_id, update.checkpoint_id))
                 changed = await graph.aupdate_state(config, update.values, as_node=update.as_node)
                 after = await graph.aget_state(place(thread_id), subgraphs=True)
@@ -186,6 +194,8 @@ class GraphLegs:
         state_updated(draft, changed["configurable"]["checkpoint_id"], interrupts_of(after))
         run_id = run.run_id if run else draft.input_id
         add_messages(draft, new_messages(before.values, after.values, run_id=run_id, at=draft.now))
+        if run and run.graph and not after.next:  # there is nothing left to wait for
+            complete_graph(draft, None)
         return Next.COMMIT
 
     async def _begin(self, draft: Draft, commit: CommitStep) -> _Leg:
@@ -214,13 +224,21 @@ class GraphLegs:
         if run.state_before is None:
             draft.change_run(state_before=began_at)
         request = run.graph.model_copy(update={"checkpoint_id": None}) if goes_on else run.graph
-        ids = {"run_id": run.run_id, "assistant_id": run.agent_id, "user_id": run.user_id}
+        draft.change(configured=run.graph.configuration())
         parts, leg_id = Parts(to_json), f"{run.run_id[:100]}.{secrets.token_hex(6)}"
         return _Leg(
             id=leg_id,
             request=request,
             thread_id=thread_id,
-            config=run_config(request, thread_id=thread_id, **ids),
+            config=run_config(
+                request,
+                thread_id=thread_id,
+                user_id=run.user_id,
+                assistant_id=run.agent_id,
+                run_id=run.run_id,
+                request_id=draft.input_id,
+                metadata=run.metadata,
+            ),
             saver=saver,
             store=UserStore(self._items, draft.thread.tenant_id, run.user_id),
             parts=parts,
@@ -238,7 +256,8 @@ class GraphLegs:
         try:
             # Until the graph is there, this limits the factory that makes it; `_go` limits the graph.
             async with asyncio.timeout(limit) as making:
-                async with hosted.bound(saver=leg.saver, store=leg.store, config=leg.config) as graph:
+                bound = hosted.bound(saver=leg.saver, store=leg.store, config=leg.config, context=leg.request.context)
+                async with bound as graph:
                     making.reschedule(None)
                     run = draft.head.run
                     assert run
@@ -309,7 +328,7 @@ def _write(draft: Draft, end: _End, before: Mapping[str, Any], after: StateSnaps
     if end.stopped:
         cancel_run(draft, end.stopped)
     elif end.code:
-        fail_run(draft, end.code, end.words)
+        fail_run(draft, end.code, end.words, error=end.error)
     elif after and after.next:
         pause_graph(draft, interrupts_of(after))
     else:
@@ -318,7 +337,7 @@ def _write(draft: Draft, end: _End, before: Mapping[str, Any], after: StateSnaps
 
 def _failed(leg: _Leg, error: Exception) -> _End:
     log.warning("the graph %s failed", leg.request.graph, exc_info=error)
-    return _End("graph_error", words_of(error))
+    return _End("graph_error", words_of(error), type(error).__name__)
 
 
 def words_of(error: BaseException) -> str:

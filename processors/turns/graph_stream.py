@@ -11,6 +11,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
+from connectors.graphs import run_context
 from processors.turns.agent import DELTA_SECONDS
 from processors.turns.draft import SOURCE
 from processors.turns.graph_parts import MAX_PART, Namespace, Parts
@@ -98,7 +99,7 @@ async def stream(
         "durability": request.durability,
         "interrupt_before": nodes(request.interrupt_before),
         "interrupt_after": nodes(request.interrupt_after),
-        "context": request.context or None,
+        "context": run_context(graph, request),
     }
     if "events" in asked:
         chunks = _with_events(graph, given, config, options)

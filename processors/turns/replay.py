@@ -14,21 +14,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from processors.turns.calls import find_pending
-from processors.turns.ended import ended_run
+from processors.turns.ended import ended_run, last_run
 from processors.turns.transitions import title_of
 from schemas import (
+    TERMINAL_TYPES,
     ActiveRun,
     ApprovalRequested,
     ApprovalResolved,
-    FinishedRun,
     Message,
     MessageAdded,
     MessagesRemoved,
     PendingCall,
     QueuedInput,
-    RunCancelled,
-    RunCompleted,
-    RunFailed,
     RunPaused,
     RunQueued,
     RunStarted,
@@ -44,8 +41,6 @@ from schemas import (
     ToolRequested,
     derived_id,
 )
-
-_OUTCOMES: dict[type[ThreadEvent], Any] = {RunCompleted: "completed", RunFailed: "failed", RunCancelled: "cancelled"}
 
 
 class Gap(Exception):
@@ -104,7 +99,7 @@ class Replayed:
             self._change_run(interrupts=())  # LangGraph asks again from the new state
         elif isinstance(event, ThreadChanged):
             self._thread_changed(event)
-        elif type(event) in _OUTCOMES:
+        elif event.TYPE in TERMINAL_TYPES:
             self._end(event)
 
     @property
@@ -201,7 +196,6 @@ class Replayed:
     def _end(self, event: ThreadEvent) -> None:
         self.runs.append(ended_run(self._head, event))
         if self._head.run and self._head.run.run_id == event.run_id:
-            last = FinishedRun(run_id=event.run_id, outcome=_OUTCOMES[type(event)])
-            self._change(run=None, pending=(), last=last)
+            self._change(run=None, pending=(), last=last_run(event))
         else:
             self._change(queued=tuple(q for q in self._head.queued if q.run_id != event.run_id))

@@ -331,8 +331,8 @@ def cancel_run(draft: Draft, reason: CancelReason) -> None:
     end_run(draft, "cancelled")
 
 
-def fail_run(draft: Draft, code: str, message: str) -> None:
-    """Ends the active run with a failure that the user sees."""
+def fail_run(draft: Draft, code: str, message: str, *, error: str = "") -> None:
+    """Ends the active run with a failure that the user sees; `error` is the class of a graph's own exception."""
     run = draft.head.run
     assert run
     for pending in draft.head.pending:
@@ -340,16 +340,16 @@ def fail_run(draft: Draft, code: str, message: str) -> None:
             settle_call(
                 draft, pending, "The run failed before this call had a result.", status="cancelled", failed=True
             )
-    draft.event(RunFailed, run_id=run.run_id, code=code, message=message)
+    draft.event(RunFailed, run_id=run.run_id, code=code, message=message, error=error)
     draft.audit("run.failed", actor="system", run_id=run.run_id, outcome="failed", reason=code)
-    end_run(draft, "failed")
+    end_run(draft, "failed", code=code, message=message, error=error)
 
 
-def end_run(draft: Draft, outcome: Literal["completed", "failed", "cancelled"]) -> None:
-    """The thread is idle again; the next queued input is sent for."""
+def end_run(draft: Draft, outcome: Literal["completed", "failed", "cancelled"], **failure: str) -> None:
+    """The thread is idle again; the next queued input is sent for. `failure` says of a failed run what `FinishedRun` keeps."""
     run = draft.head.run
     assert run
-    draft.change(run=None, pending=(), last=FinishedRun(run_id=run.run_id, outcome=outcome))
+    draft.change(run=None, pending=(), last=FinishedRun(run_id=run.run_id, outcome=outcome, **failure))
     if draft.head.queued:
         following = draft.head.queued[0].run_id
         record_id = derived_id("next", draft.thread, following)

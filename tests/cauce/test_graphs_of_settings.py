@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from running_system import RunningSystem, clean_environment
+from running_system import RunningSystem
 
 from connectors.chat_client import ChatClient
 from schemas import (
@@ -104,26 +105,20 @@ async def test_a_graph_of_ones_own_asks_and_answers(hosting: RunningSystem) -> N
     assert "hi there" in hosting.told("threads", "list")
 
 
-def test_a_graph_that_cannot_be_loaded_is_said_when_the_system_starts(tmp_path: Path) -> None:
+def test_graph_that_cannot_be_loaded_is_said_at_start_and_costs_the_others_nothing(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import no_such_module_at_all\n")
-    (tmp_path / "cauce.toml").write_text('[graphs]\nbroken = "./broken.py:graph"\n')
+    (tmp_path / "greeter.py").write_text(GRAPH)
+    lines = ['broken = "./broken.py:graph"', 'greeter = "./greeter.py:graph"', 'needy = "./greeter.py:needy"']
+    (tmp_path / "greeter.py").write_text(f"{GRAPH}\ndef needy(config, database):\n    return graph\n")
+    (tmp_path / "cauce.toml").write_text("[graphs]\n" + "\n".join(lines) + "\n")
     system = RunningSystem(tmp_path)
     try:
-        with pytest.raises(AssertionError, match="no_such_module_at_all"):
-            system.start()
+        system.start()
         words = system.output.read_text()
-        assert "the graph 'broken'" in words
+        assert re.search(r"Graphs\S* +greeter\n", words)
+        assert re.search(r"Not served.*'broken'.*No module named 'no_such_module_at_all'", words)
+        assert re.search(r"Not served.*'needy' needs database", words)
         assert "Traceback" not in words
+        assert "not served" in (tmp_path / "var" / "logs" / "worker.log").read_text()
     finally:
         system.end()
-
-
-def test_a_worker_says_which_graph_it_cannot_load(tmp_path: Path) -> None:
-    settings = {"CAUCE_KAFKA": "127.0.0.1:1", "ARCADE_API_KEY": "k", "CAUCE_GRAPHS": "agent=nowhere_at_all:graph"}
-    system = RunningSystem(tmp_path)
-    system.environment = clean_environment(CAUCE_DATA=str(tmp_path / "var"), **settings)
-    told = system.cauce("work", "turns")
-    assert told.returncode == 2
-    assert "the graph 'agent'" in told.stderr
-    assert "nowhere_at_all" in told.stderr
-    assert "Traceback" not in told.stderr

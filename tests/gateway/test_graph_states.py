@@ -11,7 +11,7 @@ from door import Door
 from langgraph_client import client, new_thread, says
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
+from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError, UnprocessableEntityError
 
 __all__ = ["client"]
 
@@ -78,11 +78,13 @@ async def test_assistants_have_versions_and_give_their_configuration(client: Lan
     name = f"Red {uuid.uuid4().hex}"
     made = await client.assistants.create(
         "helper",
-        config={"configurable": {"colour": "red", "kept": 1}},
-        context={"tone": "warm"},
+        config={"configurable": {"colour": "red", "tone": "warm"}},
         metadata={"of": name},
         name=name,
     )
+    assert made["context"] == {"colour": "red", "tone": "warm"}
+    with pytest.raises(BadRequestError, match="both configurable and context"):
+        await client.assistants.create("helper", config={"configurable": {"colour": "red"}}, context={"tone": "warm"})
     again = await client.assistants.create("helper", assistant_id=made["assistant_id"], if_exists="do_nothing")
     assert again == made
     with pytest.raises(ConflictError):
@@ -97,10 +99,18 @@ async def test_assistants_have_versions_and_give_their_configuration(client: Lan
     )
     assert (told["plan"]["tone"], told["plan"]["colour"]) == ("warm", "blue")
 
+    thread = await new_thread(client)
+    told = await client.runs.wait(thread, made["assistant_id"], input=says("hi"), context={"colour": "blue"})
+    assert (told["plan"]["tone"], told["plan"]["colour"]) == ("warm", "blue")
+    both: Any = {"configurable": {"colour": "blue"}}
+    with pytest.raises(BadRequestError, match="both configurable and context"):
+        await client.runs.create(thread, "helper", input=says("hi"), config=both, context={"tone": "cold"})
+
     second = await client.assistants.update(made["assistant_id"], context={"tone": "cold"})
     assert (second["version"], second["context"], second["name"]) == (2, {"tone": "cold"}, name)
+    assert second["config"] == {"configurable": {"tone": "cold"}}
     assert [v["version"] for v in await client.assistants.get_versions(made["assistant_id"])] == [2, 1]
-    assert (await client.assistants.set_latest(made["assistant_id"], 1))["context"] == {"tone": "warm"}
+    assert (await client.assistants.set_latest(made["assistant_id"], 1))["context"] == {"colour": "red", "tone": "warm"}
     assert [a["assistant_id"] for a in await client.assistants.search(metadata={"of": name})] == [made["assistant_id"]]
     assert await client.assistants.count(graph_id="helper", name=name.upper()) == 1
     (found,) = await client.threads.search(metadata={"assistant_id": made["assistant_id"]}, limit=1)
@@ -160,7 +170,7 @@ async def test_others_find_nothing_of_a_graphs_thread(door: Door, client: LangGr
         start = {"id": 1, "method": "run.start", "params": {"assistant_id": "both", "input": {}}}
         answer = await eve.post(f"/threads/{thread}/commands", json=start)
         # In another tenant the id is free: that is a thread of theirs.
-        assert answer.status_code == (404 if who == "another user" else 200)
+        assert answer.status_code == (409 if who == "another user" else 200)  # ids are the tenant's
     assert (await client.threads.get(thread))["status"] == "interrupted"
 
 

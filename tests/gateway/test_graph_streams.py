@@ -108,11 +108,11 @@ async def test_failed_graph_is_an_error(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     told = [p async for p in client.runs.stream(thread, "broken", input=says("hi"))]
     assert [p.event for p in told][-2:] == ["error", "end"]
-    assert told[-2].data["error"] == "graph_error"
+    assert told[-2].data == {"error": "RuntimeError", "message": "the well is dry"}
     assert "the well is dry" in told[-2].data["message"]
     assert (await client.threads.get(thread))["status"] == "error"
     failed: Any = await client.runs.wait(thread, "broken", input=says("hi"), raise_error=False)
-    assert failed["__error__"]["error"] == "graph_error"
+    assert failed["__error__"] == {"error": "RuntimeError", "message": "the well is dry"}
 
 
 async def test_thread_centric_stream_runs_a_graph_and_answers_its_interrupts(client: LangGraphClient) -> None:

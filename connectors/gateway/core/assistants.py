@@ -23,6 +23,7 @@ MOST = 1_000
 """Assistants of a tenant."""
 _CHANGEABLE = ("graph_id", "name", "description", "config", "context", "metadata")
 _TRIES = 5
+_PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,22 @@ class Assistant:
     context: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def configuration(
+        self, config: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Config and context of a run: what the run gives over what the assistant gives. `configurable` and the context say the
+        same, as LangGraph's servers have it, so that what a run gives in one of them wins over the assistant's other."""
+        given = config or {}
+        made = {**self.config, **given}
+        said = {**_values(self.config), **self.context, **_values(given), **(context or {})}
+        if said or "configurable" in made:
+            made["configurable"] = {**_object(self.config, "configurable"), **_object(given, "configurable"), **said}
+        if "metadata" in made:
+            made["metadata"] = {**_object(self.config, "metadata"), **_object(given, "metadata")}
+        if "tags" in made:
+            made["tags"] = list(dict.fromkeys([*(self.config.get("tags") or ()), *(given.get("tags") or ())]))
+        return made, said
+
     def to_row(self) -> AssistantRow:
         """As the store keeps it."""
         body = {name: getattr(self, name) for name in _CHANGEABLE}
@@ -53,6 +70,38 @@ class Assistant:
         times: dict[str, Any] = {name: datetime.fromisoformat(body[name]) for name in ("created_at", "updated_at")}
         given: dict[str, Any] = {name: body[name] for name in _CHANGEABLE}
         return cls(assistant_id=row.assistant_id, version=row.version, **given, **times)
+
+
+def check_configuration(config: Mapping[str, Any], context: Mapping[str, Any]) -> None:
+    """Raises `Problem` 400 where both say how a graph is configured: LangGraph takes one of them."""
+    if config.get("configurable") and context:
+        words = "Cannot specify both configurable and context. Say it in the context alone, which takes its place."
+        raise Problem(400, "invalid", words)
+
+
+def _object(given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = given.get(name)
+    if found is not None and not isinstance(found, Mapping):
+        raise Problem(422, "invalid", f"config.{name} must be an object.")
+    return dict(found or {})
+
+
+def _values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `configurable` is for the graph, rather than the place in a thread or a switch of LangGraph's."""
+    found = _object(config, "configurable")
+    return {name: value for name, value in found.items() if not name.startswith("__") and name not in _PLACE}
+
+
+def _both(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes an assistant: what it says in `configurable` stands in its context, too, and the other way round."""
+    made = dict(fields)
+    config, context = fields.get("config"), fields.get("context")
+    check_configuration(config or {}, context or {})
+    if config is not None and config.get("configurable"):
+        made["context"] = _values(config)
+    elif context is not None:
+        made["config"] = {**(config or {}), "configurable": dict(context)} if context else dict(config or {})
+    return made
 
 
 def default_id(tenant_id: str, graph: str) -> str:
@@ -107,7 +156,7 @@ class Assistants:
         now = datetime.now(UTC)
         graph = given["graph_id"]
         made = Assistant(assistant_id or str(uuid.uuid4()), graph, given.get("name") or "Untitled", now, now)
-        made = replace(made, **{name: given[name] for name in _CHANGEABLE[2:] if given.get(name) is not None})
+        made = replace(made, **_both({name: given[name] for name in _CHANGEABLE[2:] if given.get(name) is not None}))
         if not await self._store.put(tenant.tenant_id, made.to_row(), expected_version=0):
             there = await self.find(tenant, made.assistant_id)
             assert there, "its id was taken"
@@ -125,7 +174,7 @@ class Assistants:
             if not newest:  # nobody has changed the default one before: what it was stays as its first version
                 await self._store.put(tenant.tenant_id, current.to_row(), expected_version=0)
             version = newest[0].version if newest else 1
-            fields = {name: changes[name] for name in _CHANGEABLE if changes.get(name) is not None}
+            fields = _both({name: changes[name] for name in _CHANGEABLE if changes.get(name) is not None})
             fields["metadata"] = {**current.metadata, **fields.get("metadata", {})}
             made = replace(current, **fields, version=version + 1, updated_at=datetime.now(UTC))
             if await self._store.put(tenant.tenant_id, made.to_row(), expected_version=version):

@@ -54,7 +54,7 @@ class Core:
             self.runs, self.threads, most=options.stateless_runs, seconds=options.wait_seconds
         )
         self.assistants = Assistants(stores.assistants, graphs.names)
-        self.graphs = GraphStates(stores.journal, stores.items, graphs, changes)
+        self.graphs = GraphStates(stores.journal, stores.items, graphs, changes, self.assistant)
 
     async def start(self) -> None:
         """Begins to connect to Kafka; does not wait for it."""
@@ -146,12 +146,14 @@ class Core:
         if found is None:
             raise not_found("agent", new.agent_id)
         said = {"role": "user", "content": new.text, "id": new.message_id}
+        config, context = found.configuration()
         request = GraphRequest(
             graph=found.graph_id,
             input={"messages": [said]},
-            config=dict(found.config),
-            context=dict(found.context),
+            config=config,
+            context=context,
             modes=MESSAGE_MODES,
+            permissions=tuple(sorted(principal.scopes)),
         )
         details = {**new.details, "graph": found.graph_id}
         return replace(new, agent_id=found.assistant_id, graph=request, details=details)

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from connectors.gateway.auth import Principal
+from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.core.changes import Changes
 from connectors.gateway.problems import Problem, checked, not_found
 from connectors.graphs import Graphs
-from schemas import InputRefused, SettingsError, StateUpdated, ThreadHead, UpdateState
+from schemas import GraphRequest, InputRefused, SettingsError, StateUpdated, ThreadHead, Unavailable, UpdateState
 from state import ItemStore, Journal
 
 if TYPE_CHECKING:
-    from connectors.graphs import HostedGraph
+    from connectors.graphs import HostedGraph, Use
 
 log = logging.getLogger("cauce.gateway")
 
 State = dict[str, Any]
+AssistantOf = Callable[[Principal, object], Awaitable[Assistant | None]]
+
+StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
+"""The values of a checkpoint of a namespace; None where they cannot be read."""
+
+MOST_WORDS = 500
+"""Characters of an error of somebody's function."""
+HELD_SECONDS = 5.0
+"""How long a graph that a function made is kept for the next state of a stream."""
 
 
 class GraphStates:
     """The caller has checked that a thread is the principal's."""
 
-    def __init__(self, journal: Journal, items: ItemStore, graphs: Graphs, changes: Changes) -> None:
+    def __init__(
+        self, journal: Journal, items: ItemStore, graphs: Graphs, changes: Changes, assistant: AssistantOf
+    ) -> None:
+        """`assistant` finds one by its id or its graph's name."""
         self._journal, self._items, self._graphs, self._changes = journal, items, graphs, changes
+        self._assistant = assistant
 
     @property
     def names(self) -> Sequence[str]:
@@ -55,20 +70,36 @@ class GraphStates:
         subgraphs: bool = False,
     ) -> State:
         """A thread's newest state, or the one of a checkpoint. Raises `Problem` when there is no such checkpoint."""
-        async with self._bound(caller, thread_id, graph, checkpoint_id, namespace) as (bound, config):
-            from connectors.graphs import thread_state
+        async with self._bound(caller, thread_id, graph) as bound:
+            return await self._read(bound, thread_id, checkpoint_id, namespace, subgraphs=subgraphs)
 
-            try:
-                snapshot = await bound.aget_state(config, subgraphs=subgraphs)
-            except ValueError as error:  # a namespace of which the graph has no subgraph
-                raise not_found("checkpoint", f"{namespace}:{checkpoint_id}") from error
+    async def _read(
+        self, bound: Any, thread_id: str, checkpoint_id: str | None, namespace: str, *, subgraphs: bool = False
+    ) -> State:
+        from connectors.graphs import place, thread_state
+
+        try:
+            snapshot = await bound.aget_state(place(thread_id, checkpoint_id, namespace), subgraphs=subgraphs)
+        except ValueError as error:  # a namespace of which the graph has no subgraph
+            raise not_found("checkpoint", f"{namespace}:{checkpoint_id}") from error
         if checkpoint_id and snapshot.created_at is None:
             raise not_found("checkpoint", checkpoint_id)
         return thread_state(snapshot, thread_id=thread_id)
 
     async def values(self, caller: Principal, thread_id: str, graph: str) -> Any:
-        """The newest values; what the graph's state has before its first run where there was none."""
-        return (await self.read(caller, thread_id, graph))["values"]
+        """The newest values; what the graph's state has before its first run where there was none. None where they cannot be
+        read: what a thread is shows without them."""
+        try:
+            return (await self.read(caller, thread_id, graph))["values"]
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.warning("the values of thread %s cannot be read: %s", thread_id, error)
+            return None
+
+    def states_of(self, caller: Principal, thread_id: str, graph: str) -> StateOf:
+        """Reads values of checkpoints one after the other, of a graph that is made once; None where they cannot be read."""
+        return _Reader(self, caller, thread_id, graph).values
 
     async def history(
         self,
@@ -83,9 +114,10 @@ class GraphStates:
         checkpoint_id: str | None = None,
     ) -> list[State]:
         """States, the newest first: those older than `before`, of checkpoints whose metadata has these pairs."""
-        async with self._bound(caller, thread_id, graph, checkpoint_id, namespace) as (bound, config):
+        async with self._bound(caller, thread_id, graph) as bound:
             from connectors.graphs import place, thread_state
 
+            config = place(thread_id, checkpoint_id, namespace)
             older = place(thread_id, before, namespace) if before else None
             found = bound.aget_state_history(config, filter=dict(metadata or {}) or None, before=older, limit=limit)
             return [thread_state(snapshot, thread_id=thread_id) async for snapshot in found]
@@ -104,11 +136,15 @@ class GraphStates:
     ) -> str:
         """Changes the state by hand, and returns the new checkpoint's id. Raises `Problem` when the graph refuses it."""
         caller.require("write")
+        request = await self._configured(caller, head, graph)
         body = checked(
             UpdateState,
             user_id=caller.user_id,
             graph=graph,
             agent_id=agent_id,
+            config=request.config,
+            context=request.context,
+            permissions=sorted(caller.scopes),
             values=values,
             as_node=as_node,
             checkpoint_id=checkpoint_id,
@@ -119,16 +155,136 @@ class GraphStates:
         assert isinstance(answer, StateUpdated)
         return answer.checkpoint_id
 
-    @asynccontextmanager
-    async def _bound(
-        self, caller: Principal, thread_id: str, graph: str, checkpoint_id: str | None, namespace: str
-    ) -> AsyncIterator[tuple[Any, Any]]:
-        """The graph on the thread's state, and the config of the place in it. LangGraph is imported off the event loop."""
-        hosted = await self.hosted(graph)
-        from connectors.graphs import StagingSaver, UserStore, place, rows_of
+    async def schemas(self, caller: Principal, assistant: Assistant) -> dict[str, Any]:
+        """The JSON schemas of an assistant's graph."""
+        async with self._described(caller, assistant) as (hosted, use):
+            return {"graph_id": assistant.graph_id, **await hosted.schemas(use)}
 
-        config = place(thread_id, checkpoint_id, namespace)
+    async def drawing(self, caller: Principal, assistant: Assistant, *, xray: int | bool) -> dict[str, Any]:
+        """Its nodes and edges."""
+        async with self._described(caller, assistant) as (hosted, use):
+            return await hosted.drawing(use, xray=xray)
+
+    async def subgraphs(
+        self, caller: Principal, assistant: Assistant, namespace: str | None, *, recurse: bool
+    ) -> dict[str, Any]:
+        """The schemas of its subgraphs."""
+        async with self._described(caller, assistant) as (hosted, use):
+            return await hosted.subgraphs(use, namespace, recurse=recurse)
+
+    @asynccontextmanager
+    async def _described(self, caller: Principal, assistant: Assistant) -> AsyncIterator[tuple[HostedGraph, Use]]:
+        hosted = await self.hosted(assistant.graph_id)
+        from connectors.graphs import DESCRIBE, Use, UserStore, run_config
+
+        request = _request(caller, assistant)
+        config = run_config(request, thread_id="", user_id=caller.user_id, assistant_id=assistant.assistant_id)
+        with _told(assistant.graph_id):
+            yield hosted, Use(DESCRIBE, config, UserStore(self._items, caller.tenant_id, caller.user_id))
+
+    async def _configured(self, caller: Principal, head: ThreadHead | None, graph: str) -> GraphRequest:
+        """What the thread's graph is made with: what its newest run had, or else what its assistant says."""
+        if head and head.configured and head.configured.graph == graph:
+            return head.configured
+        names = (head.agent_id, head.metadata.get("assistant_id")) if head else ()
+        for name in (*names, graph):
+            if name and (found := await self._assistant(caller, name)) and found.graph_id == graph:
+                return _request(caller, found)
+        return GraphRequest(graph=graph)
+
+    @asynccontextmanager
+    async def _bound(self, caller: Principal, thread_id: str, graph: str) -> AsyncIterator[Any]:
+        """The graph on the thread's state. LangGraph is imported off the event loop."""
+        async with self._made(caller, thread_id, graph) as (hosted, made):
+            yield self._attached(caller, thread_id, hosted, made)
+
+    def _attached(self, caller: Principal, thread_id: str, hosted: HostedGraph, made: Any) -> Any:
+        from connectors.graphs import StagingSaver, UserStore, rows_of
+
         saver = StagingSaver(rows_of(self._journal, caller.tenant_id, thread_id))
-        store = UserStore(self._items, caller.tenant_id, caller.user_id)
-        async with hosted.bound(saver=saver, store=store, config=config) as bound:
-            yield bound, config
+        return hosted.attached(made, saver=saver, store=UserStore(self._items, caller.tenant_id, caller.user_id))
+
+    @asynccontextmanager
+    async def _made(self, caller: Principal, thread_id: str, graph: str) -> AsyncIterator[tuple[HostedGraph, Any]]:
+        hosted = await self.hosted(graph)
+        from connectors.graphs import READ, Use, UserStore, run_config
+
+        head = (await self._journal.hydrate(caller.tenant_id, thread_id, window=0)).head if hosted.is_made else None
+        request = await self._configured(caller, head, graph)
+        agent_id = head.agent_id if head else ""
+        config = run_config(request, thread_id=thread_id, user_id=caller.user_id, assistant_id=agent_id)
+        async with AsyncExitStack() as stack:
+            with _told(graph):
+                use = Use(READ, config, UserStore(self._items, caller.tenant_id, caller.user_id))
+                made = await stack.enter_async_context(hosted.made(use))
+            yield hosted, made
+
+
+class _Reader:
+    """States of one thread for one stream. What a function made is left in the task that entered it, when nobody has asked for
+    a state for `HELD_SECONDS`."""
+
+    def __init__(self, states: GraphStates, caller: Principal, thread_id: str, graph: str) -> None:
+        self._states, self._caller, self._thread_id, self._graph = states, caller, thread_id, graph
+        self._held: asyncio.Future[tuple[HostedGraph, Any]] | None = None
+        self._asked = asyncio.Event()
+        self._holding: asyncio.Task[None] | None = None
+
+    async def values(self, checkpoint_id: str, namespace: tuple[str, ...]) -> Any:
+        try:
+            hosted, made = await self._graph_of_stream()
+            bound = self._states._attached(self._caller, self._thread_id, hosted, made)
+            found = await self._states._read(bound, self._thread_id, checkpoint_id, "|".join(namespace))
+        except Exception as error:
+            log.warning("the state %s of a stream cannot be read: %s", checkpoint_id, error)
+            return None
+        return found["values"]
+
+    async def _graph_of_stream(self) -> tuple[HostedGraph, Any]:
+        self._asked.set()
+        if self._held is None:
+            self._held = asyncio.get_running_loop().create_future()
+            self._holding = asyncio.create_task(self._hold(self._held))
+        return await asyncio.shield(self._held)
+
+    async def _hold(self, held: asyncio.Future[tuple[HostedGraph, Any]]) -> None:
+        try:
+            async with self._states._made(self._caller, self._thread_id, self._graph) as made:
+                held.set_result(made)
+                with suppress(TimeoutError):
+                    while True:
+                        self._asked.clear()
+                        await asyncio.wait_for(self._asked.wait(), HELD_SECONDS)
+                self._held = None
+        except Exception as error:
+            if not held.done():
+                held.set_exception(error)
+        finally:
+            held.cancel()
+
+
+@contextmanager
+def _told(graph: str) -> Iterator[None]:
+    """A function that fails to make its graph is told in words. Raises `Problem`; `Unavailable` stays what it is."""
+    try:
+        yield
+    except (Problem, Unavailable):
+        raise
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, GeneratorExit) or (
+            isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling())
+        ):
+            raise
+        log.warning("the graph %r cannot be made", graph, exc_info=error)
+        told = f"{type(error).__name__}: {error}"[:MOST_WORDS]
+        raise Problem(
+            500, "graph_unavailable", f"The graph {graph!r} cannot be made with this configuration: {told}"
+        ) from error
+
+
+def _request(caller: Principal, assistant: Assistant) -> GraphRequest:
+    config, context = assistant.configuration()
+    return GraphRequest(
+        graph=assistant.graph_id, config=config, context=context, permissions=tuple(sorted(caller.scopes))
+    )

@@ -42,6 +42,8 @@ class RunView:
     details: Mapping[str, Any] = field(default_factory=dict)
     code: str = ""
     message: str = ""
+    error: str = ""
+    """Of a graph's failure the exception's class."""
     first_event: int | None = None
     last_event: int | None = None
     usage: TokenUsage = field(default_factory=TokenUsage)
@@ -102,6 +104,7 @@ def over_view(thread_id: str, run: StoredRun, known: AcceptedRun | None) -> RunV
         known.details if known else {},
         run.code,
         run.message,
+        run.error,
         run.first_event,
         run.last_event,
         run.usage,

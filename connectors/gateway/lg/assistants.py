@@ -82,8 +82,7 @@ async def one(request: Request) -> Response:
 async def schemas(request: Request) -> Response:
     """`GET /assistants/{id}/schemas`."""
     if assistant := await _hosted(request):
-        hosted = await core_of(request).graphs.hosted(assistant.graph_id)
-        return answer({"graph_id": assistant.graph_id, **await hosted.schemas()})
+        return answer(await core_of(request).graphs.schemas(caller_of(request), assistant))
     found = await _one(request, request.path_params["assistant_id"])
     nothing: dict[str, Any] = {"type": "object", "properties": {}}
     return answer(
@@ -101,8 +100,8 @@ async def schemas(request: Request) -> Response:
 async def graph(request: Request) -> Response:
     """`GET /assistants/{id}/graph`: the nodes and edges; of an agent the way of a turn."""
     if assistant := await _hosted(request):
-        hosted = await core_of(request).graphs.hosted(assistant.graph_id)
-        return answer(await hosted.drawing(xray=_xray(request.query_params.get("xray"))))
+        xray = _xray(request.query_params.get("xray"))
+        return answer(await core_of(request).graphs.drawing(caller_of(request), assistant, xray=xray))
     await _one(request, request.path_params["assistant_id"])
     names = ("__start__", "agent", "tools", "__end__")
     nodes = [
@@ -121,9 +120,9 @@ async def graph(request: Request) -> Response:
 async def subgraphs(request: Request) -> Response:
     """`GET /assistants/{id}/subgraphs`; an agent has none."""
     if assistant := await _hosted(request):
-        hosted = await core_of(request).graphs.hosted(assistant.graph_id)
-        recurse = is_set(request, "recurse")
-        return answer(await hosted.subgraphs(request.path_params.get("namespace"), recurse))
+        namespace, recurse = request.path_params.get("namespace"), is_set(request, "recurse")
+        graphs, caller = core_of(request).graphs, caller_of(request)
+        return answer(await graphs.subgraphs(caller, assistant, namespace, recurse=recurse))
     await _one(request, request.path_params["assistant_id"])
     return answer({})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -15,9 +14,7 @@ from connectors.gateway.lg.graph_projection import INTERRUPT, GraphProjection, S
 from connectors.gateway.lg.requests import RunRequest
 from connectors.gateway.problems import Problem
 from connectors.gateway.thread_position import Position
-from schemas import GraphRequest, ThreadHead, Unavailable
-
-log = logging.getLogger("cauce.gateway")
+from schemas import GraphRequest, ThreadHead
 
 _INTERRUPT_ID = re.compile(r"^[0-9a-f]{32}$")
 
@@ -29,7 +26,7 @@ async def start_graph(
 
     Raises `Problem` 409 for an answer to nothing.
     """
-    request = wanted.for_graph(assistant)
+    request = wanted.for_graph(assistant).model_copy(update={"permissions": tuple(sorted(caller.scopes))})
     head = await core.threads.get(caller, thread_id)
     waits = head.run is not None and head.run.paused and head.run.graph is not None
     resumes = request.command is not None and request.command.resumes
@@ -81,24 +78,13 @@ def graph_projection(
 
 def states_of(core: Core, caller: Principal, thread_id: str, graph: str) -> StateOf:
     """Reads the states that events name."""
-
-    async def state_of(checkpoint_id: str, namespace: tuple[str, ...]) -> Any:
-        try:
-            found = await core.graphs.read(
-                caller, thread_id, graph, checkpoint_id=checkpoint_id, namespace="|".join(namespace)
-            )
-        except (Problem, Unavailable) as error:
-            log.warning("the state %s of a stream cannot be read: %s", checkpoint_id, error)
-            return None
-        return found["values"]
-
-    return state_of
+    return core.graphs.states_of(caller, thread_id, graph)
 
 
 async def graph_outcome(core: Core, caller: Principal, view: RunView, graph: str, head: ThreadHead) -> Any:
     """What waiting for the run gives: the newest values, what it asks, or how it failed."""
     if view.status == "failed":
-        return {"__error__": {"error": view.code, "message": view.message}}
+        return {"__error__": shapes.failure(view)}
     values = await core.graphs.values(caller, view.thread_id, graph)
     if view.status != "paused":
         return values

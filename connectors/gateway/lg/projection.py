@@ -13,6 +13,7 @@ from connectors.gateway.answers import Answers
 from connectors.gateway.feed import EarlyResult, TextPiece
 from connectors.gateway.legs import GraphPieces
 from connectors.gateway.lg.messages import tool_message
+from connectors.gateway.lg.shapes import failure as failed
 from connectors.gateway.lg.shapes import interrupt
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.problems import Problem
@@ -220,7 +221,7 @@ def ends(event: ThreadEvent, run_id: str, last_event: int | None, paused_after: 
 def failure(event: RunFailed | RunCancelled) -> list[Frame]:
     """What is told of a run that ends without an answer."""
     if isinstance(event, RunFailed):
-        return [("error", dumps({"error": event.code, "message": event.message}))]
+        return [("error", dumps(failed(event)))]
     if event.reason == "rejected":
         return [("error", dumps({"error": "rejected", "message": event.message}))]
     return []

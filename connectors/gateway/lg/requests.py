@@ -12,7 +12,7 @@ from starlette.responses import Response
 from connectors.gateway.auth import Principal
 from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.core import Core
-from connectors.gateway.core.assistants import Assistant
+from connectors.gateway.core.assistants import Assistant, check_configuration
 from connectors.gateway.given_json import given_json
 from connectors.gateway.lg.projection import MODES
 from connectors.gateway.lg.thread_state import dumps
@@ -185,24 +185,34 @@ class RunRequest:
 
     def for_graph(self, assistant: Assistant) -> GraphRequest:
         """What the assistant's graph is to do. Raises `Problem`."""
-        checkpoint = mapping(self.body.get("checkpoint"), "checkpoint")
-        if checkpoint.get("checkpoint_ns"):
-            words = "checkpoint: a run begins at a checkpoint of the graph itself, not of a subgraph."
-            raise Problem(422, "not_supported", words)
+        given, context = mapping(self.body.get("config"), "config"), mapping(self.body.get("context"), "context")
+        check_configuration(given, context)
+        config, context = assistant.configuration(given, context)
         return checked(
             GraphRequest,
             graph=assistant.graph_id,
             input=self.body.get("input"),
             command=_command(self.command),
-            config=merged_config(assistant.config, mapping(self.body.get("config"), "config")),
-            context={**assistant.context, **mapping(self.body.get("context"), "context")},
-            checkpoint_id=self.body.get("checkpoint_id") or checkpoint.get("checkpoint_id"),
+            config=config,
+            context=context,
+            checkpoint_id=self._checkpoint_id(),
             interrupt_before=_nodes(self.body, "interrupt_before"),
             interrupt_after=_nodes(self.body, "interrupt_after"),
             modes=tuple(dict.fromkeys("messages" if m == "messages-tuple" else m for m in self.modes)),
             subgraphs=bool(self.body.get("stream_subgraphs")),
             durability=self._durability(),
         )
+
+    def _checkpoint_id(self) -> str | None:
+        """The checkpoint to go on from: by itself, in a checkpoint, or in the config, where LangGraph has it."""
+        config = mapping(self.body.get("config"), "config")
+        checkpoint = mapping(self.body.get("checkpoint"), "checkpoint")
+        configurable = mapping(config.get("configurable"), "config.configurable")
+        if checkpoint.get("checkpoint_ns") or configurable.get("checkpoint_ns"):
+            words = "checkpoint: a run begins at a checkpoint of the graph itself, not of a subgraph."
+            raise Problem(422, "not_supported", words)
+        ways = (self.body, checkpoint, configurable)
+        return next((way["checkpoint_id"] for way in ways if way.get("checkpoint_id")), None)
 
     def _durability(self) -> str:
         given = self.body.get("durability")
@@ -211,20 +221,6 @@ class RunRequest:
         if given not in (None, *_DURABILITIES):
             raise Problem(422, "invalid", f"durability is one of {', '.join(_DURABILITIES)}.")
         return str(given or "async")
-
-
-def merged_config(of_assistant: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's config over its assistant's: `configurable` and `metadata` by key, tags together, all else replaced."""
-    made = {**of_assistant, **given}
-    for name in ("configurable", "metadata"):
-        if name in made:
-            made[name] = {
-                **mapping(of_assistant.get(name), f"config.{name}"),
-                **mapping(given.get(name), f"config.{name}"),
-            }
-    if "tags" in made:
-        made["tags"] = list(dict.fromkeys([*(of_assistant.get("tags") or ()), *(given.get("tags") or ())]))
-    return made
 
 
 def _command(given: Mapping[str, Any]) -> GraphCommand | None:

@@ -260,7 +260,7 @@ async def until_over(core: Core, caller: Principal, view: RunView, since: int | 
         return answer(await graph_outcome(core, caller, over, graph, head), headers=locations(view, "/join"))
     values: dict[str, Any] = {"messages": [to_langchain(s.message) for s in messages]}
     if over.status == "failed":
-        values = {"__error__": {"error": over.code, "message": over.message}}
+        values = {"__error__": shapes.failure(over)}
     elif over.status == "paused":
         values["__interrupt__"] = shapes.interrupts(view.thread_id, head)
     return answer(values, headers=locations(view, "/join"))

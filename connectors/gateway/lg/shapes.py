@@ -15,7 +15,9 @@ from connectors.gateway.core.runs import Runs
 from connectors.gateway.problems import not_found
 from schemas import (
     AgentSettings,
+    FinishedRun,
     GraphInterrupt,
+    RunFailed,
     StoredMessage,
     Tenant,
     ThreadCondition,
@@ -116,6 +118,13 @@ def run(view: RunView, tenant_id: str) -> dict[str, Any]:
     }
 
 
+def failure(of: RunFailed | RunView | FinishedRun) -> dict[str, str]:
+    """How a run failed: the class and the words of a graph's exception, as LangGraph's server tells it; a code for all else."""
+    if of.error:
+        return {"error": of.error, "message": of.message.removeprefix(of.error).removeprefix(": ")}
+    return {"error": of.code, "message": of.message}
+
+
 def graph_interrupts(found: Iterable[GraphInterrupt]) -> list[dict[str, Any]]:
     """What a graph asks."""
     return [{"id": asked.id, "value": asked.value} for asked in found]
@@ -163,6 +172,7 @@ def thread(
 ) -> dict[str, Any]:
     """A thread; its values are None where nobody asked for them. `graph` is the hosted graph that runs in it."""
     waiting = interrupts(thread_id, head)
+    failed = head.last if head.condition == "failed" else None
     return {
         "thread_id": thread_id,
         "created_at": iso(head.created_at),
@@ -172,6 +182,7 @@ def thread(
         "status": THREAD_STATUS[head.condition],
         "config": {},
         "values": values,
+        "error": failure(failed) if failed else None,
         "interrupts": {_task_id(i["id"]): [i] for i in waiting},
     }
 

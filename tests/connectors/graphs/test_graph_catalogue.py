@@ -11,7 +11,7 @@ from graph_threads import DictRows
 from langchain_core.messages import HumanMessage
 from langgraph.pregel import Pregel
 
-from connectors.graphs import Graphs, StagingSaver, UserStore
+from connectors.graphs import DESCRIBE, Graphs, StagingSaver, Use, UserStore
 from schemas import SettingsError
 
 CONFIG: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "word": "hello"}}
@@ -60,7 +60,7 @@ FACTORIES = """
         yield builder("plain").compile()
         open_now.clear()
 
-    def two(config, runtime):
+    def needy(config, database):
         return compiled
 
     def nothing():
@@ -143,7 +143,7 @@ async def test_a_graph_is_imported_once_and_by_the_name_that_others_import_it_by
         ("./app/inner/the-graphs.py:grpah", "has no 'grpah'. It has: .*compiled"),
         ("./app/inner/the-graphs.py:number", "is a int. It has to be a compiled graph"),
         ("./app/inner/the-graphs.py:State", "has to be a compiled graph"),
-        ("./app/inner/the-graphs.py:two", "needs config, runtime. It may take one argument"),
+        ("./app/inner/the-graphs.py:needy", "needs database, which nobody gives it"),
         ("./app/inner/the-graphs.py", "not of the form module:object"),
         ("module_that_is_not_there.graph:graph", "there is no module 'module_that_is_not_there'"),
         ("./broken.py:graph", r"its import fails: ZeroDivisionError: .*broken.py, line 2"),
@@ -168,23 +168,24 @@ async def test_a_function_that_makes_no_graph_is_refused_when_it_is_called(folde
         await run(graphs, "g", user_store, {"text": ""})
 
 
-async def test_schemas_and_drawing_say_what_a_graph_is() -> None:
+async def test_schemas_and_drawing_say_what_a_graph_is(user_store: UserStore) -> None:
+    use = Use(DESCRIBE, CONFIG, user_store)
     graphs = Graphs({name: f"sample_graphs:{name}" for name in ("outer", "profile", "counter")})
     outer = await graphs.get("outer")
-    schemas = await outer.schemas()
+    schemas = await outer.schemas(use)
     assert set(schemas["input_schema"]["properties"]) == {"messages", "steps"}
     assert set(schemas["state_schema"]["properties"]) == {"messages", "steps"}
     assert schemas["context_schema"] is None
     assert schemas["config_schema"]["properties"]["configurable"]
-    assert set((await (await graphs.get("profile")).schemas())["state_schema"]["properties"]) >= {"name", "visits"}
-    assert (await (await graphs.get("counter")).schemas())["input_schema"]["type"] == "integer"
-    drawing = await outer.drawing()
+    assert set((await (await graphs.get("profile")).schemas(use))["state_schema"]["properties"]) >= {"name", "visits"}
+    assert (await (await graphs.get("counter")).schemas(use))["input_schema"]["type"] == "integer"
+    drawing = await outer.drawing(use)
     assert [node["id"] for node in drawing["nodes"]] == ["__start__", "think", "sub", "__end__"]
     assert {"source": "think", "target": "sub"} in drawing["edges"]
-    assert "sub:ask" in [node["id"] for node in (await outer.drawing(xray=True))["nodes"]]
-    assert set(await outer.subgraphs()) == {"sub"}
-    assert "output_schema" in (await outer.subgraphs("sub"))["sub"]
-    assert await outer.subgraphs("other") == {}
+    assert "sub:ask" in [node["id"] for node in (await outer.drawing(use, xray=True))["nodes"]]
+    assert set(await outer.subgraphs(use)) == {"sub"}
+    assert "output_schema" in (await outer.subgraphs(use, "sub"))["sub"]
+    assert await outer.subgraphs(use, "other") == {}
 
 
 async def test_two_threads_use_one_graph_at_a_time_without_meeting(user_store: UserStore) -> None:

@@ -19,6 +19,7 @@ from langgraph.types import Command, Interrupt, Send
 from sample_graphs import Address, Mood, Visit
 
 from connectors.graphs import graph_input, run_config, thread_state, to_json
+from connectors.graphs.factories import GraphUser
 from connectors.graphs.rows import flat, ranges_over, unflat
 from schemas import BadRecord
 from schemas.graphs import GraphCommand, GraphInterrupt, GraphRequest
@@ -143,7 +144,7 @@ def test_ids_of_ours_win_over_what_a_client_put_there() -> None:
         checkpoint_id="c1",
     )
     config = run_config(request, thread_id="t", run_id="r", assistant_id="a", user_id="ada")
-    ours = {"thread_id": "t", "run_id": "r", "user_id": "ada", "assistant_id": "a", "graph_id": "g"}
+    ours = {"thread_id": "t", "run_id": "r", "assistant_id": "a", "graph_id": "g"}
     assert config == {
         "tags": ["t"],
         "recursion_limit": 7,
@@ -152,7 +153,11 @@ def test_ids_of_ours_win_over_what_a_client_put_there() -> None:
             **ours,
             "model": "m",
             "tone": "kind",
+            "user_id": "mallory",  # the client's own name for its user, as on LangGraph's server
             "langgraph_auth_user_id": "ada",
+            "langgraph_auth_user": GraphUser("ada"),
+            "langgraph_auth_permissions": [],
+            "langgraph_request_id": "r",
             "checkpoint_ns": "",
             "checkpoint_id": "c1",
         },

@@ -53,7 +53,7 @@ class Watched:
 
 def comparable(head: ThreadHead) -> dict[str, Any]:
     """Without what no event tells: of the state, of when a run went on and with what."""
-    found = head.model_dump(exclude={"updated_at", "unpublished", "next_row"})
+    found = head.model_dump(exclude={"updated_at", "unpublished", "next_row", "configured"})
     for name in ("state_before", "spent_seconds", "resumed_at", "graph"):
         (found["run"] or {}).pop(name, None)
     return found

@@ -1,0 +1,163 @@
+"""Functions that make a graph: what each is called with, by what it says of its arguments.
+
+As on LangGraph's server it is called for each use: to run the graph, to read or change a state, to say what the graph is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.store.base import BaseStore
+from langgraph_sdk.runtime import AccessContext, ServerRuntime, _ExecutionRuntime, _ReadRuntime
+
+from schemas import SettingsError
+
+Kind: TypeAlias = Literal["config", "runtime"]
+
+RUN: AccessContext = "threads.create_run"
+READ: AccessContext = "threads.read"
+UPDATE: AccessContext = "threads.update"
+DESCRIBE: AccessContext = "assistants.read"
+"""What a factory is told that it is called for."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphUser:
+    """The user of a run, as nodes and factories find them: `langgraph_sdk.auth.types.BaseUser`."""
+
+    identity: str
+    permissions: tuple[str, ...] = ()
+    is_authenticated: bool = True
+
+    @property
+    def display_name(self) -> str:
+        """The same as the identity."""
+        return self.identity
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "identity": self.identity,
+            "display_name": self.identity,
+            "is_authenticated": self.is_authenticated,
+            "permissions": list(self.permissions),
+        }
+
+    def __getitem__(self, key: str) -> Any:
+        return self._fields()[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._fields()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields())
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a graph is made for."""
+
+    access: AccessContext
+    config: RunnableConfig
+    store: BaseStore
+    context: dict[str, Any] = field(default_factory=dict)
+    """Of a run."""
+
+    def runtime(self) -> Any:
+        """LangGraph's `ServerRuntime`."""
+        user: Any = (self.config.get("configurable") or {}).get("langgraph_auth_user")
+        if self.access == RUN:
+            context: Any = self.context or None
+            return _ExecutionRuntime(access_context=self.access, user=user, store=self.store, context=context)
+        return _ReadRuntime(access_context=self.access, user=user, store=self.store)
+
+
+class Factory:
+    """A function that makes a graph."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        """Raises `SettingsError` when the function needs what nobody has."""
+        self._function, self._asynchronous = function, inspect.iscoroutinefunction(function)
+        self._positional, self._named = _arguments(name, function)
+
+    @asynccontextmanager
+    async def made(self, use: Use) -> AsyncIterator[Any]:
+        """What the function makes, entered where it is a context manager. Raises whatever the function raises."""
+        given = {"config": use.config, "runtime": use.runtime()}
+        arguments = [given[kind] for kind in self._positional]
+        named = {name: given[kind] for name, kind in self._named.items()}
+        if self._asynchronous:
+            made = await self._function(*arguments, **named)
+        else:  # in a thread: a plain function may block
+            made = await asyncio.to_thread(self._function, *arguments, **named)
+            made = await made if inspect.isawaitable(made) else made
+        if isinstance(made, AbstractAsyncContextManager):
+            async with made as entered:
+                yield entered
+        elif isinstance(made, AbstractContextManager):
+            with made as entered:
+                yield entered
+        else:
+            yield made
+
+
+def _arguments(name: str, function: Callable[..., Any]) -> tuple[list[Kind], dict[str, Kind]]:
+    """What goes to the function by position, and by name."""
+    parameters = _parameters(function)
+    positional, named = list[Kind](), dict[str, Kind]()
+    needed = [p for p in parameters if p.default is p.empty]
+    unknown = list[str]()
+    for parameter in parameters:
+        kind = _kind(parameter)
+        if kind is None and needed == [parameter] and _may_be_a_config(parameter):
+            kind = "config"  # its only argument, whatever it is called
+        if kind is None and parameter in needed:
+            unknown.append(parameter.name)
+        elif kind is None:
+            continue
+        elif parameter.kind is parameter.POSITIONAL_ONLY:
+            positional.append(kind)
+        else:
+            named[parameter.name] = kind
+    if unknown:
+        raise SettingsError(
+            f"the function that makes the graph {name!r} needs {', '.join(unknown)}, which nobody gives it. It may take the "
+            "run's config (annotated as RunnableConfig), a ServerRuntime, both, or nothing."
+        )
+    return positional, named
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        found = inspect.signature(function, eval_str=True)
+    except Exception:  # an annotation that cannot be resolved: it is read as text
+        try:
+            found = inspect.signature(function)
+        except (TypeError, ValueError):
+            return []
+    return [p for p in found.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _may_be_a_config(parameter: inspect.Parameter) -> bool:
+    annotation = parameter.annotation
+    text = annotation if isinstance(annotation, str) else str(annotation)
+    return annotation is parameter.empty or any(word in text for word in ("dict", "Dict", "Mapping", "Any"))
+
+
+def _kind(parameter: inspect.Parameter) -> Kind | None:
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        return {"config": "config", "runtime": "runtime"}.get(parameter.name)  # type: ignore[return-value]
+    text = annotation if isinstance(annotation, str) else str(annotation)
+    if annotation is ServerRuntime or any(
+        word in text for word in ("ServerRuntime", "_ExecutionRuntime", "_ReadRuntime")
+    ):
+        return "runtime"
+    if annotation is RunnableConfig or "RunnableConfig" in text or parameter.name == "config":
+        return "config"
+    return None
