@@ -27,6 +27,7 @@ from schemas.graphs import (
 )
 from schemas.ids import SYSTEM_TENANT, Id, TenantId, ThreadKey, derived_id, is_id, is_tenant_id, new_id, own_id
 from schemas.ledger import CallState, LedgerEntry
+from schemas.matching import contains
 from schemas.messages import MAX_TEXT, Message, TokenUsage, ToolCall
 from schemas.records import (
     BODIES,
@@ -66,6 +67,7 @@ from schemas.threads import (
     AcceptedRun,
     ActiveRun,
     FinishedRun,
+    OpenInput,
     PendingCall,
     ProcessedInput,
     QueuedInput,
@@ -130,6 +132,7 @@ __all__ = [
     "ModelSettings",
     "MultitaskStrategy",
     "NotFound",
+    "OpenInput",
     "OutcomeUnknown",
     "Output",
     "PartitionSet",
@@ -174,6 +177,7 @@ __all__ = [
     "UpdateState",
     "User",
     "UserMessage",
+    "contains",
     "decode",
     "decode_outputs",
     "derived_id",

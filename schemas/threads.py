@@ -207,6 +207,28 @@ class StoredRun(Stored):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
+class OpenInput(Body):
+    """An input whose turn is not in the journal yet, and what readers of the thread are to know of it already.
+
+    The gateway keeps one for each answer that it accepts, a worker one for each turn that takes a while. It counts until the
+    journal has the input.
+    """
+
+    input_id: Id
+    run_id: Id
+    user_id: Id
+    agent_id: Id = "default"
+    at: Timestamp
+    begun: bool = False
+    """A worker is at it."""
+    resumes: bool = False
+    """It lets the graph's run of this id, which waits, go on."""
+    decides: tuple[Id, ...] = ()
+    """Calls that wait for approval and that it decides on."""
+    graph: str = ""
+    """The hosted graph that runs; empty for an agent."""
+
+
 class AcceptedRun(Body):
     """A run as the gateway promised it: kept from before its record is produced until it certainly was read."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from schemas import CauceError
+from schemas import CauceError, contains
 
 MOST_LABELS = 10
 LONGEST_LABEL = 200
@@ -75,7 +75,7 @@ def prefix_range(prefix: Sequence[str]) -> tuple[str, str]:
 
 
 def matches(item: Item, conditions: Mapping[str, Any]) -> bool:
-    """Whether the fields of its value are as a filter asks: equal, or compared by `$eq $ne $gt $gte $lt $lte`.
+    """Whether the fields of its value are as a filter asks: contained (`contains`), or compared by `$eq $ne $gt $gte $lt $lte`.
 
     Raises `BadItem` for another operator.
     """
@@ -84,7 +84,7 @@ def matches(item: Item, conditions: Mapping[str, Any]) -> bool:
 
 def _holds(value: Any, wanted: Any) -> bool:
     if not (isinstance(wanted, Mapping) and any(str(name).startswith("$") for name in wanted)):
-        return bool(value == wanted)
+        return contains(value, wanted)
     for name, other in wanted.items():
         if name not in _COMPARE:
             raise BadItem(f"a filter has no operator {name!r:.50}; there are {', '.join(_COMPARE)}")

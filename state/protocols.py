@@ -15,6 +15,7 @@ from schemas import (
     AcceptedRun,
     AuditEvent,
     LedgerEntry,
+    OpenInput,
     StateRow,
     StoredEvent,
     StoredMessage,
@@ -60,6 +61,8 @@ class Commit:
     """What a graph's state gained."""
     final: bool = True
     """False for a superstep of a turn that goes on: the input is not recorded, and `outputs` are not kept."""
+    announced: bool = False
+    """There may be an `OpenInput` of the input: it goes."""
     remove_messages_from: int | None = None
     """Messages with this sequence number and above go before the new ones come (strategy `rollback`)."""
 
@@ -123,6 +126,24 @@ class Journal(Protocol):
 
     async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
         """The accepted runs of a thread, or the one of this id, oldest first."""
+        ...
+
+    async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
+        """Keeps or replaces what readers are to know of an input that has no turn yet, for some hours at most.
+
+        One that was `begun` makes the thread `busy` in its user's list, where the thread is in it.
+        """
+        ...
+
+    async def withdraw(self, tenant_id: str, thread_id: str, input_id: str) -> None:
+        """Forgets an open input, or the run that was accepted with its id: it was not sent."""
+        ...
+
+    async def open_inputs(self, tenant_id: str, thread_id: str) -> list[OpenInput]:
+        """Inputs that were announced and of which no commit said that they are done, oldest first.
+
+        One may be in the journal all the same: look (`outputs_of`) before believing it.
+        """
         ...
 
     async def runs(

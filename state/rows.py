@@ -14,6 +14,9 @@ from state.protocols import AssistantRow
 INPUT_TTL = 8 * 24 * 3600
 """Seconds that the outputs of a processed input are kept: a day longer than the topics keep the input itself."""
 
+OPEN_TTL = 6 * 3600
+"""Seconds that an open input counts at most: longer than any turn, and an answer that was lost on its way may be given again."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MESSAGES = TypeAdapter(tuple[StoredMessage, ...])

@@ -25,7 +25,7 @@ from connectors.graphs.serde import StorableSerializer
 from connectors.graphs.shapes import to_json
 from connectors.graphs.thread_rows import Floor, ThreadRows, WouldWait, may_wait
 from connectors.graphs.values import place, values_at
-from schemas import StateRow
+from schemas import StateRow, contains
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ class StagingSaver(BaseCheckpointSaver[int]):
                 namespace in (None, row.namespace)
                 and wanted in (None, row.checkpoint_id)
                 and (end is None or row.checkpoint_id < end)
-                and all(row.metadata.get(name) == value for name, value in (filter or {}).items())
+                and contains(row.metadata, filter or {})
             ):
                 limit = None if limit is None else limit - 1
                 yield await self._tuple(row, config)

@@ -59,6 +59,8 @@ class Draft:
     restore: str | None = None
     """The checkpoint that a graph's state is to go back to with this batch, empty for none at all; None leaves it."""
     erased: bool = False
+    announced: bool = False
+    """Readers may have been told of the input before its turn."""
 
     def change(self, **fields: Any) -> None:
         """Replaces fields of the head."""
@@ -159,6 +161,7 @@ class Draft:
             runs=tuple(self.runs),
             rows=self.rows,
             erase=self.erased,
+            announced=self.announced,
             remove_messages_from=self.remove_from,
         )
 

@@ -18,7 +18,7 @@ from typing import Any
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from processors.settings_cache import TenantCache
-from processors.turns import graph_transitions, transitions
+from processors.turns import graph_transitions, transitions, underway
 from processors.turns.calls import find_pending
 from processors.turns.copying import copy_thread
 from processors.turns.draft import Draft
@@ -174,7 +174,10 @@ class TurnsProcessor:
                 raise Reject(f"the thread {key.thread_id!r} does not exist")
         elif (user_id := getattr(body, "user_id", head.user_id)) != head.user_id:
             raise Reject(f"the thread {key.thread_id!r} does not belong to the user {user_id!r}")
-        return Draft(key, record.envelope.id, now, thread, head, record.raw.position, _traceparent(record))
+        draft = Draft(key, record.envelope.id, now, thread, head, record.raw.position, _traceparent(record))
+        # Answers are announced by the gateway that accepts them.
+        draft.announced = isinstance(body, ApprovalDecision | GraphInput) and head.run is not None
+        return draft
 
     async def _apply(self, draft: Draft, record: Record, tenant: Tenant) -> None:
         following = await self._transition(draft, record, tenant)
@@ -188,9 +191,10 @@ class TurnsProcessor:
         def waiting() -> Sequence[RawRecord]:
             return self._runtime.waiting(record.raw)
 
-        if draft.head.run and draft.head.run.graph:
-            return await self._hosted.run(draft, waiting, self._commit_step)
-        return await self._legs.run(draft, tenant, waiting)
+        async with underway.told(self._journal, draft, record):
+            if draft.head.run and draft.head.run.graph:
+                return await self._hosted.run(draft, waiting, self._commit_step)
+            return await self._legs.run(draft, tenant, waiting)
 
     @property
     def _hosted(self) -> GraphLegs:

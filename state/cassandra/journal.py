@@ -10,12 +10,12 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from schemas import AcceptedRun, StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
+from schemas import AcceptedRun, OpenInput, StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import decode_messages, from_micros, merged, summary, to_micros
+from state.rows import OPEN_TTL, decode_messages, from_micros, merged, summary, to_micros
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +113,20 @@ _VALUES = Query(
 _ERASE_ROWS = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = ? AND seq < ?"
 )
+_ANNOUNCE = Query(
+    Kind.WRITE,
+    "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 6, 0, ?, ?) USING TTL ?",
+)
+_OPEN = Query(Kind.READ, "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6")
+_CLOSE = Query(
+    Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6 AND seq = 0 AND id = ?"
+)
+_CLOSE_ALL = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6")
+_UNACCEPT = Query(Kind.WRITE, "DELETE FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?")
+_LIST_AS_BUSY = Query(
+    Kind.WRITE,
+    "UPDATE KEYSPACE.threads_by_user SET status = 'busy' WHERE tenant_id = ? AND user_id = ? AND thread_id = ?",
+)
 _UNLIST = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?"
 )
@@ -156,6 +170,7 @@ class CassandraJournal:
         turn = _Turn(self._session, tenant_id, thread_id, commit, self._ttl)
         key, line = (tenant_id, thread_id), _line(thread_id, commit.head)
         listed = commit.expected_version == 0 or commit.head.run is None or self._lines.get(key) != line
+        listed = listed or commit.announced  # the list may say that it is busy
         if not listed:
             return await decided(turn.write, turn.look)
         outcome, listing = await asyncio.gather(
@@ -193,6 +208,7 @@ class CassandraJournal:
     async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
         """See `state.Journal.threads`."""
         rows = [row async for page in self._session.pages(_SUMMARIES, tenant_id, user_id) for row in page]
+        rows = [row for row in rows if row[2] is not None]  # else only that it is busy came after it was deleted
         rows.sort(key=lambda row: (-row[3], row[0]))
         return [
             ThreadSummary(
@@ -216,6 +232,26 @@ class CassandraJournal:
         """See `state.Journal.accepted`."""
         rows = await self._runs_or_one(_ACCEPTED, _ONE_ACCEPTED, tenant_id, thread_id, run_id)
         return sorted((AcceptedRun.model_validate_json(body) for body in rows), key=lambda run: (run.at, run.run_id))
+
+    async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
+        """See `state.Journal.announce`."""
+        await self._session.execute(_ANNOUNCE, tenant_id, thread_id, given.input_id, given.to_bytes(), OPEN_TTL)
+        if given.begun:
+            # The turn's commit, or the next one that is not busy any more, writes the row again.
+            self._lines.pop((tenant_id, thread_id), None)
+            await self._session.execute(_LIST_AS_BUSY, tenant_id, given.user_id, thread_id)
+
+    async def withdraw(self, tenant_id: str, thread_id: str, input_id: str) -> None:
+        """See `state.Journal.withdraw`."""
+        key = (tenant_id, thread_id, input_id)
+        await asyncio.gather(self._session.execute(_CLOSE, *key), self._session.execute(_UNACCEPT, *key))
+
+    async def open_inputs(self, tenant_id: str, thread_id: str) -> list[OpenInput]:
+        """See `state.Journal.open_inputs`."""
+        found = [
+            OpenInput.model_validate_json(body) for (body,) in await self._session.execute(_OPEN, tenant_id, thread_id)
+        ]
+        return sorted(found, key=lambda one: (one.at, one.input_id))
 
     async def runs(
         self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
@@ -321,11 +357,14 @@ class _Turn:
         yield _ADVANCE, (commit.expected_version + 1, *key, commit.expected_version or None)
         if commit.final:
             yield _INPUT, (*key, commit.input_id, commit.outputs, self._ttl)
+            if commit.announced and not commit.erase:
+                yield _CLOSE, (*key, commit.input_id)
         else:
             yield _NOT_PROCESSED, (*key, commit.input_id)
         yield _MESSAGE, (*key, _HEAD_SEQ, self._head)
         if commit.erase:
             yield _ERASE_RUNS, key
+            yield _CLOSE_ALL, key
             yield _ERASE_EVENTS, (*key, min((e.seq for e in commit.events), default=_HEAD_SEQ))
             first_row = min((row.seq for row in commit.rows), default=_HEAD_SEQ)
             for kind in _ROW_KINDS.values():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from schemas import AcceptedRun, StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
+from schemas import AcceptedRun, OpenInput, StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import decode_messages, merged, summary, to_micros
+from state.rows import OPEN_TTL, decode_messages, from_micros, merged, to_micros
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
 
@@ -22,16 +23,21 @@ _NEWEST = "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? ORDER
 _BEFORE = "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 _EVENTS = "SELECT seq, type, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? ORDER BY seq LIMIT ?"
 _THREADS = """
-SELECT thread_id, head FROM threads
-WHERE tenant_id = ? AND user_id = ? AND NOT coalesce(json_extract(head, '$.deleted'), 0)
+SELECT thread_id, title, created_at, updated_at, metadata, agent_id, CASE WHEN EXISTS (
+    SELECT 1 FROM open_inputs o
+    WHERE o.tenant_id = threads.tenant_id AND o.thread_id = threads.thread_id AND o.begun AND o.expires_at > ?
+) THEN 'busy' ELSE condition END
+FROM threads WHERE tenant_id = ? AND user_id = ? AND deleted = 0
 ORDER BY updated_at DESC, thread_id LIMIT ?
 """
 _CREATE = """
-INSERT OR IGNORE INTO threads (version, user_id, title, created_at, updated_at, head, tenant_id, thread_id)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO threads (
+    version, user_id, title, created_at, updated_at, head, deleted, condition, metadata, agent_id, tenant_id, thread_id
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _ADVANCE = """
-UPDATE threads SET version = ?, user_id = ?, title = ?, created_at = ?, updated_at = ?, head = ?
+UPDATE threads SET version = ?, user_id = ?, title = ?, created_at = ?, updated_at = ?, head = ?,
+    deleted = ?, condition = ?, metadata = ?, agent_id = ?
 WHERE tenant_id = ? AND thread_id = ? AND version = ?
 """
 _REMOVE = "DELETE FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq >= ?"
@@ -48,8 +54,15 @@ DELETE FROM accepted_runs WHERE (tenant_id, thread_id, run_id) IN (
 """
 _ERASE = tuple(
     f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?"
-    for table in ("messages", "events", "runs", "state_rows")
+    for table in ("messages", "events", "runs", "state_rows", "open_inputs")
 )
+_ANNOUNCE = """
+INSERT OR REPLACE INTO open_inputs (tenant_id, thread_id, input_id, begun, body, expires_at) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_OPEN = "SELECT body FROM open_inputs WHERE tenant_id = ? AND thread_id = ? AND expires_at > ?"
+_CLOSE = "DELETE FROM open_inputs WHERE tenant_id = ? AND thread_id = ? AND input_id = ?"
+_UNACCEPT = "DELETE FROM accepted_runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?"
+_PURGE_OPEN = "DELETE FROM open_inputs WHERE expires_at <= ?"
 _ROW = "INSERT OR REPLACE INTO state_rows (tenant_id, thread_id, kind, seq, body) VALUES (?, ?, ?, ?, ?)"
 _CHECKPOINTS = """
 SELECT seq, body FROM state_rows
@@ -121,8 +134,21 @@ class SqliteJournal:
 
     async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
         """See `state.Journal.threads`."""
-        rows = await self._readers.run(lambda c: c.execute(_THREADS, (tenant_id, user_id, max(limit, 0))).fetchall())
-        return [summary(thread_id, ThreadHead.model_validate_json(head)) for thread_id, head in rows]
+        wanted = (to_micros(self._now()), tenant_id, user_id, max(limit, 0))
+        rows = await self._readers.run(lambda c: c.execute(_THREADS, wanted).fetchall())
+        return [
+            ThreadSummary(
+                thread_id=thread_id,
+                user_id=user_id,
+                title=title,
+                created_at=from_micros(created_at),
+                updated_at=from_micros(updated_at),
+                condition=condition,
+                metadata=json.loads(metadata),
+                agent_id=agent_id,
+            )
+            for thread_id, title, created_at, updated_at, metadata, agent_id, condition in rows
+        ]
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """See `state.Journal.accept`."""
@@ -141,6 +167,33 @@ class SqliteJournal:
         query, parameters = (_ACCEPTED, key) if run_id is None else (f"{_ACCEPTED} AND run_id = ?", (*key, run_id))
         rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
         return sorted((AcceptedRun.model_validate_json(body) for (body,) in rows), key=lambda run: (run.at, run.run_id))
+
+    async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
+        """See `state.Journal.announce`."""
+        now, body = to_micros(self._now()), given.to_bytes().decode()
+        row = (tenant_id, thread_id, given.input_id, int(given.begun), body, now + OPEN_TTL * 1_000_000)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(_ANNOUNCE, row)
+            connection.execute(_PURGE_OPEN, (now,))
+
+        await self._writer.run(write)
+
+    async def withdraw(self, tenant_id: str, thread_id: str, input_id: str) -> None:
+        """See `state.Journal.withdraw`."""
+        key = (tenant_id, thread_id, input_id)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(_CLOSE, key)
+            connection.execute(_UNACCEPT, key)
+
+        await self._writer.run(write)
+
+    async def open_inputs(self, tenant_id: str, thread_id: str) -> list[OpenInput]:
+        """See `state.Journal.open_inputs`."""
+        key = (tenant_id, thread_id, to_micros(self._now()))
+        rows = await self._readers.run(lambda c: c.execute(_OPEN, key).fetchall())
+        return sorted((OpenInput.model_validate_json(body) for (body,) in rows), key=lambda o: (o.at, o.input_id))
 
     async def runs(
         self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
@@ -182,6 +235,10 @@ class _Write:
             to_micros(head.created_at),
             to_micros(head.updated_at),
             head.to_bytes().decode(),
+            int(head.deleted),
+            head.condition,
+            json.dumps(head.metadata, ensure_ascii=False),
+            head.agent_id,
         )
         self._messages = [(*key, m.seq, m.to_bytes().decode()) for m in commit.messages]
         self._events = [(*key, e.seq, e.type, e.body) for e in commit.events]
@@ -206,6 +263,8 @@ class _Write:
         connection.executemany(_ROW, self._rows)
         if self._commit.final:
             connection.execute(_INPUT, self._input)
+            if self._commit.announced:
+                connection.execute(_CLOSE, self._input[:3])
         connection.execute(_PURGE, (self._now, _PURGED_A_COMMIT))
         return Committed(self._commit.expected_version + 1)
 

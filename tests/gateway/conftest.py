@@ -17,11 +17,9 @@ from connectors.emulators import EmulatorProcess
 from deploy.cluster import CassandraServer, KafkaServer
 
 _FILE = Path(__file__).parent / "front_graphs.py"
-GRAPHS = {
-    "CAUCE_GRAPHS": ",".join(
-        f"{name}={_FILE}:{name}" for name in ("helper", "both", "nested", "slow", "broken", "client_side")
-    )
-}
+_NAMES = ("helper", "both", "nested", "slow", "broken", "client_side")
+_HOSTED = [*(f"{name}={_FILE}:{name}" for name in _NAMES), f"task={_FILE.with_name('working_graphs.py')}:task"]
+GRAPHS = {"CAUCE_GRAPHS": ",".join(_HOSTED)}
 """Hosted in both systems."""
 
 

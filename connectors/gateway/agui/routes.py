@@ -107,9 +107,8 @@ async def _resume(
     if head.run is None or not waiting or any(a.get("interruptId") not in waiting for a in answers):
         raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
     decisions = {str(a["interruptId"]): _decision(a) for a in answers}
-    view = await core.runs.get(caller, thread_id, head.run.run_id)
-    await core.runs.decide_all(caller, thread_id, decisions)
-    return view
+    await core.runs.decide_all(caller, thread_id, head, decisions)
+    return await core.runs.get(caller, thread_id, head.run.run_id)
 
 
 async def _answer_graph(

@@ -33,12 +33,20 @@ class Changes:
     def __init__(self, journal: Journal, ingress: Ingress, stream_of: StreamOf, *, seconds: float) -> None:
         self._journal, self._ingress, self._stream_of, self._seconds = journal, ingress, stream_of, seconds
 
-    async def apply(self, principal: Principal, thread_id: str, head: ThreadHead | None, body: Body) -> Answer:
+    async def apply(
+        self,
+        principal: Principal,
+        thread_id: str,
+        head: ThreadHead | None,
+        body: Body,
+        *,
+        input_id: str | None = None,
+    ) -> Answer:
         """The event that answers the input. `head` is the thread as the caller saw it.
 
         Raises `Problem` when nobody has processed it in time: it is done as soon as a worker runs.
         """
-        input_id, since = new_id("in"), head.next_event - 1 if head else 0
+        input_id, since = input_id or new_id("in"), head.next_event - 1 if head else 0
         items = self._stream_of(principal, thread_id, _LOOK_SECONDS).items(since)
         producing = asyncio.ensure_future(
             self._ingress.produce(ThreadKey(principal.tenant_id, thread_id), input_id, body)

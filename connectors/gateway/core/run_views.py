@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from connectors.gateway.thread_position import Position
 from schemas import AcceptedRun, GraphRequest, StoredRun, ThreadHead, TokenUsage
 
 RunStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
@@ -47,6 +48,8 @@ class RunView:
     first_event: int | None = None
     last_event: int | None = None
     usage: TokenUsage = field(default_factory=TokenUsage)
+    as_of: int = 0
+    """The thread's last event when this was read."""
 
 
 def accepted_view(thread_id: str, run: AcceptedRun) -> RunView:
@@ -109,3 +112,14 @@ def over_view(thread_id: str, run: StoredRun, known: AcceptedRun | None) -> RunV
         run.last_event,
         run.usage,
     )
+
+
+def until(view: RunView, position: Position) -> tuple[int | None, int]:
+    """Where a reader at this position comes to the end of what is known of a run: the event that is the last one, and the one
+    up to which pauses are past. A run that waits has perhaps waited before."""
+    newest = view.as_of
+    if view.status in OVER:
+        return view.last_event, newest
+    if view.status != "paused":
+        return None, newest
+    return (newest if position.seq < newest else None), 0

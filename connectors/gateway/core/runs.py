@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,15 +24,19 @@ from schemas import (
     AcceptedRun,
     ApprovalDecision,
     ApprovalResolved,
+    BadRecord,
     CancelRun,
     GraphInput,
     GraphRequest,
     InputRefused,
+    OpenInput,
+    OutcomeUnknown,
     PendingCall,
     RunPaused,
     ThreadEvent,
     ThreadHead,
     ThreadKey,
+    Unavailable,
     UserMessage,
     derived_id,
     is_id,
@@ -40,6 +46,8 @@ from schemas import (
 from state import Journal
 
 _LOOK_SECONDS = 2.0
+_LOOKS = 3
+"""At a run that moves on while it is looked at."""
 
 
 class Runs:
@@ -96,7 +104,14 @@ class Runs:
         )
         key = ThreadKey(principal.tenant_id, thread_id)
         await self._journal.accept(*key, accepted)
-        await self._ingress.produce(key, run_id, body)
+        try:
+            await self._ingress.produce(key, run_id, body)
+        except OutcomeUnknown:
+            raise  # it may have been taken
+        except (Unavailable, BadRecord):
+            if not repeated:
+                await self._withdraw(key, run_id)
+            raise
         if repeated:
             view = await self.get(principal, thread_id, run_id)
             return view, (view.first_event or head.next_event) - 1
@@ -122,42 +137,52 @@ class Runs:
             named = isinstance(command.resume, Mapping) and bool(command.resume) and set(command.resume) <= set(shown)
             answers = tuple(command.resume) if named else shown
             request = request.model_copy(update={"command": command.model_copy(update={"answers": answers})})
-        view = await self.get(principal, thread_id, head.run.run_id)
         body = checked(GraphInput, user_id=principal.user_id, request=request, agent_id=head.run.agent_id)
-        await self._ingress.produce(ThreadKey(principal.tenant_id, thread_id), new_id("in"), body)
-        return view
+        key, answer = (
+            ThreadKey(principal.tenant_id, thread_id),
+            self._answer(principal, head, new_id("in"), resumes=True),
+        )
+        async with self._open(key, answer):
+            await self._ingress.produce(key, answer.input_id, body)
+        return await self.get(principal, thread_id, head.run.run_id)
 
     async def get(self, principal: Principal, thread_id: str, run_id: str) -> RunView:
         """A run as it stands. Raises `Problem` when the thread has none of this id."""
-        head = await self._threads.get(principal, thread_id)
-        if not is_id(run_id):
-            raise not_found("run", run_id)
-        key = (principal.tenant_id, thread_id)
-        accepted = await self._journal.accepted(*key, run_id=run_id)
-        known = accepted[0] if accepted else None
-        view = in_head(thread_id, head, run_id, known)
-        if view is None:
-            over = await self._journal.runs(*key, run_id=run_id)
-            if over:
-                return over_view(thread_id, over[0], known)
-            # It may have come to the thread since the head was read.
+        key = ThreadKey(principal.tenant_id, thread_id)
+        for _ in range(_LOOKS):
             head = await self._threads.get(principal, thread_id)
-            view = in_head(thread_id, head, run_id, known) or (accepted_view(thread_id, known) if known else None)
-        if view is None:
-            raise not_found("run", run_id)
-        return view
+            if not is_id(run_id):
+                break
+            accepted = await self._journal.accepted(*key, run_id=run_id)
+            known = accepted[0] if accepted else None
+            if found := in_head(thread_id, head, run_id, known):
+                return replace(found, as_of=head.next_event - 1)
+            if over := await self._journal.runs(*key, run_id=run_id):
+                return over_view(thread_id, over[0], known)
+            if known is None:
+                break
+            view = replace(accepted_view(thread_id, known), as_of=head.next_event - 1)
+            if await self._journal.outputs_of(*key, run_id) is None:
+                return view
+            # It has come to the thread since the head was read; or it waits while what takes its place is at work.
+            view = replace(view, status="paused")
+        else:
+            return view
+        raise not_found("run", run_id)
 
     async def of_thread(self, principal: Principal, thread_id: str) -> list[RunView]:
         """The thread's runs, the newest first."""
         head = await self._threads.get(principal, thread_id)
-        key = (principal.tenant_id, thread_id)
+        key = ThreadKey(principal.tenant_id, thread_id)
         accepted = {run.run_id: run for run in await self._journal.accepted(*key)}
         over = {run.run_id: run for run in await self._journal.runs(*key)}
         going = [head.run.run_id] if head.run else []
         found: dict[str, RunView] = {}
         for run_id in (*accepted, *(q.run_id for q in head.queued), *going):
             known = accepted.get(run_id)
-            view = in_head(thread_id, head, run_id, known) or (accepted_view(thread_id, known) if known else None)
+            view = in_head(thread_id, head, run_id, known)
+            if view is None and known and run_id not in over:
+                view = await self.get(principal, thread_id, run_id)
             if view:
                 found[run_id] = view
         found |= {run_id: over_view(thread_id, run, accepted.get(run_id)) for run_id, run in over.items()}
@@ -170,7 +195,10 @@ class Runs:
     async def wait(
         self, principal: Principal, thread_id: str, run_id: str, *, seconds: float, since: int | None = None
     ) -> RunView:
-        """The run once it is over or paused, or as it stands after so many seconds. A pause up to event `since` is past."""
+        """The run once it is over or paused, or as it stands after so many seconds. A pause up to event `since` is past.
+
+        A run whose answer was accepted is not paused any more.
+        """
         head = await self._threads.get(principal, thread_id)
         view = await self.get(principal, thread_id, run_id)
         if view.status in OVER or (view.status == "paused" and since is None):
@@ -181,7 +209,9 @@ class Runs:
         try:
             async for item in items:
                 if isinstance(item, ThreadEvent) and item.run_id == run_id and _stops(item):
-                    break
+                    view = await self.get(principal, thread_id, run_id)
+                    if view.status in OVER or view.status == "paused":
+                        return view
                 if time.monotonic() > deadline:
                     break
         finally:
@@ -205,14 +235,16 @@ class Runs:
         body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
         if not any(p.call.call_id == call_id and p.state == "approval" for p in head.pending):
             raise await self._gone(principal, thread_id, call_id)
-        answer = await self._changes.apply(principal, thread_id, head, body)
+        opened = self._answer(principal, head, new_id("in"), decides=(call_id,))
+        async with self._open(ThreadKey(principal.tenant_id, thread_id), opened):
+            answer = await self._changes.apply(principal, thread_id, head, body, input_id=opened.input_id)
         if isinstance(answer, InputRefused):
             raise await self._gone(principal, thread_id, call_id)
         assert isinstance(answer, ApprovalResolved)
         return answer
 
     async def decide_all(
-        self, principal: Principal, thread_id: str, decisions: Mapping[str, Mapping[str, Any]]
+        self, principal: Principal, thread_id: str, head: ThreadHead, decisions: Mapping[str, Mapping[str, Any]]
     ) -> None:
         """Sends decisions without waiting for them; the caller has looked that they are open."""
         principal.require("approve")
@@ -222,7 +254,38 @@ class Runs:
             for call_id, decision in decisions.items()
         ]
         for body in bodies:
-            await self._ingress.produce(key, derived_id("a", key, body.call_id, uuid.uuid4()), body)
+            record_id = derived_id("a", key, body.call_id, uuid.uuid4())
+            async with self._open(key, self._answer(principal, head, record_id, decides=(body.call_id,))):
+                await self._ingress.produce(key, record_id, body)
+
+    @asynccontextmanager
+    async def _open(self, key: ThreadKey, answer: OpenInput) -> AsyncIterator[None]:
+        """What the block sends counts as taken, until its turn is in the journal, unless sending it fails."""
+        await self._journal.announce(*key, answer)
+        try:
+            yield
+        except (Unavailable, BadRecord):
+            await self._withdraw(key, answer.input_id)
+            raise
+
+    async def _withdraw(self, key: ThreadKey, input_id: str) -> None:
+        with contextlib.suppress(Unavailable):  # the caller is told what is worse; this ends by itself
+            await self._journal.withdraw(*key, input_id)
+
+    @staticmethod
+    def _answer(
+        principal: Principal, head: ThreadHead, input_id: str, *, resumes: bool = False, decides: tuple[str, ...] = ()
+    ) -> OpenInput:
+        assert head.run, "it waits for the answer"
+        return OpenInput(
+            input_id=input_id,
+            run_id=head.run.run_id,
+            user_id=principal.user_id,
+            agent_id=head.run.agent_id,
+            at=datetime.now(UTC),
+            resumes=resumes,
+            decides=decides,
+        )
 
     @staticmethod
     def open_approvals(head: ThreadHead) -> list[PendingCall]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core.changes import Changes
+from connectors.gateway.core.standing import standing
 from connectors.gateway.problems import Problem, checked, not_found
 from schemas import (
     ChangeThread,
@@ -15,14 +17,20 @@ from schemas import (
     StoredMessage,
     ThreadCondition,
     ThreadHead,
+    ThreadKey,
     ThreadSummary,
+    contains,
     is_id,
 )
-from state import Journal
+from state import Hydrated, Journal
 from state.rows import summary
 
 LISTED = 10_000
 """Threads of a user that a search looks at, the last changed ones."""
+BEHIND = 200
+"""The last changed threads that a search for busy ones looks at, one by one."""
+_AT_ONCE = 50
+"""Threads that are read at a time."""
 
 
 class Threads:
@@ -35,7 +43,7 @@ class Threads:
         """The thread; None when the id is free. Raises `Problem` when it is not the principal's to use."""
         if not is_id(thread_id):
             raise not_found("thread", thread_id)
-        head = (await self._journal.hydrate(principal.tenant_id, thread_id, window=0)).head
+        head = (await self._standing(principal, thread_id, 0)).head
         if head is not None and (head.user_id != principal.user_id or head.deleted):
             raise not_found("thread", thread_id)
         return head
@@ -68,7 +76,7 @@ class Threads:
         principal.require("read")
         if not is_id(thread_id):
             raise not_found("thread", thread_id)
-        found = await self._journal.hydrate(principal.tenant_id, thread_id, window=window)
+        found = await self._standing(principal, thread_id, window)
         if found.head is None or found.head.user_id != principal.user_id or found.head.deleted:
             raise not_found("thread", thread_id)
         return found.head, list(found.messages)
@@ -145,18 +153,20 @@ class Threads:
         condition: ThreadCondition | None = None,
         ids: list[str] | None = None,
     ) -> list[ThreadSummary]:
-        """The threads that fit, the last changed first: `text` in the title, every pair of `metadata` equal."""
+        """The threads that fit, the last changed first: `text` in the title, `metadata` contained in theirs."""
         principal.require("read")
         found = await self._journal.threads(principal.tenant_id, principal.user_id, limit=LISTED)
-        needle = text.casefold()
-        return [
+        needle, wanted = text.casefold(), None if ids is None else set(ids)
+        found = [
             line
             for line in found
-            if needle in line.title.casefold()
-            and all(line.metadata.get(name) == value for name, value in (metadata or {}).items())
-            and (condition is None or line.condition == condition)
-            and (ids is None or line.thread_id in ids)
+            if (wanted is None or line.thread_id in wanted)
+            and needle in line.title.casefold()
+            and contains(line.metadata, metadata or {})
         ]
+        if condition in ("busy", "approval"):
+            return await self._standing_as(principal, found, condition)
+        return [line for line in found if condition in (None, line.condition)]
 
     async def messages(
         self, principal: Principal, thread_id: str, *, before: int | None = None, limit: int = 100
@@ -169,6 +179,27 @@ class Threads:
     def line(thread_id: str, head: ThreadHead) -> ThreadSummary:
         """How a thread stands in a list."""
         return summary(thread_id, head)
+
+    async def _standing_as(
+        self, principal: Principal, lines: list[ThreadSummary], condition: ThreadCondition
+    ) -> list[ThreadSummary]:
+        """Those of the lines that stand like this now: a list is a little behind, for what begins and for what was answered.
+
+        Not every turn writes the list, so that the last changed threads are looked at whatever it says of them.
+        """
+        recent = BEHIND if condition == "busy" else 0
+        maybe = [line for n, line in enumerate(lines) if line.condition == condition or n < recent]
+        found: list[ThreadSummary] = []
+        for n in range(0, len(maybe), _AT_ONCE):
+            some = maybe[n : n + _AT_ONCE]
+            heads = await asyncio.gather(*(self._standing(principal, line.thread_id, 0) for line in some))
+            for line, thread in zip(some, heads, strict=True):
+                if thread.head and not thread.head.deleted and thread.head.condition == condition:
+                    found.append(line.model_copy(update={"condition": condition}))
+        return found
+
+    async def _standing(self, principal: Principal, thread_id: str, window: int) -> Hydrated:
+        return await standing(self._journal, ThreadKey(principal.tenant_id, thread_id), window=window)
 
     async def _apply(self, principal: Principal, thread_id: str, head: ThreadHead | None, body: ChangeThread) -> None:
         answer = await self._changes.apply(principal, thread_id, head, body)

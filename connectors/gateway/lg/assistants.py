@@ -12,6 +12,7 @@ from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, is_set, mapping, page_of
 from connectors.gateway.problems import Problem
+from schemas import contains
 
 _MESSAGES = {
     "type": "object",
@@ -136,7 +137,7 @@ async def versions(request: Request) -> Response:
     tenant = await core.tenant(caller_of(request))
     found = [shapes.graph_assistant(a) for a in await core.assistants.versions(tenant, given)]
     metadata = mapping(body.get("metadata"), "metadata")
-    found = [a for a in found if all(a["metadata"].get(key) == value for key, value in metadata.items())]
+    found = [a for a in found if contains(a["metadata"], metadata)]
     limit, offset = page_of(body)
     return answer(found[offset : offset + limit])
 
@@ -201,4 +202,4 @@ async def _all(request: Request) -> list[dict[str, Any]]:
     if name := body.get("name"):
         found = [a for a in found if str(name).casefold() in a["name"].casefold()]
     metadata = mapping(body.get("metadata"), "metadata")
-    return [a for a in found if all(a["metadata"].get(key) == value for key, value in metadata.items())]
+    return [a for a in found if contains(a["metadata"], metadata)]

@@ -118,7 +118,9 @@ def modes_of(given: object, default: Sequence[str] = ("values",)) -> tuple[str, 
     """Stream modes: one, a list, or the JSON of a list. Raises `Problem` for one that nobody knows."""
     if given in (None, "", []):
         return tuple(default)
-    found = given if isinstance(given, list) else [given]
+    found: list[Any] = [mode for mode in given if mode != ""] if isinstance(given, list) else [given]
+    if not found:  # the Python client asks for stream_mode= where it has none
+        return tuple(default)
     if len(found) == 1 and isinstance(found[0], str) and found[0].startswith("["):
         try:
             found = given_json(found[0], "stream_mode")

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from connectors.gateway.auth import Principal
 from connectors.gateway.client_messages import said
 from connectors.gateway.core import Core, NewRun, RunView
-from connectors.gateway.core.run_views import OVER
+from connectors.gateway.core.run_views import OVER, until
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.decisions import decisions_of
 from connectors.gateway.lg.graph_projection import GraphProjection
@@ -85,8 +85,8 @@ async def _resume(
 ) -> Started:
     decisions = decisions_of(thread_id, head, resume)
     assert head.run, "something waits in it"
+    await core.runs.decide_all(caller, thread_id, head, decisions)
     view = await core.runs.get(caller, thread_id, head.run.run_id)
-    await core.runs.decide_all(caller, thread_id, decisions)
     return Started(view, head.next_event - 1, messages, head.pending, resumed=True)
 
 
@@ -219,11 +219,8 @@ async def join_stream(request: Request) -> Any:
         projection = RunProjection(
             thread_id, run_id, modes, state, position=position, resumable=True, pending=head.pending
         )
-    frames = projection.frames(
-        stream.items(position.seq),
-        last_event=view.last_event if view.status in OVER else None,
-        paused_after=0 if view.status == "paused" else head.next_event - 1,
-    )
+    last, passed = until(view, position)
+    frames = projection.frames(stream.items(position.seq), last_event=last, paused_after=passed)
     leave = None
     if is_set(request, "cancel_on_disconnect"):
         leave = partial(core.runs.cancel, caller, thread_id, run_id)
@@ -244,9 +241,10 @@ async def cancel(request: Request) -> Response:
     if request.query_params.get("action") == "rollback":
         words = "A cancel keeps what the run has written; a message with the strategy rollback takes it back."
         raise Problem(422, "not_supported", words)
+    since = (await core.threads.get(caller, thread_id)).next_event - 1
     await core.runs.cancel(caller, thread_id, run_id)
     if is_set(request, "wait"):
-        await core.runs.wait(caller, thread_id, run_id, seconds=core.options.apply_seconds, since=0)
+        await core.runs.wait(caller, thread_id, run_id, seconds=core.options.apply_seconds, since=since)
         return Response(status_code=204)
     return Response(status_code=202)
 

@@ -16,9 +16,18 @@ from connectors.gateway.lg.graph_threads import change_graph_state, graph_histor
 from connectors.gateway.lg.messages import to_langchain
 from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number, page_of
 from connectors.gateway.problems import Problem, not_found
-from schemas import StoredMessage, ThreadHead, ThreadSummary
+from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, contains
 
-_CONDITIONS = {"idle": "idle", "interrupted": "approval", "error": "failed"}
+_CONDITIONS: dict[str, ThreadCondition] = {
+    "idle": "idle",
+    "busy": "busy",
+    "interrupted": "approval",
+    "error": "failed",
+}
+MOST_VALUES = 1_000
+"""The last changed threads that a search by values looks at."""
+_AT_ONCE = 50
+"""Threads that are read at a time."""
 _SORTED_BY = ("created_at", "updated_at", "thread_id", "status")
 
 
@@ -182,20 +191,39 @@ async def _thread(
 
 async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list[ThreadSummary]:
     metadata, values = mapping(body.get("metadata"), "metadata"), mapping(body.get("values"), "values")
-    if values:
-        raise Problem(422, "not_supported", "Threads can be searched by metadata, status and ids; not by values.")
-    ids = body.get("ids")
-    found = await core.threads.search(caller, ids=[str(i) for i in ids] if isinstance(ids, list) else None)
+    ids, status = body.get("ids"), body.get("status")
+    if status is not None and status not in _CONDITIONS:
+        raise Problem(422, "invalid", f"status is one of {', '.join(_CONDITIONS)}.")
+    found = await core.threads.search(
+        caller,
+        ids=[str(i) for i in ids] if isinstance(ids, list) else None,
+        condition=_CONDITIONS[status] if status else None,
+    )
     if metadata:
         graphs = {a.assistant_id: a.graph_id for a in await core.assistants.all(await core.tenant(caller))}
         shown = ((line, shapes.thread_metadata(line, caller.tenant_id, graphs.get(line.agent_id))) for line in found)
-        found = [line for line, has in shown if all(has.get(name) == value for name, value in metadata.items())]
-    if status := body.get("status"):
-        if status == "busy":
-            heads = [await core.threads.find(caller, line.thread_id) for line in found[:200]]
-            return [line for line, head in zip(found, heads, strict=False) if head and head.condition == "busy"]
-        found = [line for line in found if line.condition == _CONDITIONS.get(str(status))]
+        found = [line for line, has in shown if contains(has, metadata)]
+    return await _with_values(core, caller, found, values) if values else found
+
+
+async def _with_values(
+    core: Core, caller: Principal, lines: list[ThreadSummary], wanted: Mapping[str, Any]
+) -> list[ThreadSummary]:
+    """Those of the threads whose state contains this. No store can look for it: the states are read one by one."""
+    found: list[ThreadSummary] = []
+    for n in range(0, min(len(lines), MOST_VALUES), _AT_ONCE):
+        some = lines[n : n + _AT_ONCE]
+        states = await asyncio.gather(*(_values_of(core, caller, line.thread_id) for line in some))
+        found += [line for line, state in zip(some, states, strict=True) if contains(state, wanted)]
     return found
+
+
+async def _values_of(core: Core, caller: Principal, thread_id: str) -> Any:
+    try:
+        head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+        return (await _thread(core, caller, thread_id, head, messages))["values"]
+    except Problem:  # it was deleted meanwhile, or its graph is gone
+        return None
 
 
 def _window(core: Core, select: object) -> int:

@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, NewRun
-from connectors.gateway.core.run_views import OVER, RunView
+from connectors.gateway.core.run_views import OVER, RunView, until
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.thread_position import Position
 from connectors.gateway.v1 import models as m
@@ -120,10 +120,8 @@ async def follow_run(
     view = await core.runs.get(caller, thread_id, run_id)
     given = Position.parse(last_event_id or since)
     position = given if given.seq else Position((view.first_event or 1) - 1)
-    over = view.last_event if view.status in OVER else None
-    # A pause that is behind it is not where it stops.
-    passed = 0 if view.status == "paused" else (await core.threads.get(caller, thread_id)).next_event - 1
-    return event_stream(core, caller, thread_id, position, run_id=run_id, last_event=over, paused_after=passed)
+    last, passed = until(view, position)
+    return event_stream(core, caller, thread_id, position, run_id=run_id, last_event=last, paused_after=passed)
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)

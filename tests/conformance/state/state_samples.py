@@ -67,6 +67,7 @@ def commit(
     erase: bool = False,
     rows: Iterable[StateRow] = (),
     final: bool = True,
+    announced: bool = False,
 ) -> Commit:
     return Commit(
         input_id=input_id,
@@ -80,6 +81,7 @@ def commit(
         erase=erase,
         rows=tuple(rows),
         final=final,
+        announced=announced,
     )
 
 

@@ -29,7 +29,7 @@ from state_samples import (
     value,
 )
 
-from schemas import Tenant, User
+from schemas import OpenInput, Tenant, User
 from state import AssistantRow, Committed, Hydrated, Stores, open_stores
 
 THREADS = st.sampled_from(["th1", "th2"])
@@ -55,6 +55,7 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
         await stores.journal.runs(tenant, thread),
         await stores.journal.runs(tenant, thread, run_id=ident),
         await stores.journal.accepted(tenant, thread),
+        await stores.journal.open_inputs(tenant, thread),
         await stores.credentials.get(tenant, "key", ident),
         await stores.credentials.list(tenant, "key"),
         await stores.items.get(tenant, user, ["a"], ident),
@@ -82,6 +83,7 @@ NOTHING: list[Any] = [
     [],
     [],
     [],
+    [],
     None,
     [],
     None,
@@ -99,6 +101,8 @@ async def fill(stores: Stores, tenant: str) -> None:
     rows = [checkpoint(2, tenant), value(1, tenant)]
     await stores.assistants.put(tenant, AssistantRow("x1", 1, tenant.encode()), expected_version=0)
     await stores.journal.accept(tenant, "th1", accepted("x1"))
+    opened = OpenInput(input_id="x9", run_id="x1", user_id="u1", at=NOON, begun=True)
+    await stores.journal.announce(tenant, "th1", opened)
     await stores.credentials.put(tenant, "key", "x1", tenant.encode(), expires=datetime.now(UTC) + timedelta(hours=1))
     await stores.items.put(tenant, "u1", ["a"], "x1", {"of": tenant})
     await stores.journal.commit(tenant, "th1", replace(first, rows=tuple(rows)))

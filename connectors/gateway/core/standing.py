@@ -1,0 +1,60 @@
+"""How a thread stands, with the inputs that were taken and have no turn in its journal yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from schemas import ActiveRun, GraphRequest, OpenInput, ThreadHead, ThreadKey
+from state import Hydrated, Journal
+
+
+async def standing(journal: Journal, key: ThreadKey, *, window: int) -> Hydrated:
+    """The thread with its newest messages; its head is as the open inputs will have it (`foreseen`)."""
+    # A commit takes the row of its input away: rows that are read first are never missing beside an older head.
+    opened = await journal.open_inputs(*key)
+    while True:
+        found = await journal.hydrate(*key, window=window)
+        if found.head is None or not opened:
+            return found
+        journaled = await asyncio.gather(*(journal.outputs_of(*key, one.input_id) for one in opened))
+        left = [one for one, outputs in zip(opened, journaled, strict=True) if outputs is None]
+        if len(left) == len(opened):
+            head = foreseen(found.head, left)
+            return Hydrated(found.version, head, found.messages)
+        opened = left  # the head may be of before the others
+
+
+def foreseen(head: ThreadHead, opened: Sequence[OpenInput]) -> ThreadHead:
+    """The head as far as the inputs change it for sure: what they answer waits no more, what was begun is going."""
+    for one in opened:
+        run = head.run
+        if run and run.run_id == one.run_id:
+            if one.resumes and run.paused:
+                head = head.model_copy(update={"run": run.model_copy(update={"paused": False, "interrupts": ()})})
+            decided = tuple(
+                p.model_copy(update={"state": "running"})
+                if p.call.call_id in one.decides and p.state == "approval"
+                else p
+                for p in head.pending
+            )
+            head = head.model_copy(update={"pending": decided})
+        elif one.begun and (run is None or head.condition == "approval"):
+            head = _begun(head, one)
+    return head
+
+
+def _begun(head: ThreadHead, one: OpenInput) -> ThreadHead:
+    run = ActiveRun(
+        run_id=one.run_id,
+        input_id=one.input_id,
+        user_id=one.user_id,
+        agent_id=one.agent_id,
+        started_at=one.at,
+        resumed_at=one.at,
+        first_message=head.next_message,
+        graph=GraphRequest(graph=one.graph) if one.graph else None,
+    )
+    queued = tuple(waiting for waiting in head.queued if waiting.run_id != one.run_id)
+    changes = {"run": run, "queued": queued, "pending": (), "agent_id": head.agent_id or one.agent_id}
+    return head.model_copy(update=changes)

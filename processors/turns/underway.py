@@ -1,0 +1,67 @@
+"""Turns that take a while: readers of the thread learn of them while they go, from a row beside the journal.
+
+A turn is journaled when it is over, and a model or a graph may work for minutes before. What is quick is not told, so that
+the usual turn costs no write more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from processors.turns.draft import Draft
+from processors.turns.graph_transitions import continues
+from schemas import ApprovalDecision, CauceError, GraphInput, OpenInput, Record
+from state import Journal
+
+log = logging.getLogger("cauce.turns")
+
+TOLD_AFTER = 0.25
+"""Seconds. Whoever polls sees it within a third of a second; a turn of a fast model is over before."""
+
+
+@contextlib.asynccontextmanager
+async def told(journal: Journal, draft: Draft, record: Record, *, after: float = TOLD_AFTER) -> AsyncIterator[None]:
+    """While the block lasts longer than `after` seconds, the draft's input is an open one that was begun.
+
+    Best effort: a row that cannot be written changes nothing for the turn. Where the process dies the row stays, and is right:
+    the record comes again.
+    """
+    writing: list[asyncio.Task[None]] = []
+    timer = asyncio.get_running_loop().call_later(
+        after, lambda: writing.append(asyncio.create_task(_write(journal, draft, record), name="turn-underway"))
+    )
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if writing:  # the commit, which takes the row away, must not overtake it
+            await asyncio.wait(writing)
+
+
+async def _write(journal: Journal, draft: Draft, record: Record) -> None:
+    draft.announced = True
+    try:
+        await journal.announce(*draft.thread, open_input(draft, record))
+    except CauceError as error:
+        log.debug("that a turn of %s goes on could not be written: %s", draft.thread, error)
+
+
+def open_input(draft: Draft, record: Record) -> OpenInput:
+    """What readers are told of the turn."""
+    run, body, before = draft.head.run, record.body, draft.base.head
+    assert run, "a leg belongs to a run"
+    went_on = before is not None and before.run is not None and before.run.run_id == run.run_id
+    return OpenInput(
+        input_id=draft.input_id,
+        run_id=run.run_id,
+        user_id=run.user_id,
+        agent_id=run.agent_id,
+        at=draft.now,
+        begun=True,
+        resumes=went_on and isinstance(body, GraphInput) and continues(body.request),
+        decides=(body.call_id,) if isinstance(body, ApprovalDecision) else (),
+        graph=run.graph.graph if run.graph else "",
+    )
