@@ -103,8 +103,8 @@ class UpdateState(Body):
 class GraphPiece(Body):
     """A part of a stream on its way, or a piece of one. `index` counts the parts of its leg from 0.
 
-    Text that a model writes comes in pieces: `offset` is the number of characters of the part before this piece. All
-    other parts come whole, with offset 0.
+    What a model writes comes in pieces, each of so many `chunks` of the model: `after` counts those of the part before this
+    piece, `offset` the characters of their text. All other parts come whole, with offset 0.
     """
 
     index: int = Field(ge=0)
@@ -112,6 +112,8 @@ class GraphPiece(Body):
     namespace: tuple[str, ...] = ()
     data: Any = None
     offset: int = Field(default=0, ge=0)
+    after: int = Field(default=0, ge=0)
+    chunks: int = Field(default=0, ge=0)
 
 
 class GraphDelta(Body):
@@ -121,4 +123,6 @@ class GraphDelta(Body):
     run_id: Id
     leg: Id
     """This execution of the graph: one that is made again after a crash has another."""
+    graph: str = ""
+    """Its name in `cauce.toml`."""
     pieces: tuple[GraphPiece, ...]

@@ -187,6 +187,8 @@ class GraphStreamed(ThreadEvent):
     namespace: tuple[str, ...] = ()
     data: Any = None
     checkpoint_id: str | None = None
+    chunks: int = Field(default=0, ge=0)
+    """Of a message that a model wrote: the chunks that it was made of."""
 
 
 class StateUpdated(ThreadEvent):

@@ -1,17 +1,18 @@
 """Legs of graphs as they stream: what the feed keeps of them for late readers, and what a reader has had of them.
 
 A leg's parts are counted. Its pieces come best effort and live (`GraphDelta`), its events with the turn (`GraphStreamed`); a
-reader gets each part once, of a text that a model writes each character once, whichever of the two came first.
+reader gets each part once, of a message that a model writes each piece once, whichever of the two came first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.gateway.thread_position import Position
+from connectors.gateway.written import NOTHING, Had, rest_of, text_of
 from schemas import GraphDelta, GraphPiece, GraphStreamed
 
 LEG_BYTES = 4 << 20
@@ -28,6 +29,8 @@ class GraphPieces:
     run_id: str
     leg: str
     pieces: tuple[GraphPiece, ...]
+    graph: str = ""
+    """Name of the graph; empty where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,10 @@ class MessagePiece:
 class _Going:
     """One leg. Of one that is too long only the name is kept, so that what follows begins no new one."""
 
-    __slots__ = ("leg", "pieces", "run_id", "said", "size", "starts")
+    __slots__ = ("graph", "leg", "pieces", "run_id", "said", "size", "starts")
 
     def __init__(self, delta: GraphDelta) -> None:
+        self.graph = delta.graph
         self.run_id, self.leg, self.size = delta.run_id, delta.leg, 0
         self.pieces: list[GraphPiece] = []
         self.said: dict[str, str] = {}
@@ -95,7 +99,7 @@ class GoingLegs:
         self._kept.move_to_end(key)
         while self._bytes > ALL_BYTES and len(self._kept) > 1:
             self.end(next(iter(self._kept)))
-        return GraphPieces(delta.run_id, delta.leg, delta.pieces), said
+        return GraphPieces(delta.run_id, delta.leg, delta.pieces, delta.graph), said
 
     def get(self, key: bytes) -> tuple[GraphPieces, list[MessagePiece]] | None:
         """What is kept of a thread, in the same forms."""
@@ -103,7 +107,7 @@ class GoingLegs:
         if kept is None or not kept.pieces:
             return None
         said = [MessagePiece(kept.run_id, message_id, 0, text) for message_id, text in kept.said.items()]
-        return GraphPieces(kept.run_id, kept.leg, tuple(kept.pieces)), said
+        return GraphPieces(kept.run_id, kept.leg, tuple(kept.pieces), kept.graph), said
 
     def end(self, key: bytes) -> None:
         """The thread's leg is over: its events tell everything."""
@@ -124,12 +128,11 @@ class Part:
     mode: str
     namespace: tuple[str, ...]
     data: Any
+    """Of a message that a model writes: what is new of it."""
     whole: bool = False
     """An event's, which completes the part; not a live piece of it."""
-    had: int = 0
-    """Characters of a text that were there before."""
-    fresh: str = ""
-    """What is new of it."""
+    had: Had = NOTHING
+    """What was there before of a message that a model writes."""
     before: int = 0
     """Characters of the message in earlier parts: what comes between two pieces of a text cuts it into parts."""
     so_far: str | None = None
@@ -138,15 +141,30 @@ class Part:
 
 
 @dataclass
+class _Writing:
+    """A message that is being written, or of which the event has not come."""
+
+    had: Had = NOTHING
+    text: str = ""
+    about: set[str] = field(default_factory=set)
+    """Keys of its metadata that came."""
+
+    def add(self, message: Mapping[str, Any], chunks: int) -> None:
+        metadata = message.get("response_metadata")
+        self.about |= set(metadata) if isinstance(metadata, Mapping) else set()
+        if len(self.text) == self.had.text:
+            self.text += text_of(message)
+        self.had = self.had.and_then(message, chunks, len(self.about))
+
+
+@dataclass
 class _Leg:
     count: int = 0
     """Parts that the reader has, or has begun to have."""
     stored: int = 0
     """Parts whose events have come."""
-    open: dict[int, int] = field(default_factory=dict)
-    """Characters had of texts whose events have not come, which bring calls as well; 0 of what was too large to be sent early."""
-    texts: dict[int, str] = field(default_factory=dict)
-    """Of the same parts, from their beginnings."""
+    open: dict[int, _Writing] = field(default_factory=dict)
+    """What was had of messages whose events have not come; nothing of what was too large to be sent early."""
     messages: dict[str, list[int]] = field(default_factory=dict)
     """The parts that a message is made of."""
     whole: dict[int, str] = field(default_factory=dict)
@@ -157,7 +175,7 @@ class _Leg:
         parts = self.messages.setdefault(message_id, [])
         if index not in parts:
             parts.append(index)
-        return "".join(self.whole.get(n) or self.texts.get(n, "") for n in parts if n < index)
+        return "".join(self.whole.get(n) or (self.open[n].text if n in self.open else "") for n in parts if n < index)
 
 
 class LegReader:
@@ -167,30 +185,32 @@ class LegReader:
         self._legs: dict[str, _Leg] = {}
         self._current = position.message_id
         if self._current:
-            self._legs[self._current] = _Leg(count=position.offset, open=dict(position.parts))
+            had = {index: _Writing(Had.of(numbers)) for index, numbers in position.parts}
+            self._legs[self._current] = _Leg(count=position.offset, open=had)
 
     def at(self, seq: int) -> Position:
         """The position after event `seq` and what was had of the leg that is going."""
         leg = self._legs.get(self._current)
         if leg is None or (leg.stored >= leg.count and not leg.open):
             return Position(seq)
-        return Position(seq, message_id=self._current, offset=leg.count, parts=tuple(leg.open.items()))
+        parts = tuple((index, one.had.numbers()) for index, one in leg.open.items())
+        return Position(seq, message_id=self._current, offset=leg.count, parts=parts)
 
     def live(self, leg_id: str, piece: GraphPiece) -> Part | None:
         """What is new in a piece; None when nothing is, or when something before it was missed and comes with the events."""
         if leg_id != self._current:
-            if leg_id in self._legs or piece.index or piece.offset:
+            if leg_id in self._legs or piece.index or piece.after:
                 return None
             self._begin(leg_id)
         leg = self._legs[leg_id]
         message = written(piece.mode, piece.data)
         if message is not None:
-            return self._text(leg, piece, message)
+            return self._piece(leg, piece, message)
         if piece.index != leg.count:
             return None
         leg.count += 1
         if is_omitted(piece.data):
-            leg.open[piece.index] = 0
+            leg.open[piece.index] = _Writing()
             return None
         return Part(piece.index, piece.mode, piece.namespace, piece.data)
 
@@ -200,7 +220,7 @@ class LegReader:
             self._begin(event.leg)
         leg = self._legs[event.leg]
         leg.stored = max(leg.stored, event.index + 1)
-        had, known = leg.open.pop(event.index, None), leg.texts.pop(event.index, "")
+        had = leg.open.pop(event.index, None)
         message = written(event.mode, event.data)
         text = text_of(message) if message is not None else ""
         before = leg.text(str(message.get("id")), event.index) if message is not None else ""
@@ -208,48 +228,47 @@ class LegReader:
         if event.index < leg.count and had is None:
             return None
         leg.count = max(leg.count, event.index + 1)
-        if known and not text.startswith(known):
-            had = len(text)  # it was written otherwise; what was had cannot be taken back
+        data = event.data
+        if message is not None and had and had.had.chunks:
+            # What was written otherwise than what was had cannot be taken back.
+            rest = rest_of(message, had.had) if text.startswith(had.text) and had.had.chunks != event.chunks else None
+            if rest is None:
+                return None
+            data = [rest, *event.data[1:]]
         return Part(
             event.index,
             event.mode,
             event.namespace,
-            event.data,
+            data,
             whole=True,
-            had=had or 0,
-            fresh=text[had or 0 :],
+            had=had.had if had else NOTHING,
             before=len(before),
             so_far=before + text,
             checkpoint_id=event.checkpoint_id,
         )
 
-    def _text(self, leg: _Leg, piece: GraphPiece, message: Mapping[str, Any]) -> Part | None:
-        text, known = text_of(message), leg.texts.get(piece.index, "")
-        if piece.index > leg.count or piece.index < leg.stored:
+    def _piece(self, leg: _Leg, piece: GraphPiece, message: Mapping[str, Any]) -> Part | None:
+        if piece.index > leg.count or piece.index < leg.stored or not piece.chunks:
             return None
         before = leg.text(str(message.get("id")), piece.index)
-        if piece.offset == len(known):
-            known = leg.texts[piece.index] = known + text
         if piece.index == leg.count:
-            if piece.offset:
+            if piece.after:
                 return None
             leg.count += 1
-            leg.open[piece.index] = 0
-        had = leg.open.get(piece.index)
-        if had is None or piece.offset > had or not text[had - piece.offset :]:
+            leg.open[piece.index] = _Writing()
+        writing = leg.open.get(piece.index)
+        if writing is None or writing.had.chunks != piece.after:
             return None
-        fresh = text[had - piece.offset :]
-        now = leg.open[piece.index] = had + len(fresh)
-        so_far = before + known if len(known) == now else None
+        had = writing.had
+        writing.add(message, piece.chunks)
         return Part(
             piece.index,
             piece.mode,
             piece.namespace,
             piece.data,
             had=had,
-            fresh=fresh,
             before=len(before),
-            so_far=so_far,
+            so_far=before + writing.text if len(writing.text) == writing.had.text else None,
         )
 
     def _begin(self, leg_id: str) -> None:
@@ -269,16 +288,3 @@ def written(mode: str, data: Any) -> Mapping[str, Any] | None:
 def is_omitted(data: Any) -> bool:
     """Whether a part was too large for a record; its size stands for it."""
     return isinstance(data, Mapping) and set(data) == {"omitted"}
-
-
-def text_of(message: Mapping[str, Any]) -> str:
-    """The text of a message's content, which may be a list of blocks."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    blocks: Iterable[Any] = content if isinstance(content, list) else ()
-    return "".join(
-        block if isinstance(block, str) else str(block.get("text") or "")
-        for block in blocks
-        if isinstance(block, str) or (isinstance(block, Mapping) and block.get("type") == "text")
-    )

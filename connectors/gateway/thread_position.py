@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from connectors.gateway.problems import Problem
 
 _POSITION = re.compile(
-    r"^(\d{1,12})(?:\.(\d{1,4}))?(?::([A-Za-z0-9_.\-]{1,128}):(\d{1,9})((?:,\d{1,9}=\d{1,9}){0,1000}))?$"
+    r"^(\d{1,12})(?:\.(\d{1,4}))?(?::([A-Za-z0-9_.\-]{1,128}):(\d{1,9})((?:,\d{1,9}=\d{1,9}(?:\.\d{1,9}){0,7}){0,1000}))?$"
 )
 
 
@@ -18,20 +18,20 @@ class Position:
     `offset` characters of the answer that is being written. As text it is the id of an SSE frame.
 
     In a graph's stream `message_id` is the leg that is going and `offset` counts its parts; of those in `parts`, which a
-    model writes, the client has so many characters, of all others everything.
+    model writes, the client has as much as the numbers say (`written.Had`), of all others everything.
     """
 
     seq: int = 0
     sub: int = 0
     message_id: str = ""
     offset: int = 0
-    parts: tuple[tuple[int, int], ...] = ()
+    parts: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
     def __str__(self) -> str:
         text = f"{self.seq}.{self.sub}" if self.sub else str(self.seq)
         if not self.message_id:
             return text
-        parts = "".join(f",{index}={characters}" for index, characters in self.parts)
+        parts = "".join(f",{index}={'.'.join(map(str, numbers))}" for index, numbers in self.parts)
         return f"{text}:{self.message_id}:{self.offset}{parts}"
 
     @classmethod
@@ -44,5 +44,5 @@ class Position:
             raise Problem(422, "invalid_position", f"{(text or '')[:100]!r} is not an id of an event of this thread.")
         seq, sub, message_id, offset, parts = found.groups()
         pairs = [pair.split("=") for pair in (parts or "").split(",") if pair]
-        had = tuple((int(index), int(characters)) for index, characters in pairs)
+        had = tuple((int(index), tuple(map(int, numbers.split(".")))) for index, numbers in pairs)
         return cls(int(seq), int(sub or 0), message_id or "", int(offset or 0), had)

@@ -242,7 +242,9 @@ class GraphLegs:
             saver=saver,
             store=UserStore(self._items, draft.thread.tenant_id, run.user_id),
             parts=parts,
-            early=EarlyPieces(parts, draft.thread, run.run_id, leg_id, self._emit, self._now, draft.traceparent),
+            early=EarlyPieces(
+                parts, draft.thread, (run.run_id, leg_id, request.graph), self._emit, self._now, draft.traceparent
+            ),
             began_at=began_at,
             goes_on=goes_on,
         )
@@ -316,6 +318,7 @@ class GraphLegs:
                 namespace=part.namespace,
                 data=part.data,
                 checkpoint_id=part.checkpoint_id,
+                chunks=part.chunks,
             )
 
 

@@ -30,6 +30,8 @@ class Part:
     data: Any = None
     checkpoint_id: str | None = None
     size: int = 0
+    chunks: int = 0
+    """Of the model that wrote it."""
 
 
 @dataclass
@@ -133,9 +135,11 @@ class Parts:
                 text.index = len(self._parts)
                 self._parts.append(Part("messages", text.namespace))
                 self._open = _Text(text.namespace, text.about, list(text.chunks), text.index)
+            part, more = self._parts[self._open.index], len(text.chunks)
             message = added_up(text.chunks)
             told, size = encoded([self.to_json(message), self.to_json(text.about)])
-            self._piece(self._open.index, told, size, self._open.length)
+            self._piece(self._open.index, told, size, offset=self._open.length, after=part.chunks, chunks=more)
+            part.chunks += more
             self._open.length += len(text_of(message))
         self._texts = []
 
@@ -147,9 +151,9 @@ class Parts:
             part.data, part.size = encoded(whole)
             self._open = None
 
-    def _piece(self, index: int, told: Any, size: int, offset: int = 0) -> None:
+    def _piece(self, index: int, told: Any, size: int, **about: int) -> None:
         part = self._parts[index]
-        piece = GraphPiece(index=index, mode=part.mode, namespace=part.namespace, data=told, offset=offset)
+        piece = GraphPiece(index=index, mode=part.mode, namespace=part.namespace, data=told, **about)
         self._fresh.append((piece, size))
 
 

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from connectors.graphs import run_context
@@ -30,13 +31,14 @@ class EarlyPieces:
         self,
         parts: Parts,
         thread: ThreadKey,
-        run_id: str,
-        leg: str,
+        of: tuple[str, str, str],
         emit: Callable[[Output], None],
         now: Callable[[], datetime],
         traceparent: str | None,
     ) -> None:
-        self._parts, self._thread, self._run_id, self._leg = parts, thread, run_id, leg
+        """`of` are the run, the leg and the graph."""
+        self._parts, self._thread = parts, thread
+        self._run_id, self._leg, self._graph = of
         self._emit, self._now, self._traceparent = emit, now, traceparent
         self._sent, self._count = float("-inf"), 0
         self._later: asyncio.TimerHandle | None = None
@@ -70,7 +72,7 @@ class EarlyPieces:
             self._publish(together)
 
     def _publish(self, pieces: list[GraphPiece]) -> None:
-        delta = GraphDelta(run_id=self._run_id, leg=self._leg, pieces=tuple(pieces))
+        delta = GraphDelta(run_id=self._run_id, leg=self._leg, graph=self._graph, pieces=tuple(pieces))
         record_id, tenant_id = f"{self._leg}.{self._count}", self._thread.tenant_id
         self._count += 1
         envelope = Envelope(record_id, GraphDelta.TYPE, SOURCE, tenant_id, self._now(), self._traceparent)
@@ -109,9 +111,18 @@ async def stream(
         async for mode, namespace, data in chunks:
             if mode == "checkpoints":
                 parts.checkpoint(namespace, data["config"]["configurable"]["checkpoint_id"])
+            if mode == "tools":
+                _with_id(data)
             if mode in asked:
                 parts.add(mode, namespace, data)
                 touch()
+
+
+def _with_id(data: Any) -> None:
+    """A tool's message is told before the state gives it an id; it keeps this one."""
+    output = data.get("output") if isinstance(data, dict) else None
+    if isinstance(output, BaseMessage) and output.id is None:
+        output.id = str(uuid.uuid4())
 
 
 def nodes(names: tuple[str, ...]) -> Any:

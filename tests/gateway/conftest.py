@@ -16,10 +16,16 @@ from running_system import RunningSystem
 from connectors.emulators import EmulatorProcess
 from deploy.cluster import CassandraServer, KafkaServer
 
-_FILE = Path(__file__).parent / "front_graphs.py"
-_NAMES = ("helper", "both", "nested", "slow", "broken", "client_side")
-_HOSTED = [*(f"{name}={_FILE}:{name}" for name in _NAMES), f"task={_FILE.with_name('working_graphs.py')}:task"]
-GRAPHS = {"CAUCE_GRAPHS": ",".join(_HOSTED)}
+_HERE = Path(__file__).parent
+_FILES = {
+    "front_graphs": ("helper", "both", "nested", "slow", "broken", "client_side"),
+    "working_graphs": ("task",),
+    "shape_graphs": (
+        *("chat", "thinking", "blocks", "usage_on_text", "calls_only", "whole", "count", "parallel", "custom", "deep"),
+        *("asks_inside", "tool_agent", "tool_node", "team", "quick_fail"),
+    ),
+}
+GRAPHS = {"CAUCE_GRAPHS": ",".join(f"{g}={_HERE / file}.py:{g}" for file, names in _FILES.items() for g in names)}
 """Hosted in both systems."""
 
 

@@ -18,13 +18,15 @@ def written(text: str, message_id: str = "m") -> list[Any]:
     return [{"type": "AIMessageChunk", "id": message_id, "content": text}, {"langgraph_node": "n"}]
 
 
-def piece(index: int, data: Any, offset: int = 0) -> GraphPiece:
-    return GraphPiece(index=index, mode="messages" if isinstance(data, list) else "custom", data=data, offset=offset)
+def piece(index: int, data: Any, after: int = 0) -> GraphPiece:
+    if not isinstance(data, list):
+        return GraphPiece(index=index, mode="custom", data=data)
+    return GraphPiece(index=index, mode="messages", data=data, after=after, chunks=1)
 
 
-def event(index: int, data: Any) -> GraphStreamed:
+def event(index: int, data: Any, chunks: int = 0) -> GraphStreamed:
     mode = "messages" if isinstance(data, list) else "custom"
-    about: dict[str, Any] = {"run_id": "run", "user_id": "u", "at": "2026-01-01T00:00:00Z"}
+    about: dict[str, Any] = {"run_id": "run", "user_id": "u", "at": "2026-01-01T00:00:00Z", "chunks": chunks}
     return GraphStreamed(seq=index + 2, leg=LEG, index=index, mode=mode, data=data, **about)
 
 
@@ -38,13 +40,15 @@ parts_of_a_leg = st.lists(
 @given(parts=parts_of_a_leg, data=st.data())
 def test_reader_gets_each_part_once_wherever_it_comes_back(parts: list[Any], data: st.DataObject) -> None:
     pieces: list[GraphPiece] = []
+    cuts: dict[int, int] = {}
     for index, part in enumerate(parts):
         if not isinstance(part, str):
             pieces.append(piece(index, part))
             continue
         cut = data.draw(st.integers(0, len(part) - 1), "cut")
         texts = [(0, part[:cut]), (cut, part[cut:])] if cut else [(0, part)]
-        pieces += [piece(index, written(text, f"m{index}"), offset) for offset, text in texts]
+        cuts[index] = len(texts)
+        pieces += [piece(index, written(text, f"m{index}"), n) for n, (_, text) in enumerate(texts)]
     got: dict[int, Any] = {}
     position = Position(1)
     for _ in range(data.draw(st.integers(1, 3), "connections")):
@@ -56,7 +60,8 @@ def test_reader_gets_each_part_once_wherever_it_comes_back(parts: list[Any], dat
                 position = reader.at(1)
     reader = LegReader(Position.parse(str(position)))
     for index, part in enumerate(parts):
-        take(got, reader.stored(event(index, written(part, f"m{index}") if isinstance(part, str) else part)))
+        whole = written(part, f"m{index}") if isinstance(part, str) else part
+        take(got, reader.stored(event(index, whole, cuts.get(index, 0))))
     assert got == dict(enumerate(parts))
     assert str(reader.at(99)) == "99"
 
@@ -66,8 +71,8 @@ def take(got: dict[int, Any], part: Part | None) -> None:
     if part is None:
         return
     if isinstance(part.data, list):
-        assert len(got.get(part.index, "")) == part.had
-        got[part.index] = got.get(part.index, "") + part.fresh
+        assert len(got.get(part.index, "")) == part.had.text
+        got[part.index] = got.get(part.index, "") + part.data[0]["content"]
     else:
         assert part.index not in got
         got[part.index] = part.data

@@ -120,23 +120,11 @@ class GraphProjection:
                 made.append(("messages/complete", dumps([message])))
             elif part.so_far is not None:
                 made.append(("messages/partial", dumps([{**message, "type": "ai", "content": part.so_far}])))
-        if "messages-tuple" in self._modes and (chunk := message_chunk(part)) is not None:
-            made.append(("messages", dumps([chunk, *about])))
+        if "messages-tuple" in self._modes:
+            made.append(("messages", dumps([message, *about])))
         return made
 
 
 def asks(data: Any) -> bool:
     """Whether a part tells of an interrupt."""
     return isinstance(data, Mapping) and INTERRUPT in data
-
-
-def message_chunk(part: Part) -> Mapping[str, Any] | None:
-    """What clients put behind the chunks that they have: of a text the new characters, with its calls at the end; every other
-    message is whole. None when nothing is new."""
-    message: Mapping[str, Any] = part.data[0]
-    if written(part.mode, part.data) is None or (part.whole and not part.had):
-        return message
-    if part.whole and not part.fresh and not message.get("tool_call_chunks"):
-        return None
-    calls: dict[str, Any] = {} if part.whole else {"tool_calls": [], "invalid_tool_calls": [], "tool_call_chunks": []}
-    return {**message, **calls, "content": part.fresh}

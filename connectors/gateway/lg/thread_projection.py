@@ -11,8 +11,9 @@ from typing import Any
 from connectors.gateway.answers import Answers
 from connectors.gateway.feed import TextPiece
 from connectors.gateway.legs import GraphPieces
-from connectors.gateway.lg.graph_channels import GraphChannels, Told
+from connectors.gateway.lg.graph_channels import GraphChannels
 from connectors.gateway.lg.graph_projection import StateOf
+from connectors.gateway.lg.message_events import Told
 from connectors.gateway.lg.shapes import graph_id, interrupt
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
@@ -23,7 +24,6 @@ from schemas import (
     GraphStreamed,
     MessageAdded,
     MessagesRemoved,
-    PendingCall,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -31,13 +31,19 @@ from schemas import (
     RunStarted,
     ThreadChanged,
     ThreadEvent,
+    ThreadHead,
     ToolFinished,
     ToolRequested,
 )
 
 CHANNELS = ("values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom")
-STEP = 1000
-"""A thread's event n becomes envelopes with numbers from n times this on; pieces of text lie between."""
+STEP = 1_000_000
+"""A thread's event n becomes envelopes with numbers from n times this on; pieces of an agent's text lie between. What a graph
+streams has the number that its event will have, so that a client is told from there on."""
+_MESSAGE = 100
+"""From here on the numbers of an event count the characters of a message."""
+_LOOK_BACK = 500
+"""Events before what a client has seen, from which messages that are being written are put together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +65,16 @@ class Wanted:
             return False
         for prefix in self.namespaces or ((),):
             below = len(told.namespace) - len(prefix)
-            if told.namespace[: len(prefix)] == prefix and (self.depth is None or below <= self.depth):
+            if _begins(told.namespace, prefix) and (self.depth is None or below <= self.depth):
                 return channel != "custom" or not self.customs or _name(told) in self.customs
         return False
+
+
+def _begins(namespace: tuple[str, ...], prefix: tuple[str, ...]) -> bool:
+    """Whether a namespace is the prefix or below it. A segment without a task's id stands for any task of its node."""
+    if len(namespace) < len(prefix):
+        return False
+    return all(one in (given, given.partition(":")[0]) for one, given in zip(prefix, namespace, strict=False))
 
 
 class ThreadProjection:
@@ -74,25 +87,44 @@ class ThreadProjection:
         wanted: Wanted,
         state: ThreadState,
         *,
-        since: int,
-        pending: tuple[PendingCall, ...] = (),
+        since: int | None,
+        head: ThreadHead,
+        going: bool,
         graphs: Mapping[str, str],
         graph: str | None,
         state_of: StateOf,
+        wrap_custom: bool = False,
     ) -> None:
-        """`graphs` are the hosted graphs by their assistants, `graph` the one that the thread is of, if it is known."""
-        self._thread_id, self._wanted, self._state, self._since = thread_id, wanted, state, since
-        self._graphs, self._graph, self._channels = graphs, graph, GraphChannels(state_of)
-        self.begin = max(0, since // STEP - 1)
+        """`head` is the thread's as the stream is opened, `graphs` are the hosted graphs by their assistants, `graph` the one
+        that the thread is of, if it is known. Without `since` all of the thread is told; where a run is going then
+        (`going`), without the ends of those before it, which clients would take for its end, and without questions that
+        are answered."""
+        self._thread_id, self._wanted, self._state = thread_id, wanted, state
+        self._since = -1 if since is None else since
+        self._old = head.next_event if since is None else 0
+        """Events below this are of the past."""
+        self._going = going
+        run = head.run
+        self._asks = frozenset(asked.id for asked in run.interrupts) if run and run.paused else frozenset[str]()
+        self._graphs, self._graph = graphs, graph
+        self._channels = GraphChannels(state_of, wrap_custom=wrap_custom)
+        self.begin = max(0, min(self._since // STEP - _LOOK_BACK, head.next_event - 1))
         self._answers = Answers(Position())
         self._begun: set[str] = set()
-        self._maybe_seen = since % STEP >= STEP // 2 and since % STEP != STEP - 1
+        self._maybe_seen = self._since % STEP >= STEP // 2 and self._since % STEP != STEP - 1
         """The client may have pieces of the answer that comes next."""
         self._between = STEP // 2
         self._agents: dict[str, str] = {}
-        self._of_graphs: set[str] = set()
+        self._of_graphs: dict[str, str] = {}
+        """Runs of graphs, with the graph's name where it is known."""
+        self._started = {run.run_id} if run else set[str]()
         self._said_running: set[str] = set()
-        self._asked = {p.call.call_id: (p.call.call_id, p.call.name, p.call.arguments) for p in pending}
+        self._paused: dict[str, int] = {}
+        """Runs that wait, by the number of the event that says so."""
+        self._legs: dict[str, int] = {}
+        """The number of the event that a leg's first part will have."""
+        self._last = -1
+        self._asked = {p.call.call_id: (p.call.call_id, p.call.name, p.call.arguments) for p in head.pending}
 
     def rewind(self, coming: list[ThreadEvent]) -> None:
         """Takes back of the state what these events are going to bring."""
@@ -100,57 +132,111 @@ class ThreadProjection:
 
     async def frames(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[bytes]:
         """Frames for ever, or until the thread is deleted."""
+        async for told, number in self.envelopes(items):
+            yield (
+                HEARTBEAT_FRAME
+                if told is None
+                else frame(told.method, self.envelope(told, number), position=str(number))
+            )
+
+    async def envelopes(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[tuple[Told | None, int]]:
+        """What the reader gets, with its numbers; None where nothing happens for a while."""
         seq = self.begin
         async for item in items:
             if isinstance(item, Heartbeat):
-                yield HEARTBEAT_FRAME
-            elif isinstance(item, TextPiece | GraphPieces):
-                for told in self._early(item):
+                yield None, 0
+            elif isinstance(item, TextPiece):
+                for told in [] if item.run_id in self._of_graphs else self._piece(item):
                     self._between = min(self._between + 1, STEP - 2)
                     if self._wanted.has(told):
-                        yield self._frame(told, seq * STEP + self._between)
+                        yield self._numbered(told, seq * STEP + self._between)
+            elif isinstance(item, GraphPieces):
+                for told, number in self._pieces(item, seq):
+                    if one := self._new(told, number):
+                        yield one
             elif isinstance(item, ThreadEvent):  # a result before its event would have to have the event's id
                 for n, told in enumerate(await self._event(item)):
-                    number = item.seq * STEP + min(n, STEP // 2 - 1)
-                    if number > self._since and self._wanted.has(told):
-                        yield self._frame(told, number)
+                    number = item.seq * STEP + (min(n, _MESSAGE - 1) if told.place is None else _MESSAGE + told.place)
+                    if one := self._new(told, number):
+                        yield one
                 seq, self._between = item.seq, STEP // 2
                 if isinstance(item, ThreadChanged) and item.action == "delete":
                     return
 
-    def _early(self, item: TextPiece | GraphPieces) -> list[Told]:
-        """What comes before its event. A run works; said with its first word already, since its events come when its first
-        turn is journaled."""
-        if isinstance(item, TextPiece):
-            return [] if item.run_id in self._of_graphs else self._piece(item)
-        self._of_graphs.add(item.run_id)
-        begun = [] if item.run_id in self._said_running else [self._running(item.run_id)]
-        return [*begun, *self._channels.pieces(item)]
+    def _pieces(self, item: GraphPieces, seq: int) -> list[tuple[Told, int]]:
+        """What a graph streams before its events. A run works; said with its first word already, since its events come when
+        its leg is journaled: the run's start, where it had none, and then the parts in their order."""
+        self._of_graphs[item.run_id] = item.graph or self._of_graphs.get(item.run_id, "")
+        first = self._legs.setdefault(item.leg, seq + (1 if item.run_id in self._started else 2))
+        running = self._works(item.run_id)
+        made = [(told, (first - 1) * STEP + _MESSAGE - 1) for told in running]
+        for index, tolds in self._channels.pieces(item):
+            number = (first + index) * STEP
+            made += [
+                (told, number + (min(n, _MESSAGE - 1) if told.place is None else _MESSAGE + told.place))
+                for n, told in enumerate(tolds)
+            ]
+        return made
 
-    def _frame(self, told: Told, number: int) -> bytes:
+    def _new(self, told: Told, number: int) -> tuple[Told, int] | None:
+        """An envelope, or what of it the reader has not had."""
+        if not self._wanted.has(told) or number <= self._since:
+            return None
+        if (had := self._since - (number - told.width)) > 0 and told.piece:
+            told = told.without(had)
+        return self._numbered(told, min(number, (number // STEP + 1) * STEP - 1))
+
+    def _numbered(self, told: Told, number: int) -> tuple[Told, int]:
+        self._last = max(number, self._last + 1)
+        return told, self._last
+
+    def envelope(self, told: Told, number: int) -> str:
+        """As clients get it."""
         event_id = told.event_id or f"{self._thread_id}:{number}"
-        envelope = (
+        return (
             f'{{"type":"event","event_id":{dumps(event_id)},"seq":{number},"method":"{told.method}",'
             f'"params":{{"namespace":{dumps(told.namespace)},"timestamp":{int(time.time() * 1000)},"data":{told.data}}}}}'
         )
-        return frame(told.method, envelope, position=str(number))
 
     async def _event(self, event: ThreadEvent) -> list[Told]:
+        run, past = event.run_id, event.seq < self._old
         if isinstance(event, GraphStreamed):
-            self._of_graphs.add(event.run_id)
-            return await self._channels.streamed(event)
-        if isinstance(event, RunStarted) and event.agent_id in self._graphs:
-            self._of_graphs.add(event.run_id)
-        if event.run_id not in self._of_graphs:
-            return self._agent_event(event)
-        if isinstance(event, MessageAdded):
-            self._state.apply(event)
-            return self._channels.added(event)
+            self._of_graphs.setdefault(run, "")
+            return [*self._works(run), *await self._channels.streamed(event)]
+        if isinstance(event, RunStarted):
+            self._started.add(run)
+            if event.agent_id in self._graphs:
+                self._of_graphs[run] = self._graphs[event.agent_id]
         if isinstance(event, RunPaused):
-            return [*self._channels.paused(event), self._lifecycle(event, "interrupted")]
-        if isinstance(event, RunCompleted | RunFailed | RunCancelled):
-            return [*self._channels.end(), *self._agent_event(event)]
-        return self._agent_event(event)
+            self._paused[run] = event.seq
+        if run not in self._of_graphs:
+            made = self._agent_event(event)
+        elif isinstance(event, MessageAdded):
+            self._state.apply(event)
+            made = self._channels.added(event)
+        elif isinstance(event, RunPaused):
+            made = [*self._channels.paused(event), self._lifecycle(event, "interrupted")]
+        elif isinstance(event, RunCompleted | RunFailed | RunCancelled):
+            ended = {RunCompleted: "completed", RunFailed: "failed", RunCancelled: "interrupted"}[type(event)]
+            made = [*self._channels.end(ended), *self._agent_event(event)]
+        else:
+            made = self._agent_event(event)
+        return [told for told in made if not self._misleads(told)] if past else made
+
+    def _misleads(self, told: Told) -> bool:
+        """Whether this is the end of a run before the one that goes, or a question that is answered."""
+        if told.method == "input.requested":
+            return json.loads(told.data)["interrupt_id"] not in self._asks
+        if told.method != "lifecycle" or told.namespace or not self._going:
+            return False
+        return json.loads(told.data)["event"] in ("completed", "failed")
+
+    def _works(self, run_id: str) -> list[Told]:
+        """Whether this is news, at its beginning or after a pause."""
+        if (paused := self._paused.pop(run_id, None)) is not None:
+            told = {"event": "running", "graph_name": self._name_of(run_id)}
+            return [Told("lifecycle", dumps(told), f"synth:{run_id}:lc|{paused}|running")]
+        return [] if run_id in self._said_running or run_id in self._started else [self._running(run_id)]
 
     def _agent_event(self, event: ThreadEvent) -> list[Told]:
         """Of an agent's run, and what all runs have in common."""
@@ -158,7 +244,7 @@ class ThreadProjection:
         run = event.run_id
         if isinstance(event, RunStarted):
             self._agents[run] = event.agent_id
-            return [self._running(run)]
+            return [] if run in self._said_running else [self._running(run)]
         if isinstance(event, MessageAdded) and message:
             made = self._message(event) if event.message.role == "assistant" else []
             if made:
@@ -173,7 +259,7 @@ class ThreadProjection:
             }
             return [Told("tools", dumps(told))]
         if isinstance(event, ToolFinished) and message:
-            told = {"event": "tool-finished", "tool_call_id": event.call_id, "output": event.content}
+            told = {"event": "tool-finished", "tool_call_id": event.call_id, "output": message}
             if event.status != "ok":
                 told = {"event": "tool-error", "tool_call_id": event.call_id, "message": event.content}
             updates = dumps({"tools": {"messages": [message]}})
@@ -203,10 +289,9 @@ class ThreadProjection:
         return Told("lifecycle", dumps(told), f"synth:{event.run_id}:lc|{event.seq}|{what}")
 
     def _name_of(self, run_id: str) -> str:
-        agent_id = self._agents.get(run_id)
-        if agent_id is not None and agent_id in self._graphs:
-            return self._graphs[agent_id]
-        return self._graph or "graph" if run_id in self._of_graphs else graph_id(agent_id or "default")
+        if run_id in self._of_graphs:
+            return self._of_graphs[run_id] or self._graph or "graph"
+        return graph_id(self._agents.get(run_id) or "default")
 
     def _running(self, run_id: str) -> Told:
         """A run works."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core
+from connectors.gateway.core.run_views import OVER
 from connectors.gateway.lg import runs
 from connectors.gateway.lg.graph_channels import MODES
 from connectors.gateway.lg.graph_projection import StateOf
@@ -20,6 +21,7 @@ from connectors.gateway.lg.thread_projection import CHANNELS, STEP, ThreadProjec
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.problems import Problem, as_problem
 from connectors.gateway.sse import EventStream, frame
+from connectors.gateway.thread_stream import StreamItem
 
 _OF_THE_THREAD = ("thread_not_found", "thread_deleted", "thread_id_taken")
 _CODES = {404: "no_such_run", 409: "no_such_interrupt", 403: "permission_denied", 422: "invalid_argument"}
@@ -37,7 +39,8 @@ async def commands(request: Request) -> Response:
     thread_id, parameters = request.path_params["thread_id"], mapping(body.get("params"), "params")
     try:
         if method == "run.start":
-            wanted = replace(RunRequest.of(_classic(parameters)), create_thread=True, modes=MODES)
+            body = await _start(core, caller, thread_id, parameters)
+            wanted = replace(RunRequest.of(body), create_thread=True, modes=MODES)
         elif method == "input.respond":
             wanted = replace(RunRequest.of(await _answer(core, caller, thread_id, parameters)), modes=MODES)
         else:
@@ -63,6 +66,21 @@ def _classic(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+async def _start(core: Core, caller: Principal, thread_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a classic run. The input of a thread that waits for a person is the answer, whatever it looks like."""
+    body = _classic(parameters)
+    given = body.get("input")
+    head = None if given is None or body.get("command") else await core.threads.find(caller, thread_id)
+    run = head.run if head and not head.deleted else None
+    if run is None or not run.paused:
+        return body
+    decides = isinstance(given, Mapping) and "decisions" in given
+    if run.interrupts if run.graph else decides:
+        del body["input"]
+        body["command"] = {"resume": given}
+    return body
+
+
 async def _answer(core: Core, caller: Principal, thread_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a classic run that answers the thread's interrupts, by their ids."""
     given = parameters.get("responses")
@@ -73,7 +91,11 @@ async def _answer(core: Core, caller: Principal, thread_id: str, parameters: Map
     resume = {a["interrupt_id"]: a.get("response") for a in answers}
     if head.run is None:
         raise Problem(409, "no_such_interrupt", "Nothing waits for an answer in this thread.")
-    return {"assistant_id": head.run.agent_id, "command": {"resume": resume}, "stream_subgraphs": True}
+    command = {"resume": resume} | {
+        name: parameters[name] for name in ("update", "goto") if parameters.get(name) is not None
+    }
+    more = {name: parameters[name] for name in ("config", "metadata") if parameters.get(name) is not None}
+    return {"assistant_id": head.run.agent_id, "command": command, "stream_subgraphs": True, **more}
 
 
 # ---- events
@@ -91,31 +113,37 @@ async def events(request: Request) -> Any:
     since = body.get("since")
     if since is not None and (not isinstance(since, int) or since < 0):
         raise Problem(422, "invalid_argument", "since is the seq of an event.")
-    head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
-    if since is None:
-        # Whoever does not say gets the run that is going: the end of an earlier one would be taken for the end of the next.
-        begin = head.run.first_event if head.run and head.run.first_event else head.next_event
-        since = begin * STEP - 1
-    assistants = await core.assistants.all(await core.tenant(caller))
-    projection = ThreadProjection(
-        thread_id,
-        _wanted(channels, body),
-        ThreadState(messages),
-        since=since,
-        pending=head.pending,
-        graphs={a.assistant_id: a.graph_id for a in assistants},
-        graph=await core.graph_of(caller, head),
-        state_of=_states_of(core, caller, thread_id),
-    )
-    stream = core.stream(caller, thread_id)
-    coming = [event async for event in stream.stored(projection.begin) if event.seq < head.next_event]
-    projection.rewind(coming)
+    projection, items = await _opened(core, caller, thread_id, _wanted(channels, body), since, request.headers)
     return EventStream(
-        projection.frames(stream.items(projection.begin)),
+        projection.frames(items),
         on_error=_error_frame,
         slow_seconds=core.options.slow_seconds,
         on_end=core.count_stream(caller),
     )
+
+
+async def _opened(
+    core: Core, caller: Principal, thread_id: str, wanted: Wanted, since: int | None, headers: Mapping[str, str]
+) -> tuple[ThreadProjection, AsyncIterator[StreamItem]]:
+    head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    assistants = await core.assistants.all(await core.tenant(caller))
+    projection = ThreadProjection(
+        thread_id,
+        wanted,
+        ThreadState(messages),
+        since=since,
+        head=head,
+        going=since is None and any(run.status not in OVER for run in await core.runs.of_thread(caller, thread_id)),
+        graphs={a.assistant_id: a.graph_id for a in assistants},
+        graph=await core.graph_of(caller, head),
+        state_of=_states_of(core, caller, thread_id),
+        # LangGraph's client for Python takes what a graph writes as it is; others read `payload`, as the protocol has it.
+        wrap_custom="python" not in (agent := headers.get("user-agent", "").lower()) and "sdk-py" not in agent,
+    )
+    stream = core.stream(caller, thread_id)
+    coming = [event async for event in stream.stored(projection.begin) if event.seq < head.next_event]
+    projection.rewind(coming)
+    return projection, stream.items(projection.begin)
 
 
 def _wanted(channels: list[str], body: Mapping[str, Any]) -> Wanted:
