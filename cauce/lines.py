@@ -125,8 +125,8 @@ class KafkaLine:
         from cauce.commands.common import opened_stores
 
         async with opened_stores(self._settings) as stores:
-            rows = await stores.journal.messages(self._settings.tenant, thread_id, limit=limit)
-        return [row.message for row in rows]
+            found = await stores.journal.hydrate(self._settings.tenant, thread_id, window=limit)
+        return [row.message for row in found.messages]
 
     async def open_approvals(self, thread_id: str) -> tuple[list[ApprovalRequested], str | None]:
         """See `Line`."""

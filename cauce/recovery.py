@@ -104,6 +104,7 @@ async def _read(bootstrap: str, since: datetime) -> _Found:
                 message_id=new.message_id,
                 metadata=dict(new.metadata),
                 graph=new.graph,
+                after=new.after,
             )
     return found
 

@@ -26,7 +26,11 @@ class UserMessage(Body):
 
     TYPE: ClassVar[str] = "cauce.chat.message"
     user_id: Id
-    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    text: Annotated[str, Field(max_length=MAX_TEXT)]
+    """Empty only with `after`: the agent answers again from there."""
+    after: int | None = Field(default=None, ge=0)
+    """The number of the message that this one follows, 0 for the beginning: what the thread has after it leaves the
+    conversation. The newest one when absent."""
     run_id: Id | None = None
     """Id of the run that this starts; the record's id when absent."""
     message_id: Id | None = None
@@ -34,6 +38,12 @@ class UserMessage(Body):
     agent_id: Id = "default"
     multitask_strategy: MultitaskStrategy = "enqueue"
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> UserMessage:
+        if not self.text and self.after is None:
+            raise ValueError("a message needs a text")
+        return self
 
 
 class ApprovalDecision(Body):
@@ -88,6 +98,29 @@ class ChangeThread(Body):
         if self.metadata and len(json.dumps(self.metadata)) > MAX_METADATA:
             raise ValueError(f"the metadata of a thread may have {MAX_METADATA} characters as JSON")
         return self
+
+
+class GivenMessage(Body):
+    """A message as a change of the conversation gives it: it takes the place of the one with its id, or comes last."""
+
+    message_id: Id
+    role: Literal["user", "assistant", "tool"]
+    text: Text = ""
+    remove: bool = False
+    """The message of this id goes."""
+
+
+class ChangeMessages(Body):
+    """A person changes what an agent's conversation says, as LangGraph's `add_messages` would. Answered by `StateUpdated` or
+    `InputRefused`."""
+
+    TYPE: ClassVar[str] = "cauce.chat.change_messages"
+    user_id: Id
+    after: int | None = Field(default=None, ge=0)
+    """The number of the message that the conversation goes back to before; where it stands when absent."""
+    clear: bool = False
+    """All messages go before the given ones come."""
+    messages: tuple[GivenMessage, ...] = ()
 
 
 class ContinueThread(Body):

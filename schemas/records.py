@@ -16,7 +16,15 @@ from pydantic import ValidationError
 
 from schemas.audit import AuditEvent, DeadLetter
 from schemas.base import Body
-from schemas.chat import ApprovalDecision, CancelRun, ChangeThread, ContinueThread, ExternalEvent, UserMessage
+from schemas.chat import (
+    ApprovalDecision,
+    CancelRun,
+    ChangeMessages,
+    ChangeThread,
+    ContinueThread,
+    ExternalEvent,
+    UserMessage,
+)
 from schemas.errors import BadRecord
 from schemas.graphs import GraphDelta, GraphInput, UpdateState
 from schemas.ids import ThreadKey, is_id, is_tenant_id
@@ -72,6 +80,7 @@ BODIES: dict[Topic, tuple[type[Any], ...]] = {
         ApprovalDecision,
         CancelRun,
         ChangeThread,
+        ChangeMessages,
         ContinueThread,
         GraphInput,
         UpdateState,

@@ -100,10 +100,17 @@ class MessageAdded(ThreadEvent):
 
 
 class MessagesRemoved(ThreadEvent):
-    """Messages left the thread (strategy `rollback`)."""
+    """Messages left the conversation: what a run had written (strategy `rollback`), or what came after the message that the
+    conversation went back to."""
 
     TYPE: ClassVar[str] = "cauce.messages.removed"
     message_ids: tuple[Id, ...]
+    """Of the newest 1,000 messages."""
+    kept: bool = False
+    """They stay in the store as another branch, that the conversation may go back to."""
+    after: int | None = None
+    """The number of the message that the conversation stands at now, where that is on another branch than before: messages
+    that had left it before may be part of it again. 0 is its beginning."""
 
 
 class ToolRequested(ThreadEvent):
@@ -197,6 +204,7 @@ class StateUpdated(ThreadEvent):
     TYPE: ClassVar[str] = "cauce.state.updated"
     input_id: Id
     checkpoint_id: str
+    """Of an agent's thread the number of its newest message."""
 
 
 class Delta(Body):

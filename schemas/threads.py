@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from schemas.base import Body, Stored, Timestamp
+from schemas.branches import Fork, Span, branch, newest
 from schemas.graphs import GraphInterrupt, GraphRequest
 from schemas.ids import Id
 from schemas.messages import Message, TokenUsage, ToolCall
@@ -56,6 +57,8 @@ class ActiveRun(Stored):
     """A graph's run waits for its user."""
     interrupts: tuple[GraphInterrupt, ...] = ()
     """What it waits for."""
+    forks_before: tuple[Fork, ...] | None = None
+    """The thread's forks before a run that went back in it; a rollback goes back to them."""
     state_before: str | None = None
     """The checkpoint that the thread stood at before a graph's run, empty for none; a rollback goes back to it."""
 
@@ -83,6 +86,8 @@ class QueuedInput(Stored):
     message_id: Id | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     graph: GraphRequest | None = None
+    after: int | None = None
+    """As in `UserMessage`."""
 
 
 class ProcessedInput(Stored):
@@ -111,6 +116,8 @@ class ThreadHead(Stored):
     deleted: bool = False
     """Nothing of it is left but this head, so that no late writer makes it anew."""
     next_message: int = Field(default=1, ge=1)
+    forks: tuple[Fork, ...] = ()
+    """Where the conversation went back to an earlier message and on from there (`schemas.branches`)."""
     next_event: int = Field(default=1, ge=1)
     next_row: int = Field(default=1, ge=1)
     """Of the rows that a graph's state is made of (`StateRow`)."""
@@ -136,6 +143,16 @@ class ThreadHead(Stored):
         return "approval" if "approval" in states else "idle"
 
     @property
+    def newest_message(self) -> int:
+        """The number of the message that the next one follows; 0 for none."""
+        return newest(self.forks, self.next_message)
+
+    @property
+    def branch(self) -> tuple[Span, ...]:
+        """The numbers of the messages that are the conversation as it stands."""
+        return branch(self.forks, self.newest_message)
+
+    @property
     def condition(self) -> ThreadCondition:
         """How the thread stands in a list."""
         if self.status == "approval" or (self.run and self.run.paused):
@@ -146,7 +163,10 @@ class ThreadHead(Stored):
 
 
 class StoredMessage(Body):
-    """A message with its position in the thread, 1, 2, 3, ... (gaps where a rollback removed some)."""
+    """A message with its position in the thread, 1, 2, 3, ... (gaps where a rollback removed some).
+
+    Written once and never changed. `ThreadHead.branch` says which of them are the conversation as it stands.
+    """
 
     seq: int = Field(ge=1)
     message: Message

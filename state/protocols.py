@@ -16,6 +16,7 @@ from schemas import (
     AuditEvent,
     LedgerEntry,
     OpenInput,
+    Span,
     StateRow,
     StoredEvent,
     StoredMessage,
@@ -36,7 +37,7 @@ class Hydrated:
     version: int
     head: ThreadHead | None
     messages: tuple[StoredMessage, ...]
-    """The newest messages, oldest first."""
+    """The newest messages of the conversation (`ThreadHead.branch`), oldest first."""
     outputs: bytes | None = None
     """The stored outputs of the input that was asked for, when the journal has it."""
 
@@ -90,7 +91,7 @@ class Journal(Protocol):
     """The threads. All writes of one turn are one conditional single-partition batch (DESIGN section 5)."""
 
     async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
-        """Reads the head, at most `window` newest messages and, when `input_id` is given, its stored outputs."""
+        """Reads the head, at most `window` newest messages of its branch and, when `input_id` is given, its stored outputs."""
         ...
 
     async def outputs_of(self, tenant_id: str, thread_id: str, input_id: str) -> bytes | None:
@@ -107,9 +108,18 @@ class Journal(Protocol):
         ...
 
     async def messages(
-        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 100
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        spans: Sequence[Span] | None = None,
     ) -> list[StoredMessage]:
-        """At most `limit` messages with sequence numbers below `before`, the newest of them, oldest first."""
+        """At most `limit` messages with sequence numbers below `before`, the newest of them, oldest first.
+
+        Of all branches, or with numbers in these spans (in ascending order).
+        """
         ...
 
     async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from schemas import LedgerEntry, StoredMessage, Tenant, ThreadHead, ThreadSummary, ToolResult
+from schemas import LedgerEntry, Span, StoredMessage, Tenant, ThreadHead, ThreadSummary, ToolResult
 from state.protocols import AssistantRow
 
 INPUT_TTL = 8 * 24 * 3600
@@ -51,6 +51,11 @@ def merged(ranges: Iterable[tuple[int, int]], *, gap: int = 0) -> list[tuple[int
         else:
             found.append((first, last))
     return found
+
+
+def below(before: int, spans: Iterable[Span]) -> list[Span]:
+    """What of these spans, in their order, is below a number."""
+    return [(first, min(last, before - 1)) for first, last in spans if first < before]
 
 
 def summary(thread_id: str, head: ThreadHead) -> ThreadSummary:

@@ -84,10 +84,10 @@ def show(
 
     async def read() -> tuple[ThreadHead, list[StoredMessage]]:
         async with opened_stores(settings) as stores:
-            found = await stores.journal.hydrate(settings.tenant, thread, window=1)
+            found = await stores.journal.hydrate(settings.tenant, thread, window=limit)
             if found.head is None or found.head.user_id != settings.user:
                 raise NotFound(f"there is no thread {thread!r}; list yours with: cauce threads list")
-            return found.head, await stores.journal.messages(settings.tenant, thread, limit=limit)
+            return found.head, list(found.messages)
 
     head, messages = asyncio.run(read())
     waiting = [p for p in head.pending if p.state == "approval"]

@@ -6,7 +6,7 @@ Pure code. Transitions change a draft; `commit` turns it into the one batch that
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ from schemas import (
     Topic,
     derived_id,
     encode_outputs,
+    within,
 )
 from schemas.base import Body
 from state import Commit, Hydrated
@@ -61,6 +62,8 @@ class Draft:
     erased: bool = False
     announced: bool = False
     """Readers may have been told of the input before its turn."""
+    rows_known: tuple[StoredMessage, ...] = ()
+    """The newest messages of all branches, where the input goes back to an earlier one."""
 
     def change(self, **fields: Any) -> None:
         """Replaces fields of the head."""
@@ -132,6 +135,10 @@ class Draft:
         self.remove_from = seq if self.remove_from is None else min(self.remove_from, seq)
         return gone
 
+    def take_back(self, head: ThreadHead, base: Hydrated) -> None:
+        """Forgets what was written since the draft was new, and had these."""
+        self.base, self.head, self.messages, self.events, self.outputs = base, head, [], [], []
+
     def erase(self) -> None:
         """Takes everything back that the thread ever had, but for its head. What was said until here is published, not kept."""
         self.drop_messages_from(1)
@@ -140,9 +147,16 @@ class Draft:
     @property
     def history(self) -> Sequence[Message]:
         """The messages that the model may see: the hydrated window and what this draft added."""
-        cut = self.remove_from
-        kept = [s for s in self.base.messages if cut is None or s.seq < cut]
-        return [s.message for s in (*kept, *self.messages)]
+        return [s.message for s in self._on_the_branch((*self.base.messages, *self.messages))]
+
+    def take_branch(self, window: int) -> None:
+        """The branch of the head has changed: its newest messages of before this draft are what the model may see."""
+        self.base = replace(self.base, messages=self._on_the_branch(self.rows_known)[-window:])
+
+    def _on_the_branch(self, messages: Sequence[StoredMessage]) -> tuple[StoredMessage, ...]:
+        cut, spans = self.remove_from, self.head.branch
+        new = {s.seq for s in self.messages}
+        return tuple(s for s in messages if within(s.seq, spans) and (cut is None or s.seq < cut or s.seq in new))
 
     def commit(self, unpublished: Iterable[ProcessedInput] = ()) -> Commit:
         """The batch for the journal. `unpublished` are inputs before this one, see `ThreadHead`."""

@@ -65,6 +65,9 @@ class Threads:
 
     def committed(self, key: ThreadKey, base: Hydrated, commit: Commit, version: int) -> None:
         """Keeps the thread as this commit left it."""
+        if commit.head.forks != (base.head.forks if base.head else ()):
+            self.forget(key)  # other messages than those that are kept
+            return
         kept = self._kept.get(key) or _Kept(base, complete=base.head is None)
         messages = base.messages
         if commit.remove_messages_from is not None:

@@ -18,7 +18,7 @@ from typing import Any
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from processors.settings_cache import TenantCache
-from processors.turns import graph_transitions, transitions, underway
+from processors.turns import forks, graph_transitions, transitions, underway
 from processors.turns.calls import find_pending
 from processors.turns.copying import copy_thread
 from processors.turns.draft import Draft
@@ -26,10 +26,12 @@ from processors.turns.graph_leg import GraphLegs
 from processors.turns.graph_state import LostRace
 from processors.turns.hydration import Threads
 from processors.turns.leg import LegRunner
+from processors.turns.message_changes import on_change_messages
 from processors.turns.transitions import NewInput, Next
 from schemas import (
     ApprovalDecision,
     CancelRun,
+    ChangeMessages,
     ChangeThread,
     ContinueThread,
     ExternalEvent,
@@ -215,6 +217,8 @@ class TurnsProcessor:
 
     async def _transition(self, draft: Draft, record: Record, tenant: Tenant) -> Next:
         body = record.body
+        if forks.needs_rows(draft.head, body):
+            draft.rows_known = tuple(await self._journal.messages(*draft.thread, limit=forks.MOST_BACK))
         if isinstance(body, UserMessage | ExternalEvent):
             agent = tenant.agent(body.agent_id)
             assert agent, "checked before"
@@ -233,6 +237,8 @@ class TurnsProcessor:
             return await copy_thread(draft, body, self._journal)
         if isinstance(body, ChangeThread):
             return transitions.on_change(draft, body)
+        if isinstance(body, ChangeMessages):
+            return on_change_messages(draft, body)
         assert isinstance(body, ContinueThread)
         return transitions.on_continue(draft, body)
 
@@ -290,10 +296,10 @@ def outputs_for(record: Record, stored: bytes) -> Sequence[Output]:
 
 def new_input(record: Record) -> NewInput:
     """The input that a user message, a graph's input or an external event is."""
-    body, envelope = record.body, record.envelope
+    body, envelope, after = record.body, record.envelope, None
     if isinstance(body, UserMessage):
         text, strategy, run_id = body.text, body.multitask_strategy, body.run_id
-        message_id, metadata = body.message_id, body.metadata
+        message_id, metadata, after = body.message_id, body.metadata, body.after
     elif isinstance(body, GraphInput):
         text, strategy, run_id = graph_transitions.first_words(body.request), body.multitask_strategy, body.run_id
         message_id, metadata = None, body.metadata
@@ -310,6 +316,7 @@ def new_input(record: Record) -> NewInput:
         at=envelope.time,
         message_id=message_id,
         metadata=metadata,
+        after=after,
         graph=body.request if isinstance(body, GraphInput) else None,
     )
 

@@ -40,6 +40,7 @@ from schemas import (
     ToolFinished,
     ToolRequested,
     derived_id,
+    forked,
 )
 
 
@@ -153,8 +154,15 @@ class Replayed:
                 self._change(pending=tuple(PendingCall(call=call, state="running") for call in message.tool_calls))
 
     def _remove(self, event: MessagesRemoved) -> None:
-        # A run's messages are the newest, and a rollback removes all of them.
         run = self._head.run
+        if event.kept:
+            before, following = self._head.forks, self._head.next_message
+            self._change(forks=forked(before, following, event.after or 0))
+            self._change_run(forks_before=before)
+            return
+        if run and run.forks_before is not None:
+            self._change(forks=run.forks_before)
+        # A run's messages are the newest, and a rollback removes all of them.
         start = run.first_message if run else self._head.next_message - len(event.message_ids)
         self.messages = [m for m in self.messages if m.seq < start]
         self.remove_from = start if self.remove_from is None else min(self.remove_from, start)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from processors.turns.calls import abandon_approvals, find_pending, replace_call, request_call, settle_call
 from processors.turns.draft import Draft
+from processors.turns.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, undo
 from schemas import (
     ActiveRun,
     ApprovalDecision,
@@ -78,6 +79,8 @@ class NewInput:
     at: datetime
     message_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    after: int | None = None
+    """As in `UserMessage`."""
     graph: GraphRequest | None = None
     """What a run of a graph is to do; `text` is only for a title then, since the graph makes the messages."""
 
@@ -134,6 +137,7 @@ def _enqueue(draft: Draft, new: NewInput) -> Next:
         message_id=new.message_id,
         metadata=dict(new.metadata),
         graph=new.graph,
+        after=new.after,
     )
     draft.change(queued=(*draft.head.queued, waiting))
     draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued))
@@ -160,6 +164,19 @@ def start_run(draft: Draft, new: NewInput | QueuedInput) -> Next:
     draft.change(run=run, pending=(), agent_id=draft.head.agent_id or run.agent_id, graph=of_graph)
     draft.event(RunStarted, run_id=run.run_id, input_id=run.input_id, agent_id=run.agent_id, metadata=run.metadata)
     if run.graph:
+        return Next.LEG
+    if new.after is not None:
+        try:
+            go_back_for_run(draft, new.after)
+        except CannotBeDone as error:
+            fail_run(draft, "internal_error", str(error))
+            return Next.COMMIT
+    if not new.text:
+        if ends_with_an_answer(draft.history):
+            if (stands_at := undo(draft)) is not None:
+                draft.event(MessagesRemoved, run_id=run.run_id, message_ids=(), after=stands_at)
+            fail_run(draft, "internal_error", "There is nothing to answer at this point of the conversation.")
+            return Next.COMMIT
         return Next.LEG
     message_id = new.message_id or new.input_id
     message = Message(message_id=message_id, role="user", text=new.text, run_id=run.run_id, at=new.at)
@@ -323,8 +340,8 @@ def cancel_run(draft: Draft, reason: CancelReason) -> None:
             text = "The run was ended while this call was on its way; it may have been carried out."
             settle_call(draft, pending, text, status="cancelled", failed=True)
     if reason == "rolled_back":
-        gone = draft.drop_messages_from(run.first_message)
-        draft.event(MessagesRemoved, run_id=run.run_id, message_ids=tuple(gone))
+        gone, after = draft.drop_messages_from(run.first_message), undo(draft)
+        draft.event(MessagesRemoved, run_id=run.run_id, message_ids=tuple(gone), after=after)
         draft.restore = run.state_before
     draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=_WORDS[reason])
     draft.audit("run.cancelled", actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)

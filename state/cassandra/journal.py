@@ -10,12 +10,23 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from schemas import AcceptedRun, OpenInput, StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
+from schemas import (
+    AcceptedRun,
+    OpenInput,
+    Span,
+    StateRow,
+    StoredEvent,
+    StoredMessage,
+    StoredRun,
+    ThreadHead,
+    ThreadSummary,
+    within,
+)
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import OPEN_TTL, decode_messages, from_micros, merged, summary, to_micros
+from state.rows import OPEN_TTL, below, decode_messages, from_micros, merged, summary, to_micros
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +39,10 @@ _ROWS_A_PAGE = 100
 _THREAD = Query(
     Kind.READ,
     "SELECT version, seq, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq <= ? LIMIT ?",
+)
+_SPAN = Query(
+    Kind.READ,
+    "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq >= ? AND seq <= ? LIMIT ?",
 )
 _OUTPUTS = Query(
     Kind.READ,
@@ -152,11 +167,17 @@ class CassandraJournal:
             rows, stored = await asyncio.gather(thread, outputs)
         if not rows:
             return Hydrated(0, None, ())
-        version, _, head = rows[0]
+        version, _, body = rows[0]
+        head, read = ThreadHead.model_validate_json(body), rows[1:]
+        found = [row for row in read if not head.forks or within(row[1], head.branch)]
+        messages = decode_messages(body for _, _, body in reversed(found))
+        if len(found) < window == len(read):  # the rest is behind another branch
+            rest = below(read[-1][1], head.branch)
+            messages = (*await self._in_spans(tenant_id, thread_id, window - len(found), rest), *messages)
         return Hydrated(
             version=version,
-            head=ThreadHead.model_validate_json(head),
-            messages=decode_messages(body for _, _, body in reversed(rows[1:])),
+            head=head,
+            messages=messages,
             outputs=stored[0][0] if stored else None,
         )
 
@@ -189,11 +210,20 @@ class CassandraJournal:
         return outcome
 
     async def messages(
-        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 100
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        spans: Sequence[Span] | None = None,
     ) -> list[StoredMessage]:
         """See `state.Journal.messages`."""
         if limit <= 0:
             return []
+        if spans is not None:
+            wanted = spans if before is None else below(before, spans)
+            return list(await self._in_spans(tenant_id, thread_id, limit, wanted))
         newest = (_HEAD_SEQ if before is None else before) - 1
         rows = await self._session.execute(_THREAD, tenant_id, thread_id, newest, limit)
         return list(decode_messages(body for _, _, body in reversed(rows)))
@@ -276,6 +306,18 @@ class CassandraJournal:
         read = await asyncio.gather(*(self._span(tenant_id, thread_id, span) for span in merged(ranges)))
         found = sorted((seq, body) for span in read for seq, body in span)
         return [StateRow(seq=seq, kind="value", body=body) for seq, body in found]
+
+    async def _in_spans(
+        self, tenant_id: str, thread_id: str, limit: int, spans: Sequence[Span]
+    ) -> tuple[StoredMessage, ...]:
+        """The newest messages in these spans. What a head's branch names is never changed, and goes only with a rollback."""
+        bodies: list[bytes] = []
+        for span in reversed(spans):
+            if len(bodies) >= limit:
+                break
+            rows = await self._session.execute(_SPAN, tenant_id, thread_id, *span, limit - len(bodies))
+            bodies += [body for (body,) in rows]
+        return decode_messages(reversed(bodies))
 
     async def _span(self, tenant_id: str, thread_id: str, span: tuple[int, int]) -> Rows:
         pages = self._session.pages(_VALUES, tenant_id, thread_id, *span, size=_ROWS_A_PAGE)

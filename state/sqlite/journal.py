@@ -7,9 +7,19 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from schemas import AcceptedRun, OpenInput, StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead, ThreadSummary
+from schemas import (
+    AcceptedRun,
+    OpenInput,
+    Span,
+    StateRow,
+    StoredEvent,
+    StoredMessage,
+    StoredRun,
+    ThreadHead,
+    ThreadSummary,
+)
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import OPEN_TTL, decode_messages, from_micros, merged, to_micros
+from state.rows import OPEN_TTL, below, decode_messages, from_micros, merged, to_micros
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
 
@@ -20,7 +30,9 @@ _NO_SEQ = 2**63 - 1  # above the number of any row
 _HEAD = "SELECT version, head FROM threads WHERE tenant_id = ? AND thread_id = ?"
 _OUTPUTS = "SELECT outputs FROM inputs WHERE tenant_id = ? AND thread_id = ? AND input_id = ? AND expires_at > ?"
 _NEWEST = "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? ORDER BY seq DESC LIMIT ?"
-_BEFORE = "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+_SPAN = (
+    "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq BETWEEN ? AND ? ORDER BY seq DESC LIMIT ?"
+)
 _EVENTS = "SELECT seq, type, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? ORDER BY seq LIMIT ?"
 _THREADS = """
 SELECT thread_id, title, created_at, updated_at, metadata, agent_id, CASE WHEN EXISTS (
@@ -95,11 +107,11 @@ class SqliteJournal:
             if row is None:
                 return Hydrated(0, None, ())
             outputs = connection.execute(_OUTPUTS, (*key, input_id, now)).fetchone() if input_id is not None else None
-            bodies = [body.encode() for (body,) in connection.execute(_NEWEST, (*key, max(window, 0)))]
+            head = ThreadHead.model_validate_json(row[1])
             return Hydrated(
                 version=row[0],
-                head=ThreadHead.model_validate_json(row[1]),
-                messages=decode_messages(reversed(bodies)),
+                head=head,
+                messages=_newest(connection, key, max(window, 0), head.branch if head.forks else None),
                 outputs=outputs and outputs[0],
             )
 
@@ -118,13 +130,19 @@ class SqliteJournal:
         return await self._writer.run(write)
 
     async def messages(
-        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 100
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        spans: Sequence[Span] | None = None,
     ) -> list[StoredMessage]:
         """See `state.Journal.messages`."""
-        key, limit = (tenant_id, thread_id), max(limit, 0)
-        query, parameters = (_NEWEST, (*key, limit)) if before is None else (_BEFORE, (*key, before, limit))
-        rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
-        return list(decode_messages(body.encode() for (body,) in reversed(rows)))
+        key = (tenant_id, thread_id)
+        if before is not None:
+            spans = below(before, [(1, before)] if spans is None else spans)
+        return list(await self._readers.run(lambda c: _newest(c, key, max(limit, 0), spans)))
 
     async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
         """See `state.Journal.events`."""
@@ -220,6 +238,22 @@ class SqliteJournal:
             return [row for span in spans for row in connection.execute(_VALUES, (tenant_id, thread_id, *span))]
 
         return [StateRow(seq=seq, kind="value", body=body) for seq, body in await self._readers.run(read)]
+
+
+def _newest(
+    connection: sqlite3.Connection, key: tuple[str, str], limit: int, spans: Sequence[Span] | None
+) -> tuple[StoredMessage, ...]:
+    """The newest messages in these spans, or of all, oldest first."""
+    if spans is None:
+        bodies = [body.encode() for (body,) in connection.execute(_NEWEST, (*key, limit))]
+    else:
+        bodies = []
+        for span in reversed(spans):
+            if len(bodies) == limit:
+                break
+            rows = connection.execute(_SPAN, (*key, *span, limit - len(bodies)))
+            bodies += [body.encode() for (body,) in rows]
+    return decode_messages(reversed(bodies))
 
 
 class _Write:

@@ -145,6 +145,9 @@ class Core:
         found = await self.assistant(principal, new.agent_id)
         if found is None:
             raise not_found("agent", new.agent_id)
+        if new.after is not None:
+            words = "A graph's thread goes back by its checkpoints, over the LangGraph API."
+            raise Problem(422, "not_supported", words)
         said = {"role": "user", "content": new.text, "id": new.message_id}
         config, context = found.configuration()
         request = GraphRequest(

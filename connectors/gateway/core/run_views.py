@@ -26,6 +26,8 @@ class NewRun:
     details: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
     graph: GraphRequest | None = None
+    after: int | None = None
+    """The number of the message that this one follows, where that is not the newest; without `text` the agent answers it."""
 
 
 @dataclass(frozen=True, slots=True)

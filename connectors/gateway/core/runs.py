@@ -337,4 +337,4 @@ def _body(principal: Principal, run_id: str, new: NewRun) -> UserMessage | Graph
     if new.graph is not None:
         return checked(GraphInput, request=new.graph, **common)
     message_id = new.message_id if new.message_id != run_id else None  # it gets the run's
-    return checked(UserMessage, text=new.text, message_id=message_id, **common)
+    return checked(UserMessage, text=new.text, message_id=message_id, after=new.after, **common)

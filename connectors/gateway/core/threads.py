@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from connectors.gateway.auth import Principal
+from connectors.gateway.core.branches import Branches
 from connectors.gateway.core.changes import Changes
 from connectors.gateway.core.standing import standing
 from connectors.gateway.problems import Problem, checked, not_found
 from schemas import (
+    ChangeMessages,
     ChangeThread,
     InputRefused,
+    StateUpdated,
     StoredMessage,
     ThreadCondition,
     ThreadHead,
@@ -80,6 +83,14 @@ class Threads:
         if found.head is None or found.head.user_id != principal.user_id or found.head.deleted:
             raise not_found("thread", thread_id)
         return found.head, list(found.messages)
+
+    async def branches(self, principal: Principal, thread_id: str, *, window: int) -> Branches:
+        """The thread with its newest messages of all branches. Raises `Problem` when there is none."""
+        head, messages = await self.read(principal, thread_id, window=window)
+        if head.forks:
+            key, before = (principal.tenant_id, thread_id), head.next_message
+            messages = await self._journal.messages(*key, before=before, limit=window)
+        return Branches(head, messages)
 
     async def get(self, principal: Principal, thread_id: str) -> ThreadHead:
         """The thread. Raises `Problem` when there is none."""
@@ -171,9 +182,21 @@ class Threads:
     async def messages(
         self, principal: Principal, thread_id: str, *, before: int | None = None, limit: int = 100
     ) -> list[StoredMessage]:
-        """Messages of a thread, the newest `limit` below `before`, oldest first."""
-        await self.get(principal, thread_id)
-        return await self._journal.messages(principal.tenant_id, thread_id, before=before, limit=limit)
+        """Messages of the conversation, the newest `limit` below `before`, oldest first."""
+        head = await self.get(principal, thread_id)
+        spans = head.branch if head.forks else None
+        return await self._journal.messages(principal.tenant_id, thread_id, before=before, limit=limit, spans=spans)
+
+    async def change_messages(
+        self, principal: Principal, thread_id: str, head: ThreadHead, change: ChangeMessages
+    ) -> int:
+        """Changes what an agent's conversation says; the number of its newest message then. Raises `Problem`."""
+        principal.require("write")
+        answer = await self._changes.apply(principal, thread_id, head, change)
+        if isinstance(answer, InputRefused):
+            raise Problem(409 if head.run else 422, "refused", f"Not done: {answer.reason}.")
+        assert isinstance(answer, StateUpdated)
+        return int(answer.checkpoint_id)
 
     @staticmethod
     def line(thread_id: str, head: ThreadHead) -> ThreadSummary:

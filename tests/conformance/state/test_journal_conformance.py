@@ -303,3 +303,33 @@ async def test_caller_that_is_cancelled_leaves_the_store_usable(stores: Stores, 
     assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes[::2])
     assert outcomes[1::2] == [None] * 30
     assert await stores.journal.commit(tenant, "after", commit("i1", 0)) == Committed(1)
+
+
+async def test_conversation_that_went_back_is_read_as_its_branch(stores: Stores, tenant: str) -> None:
+    written = [message(n) for n in range(1, 31)]
+    await stores.journal.commit(tenant, "th", commit("i1", 0, messages=written[:8]))
+    # 9 to 20 follow 3, 21 to 30 follow 15.
+    forks = ((9, 3), (21, 15))
+    on_it = head().model_copy(update={"forks": forks, "next_message": 31})
+    await stores.journal.commit(tenant, "th", commit("i2", 1, messages=written[8:], thread=on_it))
+    conversation = [message(n) for n in (1, 2, 3, *range(9, 16), *range(21, 31))]
+
+    for window in (0, 1, 9, 10, 11, 12, 17, 18, 19, 20, 21, 100):
+        thread = await stores.journal.hydrate(tenant, "th", window=window)
+        assert (thread.head, list(thread.messages)) == (
+            on_it,
+            conversation[len(conversation) - window :] if window < 20 else conversation,
+        )
+        spans = on_it.branch
+        found = await stores.journal.messages(tenant, "th", limit=window, spans=spans)
+        assert found == list(thread.messages)
+        for before in (31, 25, 21, 18, 9, 3, 1):
+            older = [m for m in conversation if m.seq < before]
+            found = await stores.journal.messages(tenant, "th", before=before, limit=window, spans=spans)
+            assert found == (older[max(0, len(older) - window) :] if window else [])
+    assert await stores.journal.messages(tenant, "th", limit=100) == written
+    assert await stores.journal.messages(tenant, "th", limit=100, spans=()) == []
+
+    empty = on_it.model_copy(update={"forks": (*forks, (31, 0))})
+    await stores.journal.commit(tenant, "th", commit("i3", 2, thread=empty))
+    assert (await stores.journal.hydrate(tenant, "th", window=100)).messages == ()

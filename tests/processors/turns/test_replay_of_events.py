@@ -48,7 +48,13 @@ class Watched:
         if isinstance(one.body, UserMessage):
             run, at = one.envelope.id, one.envelope.time
             self.queueable[run] = QueuedInput(
-                input_id=run, run_id=run, user_id="u", agent_id="default", text=one.body.text, at=at
+                input_id=run,
+                run_id=run,
+                user_id="u",
+                agent_id="default",
+                text=one.body.text,
+                at=at,
+                after=one.body.after,
             )
         self.heads.append((await self._system.stores.journal.hydrate("acme", "t1", window=0)).head)
         for output in outputs:
@@ -67,7 +73,7 @@ class Watched:
             assert comparable(replayed.head) == comparable(thread.head)
         whole = Replayed(None, self.queueable)
         whole.apply(self.events)
-        assert tuple(whole.messages) == thread.messages
+        assert whole.messages == await journal.messages("acme", "t1", limit=1000)
         assert whole.events == await journal.events("acme", "t1")
         assert whole.runs == await journal.runs("acme", "t1")
 

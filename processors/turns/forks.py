@@ -1,0 +1,108 @@
+"""Conversations that go back to an earlier message and on from there. Pure functions on a draft.
+
+The journal keeps every message; the head's forks say which of them are the conversation (`schemas.branches`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from processors.turns.calls import settle_call
+from processors.turns.draft import Draft
+from processors.turns.hydration import WINDOW
+from schemas import (
+    MOST_FORKS,
+    ChangeMessages,
+    ContinueThread,
+    GraphInput,
+    Message,
+    MessagesRemoved,
+    PendingCall,
+    ThreadHead,
+    UserMessage,
+    forked,
+    within,
+)
+
+MOST_BACK = 1_000
+"""How many messages, of all branches, a conversation can go back."""
+LEFT_ASIDE = (
+    "The user went back to before this call had its result, and went on from there. It was not made again; whether it was "
+    "carried out then is not known here."
+)
+
+
+class CannotBeDone(Exception):
+    """Why a conversation cannot be changed in this way, in words for the user."""
+
+
+def needs_rows(head: ThreadHead, body: object) -> bool:
+    """Whether the conversation may come to stand at another branch by this input."""
+    if isinstance(body, UserMessage) and body.after is not None:
+        return True
+    if isinstance(body, UserMessage | GraphInput) and body.multitask_strategy == "rollback":
+        return head.run is not None and head.run.forks_before is not None
+    if isinstance(body, ContinueThread):
+        return bool(head.queued) and head.queued[0].after is not None
+    return isinstance(body, ChangeMessages)
+
+
+def go_back(draft: Draft, after: int, *, run_id: str) -> None:
+    """The next message follows the message `after`, on whatever branch it is; 0 is the beginning. Raises `CannotBeDone`.
+
+    `draft.rows_known` has the newest messages.
+    """
+    head = draft.head
+    if after == head.newest_message:
+        return
+    if after >= head.next_message:
+        raise CannotBeDone(f"The thread has no message {after} to go back to.")
+    forks, spans = forked(head.forks, head.next_message, after), head.branch
+    if len(forks) > MOST_FORKS:
+        raise CannotBeDone(f"The conversation went back {MOST_FORKS} times already; go on in a copy of the thread.")
+    draft.change(forks=forks)
+    gone = [
+        s.message.message_id
+        for s in (*draft.rows_known, *draft.messages)
+        if within(s.seq, spans) and not within(s.seq, draft.head.branch)
+    ]
+    draft.event(MessagesRemoved, run_id=run_id, message_ids=tuple(gone[-MOST_BACK:]), kept=True, after=after)
+    draft.take_branch(WINDOW)
+
+
+def go_back_for_run(draft: Draft, after: int) -> None:
+    """The same for the run that starts. Calls that have no result there are answered for, since providers refuse a call
+    without one, and nothing is done twice. Raises `CannotBeDone`."""
+    before, run = draft.head.forks, draft.head.run
+    assert run
+    go_back(draft, after, run_id=run.run_id)
+    if draft.head.forks != before:
+        draft.change_run(forks_before=before)
+    for call in open_calls(draft.history):
+        settle_call(draft, call, LEFT_ASIDE, status="cancelled", failed=True)
+
+
+def undo(draft: Draft) -> int | None:
+    """Takes back that the run went back; the number of the message that the conversation stands at again."""
+    run = draft.head.run
+    if run is None or run.forks_before is None:
+        return None
+    draft.change(forks=run.forks_before)
+    draft.take_branch(WINDOW)
+    return draft.head.newest_message
+
+
+def open_calls(history: Sequence[Message]) -> list[PendingCall]:
+    """Calls of the newest answer that have no result."""
+    answered = set()
+    for message in reversed(history):
+        if message.role == "tool":
+            answered.add(message.call_id)
+        else:
+            return [PendingCall(call=c, state="running") for c in message.tool_calls if c.call_id not in answered]
+    return []
+
+
+def ends_with_an_answer(history: Sequence[Message]) -> bool:
+    """Whether there is nothing for an agent to answer."""
+    return not history or (history[-1].role == "assistant" and not history[-1].tool_calls)
