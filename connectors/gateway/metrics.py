@@ -8,6 +8,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from connectors.gateway.problems import as_problem, response
+
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 _APIS = ("v1", "lg", "agui", "auth")
@@ -53,10 +55,24 @@ class Observed:
         api = self._api or (first if first in _APIS else "other")
         started = time.perf_counter()
 
+        begun = done = False
+
         async def counting(message: Scope) -> None:
+            nonlocal begun, done
+            if message["type"] == "http.response.body":
+                done = not message.get("more_body")
             if message["type"] == "http.response.start":
+                begun = True
                 self._metrics.seconds.labels(api).observe(time.perf_counter() - started)
                 self._metrics.requests.labels(api, scope["method"], message["status"]).inc()
             await send(message)
 
-        await self._app(scope, receive, counting)
+        try:
+            await self._app(scope, receive, counting)
+        except Exception as error:
+            # Whatever goes out of here makes uvicorn close the connection, on which the next request may be already.
+            if begun and not done:
+                raise
+            if not begun:
+                problem = as_problem(error)
+                await response(problem, scope.get("cauce.request_id", ""))(scope, receive, counting)

@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from connectors.gateway.patient import until_left
 from connectors.gateway.problems import Problem, as_problem
 
 log = logging.getLogger("cauce.gateway")
@@ -68,7 +69,7 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
         writing = asyncio.ensure_future(self._write(send))
-        leaving = asyncio.ensure_future(_until_left(receive))
+        leaving = asyncio.ensure_future(until_left(receive))
         self._watch(writing)
         try:
             await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -117,8 +118,3 @@ class EventStream(Response):
         with contextlib.suppress(OSError):
             async with asyncio.timeout(self._slow):
                 await send({"type": "http.response.body", "body": last, "more_body": False})
-
-
-async def _until_left(receive: Callable[[], Awaitable[Any]]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from door import Door, until_true
+from gates import Gate, until
 from langgraph_client import client, new_thread, says
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError
 
-__all__ = ["client"]
-
-
-class Gate:
-    """The file that work waits for."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "until"
-        self.file = str(self._path)
-
-    def open(self) -> None:
-        self._path.touch()
-
-
-@pytest.fixture
-def until(tmp_path: Path) -> Iterator[Gate]:
-    """It is open in the end, so that no worker goes on for ever."""
-    gate = Gate(tmp_path)
-    yield gate
-    gate.open()
+__all__ = ["client", "until"]
 
 
 @pytest.fixture

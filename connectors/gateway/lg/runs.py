@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,8 @@ from connectors.gateway.lg.graph_runs import graph_outcome, graph_projection, st
 from connectors.gateway.lg.messages import listed_in, to_langchain
 from connectors.gateway.lg.projection import RunProjection, error_frame
 from connectors.gateway.lg.requests import RunRequest, answer, body_of, caller_of, core_of, is_set, modes_of, page_of
-from connectors.gateway.lg.thread_state import ThreadState
+from connectors.gateway.lg.thread_state import ThreadState, dumps
+from connectors.gateway.patient import PatientJson
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import EventStream
 from connectors.gateway.thread_position import Position
@@ -162,7 +163,8 @@ async def wait(request: Request) -> Response:
     core, caller = core_of(request), caller_of(request)
     wanted = RunRequest.of(await body_of(request))
     started = await start(core, caller, request.path_params["thread_id"], wanted)
-    return await until_over(core, caller, started.view, started.since if started.resumed else None)
+    since = started.since if started.resumed else None
+    return waited(core, caller, started.view, since, cancel=wanted.cancel_when_left)
 
 
 async def listing(request: Request) -> Response:
@@ -194,7 +196,7 @@ async def join(request: Request) -> Response:
     """`GET /threads/{t}/runs/{r}/join`."""
     core, caller = core_of(request), caller_of(request)
     view = await core.runs.get(caller, request.path_params["thread_id"], request.path_params["run_id"])
-    return await until_over(core, caller, view, None)
+    return waited(core, caller, view, None, cancel=is_set(request, "cancel_on_disconnect"))
 
 
 async def join_stream(request: Request) -> Any:
@@ -249,16 +251,54 @@ async def cancel(request: Request) -> Response:
     return Response(status_code=202)
 
 
-async def until_over(core: Core, caller: Principal, view: RunView, since: int | None) -> Response:
+def waited(
+    core: Core,
+    caller: Principal,
+    view: RunView,
+    since: int | None,
+    *,
+    cancel: bool,
+    then: Callable[[], Awaitable[None]] | None = None,
+    left: Callable[[], None] = lambda: None,
+) -> PatientJson:
+    """The response that waits for a run.
+
+    `cancel` ends the run when its reader leaves; `left` is called then, and `then` is awaited when the run is over.
+    """
+
+    async def values() -> bytes:
+        found = await until_over(core, caller, view, since)
+        if then:
+            await then()
+        return dumps(found).encode()
+
+    async def leave() -> None:
+        left()
+        if cancel:
+            await core.runs.cancel(caller, view.thread_id, view.run_id)
+
+    def failed(problem: Problem) -> bytes:
+        return dumps({"__error__": {"error": problem.code, "message": problem.detail}}).encode()
+
+    return PatientJson(
+        values,
+        on_error=failed,
+        heartbeat=core.options.heartbeat,
+        headers=locations(view, "/join"),
+        on_left=leave,
+    )
+
+
+async def until_over(core: Core, caller: Principal, view: RunView, since: int | None) -> Any:
     """The thread's values when the run is over or waits."""
     seconds = core.options.wait_seconds
     over = await core.runs.wait(caller, view.thread_id, view.run_id, seconds=seconds, since=since)
     head, messages = await core.threads.read(caller, view.thread_id, window=core.options.state_messages)
     if graph := await core.graph_of_run(caller, over, head):
-        return answer(await graph_outcome(core, caller, over, graph, head), headers=locations(view, "/join"))
+        return await graph_outcome(core, caller, over, graph, head)
     values: dict[str, Any] = {"messages": [to_langchain(s.message) for s in messages]}
     if over.status == "failed":
         values = {"__error__": shapes.failure(over)}
     elif over.status == "paused":
         values["__interrupt__"] = shapes.interrupts(view.thread_id, head)
-    return answer(values, headers=locations(view, "/join"))
+    return values

@@ -15,7 +15,7 @@ from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, RunView
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.requests import RunRequest, answer, bodies_of, body_of, caller_of, core_of
-from connectors.gateway.lg.runs import Started, event_stream, locations, start, until_over
+from connectors.gateway.lg.runs import Started, event_stream, locations, start, waited
 from connectors.gateway.problems import Problem
 
 BATCH = 20
@@ -61,11 +61,13 @@ async def wait(request: Request) -> Response:
     """`POST /runs/wait`."""
     core, caller = core_of(request), caller_of(request)
     body = await body_of(request)
-    view = (await _start(core, caller, RunRequest.of(body))).view
-    response = await until_over(core, caller, view, None)
-    if not _kept(body):
-        await core.threads.delete(caller, view.thread_id)
-    return response
+    wanted = RunRequest.of(body)
+    view = (await _start(core, caller, wanted)).view
+    if _kept(body):
+        return waited(core, caller, view, None, cancel=wanted.cancel_when_left)
+    then = partial(core.threads.delete, caller, view.thread_id)
+    left = partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
+    return waited(core, caller, view, None, cancel=wanted.cancel_when_left, then=then, left=left)
 
 
 async def _start(core: Core, caller: Principal, wanted: RunRequest) -> Started:

@@ -42,6 +42,8 @@ IdempotencyKey = Annotated[
 ]
 Seconds = Annotated[float, Query(ge=0, le=900, description="Seconds to wait at most.")]
 
+CancelOnDisconnect = Annotated[bool, Query(description="End the run when you leave before its end.")]
+
 
 async def _core(request: Request) -> Core:  # FastAPI would send a function that is not async to a thread
     core: Core = request.app.state.core

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
+from connectors.gateway import problems
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, NewRun
 from connectors.gateway.core.run_views import OVER, RunView, until
 from connectors.gateway.given_json import GivenJsonRoute
+from connectors.gateway.patient import PatientJson
+from connectors.gateway.request_context import current
 from connectors.gateway.thread_position import Position
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.approvals import waiting
 from connectors.gateway.v1.parameters import (
     SSE,
     Caller,
+    CancelOnDisconnect,
     CoreIn,
     IdempotencyKey,
     LastEventId,
@@ -56,7 +62,7 @@ async def start_run(
     return m.RunOut.of(view)
 
 
-@router.post("/threads/{thread_id}/runs/wait")
+@router.post("/threads/{thread_id}/runs/wait", response_model=m.RunResult)
 async def run_and_wait(
     core: CoreIn,
     caller: Caller,
@@ -64,10 +70,12 @@ async def run_and_wait(
     body: m.MessageIn,
     idempotency_key: IdempotencyKey = None,
     timeout: Seconds = 300,
-) -> m.RunResult:
-    """Send a message and wait for the answer."""
+    cancel_on_disconnect: CancelOnDisconnect = False,
+) -> Response:
+    """Send a message and wait for the answer. Blank lines come before it while the run works; what fails after they began is a
+    problem in the body."""
     view, _ = await _start(core, caller, thread_id, body, idempotency_key)
-    return await _result(core, caller, thread_id, view.run_id, timeout)
+    return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
 
 
 @router.post("/threads/{thread_id}/runs/stream", responses=SSE, response_class=StreamingResponse)
@@ -99,12 +107,18 @@ async def get_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: Run
     return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
 
 
-@router.get("/threads/{thread_id}/runs/{run_id}/join")
+@router.get("/threads/{thread_id}/runs/{run_id}/join", response_model=m.RunResult)
 async def join_run(
-    core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId, timeout: Seconds = 300
-) -> m.RunResult:
-    """Wait for a run."""
-    return await _result(core, caller, thread_id, run_id, timeout)
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    run_id: RunId,
+    timeout: Seconds = 300,
+    cancel_on_disconnect: CancelOnDisconnect = False,
+) -> Response:
+    """Wait for a run. Blank lines come before its result while it works; what fails after they began is a problem in the body."""
+    view = await core.runs.get(caller, thread_id, run_id)
+    return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/stream", responses=SSE, response_class=StreamingResponse)
@@ -142,6 +156,21 @@ async def _start(
         idempotency_key=idempotency_key,
     )
     return await core.runs.start(caller, thread_id, new)
+
+
+def _waited(core: Core, caller: Principal, view: RunView, timeout: float, *, cancel: bool) -> PatientJson:
+    where = f"/v1/threads/{view.thread_id}/runs/{view.run_id}"
+
+    async def result() -> bytes:
+        return (await _result(core, caller, view.thread_id, view.run_id, timeout)).model_dump_json().encode()
+
+    return PatientJson(
+        result,
+        on_error=lambda problem: bytes(problems.response(problem, current().request_id).body),
+        heartbeat=core.options.heartbeat,
+        headers={"Location": f"{where}/join", "Content-Location": where},
+        on_left=partial(core.runs.cancel, caller, view.thread_id, view.run_id) if cancel else None,
+    )
 
 
 async def _result(core: Core, caller: Principal, thread_id: str, run_id: str, timeout: float) -> m.RunResult:
