@@ -2,7 +2,7 @@
 
 LangGraph's serialiser stores an object with the name of its type, and imports that name to read it. Only types of this
 list are imported, so that who can write to the store cannot choose what is run. On it are the types of the graph's
-schemas, and the data types of the modules that its code is in, for fields that are annotated as `Any`.
+schemas, and the data types of its application's modules and of what these import, for fields that are annotated as `Any`.
 """
 
 from __future__ import annotations
@@ -20,19 +20,35 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from pydantic import BaseModel
 
+from connectors.graphs.applications import APPLICATIONS
+
 _LIBRARIES = ("langgraph", "langchain", "langchain_core", "builtins")
 
 
-def allowed_types(graph: Pregel[Any, Any, Any, Any], *modules: ModuleType) -> set[tuple[str, ...]]:
-    """Module and name of each type that a graph and its subgraphs may keep in their states."""
+def types_of(graph: Pregel[Any, Any, Any, Any]) -> set[tuple[str, ...]]:
+    """Module and name of each type of a graph's schemas, and of its subgraphs', and of the modules of their nodes."""
     found: set[tuple[str, ...]] = set()
-    own = set(modules)
     for part in _graphs(graph):
         found |= build_serde_allowlist(schemas=list(_schemas(part)), channels=dict(part.channels))
-        own |= set(_modules(part))
-    for module in own:
-        found |= set(_data_types(module))
+        for module in _modules(part):
+            found |= set(_data_types(module.__name__, module))
     return found
+
+
+class ApplicationTypes:
+    """The data types of an application's modules. What these import later, in a function, joins them."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._modules_then = -1
+        self._found: set[tuple[str, ...]] = set()
+
+    def found(self) -> set[tuple[str, ...]]:
+        """Module and name of each type of the application's modules."""
+        if len(sys.modules) != self._modules_then:
+            self._modules_then = len(sys.modules)
+            self._found = {t for name, module in APPLICATIONS.beside(self._module) for t in _data_types(name, module)}
+        return self._found
 
 
 def _graphs(graph: Pregel[Any, Any, Any, Any]) -> Iterator[Pregel[Any, Any, Any, Any]]:
@@ -66,7 +82,8 @@ def _modules(graph: Pregel[Any, Any, Any, Any]) -> Iterator[ModuleType]:
                 yield module
 
 
-def _data_types(module: ModuleType) -> Iterable[tuple[str, str]]:
+def _data_types(name: str, module: ModuleType) -> Iterable[tuple[str, str]]:
+    """Those that a module has, which is known by this name."""
     for value in list(vars(module).values()):
         if inspect.isclass(value) and (
             issubclass(value, BaseModel | Enum)
@@ -74,3 +91,5 @@ def _data_types(module: ModuleType) -> Iterable[tuple[str, str]]:
             or (issubclass(value, tuple) and hasattr(value, "_fields"))
         ):
             yield value.__module__, value.__name__
+            if value.__module__ == module.__name__ != name:
+                yield name, value.__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,10 @@ RETRY_SECONDS = 30.0
 class Graphs:
     """The graphs of `[graphs]`, imported when they are first asked for, and kept."""
 
-    def __init__(self, specs: Mapping[str, str], *, folder: Path = Path()) -> None:
+    def __init__(self, specs: Mapping[str, str], *, folder: Path = Path(), dependencies: Sequence[Path] = ()) -> None:
+        """Paths in specs are relative to the folder; `dependencies` are more folders to import from."""
         self._specs = dict(specs)
-        self._folder = folder
+        self._folder, self._dependencies = folder, tuple(dependencies)
         self._graphs: dict[str, HostedGraph] = {}
         self._failed: dict[str, tuple[float, str]] = {}
         self._importing = asyncio.Lock()
@@ -47,7 +48,9 @@ class Graphs:
                 if time.monotonic() - at < RETRY_SECONDS:
                     raise SettingsError(words)
                 try:
-                    self._graphs[name] = await asyncio.to_thread(_hosted, name, self._specs[name], self._folder)
+                    self._graphs[name] = await asyncio.to_thread(
+                        _hosted, name, self._specs[name], self._folder, self._dependencies
+                    )
                 except SettingsError as error:
                     self._failed[name] = (time.monotonic(), str(error))
                     raise
@@ -64,7 +67,7 @@ class Graphs:
         return found
 
 
-def _hosted(name: str, spec: str, folder: Path) -> HostedGraph:
+def _hosted(name: str, spec: str, folder: Path, dependencies: Sequence[Path]) -> HostedGraph:
     from connectors.graphs.hosted import hosted
 
-    return hosted(name, spec, folder)
+    return hosted(name, spec, folder, dependencies)

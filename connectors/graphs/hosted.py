@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +18,7 @@ from langgraph.store.base import BaseStore
 from langgraph_sdk.runtime import AccessContext
 from pydantic import BaseModel, TypeAdapter, create_model
 
-from connectors.graphs.allowed_types import allowed_types
+from connectors.graphs.allowed_types import ApplicationTypes, types_of
 from connectors.graphs.factories import RUN, Factory, Use
 from connectors.graphs.imports import load
 from connectors.graphs.shapes import to_json
@@ -28,9 +28,9 @@ Graph: TypeAlias = Pregel[Any, Any, Any, Any]
 _PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
-def hosted(name: str, spec: str, folder: Path) -> HostedGraph:
+def hosted(name: str, spec: str, folder: Path, dependencies: Sequence[Path] = ()) -> HostedGraph:
     """The graph that a line of `[graphs]` names. Raises `SettingsError` in words."""
-    found, module = load(name, spec, folder)
+    found, module = load(name, spec, folder, dependencies)
     if isinstance(found, StateGraph):
         found = _compiled(name, found)
     if isinstance(found, Pregel):
@@ -57,7 +57,8 @@ class HostedGraph:
         self.name = name
         self._module = module
         self._graph = graph
-        self._allowed = allowed_types(graph, module) if isinstance(graph, Pregel) else None
+        self._application = ApplicationTypes(module)
+        self._types = types_of(graph) if isinstance(graph, Pregel) else None
 
     @property
     def is_made(self) -> bool:
@@ -94,7 +95,8 @@ class HostedGraph:
     def attached(self, graph: Graph, *, saver: BaseCheckpointSaver[Any], store: BaseStore) -> Graph:
         """A copy of a graph that `made` gave, on this saver and store."""
         own = copy.copy(graph)
-        own.checkpointer = saver.with_allowlist(self._allowed or allowed_types(graph, self._module))
+        types = types_of(graph) if self._types is None else self._types
+        own.checkpointer = saver.with_allowlist(types | self._application.found())
         own.store = store
         own.config = _nowhere(graph.config)
         return own

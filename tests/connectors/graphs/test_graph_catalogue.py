@@ -139,7 +139,7 @@ async def test_a_graph_is_imported_once_and_by_the_name_that_others_import_it_by
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("./app/none.py:graph", "there is no file .*none.py. Paths are relative to the folder of cauce.toml"),
+        ("./app/none.py:graph", "there is no file .*none.py. Paths are relative to the folder of the settings file"),
         ("./app/inner/the-graphs.py:grpah", "has no 'grpah'. It has: .*compiled"),
         ("./app/inner/the-graphs.py:number", "is a int. It has to be a compiled graph"),
         ("./app/inner/the-graphs.py:State", "has to be a compiled graph"),
