@@ -46,3 +46,6 @@ class DeadLetter(Body):
     value_bytes: int = Field(default=0, ge=0)
     headers: tuple[tuple[str, str | None], ...] = ()
     """Names, and base64 of the values."""
+    through: int | None = None
+    """Set where no record could be made of what lies there: `value` is then a record batch as it is in Kafka's log, and the
+    letter stands for all offsets from `offset` to this one."""

@@ -26,13 +26,19 @@ from schemas import (
     is_tenant_id,
 )
 from streams.kafka_clients import close_consumer
+from streams.raw_reading import readable_again
 
 MAX_INLINE_BYTES = 500_000
 """A larger value stays in its own topic only: base64 of it would not fit into a record."""
 
 
-def dead_letter_outputs(raw: RawRecord, *, group: str, reason: str, attempts: int, at: datetime) -> list[Output]:
-    """The dead letter of a record and its audit event; the same ids whenever the record is given up again."""
+def dead_letter_outputs(
+    raw: RawRecord, *, group: str, reason: str, attempts: int, at: datetime, through: int | None = None
+) -> list[Output]:
+    """The dead letter of a record and its audit event; the same ids whenever the record is given up again.
+
+    `through`: see `DeadLetter`; the value of `raw` is a batch then.
+    """
     position = (group, raw.topic, raw.partition, raw.offset)
     tenant = _tenant_of(raw)
     letter = DeadLetter(
@@ -47,6 +53,7 @@ def dead_letter_outputs(raw: RawRecord, *, group: str, reason: str, attempts: in
         value=_base64(raw.value) if len(raw.value or b"") <= MAX_INLINE_BYTES else None,
         value_bytes=len(raw.value or b""),
         headers=tuple((name[:200], _base64(value)) for name, value in raw.headers[:100]),
+        through=through,
     )
     event = AuditEvent(
         at=at,
@@ -80,6 +87,9 @@ def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
 
 
+_Parts = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetterRow:
     """A dead letter and where it lies: `number` is `partition-offset` in `dead.letters`."""
@@ -88,7 +98,7 @@ class DeadLetterRow:
     letter: DeadLetter
 
     @property
-    def raw(self) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]:
+    def raw(self) -> _Parts:
         """Key, value and headers of the record as it was. Raises `NotFound` when the value was too large to keep."""
         letter = self.letter
         if letter.value is None and letter.value_bytes:
@@ -99,6 +109,22 @@ class DeadLetterRow:
         headers = [(name, base64.b64decode(value or "")) for name, value in letter.headers]
         key = None if letter.key is None else base64.b64decode(letter.key)
         return key, None if letter.value is None else base64.b64decode(letter.value), headers
+
+    @property
+    def records(self) -> list[_Parts]:
+        """The records that the letter stands for. Raises `NotFound` when they are not to be had."""
+        letter = self.letter
+        if letter.through is None:
+            return [self.raw]
+        try:
+            found = readable_again(self.raw[1] or b"", letter.topic, letter.partition)
+        except ValueError as error:
+            raise NotFound(
+                f"dead letter {self.number} is of bytes in {letter.topic}, partition {letter.partition}, offset {letter.offset}, "
+                f"that still cannot be read: {error}; whoever wrote them has to send the message again"
+            ) from error
+        wanted = range(letter.offset, letter.through + 1)
+        return [(r.key, r.value, [(name, v or b"") for name, v in r.headers]) for r in found if r.offset in wanted]
 
 
 def _reader(bootstrap: str) -> AIOKafkaConsumer:
@@ -178,15 +204,14 @@ async def find_dead_letter(bootstrap: str, number: str) -> DeadLetterRow:
 async def replay(bootstrap: str, rows: Sequence[DeadLetterRow]) -> int:
     """Sends records again to the topic they came from, as they were. Returns how many.
 
-    Their ids are the same, so what was done in the meantime is not done twice.
+    Their ids are the same, so what was done in the meantime is not done twice. A letter that stands for a batch which could not
+    be read is read again first. Raises `NotFound`, and sends nothing, where a record is not to be had.
     """
+    records = [(row.letter.topic, *record) for row in rows for record in row.records]
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     try:
         await producer.start()
-        sent = []
-        for row in rows:
-            key, value, headers = row.raw
-            sent.append(await producer.send(row.letter.topic, value, key=key, headers=headers))
+        sent = [await producer.send(topic, value, key=key, headers=headers) for topic, key, value, headers in records]
         await asyncio.gather(*sent)
         return len(sent)
     except KafkaError as error:

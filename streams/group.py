@@ -1,6 +1,6 @@
 """One processor group in one worker: takes records in, runs them in keyed lanes, hands results to their slots.
 
-The way of a record: `consume` polls it, `_admit` puts it into the lane of its key, `_run` processes it when its turn
+The way of a record: `Intake` polls it, `_admit` puts it into the lane of its key, `_run` processes it when its turn
 comes, `Slot.finish` queues it for the slot's next transaction.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +16,13 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from schemas import TOPICS, Output, RawRecord
 from schemas import Delivery as HowDelivered
 from streams.contract import Processor, Publication
 from streams.growth import until_settled
+from streams.intake import Intake
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
 from streams.metrics import RuntimeMetrics
@@ -32,10 +31,6 @@ from streams.options import RuntimeOptions, traits
 from streams.slot import Finished, Slot
 
 log = logging.getLogger("cauce.streams")
-
-POLL_MS = 250
-"""Longest single wait for records; a slot that opens meanwhile is polled that much later at most."""
-POLL_RECORDS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,67 +73,36 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._slots: dict[int, Slot] = {}
         self._limbo: dict[int, Slot] = {}
         """Slots that a rebalance took away and may give back."""
-        self._stash: dict[TopicPartition, deque[ConsumerRecord]] = {}
-        """Records that were fetched before a budget was found full; their partitions are paused."""
         self._tasks: dict[asyncio.Task[None], Delivery] = {}
         self._openings: set[asyncio.Task[None]] = set()
         self._held_bytes = 0
         self._progress = asyncio.Event()
         self._stopping = False
         self._consumer_of = consumer
+        self._intake = Intake(
+            group,
+            consumer=consumer,
+            clients=clients,
+            options=options,
+            metrics=metrics,
+            slot_of=self._open_slot,
+            full=self._full,
+            admit=self._admit,
+            taken=self._start_ready,
+            progress=self._progress,
+        )
         processor.attach(self)
-        self.last_poll = time.monotonic()
         self.assigned = False
 
     # ---- intake
 
     async def consume(self) -> None:
         """Polls until the task is cancelled or `stop` is called."""
-        consumer = self._consumer
-        while not self._stopping:
-            self.last_poll = time.monotonic()
-            self._unstash()
-            ready = self._pollable(consumer)
-            if not ready:
-                self._progress.clear()
-                await _wait(self._progress.wait(), POLL_MS / 1000)
-                continue
-            try:
-                fetched = await consumer.getmany(*ready, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-            except KafkaError as error:
-                log.warning("group %s: polling failed: %r", self.group, error)
-                await asyncio.sleep(self._options.backoff)
-                continue
-            for tp, records in fetched.items():
-                self._take_in(tp, deque(records))
+        await self._intake.run()
 
-    def _pollable(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-        return [
-            tp
-            for tp in consumer.assignment()
-            if tp not in self._stash and (slot := self._slots.get(tp.partition)) is not None and slot.is_open
-        ]
-
-    def _unstash(self) -> None:
-        for tp, records in list(self._stash.items()):
-            del self._stash[tp]
-            self._take_in(tp, records)
-            if tp not in self._stash and tp in self._consumer.assignment():
-                self._consumer.resume(tp)
-
-    def _take_in(self, tp: TopicPartition, records: deque[ConsumerRecord]) -> None:
+    def _open_slot(self, tp: TopicPartition) -> Slot | None:
         slot = self._slots.get(tp.partition)
-        if slot is None or not slot.is_open:
-            return  # fetched for an owner that is gone; the slot's next owner reads from what is committed
-        while records:
-            if budget := self._full(slot, tp):
-                self._stash[tp] = records
-                if tp in self._consumer.assignment():
-                    self._consumer.pause(tp)
-                self._metrics.intake_stopped.labels(self.group, budget).inc()
-                break
-            self._admit(slot, tp, records.popleft())
-        self._start_ready()
+        return slot if slot and slot.is_open else None
 
     def _full(self, slot: Slot, tp: TopicPartition) -> str | None:
         """The budget that is used up, if any. Running, queued and retrying records all count."""
@@ -148,13 +112,9 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return "bytes"
         return "span" if slot.trackers[tp].span >= MAX_SPAN - 1 else None
 
-    def _admit(self, slot: Slot, tp: TopicPartition, record: ConsumerRecord) -> None:
-        tracker = slot.trackers[tp]
-        if not tracker.deliver(record.offset):
+    def _admit(self, slot: Slot, tp: TopicPartition, raw: RawRecord) -> None:
+        if not slot.trackers[tp].deliver(raw.offset):
             return
-        raw = RawRecord(
-            record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers
-        )
         tenant = (raw.key or b"").partition(b":")[0].decode("utf-8", "replace")
         self._held_bytes += len(raw.value or b"")
         self._lanes.put(self._lane(raw), tenant, Delivery(slot, tp, raw, time.monotonic()))
@@ -225,7 +185,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Stops publishing for all slots. Their running records go on: most rebalances give most slots back."""
         self._limbo, self._slots = {**self._limbo, **self._slots}, {}
-        self._stash.clear()
+        self._intake.forget()
         self.assigned = False
         await asyncio.gather(*(slot.suspend() for slot in self._limbo.values()))
 
@@ -298,11 +258,11 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         )
 
     async def _seek(self, slot: Slot) -> None:
-        """Goes to the watermarks, or to the beginning of the log where retention has passed them."""
+        """Goes to where reading goes on, or to the beginning of the log where retention has passed that."""
         beginnings = await self._consumer.beginning_offsets(list(slot.partitions))
         for tp in slot.partitions:
-            slot.trackers[tp].absorb(beginnings[tp], ())
-            self._consumer.seek(tp, slot.trackers[tp].position)
+            self._intake.begin_at(slot, tp, beginnings[tp])
+            self._consumer.seek(tp, slot.trackers[tp].read)
 
     async def _let_go(self, slot: Slot) -> None:
         await slot.close()
@@ -317,7 +277,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def stop(self, grace: float) -> None:
         """Takes nothing more in, waits up to `grace` seconds for what runs, publishes it, and lets go of all slots."""
         self._stopping = True
-        self._progress.set()
+        self._intake.stop()
         slots = [*self._slots.values(), *self._limbo.values()]
         self._lanes.drop(lambda _: True)
         deadline = time.monotonic() + grace
@@ -338,6 +298,11 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return self._consumer_of()
 
     @property
+    def last_poll(self) -> float:
+        """When this group last polled, in monotonic seconds."""
+        return self._intake.last_poll
+
+    @property
     def running(self) -> int:
         """Records being processed now."""
         return self._lanes.running
@@ -351,6 +316,10 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     def open_slots(self) -> set[int]:
         """Numbers of the slots whose records are taken in."""
         return {number for number, slot in self._slots.items() if slot.is_open}
+
+    def trouble(self) -> str | None:
+        """What this group cannot read, in words; None when all is well."""
+        return self._intake.trouble()
 
     def oldest_seconds(self) -> float:
         """Age of the oldest record that was taken in and is being processed; 0 when there is none."""

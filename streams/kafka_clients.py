@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import aiokafka.producer.sender
@@ -20,6 +20,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas import BadRecord, Output
 from streams.options import RuntimeOptions
+from streams.raw_reading import Stretch, look
 
 aiokafka.producer.sender.BACKOFF_OVERRIDE = 0.002
 
@@ -75,7 +76,8 @@ class _OncePerSecond(logging.Filter):
 class KafkaClients:
     """Makes and keeps the clients of one worker process. Start it before use, stop it at the end.
 
-    `producer` and `admin` make aiokafka's clients, or what stands for them in a simulation.
+    `producer` and `admin` make aiokafka's clients, or what stands for them in a simulation, as `look` does for
+    `raw_reading.look`.
     """
 
     def __init__(
@@ -86,9 +88,10 @@ class KafkaClients:
         client_id: str = "cauce",
         producer: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
         admin: Callable[..., AIOKafkaAdminClient] = AIOKafkaAdminClient,
+        look: Callable[[str, Mapping[TopicPartition, int]], Awaitable[dict[TopicPartition, Stretch]]] = look,
     ) -> None:
         self.bootstrap, self.options, self._client_id = bootstrap, options, client_id
-        self._producer, self._admin_client = producer, admin
+        self._producer, self._admin_client, self._look = producer, admin, look
         self._admin: AIOKafkaAdminClient | None = None
         self._sender: AIOKafkaProducer | None = None
         self._sender_lock = asyncio.Lock()
@@ -144,6 +147,13 @@ class KafkaClients:
         if not all(tp in offsets for tp in partitions):
             raise CoordinatorLoadInProgressError(f"what {group} has committed is not known yet")
         return offsets
+
+    async def look(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, Stretch]:
+        """What lies at these offsets, read past the consumer. Raises `KafkaError`."""
+        try:
+            return await self._look(self.bootstrap, positions)
+        except OSError as error:
+            raise KafkaError(f"{type(error).__name__}: {error}") from error
 
     async def send(self, outputs: Iterable[Output]) -> None:
         """Publishes outputs whose readers drop repeats; returns when all are acknowledged.

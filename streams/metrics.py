@@ -80,6 +80,27 @@ class RuntimeMetrics:
         )
         self.retries = Counter("cauce_retries", "Records processed again", ["group", "reason"], registry=registry)
         self.dead_letters = Counter("cauce_dead_letters", "Records given up", ["group", "topic"], registry=registry)
+        self.polls_failed = Counter(
+            "cauce_polls_failed",
+            "Polls that raised; what they had taken is read again",
+            ["group", "error"],
+            registry=registry,
+        )
+        self.unreadable = Gauge(
+            "cauce_partitions_unreadable", "Partitions whose next record cannot be read", ["group"], registry=registry
+        )
+        self.unreadable_given_up = Counter(
+            "cauce_unreadable_given_up",
+            "Batches that could not be read and became dead letters",
+            ["group", "topic"],
+            registry=registry,
+        )
+        self.offsets_lost = Counter(
+            "cauce_offsets_lost",
+            "Offsets that were deleted from their topic before they were read",
+            ["group", "topic"],
+            registry=registry,
+        )
         self.intake_stopped = Counter(
             "cauce_intake_stopped",
             "Partitions paused because a budget was full",

@@ -62,8 +62,9 @@ def decode_completed(watermark: int, metadata: str | None) -> frozenset[int]:
 class OffsetTracker:
     """The records of one partition during one ownership.
 
-    Every offset is unknown, open (taken in, not finished) or done. Offsets that Kafka never delivers (control batches,
-    aborted records) leave gaps: only delivered records are tracked.
+    Every offset is unknown, open (taken in, not finished) or done. An offset that was not delivered stays unknown, and the
+    watermark below it, until the reader says by `read_to` that there is nothing: Kafka never delivers control batches, records
+    of aborted transactions and what compaction has removed.
     """
 
     def __init__(self, position: int, completed: Iterable[int] = ()) -> None:
@@ -81,6 +82,11 @@ class OffsetTracker:
         return self._position
 
     @property
+    def read(self) -> int:
+        """Where reading goes on: nothing below is missing."""
+        return self._read
+
+    @property
     def span(self) -> int:
         """Offsets from the watermark to the newest one seen; intake stops before it reaches `MAX_SPAN`."""
         return max(0, self._next - self._position)
@@ -94,14 +100,19 @@ class OffsetTracker:
         """Notes that a record was taken in. False when it is open or done already, and must not be processed."""
         if offset < self._position or offset in self._open:
             return False
-        self._read = max(self._read, offset + 1)
+        if offset == self._read:
+            self._read = offset + 1
         if offset in self._done:
             return False
-        if not self._open:
-            self._position = offset  # a partition is read in order: what lies between was never there, or is done
         self._open.add(offset)
         self._next = max(self._next, offset + 1)
         return True
+
+    def read_to(self, position: int) -> None:
+        """Notes that the partition was read in one go from `read` up to here: what was not delivered is not there."""
+        self._read = max(self._read, position)
+        if not self._open:
+            self._advance()
 
     def finish(self, offset: int) -> None:
         """Notes that a record is done, its outputs on their way in the next transaction. It may be one that was not
@@ -130,7 +141,7 @@ class OffsetTracker:
         return self._position, encode_completed(self._position, self._done)
 
     def _advance(self) -> None:
-        self._position = max(self._position, min(self._open, default=self._read))
+        self._position = max(self._position, min(self._read, min(self._open, default=self._read)))
         while self._position in self._done:
             self._position += 1
             self._read = max(self._read, self._position)

@@ -40,6 +40,10 @@ class RuntimeOptions:
     """Tries of a record whose processing fails for no known reason, before it is given up."""
     crashes: int = 3
     """Times a record may be found begun and unfinished after a takeover before it is given up."""
+    looks: int = 4
+    """Times that a place in a partition is read, with backoff, before what lies there is given up as unreadable."""
+    stall_seconds: float = 10.0
+    """A partition that has more and gives nothing for so long is looked at more closely."""
     backoff: float = 0.2
     """Before the second try; doubles with each further one."""
     max_backoff: float = 5.0

@@ -95,7 +95,8 @@ def subscribe(
 ) -> SlotSubscriber:
     """Registers a group with the broker. `make_runtime` gets the subscriber and gives the runtime that it polls for."""
     connection = {
-        "auto_offset_reset": "earliest",
+        # The runtime seeks; where the log does not have an offset, it must know (`GroupRuntime._skip_deleted`).
+        "auto_offset_reset": "none",
         "isolation_level": "read_committed",
         # Co-partitioned topics need the range assignor: it gives a member the same partition numbers of each.
         "partition_assignment_strategy": (RangePartitionAssignor,),

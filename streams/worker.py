@@ -83,6 +83,7 @@ class Worker:
             self._subscribers[group] = self._subscriber(group, processor)
             self._health.alive[f"group {group}"] = self._poll_check(group)
             self._health.ready[f"group {group}"] = self._slots_check(group)
+            self._health.ready[f"reading of {group}"] = self._reading_check(group)
         await asyncio.gather(*(s.start() for s in self._subscribers.values()))
 
     async def stop(self) -> None:
@@ -160,5 +161,11 @@ class Worker:
     def _slots_check(self, group: str):  # type: ignore[no-untyped-def]
         async def check() -> str | None:
             return None if self.runtime(group).ready else "waits for its slots"
+
+        return check
+
+    def _reading_check(self, group: str):  # type: ignore[no-untyped-def]
+        async def check() -> str | None:
+            return self.runtime(group).trouble()
 
         return check

@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.embedded.batches import Batch, commits, first_at_or_after, placed, read_header
+from streams.batches import Batch, commits, first_at_or_after, placed, read_header
 from streams.embedded.segment import Segment
 from streams.embedded.wire import Error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from streams.embedded.batches import is_intact, read_header
+from streams.batches import is_intact, read_header
 from streams.embedded.partition_log import PartitionLog
 from streams.embedded.storage import Storage
 from streams.embedded.transactions import Transactions

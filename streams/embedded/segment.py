@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from streams.embedded.batches import HEADER, Batch, is_intact, read_header
+from streams.batches import HEADER, Batch, is_intact, read_header
 
 INDEX_EVERY = 64 << 10
 """Bytes between two entries of the index."""
@@ -28,7 +28,8 @@ class Segment:
     def recover(self, *, verify: bool) -> Iterator[tuple[Batch, bytes]]:
         """Reads the file from its start, yielding each batch's header and first bytes; cuts off a torn tail.
 
-        With `verify` the check sums are read as well, and the file ends before the first batch that is damaged.
+        With `verify` the check sums are read as well, and the file ends before a damaged batch that nothing follows. One in the
+        middle stays for its readers to tell of: what was taken after it is whole.
         """
         end, position, expected = os.fstat(self._fd).st_size, 0, self.base
         while position < end:
@@ -36,7 +37,9 @@ class Segment:
             header = read_header(head)
             if header is None or header.magic != 2 or header.size < HEADER.size or position + header.size > end:
                 break
-            if header.base < expected or (verify and not is_intact(os.pread(self._fd, header.size, position))):
+            if header.base < expected:
+                break
+            if verify and not self._is_intact(position, header) and not self._goes_on_after(position, header):
                 break
             self._note(header, position)
             position += header.size
@@ -45,6 +48,14 @@ class Segment:
         if position < end:
             os.ftruncate(self._fd, position)
         self.size = position
+
+    def _is_intact(self, position: int, header: Batch) -> bool:
+        return is_intact(os.pread(self._fd, header.size, position))
+
+    def _goes_on_after(self, position: int, damaged: Batch) -> bool:
+        position += damaged.size
+        after = read_header(os.pread(self._fd, HEADER.size, position))
+        return after is not None and after.base == damaged.last + 1 and self._is_intact(position, after)
 
     def append(self, data: bytes, header: Batch) -> None:
         """Adds a batch. On an error of the disk the file is as before, and `OSError` is raised."""

@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.embedded.batches import control_batch
+from streams.batches import control_batch
 from streams.embedded.journal import TransactionMeta, transaction_entry
 from streams.embedded.storage import Storage
 from streams.embedded.wire import Error

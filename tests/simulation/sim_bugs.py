@@ -8,6 +8,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -25,10 +26,12 @@ from state.cassandra.journal import CassandraJournal
 from state.cassandra.ledger import CassandraLedger
 from streams.contract import Publication
 from streams.group import GroupRuntime
+from streams.intake import Intake
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
 from streams.offsets import OffsetTracker
 from streams.slot import Slot
+from streams.unreadable import Stalls, UnreadablePlaces
 
 BUGS: dict[str, Callable[[], list[Any]]] = {}
 """By name: makes the patches."""
@@ -251,3 +254,78 @@ def results_forgotten_with_their_worker() -> list[Any]:
         return Publication.MISSING
 
     return [patch.object(GroupRuntime, "_run", run), patch.object(Slot, "publication", publication)]
+
+
+@bug
+def records_of_a_failed_poll_are_passed_over() -> list[Any]:
+    """Reading goes on where the consumer stands, also after a poll that raised (this bug was ours)."""
+    real = Intake._look_closer
+
+    async def look_closer(self: Any) -> None:
+        for tp in self._places.due(float("inf")):
+            if slot := self._slot_of(tp):
+                slot.trackers[tp].read_to(await self._consumer().position(tp))
+        await real(self)
+
+    return [patch.object(Intake, "_look_closer", look_closer), patch.object(Intake, "_rewind", lambda *_: None)]
+
+
+@bug
+def unreadable_records_are_passed_over() -> list[Any]:
+    """What cannot be read is skipped without a dead letter."""
+
+    def give_up(_: Any, slot: Any, tp: Any, unreadable: Any) -> None:
+        slot.trackers[tp].read_to(unreadable.end)
+
+    return [patch.object(Intake, "_give_up", give_up)]
+
+
+@bug
+def unreadable_records_end_their_batch_of_partitions() -> list[Any]:
+    """A partition with a record that cannot be read is polled on with the others (this bug was ours)."""
+
+    async def nothing(_: Any) -> None:
+        return
+
+    return [patch.object(UnreadablePlaces, "hold", lambda *_: None), patch.object(Intake, "_look_closer", nothing)]
+
+
+@bug
+def one_look_is_enough() -> list[Any]:
+    """What cannot be read once is given up at once."""
+    real = UnreadablePlaces.saw
+
+    def saw(self: Any, *look: Any) -> Any:
+        self._looks = 1
+        return real(self, *look)
+
+    return [patch.object(UnreadablePlaces, "saw", saw)]
+
+
+@bug
+def a_missing_library_is_the_records_fault() -> list[Any]:
+    """What another installation could read is given up as well."""
+    real = UnreadablePlaces.saw
+
+    def saw(self: Any, tp: Any, stretch: Any, now: float) -> Any:
+        if stretch.unreadable:
+            stretch.unreadable = replace(stretch.unreadable, curable=False)
+        return real(self, tp, stretch, now)
+
+    return [patch.object(UnreadablePlaces, "saw", saw)]
+
+
+@bug
+def silence_is_taken_for_the_end() -> list[Any]:
+    """A partition that gives nothing is taken for one that has nothing (this bug was ours)."""
+
+    async def none(*_: Any) -> list[Any]:
+        return []
+
+    return [patch.object(Stalls, "among", none)]
+
+
+@bug
+def gaps_are_taken_for_missing_records() -> list[Any]:
+    """Offsets of markers, aborted and compacted records are waited for."""
+    return [patch.object(OffsetTracker, "read_to", lambda *_: None)]

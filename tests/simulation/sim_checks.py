@@ -50,6 +50,7 @@ def promises_broken(outside: Outside, people: People, groups: Iterable[str]) -> 
         *_effects_once(outside),
         *_nothing_passed_over(outside),
         *_audit_complete(outside, stored="audit" in groups),
+        *_unreadable_is_kept(outside, groups),
     ]
 
 
@@ -135,6 +136,8 @@ def _nothing_passed_over(outside: Outside) -> list[str]:
             continue
         waiting = set(_open(outside, "turns", tp))
         for offset, entry in outside.kafka.read(tp, 0, 100_000)[0]:
+            if entry.is_lost:
+                continue
             input_id = dict(entry.headers)["ce_id"].decode()
             if offset not in waiting and input_id not in inputs and (tp.topic, tp.partition, offset) not in dead:
                 wrong.append(
@@ -143,14 +146,29 @@ def _nothing_passed_over(outside: Outside) -> list[str]:
     return wrong
 
 
-def _dead_letters(outside: Outside) -> set[tuple[str, int, int]]:
+def _unreadable_is_kept(outside: Outside, groups: Iterable[str]) -> list[str]:
+    """What nobody can read is a dead letter, once, and what somebody can read later is none."""
+    wrong, letters = [], _dead_letters(outside)
+    for tp in outside.kafka.logs:
+        if not any(tp.topic in GROUPS[group] for group in groups):
+            continue
+        for offset, entry in outside.kafka.read(tp, 0, 100_000)[0]:
+            found = letters[tp.topic, tp.partition, offset]
+            if entry.is_lost and found != 1:
+                wrong.append(f"{tp.topic}/{tp.partition}/{offset} cannot be read, and has {found} dead letters")
+            elif entry.unreadable_until and not entry.is_lost and found:
+                wrong.append(f"{tp.topic}/{tp.partition}/{offset} can be read, and was given up")
+    return wrong
+
+
+def _dead_letters(outside: Outside) -> Counter[tuple[str, int, int]]:
     """Positions of the records that were given up."""
-    found = set()
+    found: Counter[tuple[str, int, int]] = Counter()
     for tp in outside.kafka.logs:
         if tp.topic == Topic.DEAD_LETTERS.value:
             for _, entry in outside.kafka.read(tp, 0, 100_000)[0]:
                 letter = json.loads(entry.value or b"{}")
-                found.add((letter["topic"], letter["partition"], letter["offset"]))
+                found[letter["topic"], letter["partition"], letter["offset"]] += 1
     return found
 
 
@@ -163,13 +181,16 @@ def _audit_complete(outside: Outside, *, stored: bool) -> list[str]:
     told: Counter[str] = Counter()
     for tp in outside.kafka.logs:
         if tp.topic == Topic.AUDIT_EVENTS.value:
-            told.update(dict(e.headers)["ce_id"].decode() for _, e in outside.kafka.read(tp, 0, 100_000)[0])
+            events = [e for _, e in outside.kafka.read(tp, 0, 100_000)[0] if not e.is_lost]
+            told.update(dict(e.headers)["ce_id"].decode() for e in events)
     wrong += [f"the audit event {event} was told {n} times" for event, n in told.items() if n > 1]
     given_up = _dead_letters(outside)
     for tp in outside.kafka.logs:
         if tp.topic == Topic.AUDIT_EVENTS.value:
             for offset, entry in outside.kafka.read(tp, 0, 100_000)[0]:
-                if (tp.topic, tp.partition, offset) in given_up:  # its worker was killed again and again
+                if (
+                    not entry.is_lost and (tp.topic, tp.partition, offset) in given_up
+                ):  # its worker was killed again and again
                     del told[dict(entry.headers)["ce_id"].decode()]
     if stored and rows_of != told:
         wrong.append(f"audit events told and stored differ by {list((told - rows_of) + (rows_of - told))[:5]}")

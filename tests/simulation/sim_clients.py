@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -23,6 +23,9 @@ from aiokafka.structs import OffsetAndMetadata
 from sim_kafka import ConcurrentTransactions, SimKafka
 from sim_loop import Node, VirtualLoop
 from sim_network import LostAnswer, Network
+
+from schemas import RawRecord
+from streams.raw_reading import Stretch, Unreadable
 
 Result = TypeVar("Result")
 REQUEST_SECONDS = 3.0
@@ -165,6 +168,31 @@ class SimAdmin:
         return await self._to.insist(lambda: self._to.kafka.fetch_offsets(group, partitions), seconds=15)
 
 
+async def sim_look(
+    connection: Connection, _: str, positions: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, Stretch]:
+    """`raw_reading.look`."""
+    kafka, now = connection.kafka, connection.loop.now
+
+    def read() -> dict[TopicPartition, Stretch]:
+        found = {}
+        for tp, position in positions.items():
+            if kafka.silent.get(tp, 0) > now:
+                found[tp] = Stretch(end=position, problem="an error of the broker")
+                continue
+            entries, end, bad = kafka.fetch(tp, position, 100)
+            found[tp] = Stretch([_raw(tp, offset, entry) for offset, entry in entries], end)
+            if bad:
+                offset, entry = bad
+                found[tp].unreadable = Unreadable(offset, offset + 1, "odd", entry.value or b"", 0, entry.curable)
+        return found
+
+    try:
+        return await connection.ask(read)
+    except LostAnswer as error:
+        raise KafkaTimeoutError from error
+
+
 class SimConsumer:
     """`AIOKafkaConsumer` of one group, with the task that keeps it a member. `stop` ends that."""
 
@@ -176,6 +204,8 @@ class SimConsumer:
         self._assigned: tuple[TopicPartition, ...] = ()
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
+        self._deaf: set[TopicPartition] = set()
+        """Partitions that are not fetched any more, without a word, as after a defect of the client."""
         self._member = f"{connection.node.name if connection.node else ''}-{group}"
         self._stopping = asyncio.Event()
         self._arrived = asyncio.Event()
@@ -197,10 +227,16 @@ class SimConsumer:
         if tp not in self._assigned:
             raise KafkaError(f"{tp} is not assigned")
         self._positions[tp] = offset
+        self._deaf.discard(tp)
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         wanted = list(partitions)
-        return await self._to.insist(lambda: {tp: len(self._to.kafka.logs[tp]) for tp in wanted}, seconds=10)
+        return await self._to.insist(lambda: {tp: self._to.kafka.stable(tp) for tp in wanted}, seconds=10)
+
+    async def position(self, tp: TopicPartition) -> int:
+        if tp not in self._assigned:
+            raise KafkaError(f"{tp} is not assigned")
+        return self._positions[tp]
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(partitions, 0)
@@ -213,7 +249,7 @@ class SimConsumer:
             wanted = {
                 tp: self._positions[tp]
                 for tp in partitions
-                if tp in self._assigned and tp not in self._paused and tp in self._positions
+                if tp in self._assigned and tp not in self._paused and tp in self._positions and tp not in self._deaf
             }
             kafka = self._to.kafka
             self._arrived.clear()
@@ -224,22 +260,39 @@ class SimConsumer:
             try:
                 found = await self._to.ask(
                     lambda wanted=wanted, kafka=kafka: {
-                        tp: kafka.read(tp, position, 100) for tp, position in wanted.items()
+                        tp: kafka.fetch(tp, position, 100)
+                        for tp, position in wanted.items()
+                        if kafka.silent.get(tp, 0) <= self._to.loop.now
                     }
                 )
             except LostAnswer:
                 return {}
-            records = {}
-            for tp, (entries, position) in found.items():
-                if self._positions.get(tp) != wanted[tp] or tp not in self._assigned or tp in self._paused:
-                    continue  # it was taken away, paused or moved while the answer was on its way
-                self._positions[tp] = position
-                if entries:
-                    records[tp] = [_record(tp, offset, entry) for offset, entry in entries]
+            records = self._drain(wanted, found)
             if records or self._to.loop.now >= deadline:
                 return records
             if not await self._something_arrives(deadline):
                 return {}
+
+    def _drain(self, wanted: dict[TopicPartition, int], found: dict[TopicPartition, Any]) -> dict[TopicPartition, Any]:
+        """As aiokafka's `Fetcher.fetched_records`: what was drained before one that raises is lost, its position moved."""
+        chance, w = self._to.loop.random, self._to.network.weather
+        records, order = {}, list(found)
+        if w.odd_records:
+            chance.shuffle(order)
+        for tp in order:
+            entries, position, unreadable = found[tp]
+            if self._positions.get(tp) != wanted[tp] or tp not in self._assigned or tp in self._paused:
+                continue  # it was taken away, paused or moved while the answer was on its way
+            if unreadable:
+                raise KafkaError("it does not say what cannot be read, nor where")
+            self._positions[tp] = position
+            if entries:
+                records[tp] = [_record(tp, offset, entry) for offset, entry in entries]
+            if w.failed_polls and chance.random() < w.failed_polls:
+                raise RuntimeError("a defect of the client, after it has taken records")
+            if w.deaf_polls and chance.random() < w.deaf_polls:
+                self._deaf.add(tp)
+        return records
 
     async def _something_arrives(self, deadline: float) -> bool:
         self._to.loop.call_at(deadline, self._arrived.set)
@@ -258,6 +311,7 @@ class SimConsumer:
                 break
             self._assigned = tuple(joined.result())
             self._paused.clear()
+            self._deaf.clear()
             self._positions = dict.fromkeys(self._assigned, 0)
             generation = kafka.generation(self._group)
             await listener.on_partitions_assigned(set(self._assigned))
@@ -303,3 +357,7 @@ def _record(tp: TopicPartition, offset: int, entry: Any) -> ConsumerRecord:
         serialized_value_size=0,
         headers=entry.headers,
     )
+
+
+def _raw(tp: TopicPartition, offset: int, entry: Any) -> RawRecord:
+    return RawRecord(tp.topic, tp.partition, offset, entry.timestamp_ms, entry.key, entry.value, entry.headers)

@@ -1,12 +1,14 @@
 """A broker as its clients see it: logs, transactions with markers that are written later, groups with sessions.
 
 The rules are those that the conformance suite holds Apache Kafka and the embedded broker to. What is left out: several
-brokers, retention, compaction, batches.
+brokers, retention, batches of more than one record. What cannot be read is a property of the log here, wherever it comes from
+in life: bytes that are broken, on the disk or on the way, or a codec that a worker lacks for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +35,20 @@ class Entry:
     timestamp_ms: int
     transaction: Transaction | None
     marker: bool = False
+    unreadable_until: float = 0.0
+    """Readers fail on it before this moment; for ever where it is infinite."""
+    curable: bool = False
+    """It is compressed with what a library is missing for, which somebody installs."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether readers of committed records get it: no marker, not aborted, not removed by compaction."""
+        return not self.marker and (self.transaction is None or self.transaction.state == "committed")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody will ever read it."""
+        return self.unreadable_until == math.inf
 
 
 @dataclass(eq=False, slots=True)
@@ -86,6 +102,8 @@ class SimKafka:
         """Set when something is written to the topic."""
         self.history: list[tuple[str, TopicPartition, OffsetAndMetadata]] = []
         """Every offset that was ever committed."""
+        self.silent: dict[TopicPartition, float] = {}
+        """Partitions that are not given out before a moment: the broker answers with an error that aiokafka does not raise."""
 
     # ---- logs
 
@@ -108,10 +126,24 @@ class SimKafka:
         found, log, end = list[tuple[int, Entry]](), self.logs[tp], self.stable(tp)
         while position < end and len(found) < limit:
             entry = log[position]
-            if not entry.marker and (entry.transaction is None or entry.transaction.state == "committed"):
+            if entry.is_there:
                 found.append((position, entry))
             position += 1
         return found, position
+
+    def fetch(
+        self, tp: TopicPartition, position: int, limit: int
+    ) -> tuple[list[tuple[int, Entry]], int, tuple[int, Entry] | None]:
+        """As `read`, up to what cannot be read now, which is the third."""
+        found, end = self.read(tp, position, limit)
+        for n, (offset, entry) in enumerate(found):
+            if entry.unreadable_until > self._loop.now:
+                return found[:n], offset, (offset, entry)
+        return found, end, None
+
+    def put(self, tp: TopicPartition, entry: Entry) -> int:
+        """What no client of ours writes."""
+        return self._write(tp, entry)
 
     def partition_of(self, topic: str, key: bytes | None) -> TopicPartition:
         """By key. Not Kafka's hash, which does not matter here."""

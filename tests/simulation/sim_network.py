@@ -30,9 +30,24 @@ class Weather:
     refused_records: float = 0.002
     """Records of a transaction that the broker will never take; aiokafka tells it by their acknowledgements only."""
     typical: float = 0.002
+    odd_records: float = 0.05
+    """Records of people that cannot be read for a while: broken on the way to the reader, or compressed with what it lacks."""
+    failed_polls: float = 0.005
+    """Of each partition of a poll: the client takes its records and then fails."""
+    deaf_polls: float = 0.001
+    """Of each partition of a poll: the client fetches it no more, and does not say so."""
 
 
-FINE = Weather(slow=0, lost_requests=0, lost_answers=0, late_requests=0, refused_records=0)
+FINE = Weather(
+    slow=0,
+    lost_requests=0,
+    lost_answers=0,
+    late_requests=0,
+    refused_records=0,
+    odd_records=0,
+    failed_polls=0,
+    deaf_polls=0,
+)
 
 
 class Network:

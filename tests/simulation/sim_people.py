@@ -15,6 +15,8 @@ from schemas import ApprovalDecision, CancelRun, Envelope, Topic, UserMessage
 from schemas.base import Body
 
 _TIMEOUT = 2.0
+SOON = 0.5
+"""Seconds for which a record that is broken on its way is; one that is broken for longer counts as broken for ever."""
 STRATEGIES = ("enqueue", "enqueue", "enqueue", "interrupt", "rollback", "reject")
 
 
@@ -82,7 +84,13 @@ class People:
         key, value, headers = thread.encode(), body.to_bytes(), envelope.headers()
 
         def append() -> None:
-            o.kafka.append(o.kafka.partition_of(Topic.CHAT_MESSAGES.value, key), key, value, headers)
+            tp = o.kafka.partition_of(Topic.CHAT_MESSAGES.value, key)
+            offset = o.kafka.append(tp, key, value, headers)
+            if (odd := o.network.weather.odd_records) and o.loop.random.random() < odd:
+                curable = o.loop.random.random() < 0.5
+                entry = o.kafka.logs[tp][offset]
+                entry.curable = curable
+                entry.unreadable_until = o.loop.now + o.loop.random.random() * (20 if curable else SOON)
             if strategy and not any(found[1] == input_id for found in self.accepted):
                 self.accepted.append((thread, input_id, strategy))
 

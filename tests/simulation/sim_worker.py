@@ -15,13 +15,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from sim_cassandra import SimCassandra, SimSession
-from sim_clients import Connection, SimAdmin, SimConsumer, SimProducer
+from sim_clients import Connection, SimAdmin, SimConsumer, SimProducer, sim_look
 from sim_kafka import SimKafka
 from sim_loop import EPOCH, Node, VirtualLoop
 from sim_network import Network
 from sim_services import SimAgent, SimService, SimTools
 
 import streams.group
+import streams.intake
 from processors.audit import AuditProcessor
 from processors.settings_cache import TenantCache, UserCache
 from processors.tools import ToolsProcessor
@@ -42,10 +43,18 @@ from streams.metrics import RuntimeMetrics
 from streams.options import RuntimeOptions
 
 OPTIONS = RuntimeOptions(
-    max_running=8, max_queued=12, grace=4.0, session_timeout_ms=3000, transaction_timeout_ms=4000, suspend_seconds=2.0
+    max_running=8,
+    max_queued=12,
+    grace=4.0,
+    session_timeout_ms=3000,
+    transaction_timeout_ms=4000,
+    suspend_seconds=2.0,
+    stall_seconds=3.0,
 )
 """Shorter times than in life: the less happens between two faults, the more worlds a second."""
-streams.group.POLL_MS = 1000
+streams.intake.POLL_MS = 1000
+streams.group.MAX_SPAN = 32
+"""So that a gap that is taken for missing records stops the intake within the life of a world."""
 METRICS = RuntimeMetrics(CollectorRegistry())
 
 
@@ -80,7 +89,11 @@ class SimWorker:
         o = self._outside
         connection = Connection(o.loop, o.network, o.kafka, self.node)
         clients = KafkaClients(
-            "simulated", OPTIONS, producer=partial(SimProducer, connection), admin=partial(SimAdmin, connection)
+            "simulated",
+            OPTIONS,
+            producer=partial(SimProducer, connection),
+            admin=partial(SimAdmin, connection),
+            look=partial(sim_look, connection),
         )
         await clients.start()
         session: Any = SimSession(o.loop, o.network, o.cassandra, self.node)

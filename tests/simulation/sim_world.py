@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 import secrets
 import time
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 
 from sim_cassandra import SimCassandra
 from sim_checks import promises_broken, unfinished
-from sim_kafka import SimKafka
+from sim_kafka import Entry, SimKafka, Transaction
 from sim_loop import EPOCH, Stuck, VirtualLoop
 from sim_network import FINE, Network, Weather
 from sim_people import People
@@ -28,6 +29,8 @@ from state.cassandra.directory import _PUT_TENANT
 FAULTS = (
     "kill", "kill", "kill", "freeze", "stop", "cut kafka", "cut cassandra", "cassandra down", "kafka moves", "storm"
 )  # fmt: skip
+ODDITIES = ("unreadable", "unreadable", "gap", "gap", "silence")
+"""What others, or disks, do to the topics that a group reads."""
 SECONDS = 12.0
 """Of faults; then everything heals."""
 REST_SECONDS = 200.0
@@ -89,6 +92,8 @@ class World:
         self.people.start()
         caretaker = self._loop.create_task(self._replace_forever())
         faults = [self._loop.create_task(self._fault()) for _ in range(self._random.choice((0, 1, 2, 2, 3, 4, 6)))]
+        if self.weather is not FINE:
+            faults += [self._loop.create_task(self._oddity()) for _ in range(self._random.choice((0, 0, 1, 2, 4)))]
         while not (self.people.silent and all(fault.done() for fault in faults)):
             await asyncio.sleep(0.25)
         self.network.weather = FINE
@@ -139,6 +144,24 @@ class World:
             await asyncio.sleep(chance.random() * 5)
             self.network.weather = self.weather
         self._tell(f"{kind}: over")
+
+    async def _oddity(self) -> None:
+        chance, kafka = self._random, self.outside.kafka
+        await asyncio.sleep(chance.random() * SECONDS)
+        kind = chance.choice(ODDITIES)
+        read = {topic.value for group in self._groups for topic in GROUPS[group]}
+        tp = chance.choice(sorted(tp for tp in kafka.logs if tp.topic in read))
+        self._tell(f"{kind}: {tp.topic}/{tp.partition}")
+        if kind == "silence":
+            kafka.silent[tp] = self._loop.now + chance.random() * 6
+        for _ in range(chance.choice((1, 1, 2, 3)) if kind == "unreadable" else 0):
+            kafka.put(tp, self._odd(None, unreadable_until=math.inf))
+        # Whether it was aborted or compacted away: nobody gets these.
+        for _ in range(chance.choice((1, 3, 40)) if kind == "gap" else 0):
+            kafka.put(tp, self._odd(Transaction(self._loop.now, "aborted")))
+
+    def _odd(self, transaction: Transaction | None, **more: float) -> Entry:
+        return Entry(None, b"\xff", (), int((EPOCH + self._loop.now) * 1000), transaction, **more)  # type: ignore[arg-type]
 
     async def _replace_forever(self) -> None:
         while True:

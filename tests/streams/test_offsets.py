@@ -49,6 +49,7 @@ def test_a_random_life_never_passes_unfinished_work_nor_repeats_finished_work(da
         started: list[int] = []
         unread = [o for o in log if o >= tracker.position]
         for offset in unread[: data.draw(st.integers(0, len(unread)))]:  # it may end before all was read
+            tracker.read_to(offset)
             if tracker.deliver(offset):
                 assert offset not in ever_finished_and_committed, "finished work was given out again"
                 started.append(offset)
@@ -96,8 +97,65 @@ def test_the_span_counts_from_the_watermark_to_the_newest_record() -> None:
     tracker = OffsetTracker(10)
     assert tracker.span == 0
     for offset in (10, 12, 40):
+        tracker.read_to(offset)
         tracker.deliver(offset)
     tracker.finish(12)
     assert (tracker.span, tracker.open) == (31, 2)
     tracker.finish(10)
     assert tracker.snapshot()[0] == 40
+
+
+def test_an_offset_that_was_not_delivered_is_never_passed_by_a_commit() -> None:
+    tracker = OffsetTracker(5)
+    assert tracker.deliver(5)
+    tracker.finish(5)
+    assert tracker.deliver(7), "6 was lost on the way"
+    tracker.finish(7)
+    assert tracker.snapshot() == (6, encode_completed(6, {7}))
+    assert tracker.read == 6, "reading goes on where something is missing"
+    assert tracker.deliver(6)
+    assert not tracker.deliver(7)
+    tracker.finish(6)
+    assert tracker.snapshot() == (8, "")
+
+
+def test_what_is_known_not_to_be_there_is_passed() -> None:
+    """Control batches, aborted records and compacted ones, however many: the span of the completed set is for others."""
+    tracker = OffsetTracker(0)
+    tracker.read_to(50_000)
+    assert (tracker.position, tracker.span) == (50_000, 0)
+    assert tracker.deliver(50_000)
+    tracker.read_to(90_000)
+    assert tracker.snapshot() == (50_000, "")
+    tracker.finish(50_000)
+    assert tracker.snapshot() == (90_000, "")
+
+
+@given(st.data())
+def test_records_that_polls_lose_are_read_again_before_anything_is_committed_past_them(data: st.DataObject) -> None:
+    """A poll gives records and where the consumer stands then, or loses what it took; then reading goes on where the tracker
+    says, or, for a while, where the consumer stands."""
+    log = sorted(data.draw(st.sets(st.integers(0, 100), min_size=1, max_size=40)))
+    tracker, given_out, stands, continuous = OffsetTracker(0), list[int](), 0, True
+    for _ in range(data.draw(st.integers(0, 15))):
+        if data.draw(st.booleans()):
+            stands, continuous = tracker.read, True
+        there = [o for o in log if o >= stands]
+        fetched = there[: data.draw(st.integers(0, len(there)))]
+        end = fetched[-1] + 1 if fetched else stands
+        if data.draw(st.booleans()):
+            stands, continuous = end, False  # drained, and then the poll raised
+            continue
+        for offset in fetched:
+            if continuous:
+                tracker.read_to(offset)
+            if tracker.deliver(offset):
+                given_out.append(offset)
+                tracker.finish(offset)
+        if continuous:
+            tracker.read_to(end)
+        stands = end
+        position, metadata = tracker.snapshot()
+        completed = decode_completed(position, metadata)
+        assert {o for o in log if o < position} | completed == set(given_out)
+    assert len(given_out) == len(set(given_out))

@@ -21,8 +21,10 @@ from aiokafka.structs import OffsetAndMetadata
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas import RawRecord
 from streams.embedded import EmbeddedBroker
 from streams.kafka_clients import close_consumer, close_producer
+from streams.raw_reading import read_between
 
 TP = TopicPartition("t", 0)
 
@@ -129,7 +131,9 @@ async def test_a_torn_tail_is_cut_off_and_the_log_goes_on(broker: EmbeddedBroker
     assert await read(broker.bootstrap) == [b"0", b"1", b"2", b"3", b"new"]
 
 
-async def test_a_flipped_byte_ends_the_log_there(broker: EmbeddedBroker, tmp_path: Path) -> None:
+async def test_a_flipped_byte_costs_its_record_and_none_that_was_taken_after_it(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
     await producer.start()
     for n in range(5):
@@ -141,7 +145,10 @@ async def test_a_flipped_byte_ends_the_log_there(broker: EmbeddedBroker, tmp_pat
     data[data.index(b"value-3")] ^= 0xFF
     segment.write_bytes(data)
     await broker.start()
-    assert await read(broker.bootstrap) == [b"value-0", b"value-1", b"value-2"]
+    found = [found async for found in read_between(broker.bootstrap, {TP: (0, 5)})]
+    assert [f.value for f in found if isinstance(f, RawRecord)] == [b"value-0", b"value-1", b"value-2", b"value-4"]
+    (damaged,) = [f[1] for f in found if not isinstance(f, RawRecord)]
+    assert (damaged.first, damaged.end, damaged.reason) == (3, 4, "its check sum is wrong")
 
 
 async def test_a_torn_journal_keeps_everything_before_the_tear(broker: EmbeddedBroker, tmp_path: Path) -> None:

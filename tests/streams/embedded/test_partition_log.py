@@ -9,7 +9,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.embedded.batches import read_header
+from streams.batches import read_header
 from streams.embedded.journal import Journal, State, _line
 from streams.embedded.partition_log import PartitionLog
 from streams.embedded.storage import Storage

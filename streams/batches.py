@@ -31,6 +31,7 @@ class Batch(NamedTuple):
     producer_id: int
     epoch: int
     sequence: int
+    records: int
 
     @property
     def last(self) -> int:
@@ -52,8 +53,10 @@ def read_header(data: bytes | memoryview, at: int = 0) -> Batch | None:
     """The header of the batch at a position; None when fewer bytes are there than a header has."""
     if len(data) - at < HEADER.size:
         return None
-    base, length, _, magic, crc, attributes, delta, _, newest, pid, epoch, sequence, _ = HEADER.unpack_from(data, at)
-    return Batch(base, length + _BEFORE_LENGTH, magic, crc, attributes, delta, newest, pid, epoch, sequence)
+    base, length, _, magic, crc, attributes, delta, _, newest, pid, epoch, sequence, count = HEADER.unpack_from(
+        data, at
+    )
+    return Batch(base, length + _BEFORE_LENGTH, magic, crc, attributes, delta, newest, pid, epoch, sequence, count)
 
 
 def is_intact(data: bytes) -> bool:

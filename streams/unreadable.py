@@ -1,0 +1,173 @@
+"""Partitions that are not polled for a while, because what comes next in them cannot be read: where, why, and what is next.
+
+What can never be read (a wrong check sum, broken bytes) is read a few times more, since a wire or a disk may have been the
+reason, and becomes a dead letter with its bytes; the partition goes on behind it. What only this installation cannot read waits:
+the fault is here and not in the record, another worker may be able to, and nothing is lost by waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.raw_reading import Stretch
+
+log = logging.getLogger("cauce.streams")
+
+LOOK_SECONDS = 6.0
+SAID = 1000
+"""Places that were told of in the log and are remembered, so that each is told of once."""
+
+
+class Next(Enum):
+    """What is to be done about a partition that was looked at."""
+
+    POLL = "poll"
+    """Nothing is wrong with it."""
+    WAIT = "wait"
+    """Look again later."""
+    GIVE_UP = "give up"
+    """What lies there becomes a dead letter."""
+    FIND = "find"
+    """The offset is not in the log any more."""
+
+
+@dataclass(slots=True)
+class _Place:
+    offset: int = -1
+    words: str = ""
+    looks: int = 0
+    again_at: float = 0.0
+
+
+class UnreadablePlaces:
+    """The partitions of one group that are not polled. Times are monotonic, in seconds."""
+
+    def __init__(self, group: str, *, looks: int, backoff: float, max_backoff: float) -> None:
+        self._group, self._looks, self._backoff, self._max_backoff = group, looks, backoff, max_backoff
+        self._places: dict[TopicPartition, _Place] = {}
+        self._said: dict[tuple[TopicPartition, int, str], None] = {}
+        self._poll_error = ""
+
+    def __contains__(self, tp: object) -> bool:
+        return tp in self._places
+
+    def __len__(self) -> int:
+        return sum(bool(place.words) for place in self._places.values())
+
+    def hold(self, tp: TopicPartition) -> None:
+        """The partition is looked at more closely, at once, before it is polled again."""
+        self._places.setdefault(tp, _Place())
+
+    def due(self, now: float) -> list[TopicPartition]:
+        """The partitions to look at now."""
+        return [tp for tp, place in self._places.items() if place.again_at <= now]
+
+    def later(self, partitions: Iterable[TopicPartition], now: float, why: str) -> None:
+        """The look itself failed."""
+        for tp in partitions:
+            if place := self._places.get(tp):
+                place.again_at = now + self._max_backoff
+        self.poll_failed(why)
+
+    def saw(self, tp: TopicPartition, stretch: Stretch, now: float) -> Next:
+        """What follows from a look. All records of the stretch were taken in."""
+        place = self._places.setdefault(tp, _Place())
+        unreadable = stretch.unreadable
+        if stretch.out_of_range:
+            return Next.FIND
+        if unreadable is None and not stretch.problem:
+            del self._places[tp]
+            return Next.POLL
+        reason = unreadable.reason if unreadable else f"the broker says {stretch.problem}"
+        self._stands(tp, place, stretch.end, reason, now)
+        if unreadable is None or unreadable.curable or place.looks < self._looks:
+            return Next.WAIT
+        del self._places[tp]
+        return Next.GIVE_UP
+
+    def cut_off(self, tp: TopicPartition, offset: int, now: float) -> None:
+        """The log ends before what was read already."""
+        words = "the log ends before what this group has read already: the topic was cut off or made anew"
+        self._stands(tp, self._places.setdefault(tp, _Place()), offset, words, now)
+
+    def _stands(self, tp: TopicPartition, place: _Place, offset: int, reason: str, now: float) -> None:
+        place.looks = place.looks + 1 if place.offset == offset else 1
+        place.offset, place.words = offset, reason
+        place.again_at = now + min(self._backoff * 2.0 ** min(place.looks - 1, 20), self._max_backoff)
+        if (tp, offset, reason) not in self._said:
+            self._said[tp, offset, reason] = None
+            if len(self._said) > SAID:
+                del self._said[next(iter(self._said))]
+            log.error(
+                "group %s: %s/%d cannot be read at offset %d: %s", self._group, tp.topic, tp.partition, offset, reason
+            )
+
+    def release(self, tp: TopicPartition) -> None:
+        """It is polled again."""
+        self._places.pop(tp, None)
+
+    def clear(self) -> None:
+        """The partitions were taken away."""
+        self._places.clear()
+
+    def poll_failed(self, why: str) -> None:
+        """A poll raised, or a look. Told of once, until one succeeds again."""
+        if why != self._poll_error:
+            log.warning("group %s: polling failed, what it may have taken is read again: %s", self._group, why)
+        self._poll_error = why
+
+    def polled(self) -> None:
+        """A poll was well."""
+        self._poll_error = ""
+
+    def trouble(self) -> str | None:
+        """What cannot be read, in words; None when all can."""
+        found = [
+            f"{tp.topic}/{tp.partition} cannot be read at offset {place.offset}: {place.words}"
+            for tp, place in sorted(self._places.items())
+            if place.words
+        ]
+        more = f" (and {len(found) - 5} other partitions)" if len(found) > 5 else ""
+        if found:
+            return "; ".join(found[:5]) + more
+        return f"polling fails: {self._poll_error}" if self._poll_error else None
+
+
+def is_in_order(records: Sequence[ConsumerRecord], end: int) -> bool:
+    """Whether offsets rise and lie below where the consumer stands. aiokafka believes what a record says of its own offset."""
+    return records[-1].offset < end and all(a.offset < b.offset for a, b in pairwise(records))
+
+
+class Stalls:
+    """Finds partitions that have more than was read and give nothing.
+
+    Errors that the broker answers a fetch with are not raised by aiokafka, and neither is the end of its fetching task.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._looked = seconds, time.monotonic()
+        self._stood: dict[TopicPartition, int] = {}
+
+    async def among(self, partitions: Iterable[TopicPartition], consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        """Those that stand where they stood the last time, some seconds ago, while their logs go on."""
+        if time.monotonic() < self._looked + self._seconds:
+            return []
+        self._looked = time.monotonic()
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                stand = {tp: await consumer.position(tp) for tp in partitions}
+                same = [tp for tp, position in stand.items() if self._stood.get(tp) == position]
+                self._stood = stand
+                ends = await consumer.end_offsets(same) if same else {}
+        except (KafkaError, TimeoutError):
+            return []  # a poll will say so, or the next look
+        return [tp for tp in same if ends[tp] > stand[tp]]
