@@ -57,7 +57,7 @@ class Answer:
             self.state = "approval"
             self.explanation = f"{names} waits for your approval: cauce chat --thread {self.thread}, or ask with --yes"
         elif isinstance(event, RunCompleted):
-            self.state, self.explanation = "completed", ""
+            self.state, self.explanation = "completed", event.notice or ""
         elif isinstance(event, RunFailed | RunCancelled):
             self.state = "failed" if isinstance(event, RunFailed) else "cancelled"
             self.explanation = event.message

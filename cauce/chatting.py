@@ -28,6 +28,7 @@ from schemas import (
     InputRefused,
     MessageAdded,
     RunCancelled,
+    RunCompleted,
     RunFailed,
     RunQueued,
     ToolFinished,
@@ -155,6 +156,9 @@ class Chat:
                 self._asked.append(event)
             elif isinstance(event, RunQueued):
                 self._out.print(f"[dim]queued, place {event.position}[/]")
+            elif isinstance(event, RunCompleted) and event.notice:
+                self._end_stream()
+                self._out.print(f"[yellow]{escape(event.notice)}[/]")
             elif isinstance(event, RunFailed | RunCancelled):
                 self._end_stream()
                 self._out.print(f"[yellow]{escape(event.message)}[/]")

@@ -8,13 +8,14 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cauce.settings import Settings
 from cauce.telemetry import log_fields, set_up_tracing
-from connectors.models import Detected, ModelCache, ModelChoice, detect_model
+from connectors.models import OUTPUT_TOKENS, Detected, ModelCache, ModelChoice, detect_model
 from schemas import GROUPS, AgentSettings, Output, RawRecord, Record, SettingsError, Tenant, Unavailable, User
 from state import Stores, open_stores
 from streams.contract import Processor, RuntimeView
@@ -265,14 +266,17 @@ def model_for(
 
     def choose(tenant: Tenant, agent: AgentSettings) -> BaseChatModel:
         wanted = agent.model
+        output = wanted.max_output_tokens
+        if agent.limits.tokens < (output or OUTPUT_TOKENS):
+            output = agent.limits.tokens  # no answer may be longer than what the whole run may use
         if wanted.name == "auto":
-            return cache.get(None, default)
+            return cache.get(None, replace(default, max_output_tokens=output) if output else default)
         key = None
         if wanted.api_key_env:
             key = environment.get(wanted.api_key_env)
             if not key:
                 raise SettingsError(f"the environment variable {wanted.api_key_env} of the agent's API key is not set")
-        choice = ModelChoice(wanted.name, wanted.base_url, key, wanted.temperature)
+        choice = ModelChoice(wanted.name, wanted.base_url, key, wanted.temperature, output)
         return cache.get(tenant.tenant_id, choice)
 
     return choose

@@ -31,7 +31,7 @@ from schemas.graphs import (
 from schemas.ids import SYSTEM_TENANT, Id, TenantId, ThreadKey, derived_id, is_id, is_tenant_id, new_id, own_id
 from schemas.ledger import CallState, LedgerEntry
 from schemas.matching import contains
-from schemas.messages import MAX_TEXT, Message, TokenUsage, ToolCall
+from schemas.messages import MAX_TEXT, Ending, Message, ProviderPart, TokenUsage, ToolCall
 from schemas.records import (
     BODIES,
     MAX_BODY_BYTES,
@@ -85,6 +85,7 @@ from schemas.threads import (
 )
 from schemas.tools import ToolRequest, ToolResult, ToolStatus
 from schemas.topics import GROUPS, TOPICS, Delivery, KeyKind, PartitionSet, Topic, TopicSpec
+from schemas.zones import check_zone, known_zone, time_in, zone_of
 
 __all__ = [
     "BODIES",
@@ -116,6 +117,7 @@ __all__ = [
     "Delivery",
     "Delta",
     "Durability",
+    "Ending",
     "Envelope",
     "ExternalEvent",
     "FinishedRun",
@@ -145,6 +147,7 @@ __all__ = [
     "PartitionSet",
     "PendingCall",
     "ProcessedInput",
+    "ProviderPart",
     "QueuedInput",
     "RawRecord",
     "Record",
@@ -186,6 +189,7 @@ __all__ = [
     "User",
     "UserMessage",
     "branch",
+    "check_zone",
     "contains",
     "decode",
     "decode_outputs",
@@ -196,10 +200,13 @@ __all__ = [
     "is_id",
     "is_storable",
     "is_tenant_id",
+    "known_zone",
     "new_id",
     "newest",
     "own_id",
     "storable",
     "storable_text",
+    "time_in",
     "within",
+    "zone_of",
 ]

@@ -38,6 +38,8 @@ class UserMessage(Body):
     agent_id: Id = "default"
     multitask_strategy: MultitaskStrategy = "enqueue"
     metadata: dict[str, Any] = Field(default_factory=dict)
+    time_zone: Annotated[str, Field(max_length=100)] | None = None
+    """IANA name of the zone that the person is in now; the user's own setting when absent or not known."""
 
     @model_validator(mode="after")
     def _says_something(self) -> UserMessage:

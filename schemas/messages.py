@@ -43,6 +43,20 @@ class TokenUsage(Stored):
         )
 
 
+class ProviderPart(Stored):
+    """What a provider must get back with a message of its model, such as signed thinking. Only the worker that asks the same
+    model again looks into it; the gateway shows it to nobody."""
+
+    model: str
+    """Which model may have it back (`processors.turns.profile.Profile.model_key`)."""
+    body: str
+    """JSON, as one text: what was signed must come back as it was."""
+
+
+Ending = Literal["cut", "filtered"]
+"""Why a text is not whole: it reached the model's limit of tokens, or the provider held the rest of it back."""
+
+
 class Message(Body):
     """One message of a thread: `user` (a person or an event), `assistant` (the model) or `tool` (a result)."""
 
@@ -58,4 +72,8 @@ class Message(Body):
     failed: bool = False
     """Of a tool message: the call did not do what was asked."""
     usage: TokenUsage | None = None
+    """None where the provider did not count."""
     model: str | None = None
+    ending: Ending | None = None
+    """Of an assistant's message: why it is not whole, where it is not."""
+    provider: ProviderPart | None = None

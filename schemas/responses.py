@@ -60,7 +60,10 @@ class RunCompleted(ThreadEvent):
     message_id: Id | None = None
     """The answer; None where a graph ended without one."""
     turns: int
-    usage: TokenUsage = TokenUsage()
+    usage: TokenUsage | None = None
+    """None where no provider counted."""
+    notice: str | None = None
+    """What the user should know of the answer, such as that it is not whole, in words."""
 
 
 class RunFailed(ThreadEvent):

@@ -26,6 +26,8 @@ class ModelSettings(Stored):
     """Model calls tried before the run fails."""
     context_tokens: int = Field(default=16_000, ge=500)
     """Budget of history sent to the model, in tokens (about four characters each)."""
+    max_output_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Of one answer; what is known of the model decides when absent (`connectors.models.limits`)."""
 
 
 class RunLimits(Stored):
@@ -93,6 +95,8 @@ class Tenant(Stored):
     version: int = Field(default=1, ge=1)
     paused: bool = False
     """Inputs are refused while this is set."""
+    time_zone: str | None = None
+    """IANA name of the zone that the users are in who have none of their own; UTC when absent."""
     agents: tuple[AgentSettings, ...] = (AgentSettings(),)
     identity_providers: tuple[IdentityProvider, ...] = ()
 
@@ -117,4 +121,6 @@ class User(Stored):
     name: str = ""
     created_at: Timestamp
     language: str | None = None
+    time_zone: str | None = None
+    """IANA name; the tenant's when absent."""
     approvals_allow: tuple[str, ...] = ()

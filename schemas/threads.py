@@ -45,6 +45,12 @@ class ActiveRun(Stored):
     """Seconds of work before `resumed_at`."""
     turns: int = 0
     usage: TokenUsage = TokenUsage()
+    estimated_tokens: int = 0
+    """Of the model calls that their provider did not count: they count against the limit."""
+    time_zone: str | None = None
+    """Of the message that started it, where it named one."""
+    spoilt: int = 0
+    """Answers in a row of which nothing could be used: empty ones, and calls that were cut off."""
     first_message: int = Field(ge=1)
     """Sequence number of the run's first message; a rollback removes from here on."""
     first_event: int = 0
@@ -61,6 +67,11 @@ class ActiveRun(Stored):
     """The thread's forks before a run that went back in it; a rollback goes back to them."""
     state_before: str | None = None
     """The checkpoint that the thread stood at before a graph's run, empty for none; a rollback goes back to it."""
+
+    @property
+    def counted(self) -> TokenUsage | None:
+        """Tokens as providers counted them; None where models were asked and nobody counted, which is not the same as none."""
+        return None if self.estimated_tokens and not self.usage.total else self.usage
 
 
 class FinishedRun(Stored):
@@ -88,6 +99,7 @@ class QueuedInput(Stored):
     graph: GraphRequest | None = None
     after: int | None = None
     """As in `UserMessage`."""
+    time_zone: str | None = None
 
 
 class ProcessedInput(Stored):
@@ -216,14 +228,15 @@ class StoredRun(Stored):
     code: str = ""
     """Of `failed` its code, of `cancelled` its reason."""
     message: str = ""
-    """In words, for the user."""
+    """In words, for the user; of `completed` the notice, where there is one."""
     error: str = ""
     """Of a graph's failure the exception's class."""
     accepted_at: Timestamp
     ended_at: Timestamp
     first_event: int = Field(ge=1)
     last_event: int = Field(ge=1)
-    usage: TokenUsage = TokenUsage()
+    usage: TokenUsage | None = None
+    """None where no provider counted."""
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 

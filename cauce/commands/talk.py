@@ -54,7 +54,7 @@ def ask(
         print_json(answer.as_dict())
     elif answer.state == "completed":
         typer.echo(answer.text)
-    else:
+    if answer.explanation and not as_json:
         typer.echo(f"cauce: {answer.explanation}", err=True)
     codes = {"completed": 0, "approval": Exit.WAITS}
     raise typer.Exit(codes.get(answer.state, Exit.FAILED))

@@ -100,7 +100,9 @@ def show(
                 "run": head.run.run_id if head.run else None,
                 "queued": [q.text for q in head.queued],
                 "approvals": [p.call.model_dump(mode="json") for p in waiting],
-                "messages": [s.message.model_dump(mode="json", exclude_none=True) for s in messages],
+                "messages": [
+                    s.message.model_dump(mode="json", exclude_none=True, exclude={"provider"}) for s in messages
+                ],
             }
         )
         return

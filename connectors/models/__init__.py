@@ -1,6 +1,16 @@
 """Chat models: which one an agent gets, and the rule-based one that is always there."""
 
-from connectors.models.choice import Detected, ModelCache, ModelChoice, chat_model, detect_model
+from connectors.models.choice import Detected, ModelCache, ModelChoice, chat_model, detect_model, model_identity
 from connectors.models.kinds import is_chat_model
+from connectors.models.requests import OUTPUT_TOKENS
 
-__all__ = ["Detected", "ModelCache", "ModelChoice", "chat_model", "detect_model", "is_chat_model"]
+__all__ = [
+    "OUTPUT_TOKENS",
+    "Detected",
+    "ModelCache",
+    "ModelChoice",
+    "chat_model",
+    "detect_model",
+    "is_chat_model",
+    "model_identity",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from connectors.models.kinds import is_chat_model
+from connectors.models.requests import complete
 from schemas import SettingsError
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class ModelChoice:
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     temperature: float | None = None
+    max_output_tokens: int | None = None
+    """Of one answer; `connectors.models.requests` decides when absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,19 @@ def chat_model(choice: ModelChoice) -> BaseChatModel:
     try:
         given = {k: v for k, v in options.items() if v is not None}
         made: BaseChatModel = init_chat_model(model, model_provider=provider, max_retries=0, **given)
+        complete(made, provider, choice.max_output_tokens)
         return made
     except Exception as error:
         raise SettingsError(f"the model {choice.name!r} cannot be used: {error}") from error
+
+
+def model_identity(model: BaseChatModel) -> str:
+    """Tells a model from others: its kind, its name and its server, without keys."""
+    attributes = ("model_name", "model", "model_id", "deployment_name")
+    name = next((found for a in attributes if isinstance(found := getattr(model, a, None), str)), "")
+    servers = ("openai_api_base", "anthropic_api_url", "azure_endpoint", "base_url", "endpoint")
+    server = next((str(found) for a in servers if (found := getattr(model, a, None))), "")
+    return f"{model._llm_type}/{name}@{hashlib.blake2b(server.encode(), digest_size=4).hexdigest()}"
 
 
 class ModelCache:

@@ -14,21 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    AnyMessage,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-    ToolMessage,
-)
-from langchain_core.messages import ToolCall as LangChainToolCall
+from langchain_core.messages import AnyMessage, SystemMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from processors.turns.answers import Answer, AskedTool
-from schemas import Message, TokenUsage, storable, storable_text
+from processors.turns.answers import Answer
+from processors.turns.model_answers import to_answer
+from processors.turns.model_history import to_history
+from processors.turns.written import Gathered, Written, text_of
+from schemas import Message, storable_text
 
 DELTA_SECONDS = 0.03
 """Pieces of text are gathered for so long before one delta is sent."""
@@ -46,11 +40,13 @@ class TurnContext:
     """Tools as JSON schemas in OpenAI's form."""
     on_text: OnText = lambda text: None
     """Gets the answer piece by piece."""
+    model_key: str = ""
+    """Names the model: what its provider gave with a message goes back to no other."""
 
 
 class _State(TypedDict, total=False):
     messages: list[AnyMessage]
-    answer: AIMessage
+    answer: Written
 
 
 class Agent:
@@ -65,27 +61,22 @@ class Agent:
 
     async def leg(self, history: Sequence[Message], context: TurnContext) -> Answer:
         """Asks the model. Raises what the model raises."""
-        inputs: _State = {"messages": [to_langchain(m) for m in history]}
+        inputs: _State = {"messages": to_history(history, context.model_key)}
         state = await self._graph.ainvoke(inputs, context=context)
-        return to_answer(state["answer"])
+        return to_answer(state["answer"], context.model_key)
 
 
 async def _ask(state: _State, runtime: Runtime[TurnContext]) -> _State:
     context = runtime.context
     pieces = _Pieces(context.on_text)
     model = context.model.bind_tools([dict(t) for t in context.tools]) if context.tools else context.model
-    final: AIMessage | None = None
-    async for chunk in model.astream([SystemMessage(context.instructions), *state["messages"]]):
-        if isinstance(chunk, AIMessageChunk):
-            final = chunk if final is None else final + chunk  # type: ignore[assignment]
-            if text := text_of(chunk):
-                pieces.add(text)
-        else:
-            final = chunk  # a model that cannot stream gives its whole message
+    gathered = Gathered()
+    async for piece in model.astream([SystemMessage(context.instructions), *state["messages"]]):
+        gathered.add(piece)
+        if text := text_of(piece):
+            pieces.add(text)
     pieces.flush(last=True)
-    if final is None:
-        raise RuntimeError("the model gave no message")
-    return {"answer": final}
+    return {"answer": gathered.whole()}
 
 
 class _Pieces:
@@ -106,45 +97,3 @@ class _Pieces:
         if text:
             self._on_text(storable_text(text))
             self._sent = time.monotonic()
-
-
-def to_langchain(message: Message) -> AnyMessage:
-    """A stored message as LangChain has it."""
-    if message.role == "user":
-        return HumanMessage(message.text, id=message.message_id)
-    if message.role == "tool":
-        return ToolMessage(
-            message.text,
-            tool_call_id=message.call_id or "",
-            name=message.tool_name,
-            id=message.message_id,
-            status="error" if message.failed else "success",
-        )
-    calls = [LangChainToolCall(name=c.name, args=c.arguments, id=c.call_id) for c in message.tool_calls]
-    return AIMessage(message.text, id=message.message_id, tool_calls=calls)
-
-
-def to_answer(message: AIMessage) -> Answer:
-    """The model's message as a transition needs it, all of it storable; calls whose arguments are not JSON come with the
-    problem."""
-    asked = [AskedTool(storable_text(c["name"]), storable(dict(c["args"]))) for c in message.tool_calls]
-    for broken in message.invalid_tool_calls:
-        problem = f"The arguments were not valid JSON ({broken.get('error') or 'unreadable'}); write the call again."
-        asked.append(AskedTool(storable_text(broken.get("name") or "unknown"), {}, storable_text(problem[:500])))
-    usage = message.usage_metadata
-    counted = TokenUsage()
-    if usage:
-        counted = TokenUsage(input_tokens=usage["input_tokens"], output_tokens=usage["output_tokens"])
-    model = message.response_metadata.get("model_name") if message.response_metadata else None
-    return Answer(storable_text(text_of(message)), tuple(asked), counted, storable(model))
-
-
-def text_of(message: BaseMessage) -> str:
-    """The text of a message whose content may be a list of blocks."""
-    if isinstance(message.content, str):
-        return message.content
-    return "".join(
-        block if isinstance(block, str) else block.get("text", "")
-        for block in message.content
-        if isinstance(block, str) or block.get("type") == "text"
-    )

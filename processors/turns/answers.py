@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,16 +11,28 @@ from processors.turns.draft import Draft
 from processors.turns.transitions import Next, end_run, fail_run, go_on
 from schemas import (
     ApprovalRequested,
+    Ending,
     Message,
     MessageAdded,
     PendingCall,
+    ProviderPart,
     RunCompleted,
     RunLimits,
     TokenUsage,
     ToolCall,
 )
 
-NOTHING_USED = TokenUsage()
+EMPTY_ANSWERS = 2
+"""Answers without a word in a row, after which the run fails."""
+SPOILT_ANSWERS = 3
+"""Answers in a row of whose calls none could be read, after which the run fails."""
+
+_NOT_WHOLE: dict[Ending | None, str] = {
+    None: "",
+    "cut": "The answer is not whole: it reached the model's limit of output tokens.",
+    "filtered": "The answer is not whole: the provider's content filter held back the rest.",
+}
+_MORE_TOKENS = "Ask for less at once, or raise the limit: cauce tenant set TENANT --max-output-tokens N"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +44,26 @@ class AskedTool:
     problem: str | None = None
 
 
+ProviderOf = Callable[[Sequence[str]], ProviderPart | None]
+"""Makes what the provider wants back with the message, of our ids of its calls."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one model call came to."""
 
     text: str
     tools: tuple[AskedTool, ...] = ()
-    usage: TokenUsage = NOTHING_USED
+    usage: TokenUsage | None = None
+    """None where the provider did not count."""
     model: str | None = None
+    ending: Ending | None = None
+    """Why it is not whole."""
+    paused: bool = False
+    """The model wants to be asked again, to go on from here."""
+    estimated_tokens: int = 0
+    """Of the call, where the provider did not count."""
+    provider: ProviderOf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +84,29 @@ def message_id(run_id: str, turn: int) -> str:
     return f"{run_id}.{turn}"
 
 
-def on_answer(draft: Draft, answer: Answer, policy: Policy) -> Next:
-    """Writes the model's message. `Next.LEG` when every call it asked for was refused, so that it is asked again."""
+def turn_of(message_id: str, run_id: str) -> int:
+    """The turn that a message of the run was written in; 0 where its id does not tell."""
+    number = message_id.removeprefix(f"{run_id}.")
+    return int(number) if number != message_id and number.isdecimal() and len(number) < 10 else 0
+
+
+def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") -> Next:
+    """Writes the model's message. `Next.LEG` when it is to be asked again: all its calls were refused, or it said nothing.
+
+    `notice` is told to the user with the end of the run.
+    """
     run = draft.head.run
     assert run
     turn = run.turns + 1
-    usage = run.usage.plus(answer.usage)
-    draft.change_run(turns=turn, usage=usage)
+    draft.change_run(
+        turns=turn,
+        usage=run.usage.plus(answer.usage or TokenUsage()),
+        estimated_tokens=run.estimated_tokens + (0 if answer.usage else answer.estimated_tokens),
+    )
+    if not answer.tools and not answer.text.strip():
+        return _nothing_said(draft, answer, notice)
+    spoilt = run.spoilt + 1 if answer.paused or (answer.tools and all(a.problem for a in answer.tools)) else 0
+    draft.change_run(spoilt=spoilt)
     calls = tuple(
         ToolCall(call_id=f"{run.run_id}.{turn}.{n}", name=asked.name, arguments=asked.arguments)
         for n, asked in enumerate(answer.tools, 1)
@@ -80,18 +120,56 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy) -> Next:
         tool_calls=calls,
         usage=answer.usage,
         model=answer.model,
+        ending=answer.ending,
+        provider=answer.provider([call.call_id for call in calls]) if answer.provider else None,
     )
     draft.message(message)
     draft.event(MessageAdded, run_id=run.run_id, message=message)
+    if not calls and answer.paused and spoilt < SPOILT_ANSWERS:
+        return Next.LEG
     if not calls:
-        draft.event(RunCompleted, run_id=run.run_id, message_id=message.message_id, turns=turn, usage=usage)
+        draft.event(
+            RunCompleted,
+            run_id=run.run_id,
+            message_id=message.message_id,
+            turns=turn,
+            usage=draft.head.run.counted if draft.head.run else None,
+            notice=_sentences(_NOT_WHOLE["cut" if answer.paused else answer.ending], notice) or None,
+        )
         draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": turn})
         end_run(draft, "completed")
         return Next.COMMIT
     draft.change(pending=tuple(PendingCall(call=call, state="running") for call in calls))
     for call, asked in zip(calls, answer.tools, strict=True):
         _rule_on(draft, call, asked, policy)
+    if spoilt >= SPOILT_ANSWERS:
+        words = (
+            f"The model asked for tools {spoilt} times in a row, and no call could be made: {answer.tools[0].problem}"
+        )
+        fail_run(draft, "model_error", _sentences(words, _MORE_TOKENS if answer.ending == "cut" else "", notice))
+        return Next.COMMIT
     return go_on(draft)
+
+
+def _nothing_said(draft: Draft, answer: Answer, notice: str) -> Next:
+    """The model's message has neither words nor calls. It is not written: no provider takes a history with such a message."""
+    run = draft.head.run
+    assert run
+    if answer.ending == "filtered":
+        words = "The provider's content filter held the model's answer back. Say it in other words, or in a new thread."
+    elif run.spoilt + 1 < EMPTY_ANSWERS:
+        draft.change_run(spoilt=run.spoilt + 1)
+        return Next.LEG
+    elif answer.ending == "cut":
+        words = f"The model reached its limit of output tokens before it had said anything. {_MORE_TOKENS}"
+    else:
+        words = f"The model gave an empty answer, {EMPTY_ANSWERS} times in a row. Say it in other words, or try again."
+    fail_run(draft, "model_error", _sentences(words, notice))
+    return Next.COMMIT
+
+
+def _sentences(*words: str) -> str:
+    return " ".join(filter(None, words))
 
 
 def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> None:
@@ -136,8 +214,9 @@ def within_limits(draft: Draft, limits: RunLimits) -> bool:
     assert run
     if run.turns >= limits.turns:
         fail_run(draft, "limit_turns", f"The run was stopped after {run.turns} turns, the limit of this agent.")
-    elif run.usage.total >= limits.tokens:
-        words = f"The run was stopped after {run.usage.total:,} tokens; the limit of this agent is {limits.tokens:,}."
+    elif (used := run.usage.total + run.estimated_tokens) >= limits.tokens:
+        about = "about " if run.estimated_tokens else ""
+        words = f"The run was stopped after {about}{used:,} tokens; the limit of this agent is {limits.tokens:,}."
         fail_run(draft, "limit_tokens", words)
     elif seconds_left(draft, limits) <= 0:
         fail_run(draft, "limit_seconds", f"The run was stopped after {limits.seconds:g} s, the limit of this agent.")

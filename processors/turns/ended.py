@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas import FinishedRun, RunFailed, StoredRun, ThreadEvent, ThreadHead
+from schemas import FinishedRun, RunFailed, StoredRun, ThreadEvent, ThreadHead, TokenUsage
 
 
 def last_run(end: ThreadEvent) -> FinishedRun:
@@ -17,10 +17,15 @@ def last_run(end: ThreadEvent) -> FinishedRun:
 def ended_run(head: ThreadHead, end: ThreadEvent) -> StoredRun:
     """The run that this event ends: the one that goes in `head`, one that waits there, or one that was never let in."""
     run, queued = head.run, next((q for q in head.queued if q.run_id == end.run_id), None)
-    known: dict[str, Any] = {"input_id": end.run_id, "accepted_at": end.at, "first_event": end.seq}
+    known: dict[str, Any] = {
+        "input_id": end.run_id,
+        "accepted_at": end.at,
+        "first_event": end.seq,
+        "usage": TokenUsage(),
+    }
     if run and run.run_id == end.run_id:
-        known = {name: getattr(run, name) for name in ("input_id", "agent_id", "usage", "metadata")}
-        known |= {"accepted_at": run.started_at, "first_event": run.first_event or end.seq}
+        known = {name: getattr(run, name) for name in ("input_id", "agent_id", "metadata")}
+        known |= {"usage": run.counted, "accepted_at": run.started_at, "first_event": run.first_event or end.seq}
     elif queued:
         known |= {name: getattr(queued, name) for name in ("input_id", "agent_id", "metadata")}
         known |= {"accepted_at": queued.at}
@@ -28,7 +33,7 @@ def ended_run(head: ThreadHead, end: ThreadEvent) -> StoredRun:
         run_id=end.run_id,
         outcome=end.TYPE.rpartition(".")[2],  # terminal types end with their outcome
         code=getattr(end, "code", "") or getattr(end, "reason", ""),
-        message=getattr(end, "message", ""),
+        message=getattr(end, "message", "") or getattr(end, "notice", "") or "",
         error=getattr(end, "error", ""),
         ended_at=end.at,
         last_event=end.seq,

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from connectors.graphs import to_json
-from processors.turns.agent import text_of
+from processors.turns.written import text_of
 from schemas import MAX_TEXT, Message, TokenUsage, ToolCall, own_id, storable_text
 
 CHANNEL = "messages"

@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessageChunk
 
-from processors.turns.agent import text_of
+from processors.turns.written import text_of
 from schemas import GraphPiece, is_storable, storable, storable_text
 
 MAX_PART = 700_000

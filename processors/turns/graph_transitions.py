@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from processors.turns.context_window import tokens_of
 from processors.turns.draft import Draft
 from processors.turns.transitions import NewInput, Next, end_run, on_input, refuse, title_of
 from schemas import (
@@ -78,7 +79,7 @@ def complete_graph(draft: Draft, answer: Message | None) -> None:
     run = draft.head.run
     assert run
     message_id = answer.message_id if answer else None
-    draft.event(RunCompleted, run_id=run.run_id, message_id=message_id, turns=run.turns, usage=run.usage)
+    draft.event(RunCompleted, run_id=run.run_id, message_id=message_id, turns=run.turns, usage=run.counted)
     draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
     end_run(draft, "completed")
 
@@ -96,7 +97,12 @@ def add_messages(draft: Draft, messages: Sequence[Message]) -> None:
         draft.event(MessageAdded, run_id=message.run_id, message=message)
         run = draft.head.run
         if message.role == "assistant" and run:
-            draft.change_run(turns=run.turns + 1, usage=run.usage.plus(message.usage or TokenUsage()))
+            uncounted = 0 if message.usage else tokens_of(message)
+            draft.change_run(
+                turns=run.turns + 1,
+                usage=run.usage.plus(message.usage or TokenUsage()),
+                estimated_tokens=run.estimated_tokens + uncounted,
+            )
 
 
 def state_updated(draft: Draft, checkpoint_id: str, interrupts: Sequence[GraphInterrupt]) -> None:

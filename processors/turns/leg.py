@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 from processors.turns.agent import Agent, TurnContext
 from processors.turns.answers import Answer, message_id, on_answer, seconds_left, within_limits
-from processors.turns.context_window import window
+from processors.turns.context_window import CHARACTERS_PER_TOKEN, tokens_of, window
 from processors.turns.draft import SOURCE, Draft
 from processors.turns.legs import Interrupted, Legs, Waiting
+from processors.turns.model_errors import is_hopeless, model_error_words
 from processors.turns.profile import Profile, Profiles
 from processors.turns.transitions import Next, cancel_run, fail_run
-from schemas import Delta, Envelope, ModelSettings, Output, RawRecord, SettingsError, Tenant, ToolFinished, Topic
+from schemas import (
+    Delta,
+    Envelope,
+    Message,
+    ModelSettings,
+    Output,
+    RawRecord,
+    SettingsError,
+    Tenant,
+    ToolFinished,
+    Topic,
+)
 
 log = logging.getLogger("cauce.turns")
 
 BACKOFF = 0.5
 """Seconds before a model call is tried again; doubles with each further try."""
-_HOPELESS = frozenset({400, 401, 403, 404, 413, 422})
-"""HTTP statuses of a provider that the same request will meet again."""
 
 _TOOL_FINISHED = ToolFinished.TYPE.encode()
 
@@ -71,7 +82,7 @@ class LegRunner:
             return Next.COMMIT
         self._announce_results(draft)
         try:
-            profile = await self._profiles.profile(tenant, agent, run.user_id)
+            profile = await self._profiles.profile(tenant, agent, run.user_id, run.time_zone)
             seconds = seconds_left(draft, agent.limits)
             asking = self._ask(draft, profile, seconds)
             answer = await self._going.run(str(draft.thread), run.run_id, run.user_id, asking, waiting)
@@ -84,7 +95,7 @@ class LegRunner:
             fail_run(draft, error.code if isinstance(error, ModelFailed) else "model_error", str(error))
             return Next.COMMIT
         draft.now = self._now()
-        return on_answer(draft, answer, profile.policy)
+        return on_answer(draft, answer, profile.policy, profile.notice)
 
     def _announce_results(self, draft: Draft) -> None:
         """Shows the tool results that the model is about to read: their events come only with the whole turn."""
@@ -102,16 +113,19 @@ class LegRunner:
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 raise ModelFailed("limit_seconds", f"The run was stopped: it may take {seconds:.0f} s at most.")
-            context = TurnContext(profile.model, instructions, profile.tools, self._deltas(draft, attempt))
+            on_text = self._deltas(draft, attempt)
+            context = TurnContext(profile.model, instructions, profile.tools, on_text, profile.model_key)
             try:
                 async with asyncio.timeout(min(settings.timeout_seconds, left)):
-                    return await self._agent.leg(history, context)
+                    answer = await self._agent.leg(history, context)
+                    return _finished(answer, profile, instructions, history)
             except TimeoutError:
                 failure = ModelFailed("model_timeout", _timeout_words(settings))
             except Exception as error:
                 log.warning("model %s failed, attempt %d: %r", settings.name, attempt, error)
-                failure = ModelFailed("model_error", _error_words(settings, error))
-                if getattr(error, "status_code", None) in _HOPELESS:
+                words = model_error_words(settings, error)
+                failure = ModelFailed("model_error", f"{words} {profile.notice}".strip())
+                if is_hopeless(error):
                     break
             if attempt < settings.attempts:
                 await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
@@ -141,14 +155,15 @@ class LegRunner:
         return on_text
 
 
+def _finished(answer: Answer, profile: Profile, instructions: str, history: Sequence[Message]) -> Answer:
+    """The answer with the tools' own names, and with an estimate of its tokens where the provider did not count them."""
+    tools = tuple(dataclasses.replace(a, name=profile.names.get(a.name, a.name)) for a in answer.tools)
+    if answer.usage is not None:
+        return dataclasses.replace(answer, tools=tools)
+    asked = profile.tool_tokens + sum(tokens_of(message) for message in history)
+    text = len(instructions) + len(answer.text) + sum(len(json.dumps(a.arguments)) for a in tools)
+    return dataclasses.replace(answer, tools=tools, estimated_tokens=asked + text // CHARACTERS_PER_TOKEN + 1)
+
+
 def _timeout_words(settings: ModelSettings) -> str:
     return f"The model {settings.name} did not answer within {settings.timeout_seconds:g} s, {settings.attempts} times."
-
-
-def _error_words(settings: ModelSettings, error: Exception) -> str:
-    """Words for the user; the provider's own text stays in the log, since it may quote keys."""
-    status = getattr(error, "status_code", None)
-    if status in (401, 403):
-        return f"The model {settings.name} refused the API key (HTTP {status}). Check the agent's api_key_env."
-    detail = f"HTTP {status}" if status else type(error).__name__
-    return f"The model {settings.name} failed ({detail}). Try again in a while."

@@ -318,6 +318,7 @@ def new_input(record: Record) -> NewInput:
         metadata=metadata,
         after=after,
         graph=body.request if isinstance(body, GraphInput) else None,
+        time_zone=body.time_zone if isinstance(body, UserMessage) else None,
     )
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol
 
 from connectors.arcade import ToolSpec
+from connectors.models import model_identity
 from processors.turns.answers import Policy, Ruling
-from schemas import AgentSettings, Tenant, User
+from processors.turns.context_window import CHARACTERS_PER_TOKEN
+from processors.turns.model_answers import LONGEST_NAME
+from processors.turns.model_history import model_facing_name
+from schemas import AgentSettings, Tenant, User, time_in, zone_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 log = logging.getLogger("cauce.turns")
 
+MOST_TOOLS = 128
+"""Tools that a model is offered at most: OpenAI and those who took over its format refuse a request with more."""
 OFFERS_KEPT = 1000
 """Agents whose tools are kept put together."""
 
@@ -52,10 +59,20 @@ class Profile:
     policy: Policy
     tools_missing: bool = False
     """The catalogue could not be read: the turn goes on without tools."""
+    model_key: str = ""
+    """Names the model, see `provider_parts`."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The tools' names by those that the model knows them by, where the two differ."""
+    tool_tokens: int = 0
+    """Estimated tokens of the tools' schemas."""
+    notice: str = ""
+    """What the user should know of the agent's settings, such as that it has more tools than a model takes."""
+    zone: tzinfo = UTC
+    """In which the user's days begin."""
 
     def instructions(self, now: datetime) -> str:
-        """The system prompt."""
-        parts = [f"You are {self.agent.name}, a personal agent. It is {now:%A, %Y-%m-%d %H:%M} UTC."]
+        """The system prompt. The weekday, date and time in it are the user's, and it names their zone."""
+        parts = [f"You are {self.agent.name}, a personal agent. It is {time_in(self.zone, now)}."]
         if self.agent.instructions:
             parts.append(self.agent.instructions)
         if self.tools_missing:
@@ -71,6 +88,9 @@ class _Offered:
     catalogue: Mapping[str, ToolSpec]
     tools: Mapping[str, ToolSpec]
     schemas: tuple[Mapping[str, Any], ...]
+    names: Mapping[str, str]
+    tokens: int
+    notice: str
 
 
 class Profiles:
@@ -80,7 +100,9 @@ class Profiles:
         self._catalogue, self._users, self._model_for = catalogue, users, model_for
         self._offers: OrderedDict[tuple[str, str], _Offered] = OrderedDict()
 
-    async def profile(self, tenant: Tenant, agent: AgentSettings, user_id: str) -> Profile:
+    async def profile(
+        self, tenant: Tenant, agent: AgentSettings, user_id: str, time_zone: str | None = None
+    ) -> Profile:
         """The profile of an agent for a user. Raises `SettingsError` when the model cannot be made."""
         missing = False
         try:
@@ -90,28 +112,60 @@ class Profiles:
             catalogue, missing = {}, True
         user = await self._users.get(tenant.tenant_id, user_id)
         offered = self._offered((tenant.tenant_id, agent.agent_id), agent, catalogue)
+        model = self._model_for(tenant, agent)
         return Profile(
             agent=agent,
-            model=self._model_for(tenant, agent),
+            model=model,
             tools=offered.schemas,
             policy=policy_of(agent, user, offered.tools),
             tools_missing=missing,
+            model_key=f"{agent.model.name}/{model_identity(model)}",
+            names=offered.names,
+            tool_tokens=offered.tokens,
+            notice=offered.notice,
+            zone=zone_of(time_zone, user.time_zone if user else None, tenant.time_zone),
         )
 
     def _offered(self, key: tuple[str, str], agent: AgentSettings, catalogue: Mapping[str, ToolSpec]) -> _Offered:
         kept = self._offers.get(key)
         if kept is None or kept.agent is not agent or kept.catalogue is not catalogue:
-            tools = {name: spec for name, spec in catalogue.items() if agent.allows(name)}
-            kept = _Offered(agent, catalogue, tools, tuple(_schema(spec) for spec in tools.values()))
-            self._offers[key] = kept
+            kept = self._offers[key] = _offer(agent, catalogue)
+            if kept.notice:
+                log.warning("agent %s of %s: %s", agent.agent_id, key[0], kept.notice)
             while len(self._offers) > OFFERS_KEPT:
                 self._offers.popitem(last=False)
         self._offers.move_to_end(key)
         return kept
 
 
+def offered_tools(agent: AgentSettings, catalogue: Mapping[str, ToolSpec]) -> tuple[dict[str, ToolSpec], str]:
+    """The tools that the agent may use, in the catalogue's order and as many as models take, and words on those left out."""
+    allowed = {name: spec for name, spec in catalogue.items() if agent.allows(name)}
+    named = {name: spec for name, spec in allowed.items() if 0 < len(name) <= LONGEST_NAME}
+    words = []
+    if len(named) > MOST_TOOLS:
+        words.append(f"{len(named)} tools, the model takes {MOST_TOOLS}: name fewer with --tool.")
+    if unnamed := sorted(set(allowed) - set(named)):
+        words.append(
+            f"{len(unnamed)} tools have names that are too long, such as {unnamed[0][:60]}…: they are left out."
+        )
+    return dict(list(named.items())[:MOST_TOOLS]), " ".join(words)
+
+
+def _offer(agent: AgentSettings, catalogue: Mapping[str, ToolSpec]) -> _Offered:
+    tools, notice = offered_tools(agent, catalogue)
+    schemas = tuple(_schema(spec) for spec in tools.values())
+    names = {facing: name for name in tools if (facing := model_facing_name(name)) != name}
+    tokens = sum(len(json.dumps(schema, default=str)) for schema in schemas) // CHARACTERS_PER_TOKEN
+    return _Offered(agent, catalogue, tools, schemas, names, tokens, notice)
+
+
 def _schema(spec: ToolSpec) -> Mapping[str, Any]:
-    function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+    function = {
+        "name": model_facing_name(spec.name),
+        "description": spec.description,
+        "parameters": spec.parameters,
+    }
     return {"type": "function", "function": function}
 
 

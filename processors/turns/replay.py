@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from processors.turns.answers import turn_of
 from processors.turns.calls import find_pending
 from processors.turns.ended import ended_run, last_run
 from processors.turns.transitions import title_of
@@ -149,7 +150,9 @@ class Replayed:
             self._change(title=title_of(message.text))
         run = self._head.run
         if message.role == "assistant" and run:
-            self._change_run(turns=run.turns + 1, usage=run.usage.plus(message.usage or TokenUsage()))
+            # Turns without a message are in no event; the number in the message's id counts them.
+            turns = max(run.turns + 1, turn_of(message.message_id, run.run_id))
+            self._change_run(turns=turns, usage=run.usage.plus(message.usage or TokenUsage()))
             if not run.graph:
                 self._change(pending=tuple(PendingCall(call=call, state="running") for call in message.tool_calls))
 

@@ -83,6 +83,7 @@ class NewInput:
     """As in `UserMessage`."""
     graph: GraphRequest | None = None
     """What a run of a graph is to do; `text` is only for a title then, since the graph makes the messages."""
+    time_zone: str | None = None
 
 
 def new_head(new: NewInput, now: datetime) -> ThreadHead:
@@ -138,6 +139,7 @@ def _enqueue(draft: Draft, new: NewInput) -> Next:
         metadata=dict(new.metadata),
         graph=new.graph,
         after=new.after,
+        time_zone=new.time_zone,
     )
     draft.change(queued=(*draft.head.queued, waiting))
     draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued))
@@ -159,6 +161,7 @@ def start_run(draft: Draft, new: NewInput | QueuedInput) -> Next:
         first_event=draft.head.next_event,
         metadata=dict(new.metadata),
         graph=new.graph,
+        time_zone=new.time_zone,
     )
     of_graph = run.graph.graph if run.graph else draft.head.graph
     draft.change(run=run, pending=(), agent_id=draft.head.agent_id or run.agent_id, graph=of_graph)

@@ -49,7 +49,8 @@ class RunView:
     """Of a graph's failure the exception's class."""
     first_event: int | None = None
     last_event: int | None = None
-    usage: TokenUsage = field(default_factory=TokenUsage)
+    usage: TokenUsage | None = field(default_factory=TokenUsage)
+    """None where no provider counted."""
     as_of: int = 0
     """The thread's last event when this was read."""
 
@@ -86,7 +87,7 @@ def in_head(thread_id: str, head: ThreadHead, run_id: str, known: AcceptedRun | 
             strategy,
             details,
             first_event=run.first_event or None,
-            usage=run.usage,
+            usage=run.counted,
         )
     for waiting in head.queued:
         if waiting.run_id == run_id:

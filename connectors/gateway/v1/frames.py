@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 
+from pydantic.main import IncEx
+
 from connectors.gateway.feed import EarlyResult, TextPiece
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
@@ -18,6 +20,8 @@ from connectors.gateway.thread_stream import Heartbeat, StreamItem
 from schemas import TERMINAL_TYPES, MessageAdded, RunPaused, ThreadChanged, ThreadEvent
 
 _dumps = json.JSONEncoder(ensure_ascii=False).encode
+_OURS: IncEx = {"message": {"provider"}}
+"""What a provider wants back with a message: nothing for clients."""
 _RESULT = {"run_id", "call_id", "name", "status", "content"}
 
 
@@ -51,7 +55,7 @@ async def thread_frames(
                 said.add(item.message.message_id)  # pieces that come late say nothing new
             if run_id in (None, item.run_id):
                 kind = item.TYPE.removeprefix("cauce.")
-                yield frame(kind, item.model_dump_json(exclude_none=True), position=str(seq))
+                yield frame(kind, item.model_dump_json(exclude_none=True, exclude=_OURS), position=str(seq))
             if _is_last(item, run_id, last_event, paused_after):
                 yield frame("end", "null")
                 return

@@ -129,6 +129,7 @@ class MessageOut(BaseModel):
     call_id: str | None = None
     tool_name: str | None = None
     failed: bool = False
+    ending: Literal["cut", "filtered"] | None = Field(None, description="Why an answer is not whole, where it is not.")
 
     @classmethod
     def of(cls, stored: StoredMessage) -> MessageOut:
@@ -139,7 +140,7 @@ class MessageOut(BaseModel):
             tool_calls=[call.model_dump() for call in message.tool_calls],
             **{
                 name: getattr(message, name)
-                for name in ("message_id", "role", "text", "run_id", "at", "call_id", "tool_name", "failed")
+                for name in ("message_id", "role", "text", "run_id", "at", "call_id", "tool_name", "failed", "ending")
             },
         )
 
@@ -178,10 +179,10 @@ class RunOut(BaseModel):
     updated_at: datetime
     metadata: Metadata
     code: str = Field("", description="Why it failed or was cancelled.")
-    message: str = Field("", description="The same in words.")
+    message: str = Field("", description="The same in words; of a completed run what should be known of its answer.")
     first_event: int | None = None
     last_event: int | None = None
-    usage: dict[str, int] = Field(default_factory=dict)
+    usage: dict[str, int] | None = Field(None, description="Tokens; null where no provider counted them.")
 
     @classmethod
     def of(cls, view: RunView) -> RunOut:
@@ -189,7 +190,7 @@ class RunOut(BaseModel):
         return cls(
             agent=view.agent_id,
             metadata=dict(view.metadata),
-            usage=view.usage.model_dump(),
+            usage=view.usage.model_dump(include={"input_tokens", "output_tokens"}) if view.usage else None,
             **{
                 name: getattr(view, name)
                 for name in (

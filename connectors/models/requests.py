@@ -1,0 +1,56 @@
+"""What every request to a model asks for beside the messages: that its tokens are counted, and an end to the answer."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+OUTPUT_TOKENS = 8_192
+"""Of one answer of a model that nothing is known of: one's own servers often have contexts of 16,000 to 32,000 tokens and
+refuse a request that could fill more."""
+KNOWN_OUTPUT_TOKENS = 16_384
+"""Of one answer of a model that LangChain's package knows to write so much."""
+REASONING_TOKENS = 32_768
+"""Of a model that thinks before it answers: what it thinks counts as well."""
+
+_LIMITS = ("max_tokens", "max_output_tokens", "num_predict")
+"""What LangChain's packages call the limit: most, Google's, Ollama's."""
+
+
+def complete(model: BaseChatModel, provider: str, wanted: int | None) -> None:
+    """Sets on a model that was just made what its package leaves out. `wanted`: output tokens of an answer, where somebody chose.
+
+    langchain-openai asks for the usage of a stream only at OpenAI's own address, and sends no limit. It also renames the limit to
+    `max_completion_tokens`, which compatible servers may not know: they get `max_tokens`.
+    """
+    fields, changed = type(model).model_fields, model  # pydantic's models of LangChain are not frozen
+    if "stream_usage" in fields:
+        changed.stream_usage = True  # type: ignore[attr-defined]
+    limit = output_limit(model, wanted)
+    if provider == "openai" and "extra_body" in fields and not _at_openai(model):
+        given: dict[str, Any] = getattr(model, "extra_body", None) or {}
+        changed.extra_body = {"max_tokens": limit, **given}  # type: ignore[attr-defined]
+        return
+    for name in _LIMITS:
+        if name in fields:
+            setattr(changed, name, limit)
+            return
+
+
+def output_limit(model: BaseChatModel, wanted: int | None) -> int:
+    """Output tokens of one answer: what was chosen, else a bound on what the package knows of the model, else a guess."""
+    if wanted is not None:
+        return wanted
+    profile: Any = getattr(model, "profile", None) or {}
+    known = profile.get("max_output_tokens")
+    if not isinstance(known, int) or known < 1:
+        return OUTPUT_TOKENS
+    return min(known, REASONING_TOKENS if profile.get("reasoning_output") else KNOWN_OUTPUT_TOKENS)
+
+
+def _at_openai(model: BaseChatModel) -> bool:
+    address = getattr(model, "openai_api_base", None) or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com"
+    return "//api.openai.com" in str(address)
