@@ -54,6 +54,9 @@ class Settings(BaseModel):
     )
     max_running: int = Field(1024, ge=1, description="records that one worker processes at once, for each group")
     tenant_running: int | None = Field(None, ge=1, description="the most of them of one tenant; 3/4 when not set")
+    threads: int | None = Field(
+        None, ge=1, description="threads of a worker for plain functions of hosted graphs; max_running when not set"
+    )
     grace_seconds: float = Field(20, ge=0, le=3600, description="seconds that a stop waits for running turns")
     transactions_at_once: int = Field(4, ge=1, le=1000, description="Kafka transactions of one worker at once")
     publish_linger_ms: float = Field(5, ge=0, le=1000, description="ms that finished records are gathered for")
@@ -180,6 +183,11 @@ class Settings(BaseModel):
         if self.cassandra:
             return f"cassandra://{self.cassandra}/{self.keyspace}?rf={self.replication}"
         return f"sqlite://{quote(str(self.data.absolute() / 'state'))}"
+
+    @property
+    def graph_threads(self) -> int:
+        """Threads of one worker for blocking code of hosted graphs."""
+        return self.threads or self.max_running
 
     @property
     def has_state(self) -> bool:

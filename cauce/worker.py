@@ -73,6 +73,10 @@ async def run_worker(
         publish_linger=settings.publish_linger_ms / 1000,
     )
     arcade = _arcade(settings) if {"turns", "tools"} & set(groups) else None
+    if "turns" in groups:
+        from connectors.graphs import GraphThreads
+
+        asyncio.get_running_loop().set_default_executor(GraphThreads(settings.graph_threads))
     graphs, missing = await hosted_graphs(settings) if "turns" in groups else (None, {})
     stores = open_stores(settings.state_url)
     if not await _unless_stopped(stop, _open(stores, settings, embedded=embedded)):
@@ -228,7 +232,7 @@ async def hosted_graphs(settings: Settings) -> tuple[Graphs, dict[str, str]]:
     """The graphs that this installation hosts, all of them loaded; and by name why one is not served, which is logged, too."""
     from connectors.graphs import Graphs
 
-    graphs = Graphs(settings.graphs, folder=settings.folder)
+    graphs = Graphs(settings.graphs, folder=settings.folder, threads=settings.graph_threads)
     missing = await graphs.missing()
     for words in missing.values():
         log.error("not served: %s", words)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -41,13 +41,18 @@ class Delivery:
     tp: TopicPartition
     raw: RawRecord
     received_at: float
+    failed: int = 0
+    """How often its task was ended from outside, or by a defect of ours."""
 
 
 class Handler(Protocol):
     """Brings one record to its end: outputs to publish, dead letter included. Raises only `asyncio.CancelledError`."""
 
-    async def __call__(self, raw: RawRecord, *, suspect: bool) -> Sequence[Output]:
-        """`suspect`: an owner before this one may have died of the record."""
+    async def __call__(
+        self, raw: RawRecord, *, suspect: bool, failed: int, let_go: Callable[[], bool]
+    ) -> Sequence[Output]:
+        """`suspect`: an owner before this one may have died of the record. `failed`: so often was it begun here and ended
+        without an order. `let_go`: whether there is an order now, a stop or the loss of the slot."""
         ...
 
 
@@ -129,21 +134,39 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     def _start_ready(self) -> None:
         while not self._stopping and (taken := self._lanes.take()) is not None:
             key, delivery = taken
-            task = asyncio.create_task(self._run(delivery), name=f"{self.group}-{delivery.tp}-{delivery.raw.offset}")
-            self._tasks[task] = delivery
-            task.add_done_callback(partial(self._over, key))
+            self._begin(key, delivery)
         self._metrics.running.labels(self.group).set(self._lanes.running)
         self._metrics.queued.labels(self.group).set(self._lanes.queued)
 
+    def _begin(self, key: Hashable, delivery: Delivery) -> None:
+        """Processes a record whose lane is held for it."""
+        if self._lets_go(delivery.slot):
+            self._end(key, delivery)
+            return
+        task = asyncio.create_task(self._run(delivery), name=f"{self.group}-{delivery.tp}-{delivery.raw.offset}")
+        self._tasks[task] = delivery
+        task.add_done_callback(partial(self._over, key))
+
     def _over(self, key: Hashable, task: asyncio.Task[None]) -> None:
         delivery = self._tasks.pop(task)
+        error = asyncio.CancelledError("nobody here asked for it") if task.cancelled() else task.exception()
+        if error is None or self._lets_go(delivery.slot):
+            self._end(key, delivery)
+            return
+        # The record is still open and its slot's offset holds: it must come to an end here, or nothing of the slot does.
+        log.error("group %s: %s was not brought to an end", self.group, delivery.raw.position, exc_info=error)
+        again = replace(delivery, failed=delivery.failed + 1)
+        asyncio.get_running_loop().call_later(self._options.backoff, self._begin, key, again)
+
+    def _end(self, key: Hashable, delivery: Delivery) -> None:
         self._held_bytes -= len(delivery.raw.value or b"")
-        if not task.cancelled() and (error := task.exception()):
-            # The handler never raises; this is a defect of ours. The record stays open and the slot's offset holds.
-            log.error("group %s: %s was not brought to an end", self.group, delivery.tp, exc_info=error)
         self._lanes.done(key)
         self._start_ready()
         self._progress.set()
+
+    def _lets_go(self, slot: Slot) -> bool:
+        """Whether what runs for the slot is ended by order."""
+        return self._stopping or slot.closed
 
     async def _run(self, delivery: Delivery) -> None:
         slot, raw, tp = delivery.slot, delivery.raw, delivery.tp
@@ -155,7 +178,8 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         started = time.monotonic()
         self._metrics.lane_seconds.labels(self.group).observe(started - delivery.received_at)
         suspect = raw.offset < slot.suspect_below.get(tp, 0)
-        outputs = await self._handler(raw, suspect=suspect)
+        let_go = partial(self._lets_go, slot)
+        outputs = await self._handler(raw, suspect=suspect, failed=delivery.failed, let_go=let_go)
         # What comes after the turn may not start in a slot that is lost or in doubt.
         if not await slot.wait_open():
             return

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from schemas import BadRecord, Output, RawRecord, Record, Unavailable, decode, error_words
 from streams.contract import Processor, Reject, Retry
@@ -50,18 +50,28 @@ class RecordHandler:
         attempts: Attempts,
         options: RuntimeOptions,
         metrics: RuntimeMetrics,
+        alone: asyncio.Lock | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._group, self._processor, self._process = group, processor, process
         self._attempts, self._options, self._metrics, self._now = attempts, options, metrics, now
-        self._alone = asyncio.Lock()
+        self._alone = alone or asyncio.Lock()
+        """One in a process, whatever the groups in it: what kills it kills all of them."""
 
-    async def __call__(self, raw: RawRecord, *, suspect: bool) -> Sequence[Output]:
+    async def __call__(
+        self, raw: RawRecord, *, suspect: bool, failed: int = 0, let_go: Callable[[], bool] = lambda: False
+    ) -> Sequence[Output]:
         """Returns what is to be published for this record, its dead letter included."""
         try:
             record = decode(raw)
         except BadRecord as error:
             return self._dead_letter(raw, str(error), 1)
+        if failed > self._options.crashes:
+            return self._dead_letter(
+                raw, "it could not be brought to an end, nor could what was to be told of that", failed
+            )
+        if failed == self._options.crashes:
+            return await self._give_up(record, f"its processing was ended {failed} times from outside", failed)
         if not suspect:
             return await self._bring_to_an_end(record)
         position = (self._group, raw.topic, raw.partition, raw.offset)
@@ -74,10 +84,17 @@ class RecordHandler:
         async with self._alone if deaths == self._options.crashes - 1 else contextlib.nullcontext():
             await self._until_available(lambda: self._attempts.begin(*position))
             try:
-                return await self._bring_to_an_end(record)
-            finally:
-                # Reached when the record is done and when this worker stops or loses the slot; not when the process dies.
-                await asyncio.shield(self._until_available(lambda: self._attempts.forget(*position)))
+                outputs = await self._bring_to_an_end(record)
+            except asyncio.CancelledError:
+                # Only an order says that the record is not the reason: a process that dies of it cancels what runs, too.
+                if let_go():
+                    await self._forget(*position)
+                raise
+            await self._forget(*position)
+            return outputs
+
+    async def _forget(self, *position: Any) -> None:
+        await asyncio.shield(self._until_available(lambda: self._attempts.forget(*position)))
 
     async def _bring_to_an_end(self, record: Record) -> Sequence[Output]:
         failures, outages, backoff = 0, 0, self._options.backoff
@@ -99,7 +116,11 @@ class RecordHandler:
                     log.warning("group %s: waiting for a server: %s", self._group, error)
                 outages += 1
                 await asyncio.sleep(min(backoff * 2 ** min(outages, 10), self._options.outage_backoff))
-            except Exception as error:
+            except GeneratorExit:
+                raise  # this coroutine is closed
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    raise
                 self._metrics.retries.labels(self._group, "failed").inc()
                 failures += 1
                 log.warning(
@@ -115,7 +136,11 @@ class RecordHandler:
         try:
             outputs = await self._until_available(lambda: self._processor.give_up(record, reason))
             check_sizes(outputs)
-        except Exception:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             log.exception("group %s: giving up on a record failed; only its dead letter is published", self._group)
             outputs = ()
         return [*outputs, *self._dead_letter(record.raw, reason, attempts)]
@@ -133,6 +158,12 @@ class RecordHandler:
         self._metrics.dead_letters.labels(self._group, raw.topic).inc()
         log.error("group %s: %s dead-lettered: %s", self._group, raw.position, reason)
         return dead_letter_outputs(raw, group=self._group, reason=reason, attempts=attempts, at=self._now())
+
+
+def _is_cancelled() -> bool:
+    """Whether this task was told to end; a CancelledError alone may be anybody's."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def check_sizes(outputs: Sequence[Output]) -> None:

@@ -36,10 +36,10 @@ class RuntimeOptions:
     max_queued: int = 5000
     """Records taken in and waiting in lanes, per group."""
     max_queued_bytes: int = 64 << 20
-    attempts: int = 5
+    attempts: int = 3
     """Tries of a record whose processing fails for no known reason, before it is given up."""
     crashes: int = 3
-    """Times a record may be found begun and unfinished after a takeover before it is given up."""
+    """Times a record may be begun and not come to an end, since its worker died or its task was ended, before it is given up."""
     looks: int = 4
     """Times that a place in a partition is read, with backoff, before what lies there is given up as unreadable."""
     stall_seconds: float = 10.0

@@ -61,6 +61,7 @@ class Worker:
             graceful_timeout=None,
         )
         self._subscribers: dict[str, SlotSubscriber] = {}
+        self._alone = asyncio.Lock()
         self._health, self._health_server = health, HealthServer(health, registry, host=health_host, port=health_port)
         self._lag = LoopLag(metrics)
         self._lag_task: asyncio.Task[None] | None = None
@@ -112,6 +113,7 @@ class Worker:
                 attempts=self._attempts,
                 options=self._options,
                 metrics=self._metrics,
+                alone=self._alone,
             )
             return GroupRuntime(
                 group,

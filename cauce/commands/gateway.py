@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Coroutine
+from typing import Annotated, Any
 
 import typer
 
@@ -70,14 +71,9 @@ def login(
     typer.echo(f"{running.url}/login?link={asyncio.run(make())}")
 
 
-def _run(work: object) -> None:
+def _run(work: Coroutine[Any, Any, None]) -> None:
     """On uvloop where it can be had."""
-    import asyncio
+    from cauce.event_loop import end_process, run
 
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        asyncio.run(work)  # type: ignore[arg-type]
-        return
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(work)  # type: ignore[arg-type]
+    run(work, uv=True)
+    end_process()

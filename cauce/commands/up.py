@@ -86,8 +86,7 @@ def work(
     Example: `CAUCE_KAFKA=127.0.0.1:19092 CAUCE_CASSANDRA=127.0.0.1:19042 cauce work turns`.
     As many as you like of each group; they share the partitions. SIGTERM lets running turns finish first.
     """
-    import asyncio
-
+    from cauce.event_loop import end_process, run
     from cauce.running import announced_worker, connected
     from cauce.telemetry import set_up_logging
     from cauce.worker import preload, run_worker
@@ -108,7 +107,8 @@ def work(
         stack.enter_context(announced_worker(settings, groups, health=health, missing=missing, **found))
 
     with stack:
-        asyncio.run(run_worker(settings, groups, embedded=supervised, on_ready=ready))
+        run(run_worker(settings, groups, embedded=supervised, on_ready=ready))
+    end_process()
 
 
 def emulators(data: DataOption = None, config: ConfigOption = None) -> None:

@@ -20,20 +20,24 @@ if TYPE_CHECKING:
     from connectors.graphs.saver import StagingSaver
     from connectors.graphs.shapes import thread_state, to_json
     from connectors.graphs.store import UserStore
+    from connectors.graphs.threads import GraphThreads, Owner, own_threads
 
 __all__ = [
     "DESCRIBE",
     "READ",
     "UPDATE",
     "BrokenState",
+    "GraphThreads",
     "Graphs",
     "HostedGraph",
+    "Owner",
     "RowReader",
     "RowTooLarge",
     "StagingSaver",
     "Use",
     "UserStore",
     "graph_input",
+    "own_threads",
     "place",
     "rows_of",
     "run_config",
@@ -47,14 +51,17 @@ _HOMES = {
     "READ": "factories",
     "UPDATE": "factories",
     "BrokenState": "rows",
+    "GraphThreads": "threads",
     "Graphs": "catalogue",
     "HostedGraph": "hosted",
+    "Owner": "threads",
     "RowReader": "rows",
     "RowTooLarge": "rows",
     "StagingSaver": "saver",
     "Use": "factories",
     "UserStore": "store",
     "graph_input": "requests",
+    "own_threads": "threads",
     "place": "requests",
     "rows_of": "rows",
     "run_config": "requests",

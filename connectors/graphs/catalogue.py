@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from connectors.graphs.threads import THREADS, SharedThreads
 from schemas import SettingsError
 
 if TYPE_CHECKING:
@@ -20,8 +23,18 @@ RETRY_SECONDS = 30.0
 class Graphs:
     """The graphs of `[graphs]`, imported when they are first asked for, and kept."""
 
-    def __init__(self, specs: Mapping[str, str], *, folder: Path = Path(), dependencies: Sequence[Path] = ()) -> None:
-        """Paths in specs are relative to the folder; `dependencies` are more folders to import from."""
+    def __init__(
+        self,
+        specs: Mapping[str, str],
+        *,
+        folder: Path = Path(),
+        dependencies: Sequence[Path] = (),
+        threads: int = THREADS,
+    ) -> None:
+        """Paths in specs are relative to the folder; `dependencies` are more folders to import from. `threads`: how many
+        functions that make graphs may run at once; three quarters of them of one graph."""
+        self._imports = ThreadPoolExecutor(1, thread_name_prefix="import")
+        self._factories = SharedThreads(threads, "factory")
         self._specs = dict(specs)
         self._folder, self._dependencies = folder, tuple(dependencies)
         self._graphs: dict[str, HostedGraph] = {}
@@ -48,9 +61,8 @@ class Graphs:
                 if time.monotonic() - at < RETRY_SECONDS:
                     raise SettingsError(words)
                 try:
-                    self._graphs[name] = await asyncio.to_thread(
-                        _hosted, name, self._specs[name], self._folder, self._dependencies
-                    )
+                    call = partial(_hosted, name, self._specs[name], self._folder, self._dependencies, self._factories)
+                    self._graphs[name] = await asyncio.get_running_loop().run_in_executor(self._imports, call)
                 except SettingsError as error:
                     self._failed[name] = (time.monotonic(), str(error))
                     raise
@@ -67,7 +79,7 @@ class Graphs:
         return found
 
 
-def _hosted(name: str, spec: str, folder: Path, dependencies: Sequence[Path]) -> HostedGraph:
+def _hosted(name: str, spec: str, folder: Path, dependencies: Sequence[Path], threads: SharedThreads) -> HostedGraph:
     from connectors.graphs.hosted import hosted
 
-    return hosted(name, spec, folder, dependencies)
+    return hosted(name, spec, folder, dependencies, threads)

@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import BaseStore
 from langgraph_sdk.runtime import AccessContext, ServerRuntime, _ExecutionRuntime, _ReadRuntime
 
+from connectors.foreign import no_exits
+from connectors.graphs.threads import THREADS, Owner, SharedThreads
 from schemas import SettingsError
+
+log = logging.getLogger("cauce.graphs")
+
+CLOSE_SECONDS = 10.0
+"""That a context manager that made a graph has to clean up."""
 
 Kind: TypeAlias = Literal["config", "runtime"]
 
@@ -80,30 +89,60 @@ class Use:
 class Factory:
     """A function that makes a graph."""
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        """Raises `SettingsError` when the function needs what nobody has."""
+    def __init__(self, name: str, function: Callable[..., Any], threads: SharedThreads | None = None) -> None:
+        """A function that may block runs in one of the threads. Raises `SettingsError` when it needs what nobody has."""
+        self._name, self._threads = name, threads or SharedThreads(THREADS, "factory")
         self._function, self._asynchronous = function, inspect.iscoroutinefunction(function)
         self._positional, self._named = _arguments(name, function)
 
     @asynccontextmanager
     async def made(self, use: Use) -> AsyncIterator[Any]:
-        """What the function makes, entered where it is a context manager. Raises whatever the function raises."""
+        """What the function makes, entered where it is a context manager. Raises whatever the function raises, and
+        `ForeignStop` where it leaves by `sys.exit`."""
+        with no_exits():
+            async with self._making(use) as made:
+                yield made
+
+    @asynccontextmanager
+    async def _making(self, use: Use) -> AsyncIterator[Any]:
         given = {"config": use.config, "runtime": use.runtime()}
         arguments = [given[kind] for kind in self._positional]
         named = {name: given[kind] for name, kind in self._named.items()}
         if self._asynchronous:
             made = await self._function(*arguments, **named)
         else:  # in a thread: a plain function may block
-            made = await asyncio.to_thread(self._function, *arguments, **named)
+            owner = Owner(self._name, self._name)
+            made = await self._threads.call(owner, partial(self._function, *arguments, **named))
             made = await made if inspect.isawaitable(made) else made
         if isinstance(made, AbstractAsyncContextManager):
-            async with made as entered:
+            async with _closed_in_time(made, self._name) as entered:
                 yield entered
         elif isinstance(made, AbstractContextManager):
             with made as entered:
                 yield entered
         else:
             yield made
+
+
+@asynccontextmanager
+async def _closed_in_time(made: AbstractAsyncContextManager[Any], name: str) -> AsyncIterator[Any]:
+    """Enters the context. What it cleans up afterwards has `CLOSE_SECONDS`, and is left then."""
+    failed: BaseException | None = None
+    try:
+        async with asyncio.timeout(None) as closing, made as entered:
+            try:
+                yield entered
+            except BaseException as error:
+                failed = error
+                raise
+            finally:
+                closing.reschedule(asyncio.get_running_loop().time() + CLOSE_SECONDS)
+    except TimeoutError:
+        if not closing.expired():
+            raise
+        log.warning("the graph %s was not cleaned up within %g s", name, CLOSE_SECONDS)
+        if failed:
+            raise failed from None
 
 
 def _arguments(name: str, function: Callable[..., Any]) -> tuple[list[Kind], dict[str, Kind]]:

@@ -22,21 +22,25 @@ from connectors.graphs.allowed_types import ApplicationTypes, types_of
 from connectors.graphs.factories import RUN, Factory, Use
 from connectors.graphs.imports import load
 from connectors.graphs.shapes import to_json
+from connectors.graphs.threads import SharedThreads
 from schemas import SettingsError, error_words
 
 Graph: TypeAlias = Pregel[Any, Any, Any, Any]
 _PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
-def hosted(name: str, spec: str, folder: Path, dependencies: Sequence[Path] = ()) -> HostedGraph:
-    """The graph that a line of `[graphs]` names. Raises `SettingsError` in words."""
+def hosted(
+    name: str, spec: str, folder: Path, dependencies: Sequence[Path] = (), threads: SharedThreads | None = None
+) -> HostedGraph:
+    """The graph that a line of `[graphs]` names; a function that makes it runs in one of the threads. Raises `SettingsError` in
+    words."""
     found, module = load(name, spec, folder, dependencies)
     if isinstance(found, StateGraph):
         found = _compiled(name, found)
     if isinstance(found, Pregel):
         return HostedGraph(name, module, found)
     if callable(found) and not inspect.isclass(found):
-        return HostedGraph(name, module, Factory(name, found))
+        return HostedGraph(name, module, Factory(name, found, threads))
     raise SettingsError(
         f"the graph {name!r} ({spec}) is a {type(found).__name__}. It has to be a compiled graph, a StateGraph, an entrypoint of "
         "the functional API, or a function that makes one of them."

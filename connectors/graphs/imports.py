@@ -45,7 +45,7 @@ def _of_module(name: str, spec: str, place: str, roots: Sequence[Path]) -> Modul
             what = f"there is no module {error.name!r}"
             raise _wrong(name, spec, what, "Install it, or name the file: ./path/file.py:object.") from None
         raise _fails(name, spec, error) from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # `sys.exit` and panics of extensions, too
         raise _fails(name, spec, error) from error
 
 
@@ -56,7 +56,7 @@ def _of_file(name: str, spec: str, place: str, folder: Path) -> ModuleType:
     APPLICATIONS.add(file.parent, home=True)
     try:
         return APPLICATIONS.module(file, name_of_file(place))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # `sys.exit` and panics of extensions, too
         raise _fails(name, spec, error) from error
 
 

@@ -7,9 +7,10 @@ the leg is made again, from its start, or from the last superstep where the run 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -17,13 +18,16 @@ from typing import Any, Literal
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from connectors.foreign import ForeignStop, contained
 from connectors.graphs import (
     UPDATE,
     Graphs,
     HostedGraph,
+    Owner,
     StagingSaver,
     UserStore,
     graph_input,
+    own_threads,
     place,
     rows_of,
     run_config,
@@ -64,6 +68,9 @@ log = logging.getLogger("cauce.turns")
 
 LONGEST_WORDS = 500
 """Characters of a graph's own error that its user is shown."""
+
+BESIDE_SECONDS = 60.0
+"""That the reading of states and what a graph's function cleans up may take, beside the making of the graph and its work."""
 
 CommitStep = Callable[[Draft, tuple[StateRow, ...], int, str], Awaitable[None]]
 """Commits a superstep of a draft: its rows, the number after them, the checkpoint that the leg began at. Raises `LostRace`."""
@@ -113,11 +120,13 @@ class GraphLegs:
     ) -> None:
         self._graphs, self._journal, self._items, self._emit, self._now = graphs, journal, items, emit, now
         self.limits = limits or RunLimits()
-        self._going = Legs()
+        self._going, self._whole = Legs(), Legs()
+        """Graphs at work, and legs from the making of their graph to its end."""
 
     def arrived(self, raw: RawRecord) -> None:
         """See `Legs.arrived`."""
-        self._going.arrived(raw)
+        if not self._going.arrived(raw):
+            self._whole.arrived(raw)
 
     async def run(self, draft: Draft, waiting: Waiting, commit: CommitStep) -> Next:
         """Runs the graph of the draft's active run and writes how it ended.
@@ -139,8 +148,9 @@ class GraphLegs:
             self._keep(draft, leg)
             fail_run(draft, "graph_error", f"The thread has no checkpoint {wanted!r} to go on from.")
             return Next.COMMIT
-        end, before, after = await self._play(draft, leg, hosted, waiting)
+        end, before, after = await self._contained(draft, leg, hosted, waiting)
         if isinstance(leg.saver, SteppingSaver):
+            await leg.saver.close()
             leg.saver.check()
         draft.now = self._now()
         if end.stopped == "rolled_back":
@@ -176,12 +186,18 @@ class GraphLegs:
         )
         saver = StagingSaver(rows_of(self._journal, *draft.thread), next_row=draft.head.next_row)
         store = UserStore(self._items, draft.thread.tenant_id, update.user_id)
-        try:
+
+        async def updated() -> tuple[StateSnapshot, RunnableConfig, StateSnapshot]:
+            own_threads(Owner(draft.thread.tenant_id, draft.input_id))
             hosted = await self._graphs.get(update.graph)
             async with hosted.bound(saver=saver, store=store, config=config, access=UPDATE) as graph:
                 before = await graph.aget_state(place(thread_id, update.checkpoint_id))
                 changed = await graph.aupdate_state(config, update.values, as_node=update.as_node)
-                after = await graph.aget_state(place(thread_id), subgraphs=True)
+                return before, changed, await graph.aget_state(place(thread_id), subgraphs=True)
+
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                before, changed, after = await contained(updated())
         except Unavailable:
             raise
         except SettingsError as error:
@@ -249,10 +265,32 @@ class GraphLegs:
             goes_on=goes_on,
         )
 
+    async def _contained(
+        self, draft: Draft, leg: _Leg, hosted: HostedGraph, waiting: Waiting
+    ) -> tuple[_End, Mapping[str, Any], StateSnapshot | None]:
+        """As `_play`, whatever the graph and the function that makes it end with, and however long they refuse to end."""
+        run = draft.head.run
+        assert run
+        play = self._play(draft, leg, hosted, waiting)
+        try:
+            async with asyncio.timeout(2 * seconds_left(draft, self.limits) + BESIDE_SECONDS):
+                return await self._whole.run(str(draft.thread), run.run_id, run.user_id, play)
+        except Interrupted as interrupted:
+            end = _End(stopped=interrupted.reason)
+        except TimeoutError:
+            end = self._too_long()
+        except ForeignStop as stop:
+            end = _failed(leg, stop)
+        finally:
+            _close_unless_begun(play)
+            leg.early.stop()
+        return end, {}, None
+
     async def _play(
         self, draft: Draft, leg: _Leg, hosted: HostedGraph, waiting: Waiting
     ) -> tuple[_End, Mapping[str, Any], StateSnapshot | None]:
         """How the leg ended, the values that its state had before, and the state after it, as far as it can be read."""
+        own_threads(Owner(draft.thread.tenant_id, leg.id))
         end, before, after = _End(), dict[str, Any](), None
         limit = seconds_left(draft, self.limits)
         try:
@@ -295,7 +333,7 @@ class GraphLegs:
         except Exception as error:
             return self._too_long() if clock.expired() else _failed(leg, error)
         finally:
-            work.close()
+            _close_unless_begun(work)
             leg.early.stop()
         return _End()
 
@@ -340,9 +378,19 @@ def _write(draft: Draft, end: _End, before: Mapping[str, Any], after: StateSnaps
 
 def _failed(leg: _Leg, error: Exception) -> _End:
     log.warning("the graph %s failed", leg.request.graph, exc_info=error)
-    return _End("graph_error", words_of(error), type(error).__name__)
+    return _End("graph_error", words_of(error), type(_original(error)).__name__)
 
 
 def words_of(error: BaseException) -> str:
     """An error of a graph in words for its user."""
-    return error_words(error, LONGEST_WORDS)
+    return error_words(_original(error), LONGEST_WORDS)
+
+
+def _original(error: BaseException) -> BaseException:
+    return error.original if isinstance(error, ForeignStop) else error
+
+
+def _close_unless_begun(work: Coroutine[Any, Any, Any]) -> None:
+    """Keeps Python from reporting work that was never awaited. What has begun is its task's to end."""
+    if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+        work.close()

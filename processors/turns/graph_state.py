@@ -39,6 +39,12 @@ class SteppingSaver(StagingSaver):
     def __init__(self, rows: RowReader, commit: CommitRows, *, next_row: int) -> None:
         super().__init__(rows, next_row=next_row)
         self._commit, self._one_at_a_time, self._failures = commit, asyncio.Lock(), list[Exception]()
+        self._closed = [False]
+
+    async def close(self) -> None:
+        """Nothing is committed after this: a graph that was left behind may still go on."""
+        async with self._one_at_a_time:
+            self._closed[0] = True  # in a list, since copies share it
 
     def check(self) -> None:
         """Raises what a commit raised."""
@@ -58,6 +64,8 @@ class SteppingSaver(StagingSaver):
             return made  # what the run begins with is still to be written to it, and is committed with that
         async with self._one_at_a_time:
             self.check()
+            if self._closed[0]:
+                raise RuntimeError("the run of this graph is over")
             if rows := self.staged():
                 try:
                     await self._commit(rows, self.next_row)

@@ -12,6 +12,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
+from connectors.foreign import no_exits
 from connectors.graphs import run_context
 from processors.turns.agent import DELTA_SECONDS
 from processors.turns.draft import SOURCE
@@ -42,9 +43,12 @@ class EarlyPieces:
         self._emit, self._now, self._traceparent = emit, now, traceparent
         self._sent, self._count = float("-inf"), 0
         self._later: asyncio.TimerHandle | None = None
+        self._over = False
 
     def touch(self) -> None:
         """Something was added: it goes out, now or soon."""
+        if self._over:
+            return  # by a graph that was left behind
         loop = asyncio.get_running_loop()
         due = self._sent + DELTA_SECONDS
         if loop.time() >= due:
@@ -55,6 +59,7 @@ class EarlyPieces:
     def stop(self) -> None:
         """Sends what is left; nothing goes out any more."""
         self._send()
+        self._over = True
 
     def _send(self) -> None:
         if self._later:
@@ -107,6 +112,13 @@ async def stream(
         chunks = _with_events(graph, given, config, options)
     else:
         chunks = _chunks(graph.astream(given, config, **options), subgraphs=request.subgraphs)
+    with no_exits():
+        await _gather(chunks, asked, parts, touch)
+
+
+async def _gather(
+    chunks: AsyncGenerator[_Chunk, None], asked: set[str], parts: Parts, touch: Callable[[], None]
+) -> None:
     async with aclosing(chunks):
         async for mode, namespace, data in chunks:
             if mode == "checkpoints":

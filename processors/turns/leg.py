@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
+from connectors.foreign import contained
 from processors.turns.agent import Agent, TurnContext
 from processors.turns.answers import Answer, message_id, on_answer, seconds_left, within_limits
 from processors.turns.context_window import CHARACTERS_PER_TOKEN, tokens_of, window
@@ -117,7 +118,7 @@ class LegRunner:
             context = TurnContext(profile.model, instructions, profile.tools, on_text, profile.model_key)
             try:
                 async with asyncio.timeout(min(settings.timeout_seconds, left)):
-                    answer = await self._agent.leg(history, context)
+                    answer = await contained(self._agent.leg(history, context))
                     return _finished(answer, profile, instructions, history)
             except TimeoutError:
                 failure = ModelFailed("model_timeout", _timeout_words(settings))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from connectors.foreign import Contained
 from processors.turns.transitions import CancelReason
 from schemas import BadRecord, CancelRun, GraphInput, RawRecord, Topic, UserMessage, decode
 
 T = TypeVar("T")
 Waiting = Callable[[], Sequence[RawRecord]]
 log = logging.getLogger("cauce.turns")
+
+STOP_SECONDS = 5.0
+"""That a model call or a graph has to end when it is cancelled; one that refuses is left behind."""
 
 
 class Interrupted(Exception):
@@ -28,7 +31,7 @@ class Interrupted(Exception):
 class _Leg:
     run_id: str
     user_id: str
-    task: asyncio.Task[object]
+    work: Contained[Any]
     reason: CancelReason | None = None
 
 
@@ -42,29 +45,31 @@ class Legs:
         self, key: str, run_id: str, user_id: str, work: Coroutine[Any, Any, T], waiting: Waiting = lambda: ()
     ) -> T:
         """Awaits `work`, a model call for this thread. Raises `Interrupted` when a record stops it: one that comes
-        meanwhile, or one that waits already, since it came between the turn's start and now."""
+        meanwhile, or one that waits already, since it came between the turn's start and now; `ForeignStop` where the work
+        ends with what is no `Exception`; else what the work raises."""
         for raw in waiting():
             if reason := _reason_to_stop(raw, run_id, user_id):
                 work.close()
                 raise Interrupted(reason)
-        task = asyncio.ensure_future(work)
-        leg = self._going[key.encode()] = _Leg(run_id, user_id, task)
+        contained = Contained(work)
+        leg = self._going[key.encode()] = _Leg(run_id, user_id, contained)
         try:
-            return await task
-        except asyncio.CancelledError:
-            if leg.reason and not _is_cancelled():
-                raise Interrupted(leg.reason) from None
-            task.cancel()
+            return await contained.result()
+        except Exception as error:
+            if leg.reason:
+                raise Interrupted(leg.reason) from error
             raise
         finally:
             del self._going[key.encode()]
 
-    def arrived(self, raw: RawRecord) -> None:
-        """Stops the thread's model call when this record cancels its run, or is a message that takes its place."""
+    def arrived(self, raw: RawRecord) -> bool:
+        """Stops the thread's model call when this record cancels its run, or is a message that takes its place. False where
+        there is none."""
         leg = self._going.get(raw.key or b"")
         if leg and (reason := _reason_to_stop(raw, leg.run_id, leg.user_id)):
             leg.reason = reason
-            leg.task.cancel()
+            leg.work.stop(Interrupted(reason), after=STOP_SECONDS)
+        return leg is not None
 
 
 def _reason_to_stop(raw: RawRecord, run_id: str, user_id: str) -> CancelReason | None:
@@ -86,8 +91,3 @@ def _reason_to_stop(raw: RawRecord, run_id: str, user_id: str) -> CancelReason |
     if isinstance(body, UserMessage | GraphInput) and body.multitask_strategy == "rollback":
         return "rolled_back"
     return None
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -24,7 +24,7 @@ def raw(value: bytes | None = None, headers: Any = None) -> RawRecord:
     return RawRecord("chat.messages", 1, 7, 0, b"acme:t1", body, envelope.headers() if headers is None else headers)
 
 
-def failing(times: int, error: Exception) -> Callable[[Record], Awaitable[None]]:
+def failing(times: int, error: BaseException) -> Callable[[Record], Awaitable[None]]:
     left = [times]
 
     async def then(record: Record) -> None:
@@ -152,14 +152,61 @@ async def test_a_suspect_that_is_innocent_is_forgotten() -> None:
     assert attempts.counts.total() == 0
 
 
-async def test_a_worker_that_stops_in_an_orderly_way_does_not_count_against_the_record() -> None:
+@pytest.mark.parametrize(("ordered", "counted"), [(True, 0), (False, 1)])
+async def test_only_an_order_to_stop_keeps_a_record_from_being_counted(ordered: bool, counted: int) -> None:
+    """A process that dies of a record cancels what runs, too: the cancel itself says nothing."""
     attempts = MemoryAttempts()
-    task = asyncio.create_task(handler(Answering(seconds=30), attempts)(raw(), suspect=True))  # type: ignore[arg-type]
+    work = handler(Answering(seconds=30), attempts)(raw(), suspect=True, let_go=lambda: ordered)
+    task = asyncio.ensure_future(work)
     while not attempts.counts:
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
-    assert attempts.counts.total() == 0
+    assert task.cancelled()
+    assert attempts.counts.total() == counted
+
+
+class Panic(BaseException):
+    """As an extension written in Rust raises it."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit(3),
+        KeyboardInterrupt(),
+        Panic("index out of bounds"),
+        asyncio.CancelledError(),
+        BaseExceptionGroup("several", [Panic(), ValueError()]),
+        ExceptionGroup("several", [ValueError()]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_whatever_processing_ends_with_the_record_is_given_up_after_three_tries(error: BaseException) -> None:
+    processor = Answering(then=failing(99, error))
+    outputs = await handler(processor)(raw(), suspect=False)
+    assert (processor.seen["m1"], processor.given_up) == (3, ["m1"])
+    assert topics(outputs) == ["chat.responses", "dead.letters", "audit.events"]
+    assert type(error).__name__ in reason(outputs)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), Panic(), asyncio.CancelledError()])
+async def test_giving_up_that_ends_in_any_way_still_gives_the_dead_letter(error: BaseException) -> None:
+    class Stubborn(Answering):
+        async def give_up(self, record: Record, reason: str) -> list[Output]:
+            raise error
+
+    outputs = await handler(Stubborn(then=failing(99, ValueError())))(raw(), suspect=False)
+    assert topics(outputs) == ["dead.letters", "audit.events"]
+
+
+async def test_a_record_whose_task_is_ended_again_and_again_is_given_up() -> None:
+    processor = Answering()
+    outputs = await handler(processor)(raw(), suspect=False, failed=QUICK.crashes)
+    assert (processor.seen.total(), processor.given_up) == (0, ["m1"])
+    assert "ended 3 times" in reason(outputs)
+    outputs = await handler(processor)(raw(), suspect=False, failed=QUICK.crashes + 1)
+    assert topics(outputs) == ["dead.letters", "audit.events"]
 
 
 async def test_the_same_record_given_up_twice_is_the_same_dead_letter() -> None:

@@ -205,3 +205,27 @@ async def test_a_worker_says_how_it_is(embedded: EmbeddedBroker) -> None:
         answer = await http.get(worker.health_address + "/readyz")
         assert (answer.status_code, answer.json()["store"]) == (503, "the store is away")
         assert (await http.get(worker.health_address + "/nothing")).status_code == 404
+
+
+async def test_record_whose_task_is_cancelled_by_nobodys_order_is_begun_again_and_then_given_up(
+    embedded: EmbeddedBroker,
+) -> None:
+    begun = asyncio.Event()
+
+    async def then(record: Record) -> None:
+        if record.body.text == "cancelled":
+            begun.set()
+            await asyncio.Event().wait()
+
+    processor = Answering(then=then)
+    async with running(embedded.bootstrap, processor) as worker, Chat(embedded.bootstrap) as chat:
+        message = await chat.say("t1", "cancelled")
+        for _ in range(QUICK.crashes):
+            await begun.wait()
+            begun.clear()
+            for task, delivery in worker.runtime("turns")._tasks.items():
+                if delivery.raw.key == f"{chat.tenant}:t1".encode():
+                    task.cancel()
+        await chat.answered([message, await chat.say("t1"), await chat.say("t2")])
+        assert processor.given_up == [message]
+        assert processor.seen[message] == QUICK.crashes

@@ -13,7 +13,16 @@ from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.core.changes import Changes
 from connectors.gateway.problems import Problem, checked, not_found
 from connectors.graphs import Graphs
-from schemas import GraphRequest, InputRefused, SettingsError, StateUpdated, ThreadHead, Unavailable, UpdateState
+from schemas import (
+    GraphRequest,
+    InputRefused,
+    SettingsError,
+    StateUpdated,
+    ThreadHead,
+    Unavailable,
+    UpdateState,
+    error_words,
+)
 from state import ItemStore, Journal
 
 if TYPE_CHECKING:
@@ -29,6 +38,8 @@ StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
 
 MOST_WORDS = 500
 """Characters of an error of somebody's function."""
+MAKE_SECONDS = 30.0
+"""How long a function may take to make a graph of which a state is read, or which is drawn."""
 HELD_SECONDS = 5.0
 """How long a graph that a function made is kept for the next state of a stream."""
 
@@ -180,7 +191,8 @@ class GraphStates:
         request = _request(caller, assistant)
         config = run_config(request, thread_id="", user_id=caller.user_id, assistant_id=assistant.assistant_id)
         with _told(assistant.graph_id):
-            yield hosted, Use(DESCRIBE, config, UserStore(self._items, caller.tenant_id, caller.user_id))
+            async with asyncio.timeout(MAKE_SECONDS):
+                yield hosted, Use(DESCRIBE, config, UserStore(self._items, caller.tenant_id, caller.user_id))
 
     async def _configured(self, caller: Principal, head: ThreadHead | None, graph: str) -> GraphRequest:
         """What the thread's graph is made with: what its newest run had, or else what its assistant says."""
@@ -216,7 +228,8 @@ class GraphStates:
         async with AsyncExitStack() as stack:
             with _told(graph):
                 use = Use(READ, config, UserStore(self._items, caller.tenant_id, caller.user_id))
-                made = await stack.enter_async_context(hosted.made(use))
+                async with asyncio.timeout(MAKE_SECONDS):
+                    made = await stack.enter_async_context(hosted.made(use))
             yield hosted, made
 
 
@@ -277,7 +290,7 @@ def _told(graph: str) -> Iterator[None]:
         ):
             raise
         log.warning("the graph %r cannot be made", graph, exc_info=error)
-        told = f"{type(error).__name__}: {error}"[:MOST_WORDS]
+        told = error_words(getattr(error, "original", error), MOST_WORDS)
         raise Problem(
             500, "graph_unavailable", f"The graph {graph!r} cannot be made with this configuration: {told}"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -100,6 +101,22 @@ def run(graph: str, given: Any = None, thread: str = "t1", *, id: str | None = N
     inputs = {name: fields.pop(name) for name in ("multitask_strategy", "metadata", "run_id") if name in fields}
     request = GraphRequest(graph=graph, input=given, **fields)
     return record(GraphInput(user_id="u", agent_id=graph, request=request, **inputs), thread, id=id)
+
+
+async def crash(hosting: Hosting, one: Record, node: str) -> None:
+    """Processes a record up to this node, where the process ends."""
+    there = asyncio.Event()
+
+    async def die() -> None:
+        there.set()
+        await asyncio.Event().wait()
+
+    graphs_sample.hooks[node] = die
+    dying = asyncio.create_task(hosting.processor().process(one))
+    await there.wait()
+    dying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dying
 
 
 def answer(graph: str, value: Any, **fields: Any) -> Record:

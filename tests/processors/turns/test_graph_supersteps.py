@@ -7,7 +7,7 @@ from typing import Any
 
 import graphs_sample
 import pytest
-from graph_kit import Hosting, _fresh_graphs, answer, hosting, on_both_stores, run, say, told
+from graph_kit import Hosting, _fresh_graphs, answer, crash, hosting, on_both_stores, run, say, told
 from turns_kit import Behind, messages, record
 
 from schemas import CancelRun, ChangeThread, Unavailable
@@ -15,24 +15,10 @@ from schemas import CancelRun, ChangeThread, Unavailable
 __all__ = ["_fresh_graphs", "hosting"]
 
 
-class Died(BaseException):
-    """The process ends here."""
-
-
-def _die() -> None:
-    raise Died
-
-
-async def _crash(hosting: Hosting, one: Any, node: str) -> None:
-    graphs_sample.hooks[node] = _die
-    with pytest.raises(Died):
-        await hosting.processor().process(one)
-
-
 @on_both_stores
 async def test_a_graph_goes_on_after_its_last_superstep(hosting: Hosting) -> None:
     asked = run("steps", {"log": ["in"]}, durability="sync")
-    await _crash(hosting, asked, "three")
+    await crash(hosting, asked, "three")
     head = await hosting.head()
     assert head.progress == asked.envelope.id
     assert head.run is None
@@ -48,7 +34,7 @@ async def test_a_graph_goes_on_after_its_last_superstep(hosting: Hosting) -> Non
 
 async def test_other_durabilities_start_over(hosting: Hosting) -> None:
     asked = run("steps", {"log": ["in"]}, durability="async")
-    await _crash(hosting, asked, "three")
+    await crash(hosting, asked, "three")
     await hosting.processor().process(asked)
     assert graphs_sample.ran == ["one", "two", "three", "one", "two", "three"]
 
@@ -56,7 +42,7 @@ async def test_other_durabilities_start_over(hosting: Hosting) -> None:
 async def test_a_crash_before_the_first_superstep_takes_the_input_again(hosting: Hosting) -> None:
     await hosting.processor().process(run("steps", {"log": ["before"]}))
     asked = run("steps", {"log": ["in"]}, durability="sync")
-    await _crash(hosting, asked, "one")
+    await crash(hosting, asked, "one")
     await hosting.processor().process(asked)
     assert (await hosting.state("steps"))["values"]["log"] == [
         "before",
@@ -73,7 +59,7 @@ async def test_a_crash_before_the_first_superstep_takes_the_input_again(hosting:
 async def test_an_answer_is_not_lost_when_the_process_dies_after_it(hosting: Hosting) -> None:
     await hosting.processor().process(run("asks", {}, id="r1"))
     yes = answer("asks", "yes", durability="sync")
-    await _crash(hosting, yes, "finish")
+    await crash(hosting, yes, "finish")
     outputs = await hosting.processor().process(yes)
     assert told(outputs) == ["run.completed"]
     assert (await hosting.state("asks"))["values"]["log"] == ["asked: yes", "finished"]
@@ -88,6 +74,9 @@ async def test_a_stop_between_nodes_holds_when_the_process_died_there(hosting: H
     asked = run("steps", {}, durability="sync", **stop)
     journal = hosting.stores.journal
     commit = journal.commit
+
+    class Died(Exception):
+        """The process ends here."""
 
     async def until_the_turn(tenant: str, thread: str, batch: Any) -> Any:
         if batch.final:
@@ -137,7 +126,7 @@ async def test_a_change_of_the_thread_in_between_does_not_make_the_graph_start_o
 
 async def test_a_cancel_that_waits_after_a_crash_ends_the_run_that_had_made_progress(hosting: Hosting) -> None:
     asked = run("steps", {"log": ["in"]}, durability="sync")
-    await _crash(hosting, asked, "three")
+    await crash(hosting, asked, "three")
     processor = hosting.processor()
     processor.attach(Behind(record(CancelRun(user_id="u"))))
     assert told(await processor.process(asked))[-1] == "run.cancelled"
@@ -148,7 +137,7 @@ async def test_a_cancel_that_waits_after_a_crash_ends_the_run_that_had_made_prog
 async def test_a_rollback_takes_back_supersteps_that_are_committed(hosting: Hosting) -> None:
     await hosting.processor().process(run("steps", {"log": ["before"]}))
     asked = run("steps", {"log": ["in"]}, durability="sync")
-    await _crash(hosting, asked, "three")
+    await crash(hosting, asked, "three")
     processor = hosting.processor()
     processor.attach(Behind(run("steps", {}, multitask_strategy="rollback")))
     assert told(await processor.process(asked))[-1] == "run.cancelled"
@@ -159,7 +148,7 @@ async def test_a_subgraphs_supersteps_are_committed_too(hosting: Hosting) -> Non
     asked = run("around", {}, durability="sync")
     assert told(await hosting.processor().process(asked))[-1] == "run.paused"
     yes = answer("around", "yes", durability="sync")
-    await _crash(hosting, yes, "finish")
+    await crash(hosting, yes, "finish")
     assert told(await hosting.processor().process(yes))[-1] == "run.completed"
     assert graphs_sample.ran.count("finish") == 2
     assert (await hosting.state("around"))["values"]["log"] == ["asked: yes", "finished"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import graphs_sample
 import pytest
-from graph_kit import Hosting, _fresh_graphs, answer, events, hosting, on_both_stores, raw, run, say, told
+from graph_kit import Hosting, _fresh_graphs, answer, crash, events, hosting, on_both_stores, raw, run, say, told
 from turns_kit import Behind, messages, record
 from turns_kit import say as message
 
@@ -54,22 +54,12 @@ async def test_the_next_input_goes_on_from_the_state_that_the_last_one_left(host
 @on_both_stores
 async def test_a_crash_before_the_commit_leaves_nothing_and_the_record_is_answered_again(hosting: Hosting) -> None:
     asked = run("steps", {})
-    graphs_sample.hooks["three"] = _die
-    with pytest.raises(Died):
-        await hosting.processor().process(asked)
+    await crash(hosting, asked, "three")
     assert (await hosting.stores.journal.hydrate("acme", "t1", window=1)).head is None
     assert await hosting.stores.journal.checkpoints("acme", "t1") == []
     outputs = await hosting.processor().process(asked)
     assert told(outputs)[-1] == "run.completed"
     assert graphs_sample.ran == ["one", "two", "three", "one", "two", "three"]
-
-
-class Died(BaseException):
-    """The process ends here."""
-
-
-def _die() -> None:
-    raise Died
 
 
 @on_both_stores

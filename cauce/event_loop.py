@@ -1,0 +1,79 @@
+"""The event loops of processes that run code of others, and the end of such a process.
+
+asyncio ends a loop, and with it the process, when any task raises `SystemExit` or `KeyboardInterrupt`: one `sys.exit` in a
+node of a graph would end the runs of everybody. On these loops the task has its exception, and everything else goes on.
+Signals are handled (`loop.add_signal_handler`), so nobody who may ask for the process's end does so by these exceptions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+log = logging.getLogger("cauce")
+T = TypeVar("T")
+
+
+class _Outliving:
+    """What a loop's `run_forever` and `run_until_complete` do beside their own."""
+
+    _main: asyncio.Future[Any] | None = None
+
+    def run_until_complete(self, future: Any) -> Any:
+        before, self._main = self._main, future if asyncio.isfuture(future) else None
+        try:
+            return super().run_until_complete(future)  # type: ignore[misc]
+        finally:
+            self._main = before
+
+    def run_forever(self) -> None:
+        while True:
+            try:
+                super().run_forever()  # type: ignore[misc]
+            except (SystemExit, KeyboardInterrupt) as error:
+                main = self._main
+                if main is None or (main.done() and not main.cancelled() and main.exception() is error):
+                    raise
+                log.error("%r in a task of somebody else's; this process goes on", error, exc_info=error)
+            else:
+                if self._main is None:
+                    return
+            if self._main is None or self._main.done():
+                return
+
+
+class OutlivingLoop(_Outliving, asyncio.SelectorEventLoop):
+    """asyncio's loop, going on after what ends others."""
+
+
+def outliving_loop(*, uv: bool = False) -> asyncio.AbstractEventLoop:
+    """A new loop; of uvloop's kind where that is asked for and can be had."""
+    if uv:
+        try:
+            import uvloop
+        except ImportError:
+            return OutlivingLoop()
+        return type("OutlivingUvLoop", (_Outliving, uvloop.Loop), {})()  # type: ignore[no-any-return]
+    return OutlivingLoop()
+
+
+def run(work: Coroutine[Any, Any, T], *, uv: bool = False) -> T:
+    """As `asyncio.run`, on an outliving loop."""
+    with asyncio.Runner(loop_factory=lambda: outliving_loop(uv=uv)) as runner:
+        return runner.run(work)
+
+
+def end_process(code: int = 0) -> None:
+    """Ends this process now where threads of somebody else's would keep Python from ending it; else does nothing."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    left = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    if left:
+        log.warning("ending although threads run: %s", ", ".join(t.name for t in left)[:300])
+        logging.shutdown()
+        os._exit(code)
