@@ -7,7 +7,7 @@ it after the newest message that the thread has.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from connectors.gateway.problems import Problem
@@ -38,6 +38,8 @@ class Said:
 
     text: str
     message_id: str | None
+    after: int | None = None
+    """The number of the message that it follows, where the conversation goes back; without a text the agent answers again."""
 
 
 def listed(message: Mapping[str, object]) -> Listed:
@@ -67,20 +69,67 @@ def said(
 ) -> Said:
     """What the user says to an agent that its thread, whose messages are `known`, does not have.
 
-    A tool's message there belongs to a call of the thread, which the user closes by saying something else. Raises `Problem`
-    422 when nothing is new, or for what nobody but the agent and its tenant may say.
+    A message of the user that it has with another text takes the place of that one, and of what follows. A tool's message belongs
+    to a call of the thread, which the user closes by saying something else. Raises `Problem` 422 when nothing is new, or for what
+    nobody but the agent and its tenant may say.
     """
     for message in messages:
         if message.role == "other":
             words = f"a message with the role {message.named!r} cannot be sent; only the user's."
             raise Problem(422, "invalid", words)
-    new = fresh(messages, known)
+    new, after = fresh(messages, known), None
+    if (edited := _edited(messages, known)) is not None:
+        place, number = edited
+        after = max((s.seq for s in known if s.seq < number), default=0)
+        new = [messages[place], *(m for m in new if m is not messages[place])]
     check_calls(new, known, pending)
     users = [message for message in new if message.role == "user"]
     text = "\n\n".join(filter(None, (text_of(message.content) for message in users)))
     if not text:
         raise Problem(422, "nothing_said", _nothing(messages, new, users))
-    return Said(text, users[-1].message_id)
+    return Said(text, users[0 if after is not None else -1].message_id, after)
+
+
+def said_by_whole_history(
+    messages: Sequence[Listed], known: Sequence[StoredMessage], pending: Collection[PendingCall], *, idle: bool
+) -> Said:
+    """The same of a client that sends its whole conversation, as it shall be, each time.
+
+    One that ends before the conversation's end asks for another answer there. One that leaves out the user's newest messages,
+    though it has what an assistant said before them, says something else in their place; not while a run is going, since the
+    client may not have heard of it.
+    """
+    places = {stored.message.message_id: n for n, stored in enumerate(known)}
+    had = [places[m.message_id] for m in messages if m.message_id in places]
+    if not had or _edited(messages, known) is not None:
+        return said(messages, known, pending)
+    newest, rest = known[max(had)], known[max(had) + 1 :]
+    if not fresh(messages, known) and messages[-1].message_id == newest.message.message_id:
+        if newest.message.role != "assistant" and (rest or idle):
+            return Said("", None, newest.seq)
+        return said(messages, known, pending)
+    listed_ids = {m.message_id for m in messages}
+    answers = [s.message for s in known[: max(had) + 1] if s.message.role == "assistant" and s.message.text]
+    whole = bool(answers) and all(answer.message_id in listed_ids for answer in answers)
+    spoken = said(messages, known, pending)
+    if idle and whole and any(stored.message.role == "user" for stored in rest):
+        return replace(spoken, after=newest.seq)
+    return spoken
+
+
+def _edited(messages: Sequence[Listed], known: Sequence[StoredMessage]) -> tuple[int, int] | None:
+    """The first message of the user in the list that the thread has with another text: its place, and its number there.
+
+    Of several that came at once the thread has one, under the id of the last.
+    """
+    texts = {s.message.message_id: (s.message.text, s.seq) for s in known if s.message.role == "user"}
+    for place, message in enumerate(messages):
+        if message.role == "user" and message.message_id in texts:
+            had, number = texts[message.message_id]
+            text = text_of(message.content).strip()
+            if text and had.strip() != text and not had.rstrip().endswith(f"\n\n{text}"):
+                return place, number
+    return None
 
 
 def check_calls(new: Sequence[Listed], known: Sequence[StoredMessage], pending: Collection[PendingCall] = ()) -> None:

@@ -72,7 +72,7 @@ async def send(client: httpx.AsyncClient, request: str) -> httpx.Response:
 def test_page_has_examples_of_every_kind() -> None:
     kinds = [kind for _, kind, _ in examples()]
     assert kinds.count("json") > 6
-    assert kinds.count("sse") == 2
+    assert kinds.count("sse") == 3
 
 
 async def test_requests_of_the_page_are_answered_as_it_says(door: Door, home_key: str) -> None:

@@ -66,7 +66,7 @@ async def test_conversation_streams_in_all_modes_and_leaves_a_state(client: Lang
     assert state["values"]["messages"] == states[-1]
     assert state["next"] == []
     history = await client.threads.get_history(thread)
-    assert [len(s["values"]["messages"]) for s in history] == [4, 3, 2, 1]
+    assert [len(s["values"]["messages"]) for s in history] == [4, 3, 2, 1, 0]
     checkpoint: Any = history[2]["checkpoint"]["checkpoint_id"]
     assert (await client.threads.get_state(thread, checkpoint_id=checkpoint))["values"] == history[2]["values"]
 

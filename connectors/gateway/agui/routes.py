@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from connectors.gateway.agui.projection import AguiProjection, error_frame
 from connectors.gateway.agui.requests import RunInput
 from connectors.gateway.auth import Principal
-from connectors.gateway.client_messages import said
+from connectors.gateway.client_messages import said_by_whole_history
 from connectors.gateway.core import Core, NewRun, RunView
 from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.core.core import MESSAGE_MODES
@@ -48,6 +48,7 @@ async def run(request: Request) -> Any:
     else:
         new = await _new(core, caller, wanted, head, messages, agent_id, assistant)
         view, since = await core.runs.start(caller, thread_id, new, head=head)
+        messages = [stored for stored in messages if new.after is None or stored.seq <= new.after]
     listed = {message.message_id for message in wanted.messages}
     projection = AguiProjection(thread_id, wanted.run_id, view.run_id, pending=pending, history=messages, listed=listed)
     return EventStream(
@@ -88,8 +89,15 @@ async def _new(
 ) -> NewRun:
     key = _key(wanted.run_id)
     if assistant is None:
-        spoken = said(wanted.messages, messages, head.pending)
-        return NewRun(spoken.text, agent_id=agent_id, message_id=spoken.message_id, idempotency_key=key)
+        idle = head.run is None and not head.queued
+        spoken = said_by_whole_history(wanted.messages, messages, head.pending, idle=idle)
+        return NewRun(
+            spoken.text,
+            agent_id=agent_id,
+            message_id=spoken.message_id,
+            idempotency_key=key,
+            after=spoken.after,
+        )
     values = None
     if wanted.has_state and head.graph == assistant.graph_id:
         values = await core.graphs.values(caller, wanted.thread_id, assistant.graph_id)

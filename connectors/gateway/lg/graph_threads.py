@@ -19,7 +19,7 @@ async def graph_state(
     core: Core, caller: Principal, thread_id: str, graph: str, *, checkpoint: object, subgraphs: bool
 ) -> dict[str, Any]:
     """The newest state, or the one of a checkpoint, which is named by its id or as a whole."""
-    checkpoint_id, namespace = _where(checkpoint)
+    checkpoint_id, namespace = where(checkpoint)
     return await core.graphs.read(
         caller, thread_id, graph, checkpoint_id=checkpoint_id, namespace=namespace, subgraphs=subgraphs
     )
@@ -29,8 +29,8 @@ async def graph_history(
     core: Core, caller: Principal, thread_id: str, graph: str, body: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """States, the newest first."""
-    before, _ = _where(body.get("before"))
-    checkpoint_id, namespace = _where(body.get("checkpoint"))
+    before, _ = where(body.get("before"))
+    checkpoint_id, namespace = where(body.get("checkpoint"))
     return await core.graphs.history(
         caller,
         thread_id,
@@ -47,7 +47,7 @@ async def change_graph_state(
     core: Core, caller: Principal, thread_id: str, head: ThreadHead, graph: str, body: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Writes into the state as a node would; the answer names the new checkpoint."""
-    checkpoint_id, namespace = _where(body.get("checkpoint") or body.get("checkpoint_id"))
+    checkpoint_id, namespace = where(body.get("checkpoint") or body.get("checkpoint_id"))
     if namespace:
         raise Problem(422, "not_supported", "checkpoint: the state of a subgraph cannot be changed by hand yet.")
     as_node = body.get("as_node")
@@ -66,11 +66,11 @@ async def change_graph_state(
         as_node=as_node,
         checkpoint_id=checkpoint_id,
     )
-    where = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": made}
-    return {"checkpoint": {**where, "checkpoint_map": None}, "configurable": where, "checkpoint_id": made}
+    place = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": made}
+    return {"checkpoint": {**place, "checkpoint_map": None}, "configurable": place, "checkpoint_id": made}
 
 
-def _where(given: object) -> tuple[str | None, str]:
+def where(given: object) -> tuple[str | None, str]:
     """The checkpoint's id and its namespace, of an id, a checkpoint, or a config that has one. Raises `Problem`."""
     if given is None or given == {}:
         return None, ""

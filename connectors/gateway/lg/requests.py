@@ -184,6 +184,7 @@ class RunRequest:
                 raise Problem(422, "not_supported", f"{name}: {words}.")
         if self.command.get("goto") or self.command.get("update"):
             raise Problem(422, "not_supported", "command: only resume can be done with an agent.")
+        self._durability()
 
     def for_graph(self, assistant: Assistant) -> GraphRequest:
         """What the assistant's graph is to do. Raises `Problem`."""
@@ -197,7 +198,7 @@ class RunRequest:
             command=_command(self.command),
             config=config,
             context=context,
-            checkpoint_id=self._checkpoint_id(),
+            checkpoint_id=self.checkpoint_id,
             interrupt_before=_nodes(self.body, "interrupt_before"),
             interrupt_after=_nodes(self.body, "interrupt_after"),
             modes=tuple(dict.fromkeys("messages" if m == "messages-tuple" else m for m in self.modes)),
@@ -205,7 +206,8 @@ class RunRequest:
             durability=self._durability(),
         )
 
-    def _checkpoint_id(self) -> str | None:
+    @property
+    def checkpoint_id(self) -> str | None:
         """The checkpoint to go on from: by itself, in a checkpoint, or in the config, where LangGraph has it."""
         config = mapping(self.body.get("config"), "config")
         checkpoint = mapping(self.body.get("checkpoint"), "checkpoint")

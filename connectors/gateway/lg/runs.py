@@ -11,14 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from connectors.gateway.auth import Principal
-from connectors.gateway.client_messages import said
-from connectors.gateway.core import Core, NewRun, RunView
+from connectors.gateway.core import Core, RunView
 from connectors.gateway.core.run_views import OVER, until
 from connectors.gateway.lg import shapes
-from connectors.gateway.lg.decisions import decisions_of
+from connectors.gateway.lg.agent_runs import start_agent
 from connectors.gateway.lg.graph_projection import GraphProjection
 from connectors.gateway.lg.graph_runs import graph_outcome, graph_projection, start_graph
-from connectors.gateway.lg.messages import listed_in, to_langchain
+from connectors.gateway.lg.messages import to_langchain
 from connectors.gateway.lg.projection import RunProjection, error_frame
 from connectors.gateway.lg.requests import RunRequest, answer, body_of, caller_of, core_of, is_set, modes_of, page_of
 from connectors.gateway.lg.thread_state import ThreadState, dumps
@@ -26,7 +25,7 @@ from connectors.gateway.patient import PatientJson
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import EventStream
 from connectors.gateway.thread_position import Position
-from schemas import PendingCall, StoredMessage, ThreadHead
+from schemas import PendingCall, StoredMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,43 +51,7 @@ async def start(core: Core, caller: Principal, thread_id: str, wanted: RunReques
         view, since, resumed = await start_graph(core, caller, thread_id, wanted, assistant)
         return Started(view, since, [], (), resumed, assistant.graph_id)
     assert agent, "one of the two was found"
-    wanted.for_agent()
-    told = listed_in(wanted.given) if wanted.given is not None else []
-    needed = "values" in wanted.modes or any(message.message_id for message in told)
-    window = core.options.state_messages if needed else 0
-    head, messages = await core.threads.read(caller, thread_id, window=window)
-    if (resume := wanted.command.get("resume")) is not None and wanted.given is None:
-        return await _resume(core, caller, thread_id, resume, head, messages)
-    if wanted.given is None:
-        raise Problem(422, "nothing_said", "A run needs an input with a message, or a command with resume.")
-    if wanted.strategy == "reject" and await core.runs.any_going(caller, thread_id):
-        raise Problem(409, "thread_busy", "Another run of this thread is going.")
-    spoken = said(told, messages, head.pending)
-    new = NewRun(
-        spoken.text,
-        agent_id=agent.agent_id,
-        multitask_strategy=wanted.strategy,
-        metadata=wanted.metadata,
-        message_id=spoken.message_id,
-        details={"kwargs": wanted.kwargs},
-    )
-    view, since = await core.runs.start(caller, thread_id, new, head=head)
-    return Started(view, since, messages, head.pending, resumed=False)
-
-
-async def _resume(
-    core: Core,
-    caller: Principal,
-    thread_id: str,
-    resume: object,
-    head: ThreadHead,
-    messages: list[StoredMessage],
-) -> Started:
-    decisions = decisions_of(thread_id, head, resume)
-    assert head.run, "something waits in it"
-    await core.runs.decide_all(caller, thread_id, head, decisions)
-    view = await core.runs.get(caller, thread_id, head.run.run_id)
-    return Started(view, head.next_event - 1, messages, head.pending, resumed=True)
+    return Started(*await start_agent(core, caller, thread_id, wanted, agent.agent_id))
 
 
 def locations(view: RunView, tail: str = "/stream") -> dict[str, str]:

@@ -243,9 +243,9 @@ def state(
         if following
         else [],
         "checkpoint": checkpoint(thread_id, seq) if last else {**checkpoint(thread_id, 0), "checkpoint_id": None},
-        "parent_checkpoint": checkpoint(thread_id, before) if before else None,
+        "parent_checkpoint": checkpoint(thread_id, before) if last else None,
         "metadata": {
-            "step": len(messages) - 2,
+            "step": len(messages) - 1,
             "source": "input" if last and last.message.role == "user" else "loop",
             "run_id": last.message.run_id if last else None,
             "parents": {},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,13 +93,14 @@ class ThreadProjection:
         graphs: Mapping[str, str],
         graph: str | None,
         state_of: StateOf,
+        state_now: Callable[[], Awaitable[ThreadState]],
         wrap_custom: bool = False,
     ) -> None:
         """`head` is the thread's as the stream is opened, `graphs` are the hosted graphs by their assistants, `graph` the one
         that the thread is of, if it is known. Without `since` all of the thread is told; where a run is going then
         (`going`), without the ends of those before it, which clients would take for its end, and without questions that
-        are answered."""
-        self._thread_id, self._wanted, self._state = thread_id, wanted, state
+        are answered. `state_now` reads the messages again, where the conversation goes to another branch."""
+        self._thread_id, self._wanted, self._state, self._state_now = thread_id, wanted, state, state_now
         self._since = -1 if since is None else since
         self._old = head.next_event if since is None else 0
         """Events below this are of the past."""
@@ -200,6 +201,8 @@ class ThreadProjection:
 
     async def _event(self, event: ThreadEvent) -> list[Told]:
         run, past = event.run_id, event.seq < self._old
+        if isinstance(event, MessagesRemoved) and event.after is not None:
+            self._state = await self._state_now()
         if isinstance(event, GraphStreamed):
             self._of_graphs.setdefault(run, "")
             return [*self._works(run), *await self._channels.streamed(event)]

@@ -12,10 +12,11 @@ from starlette.responses import Response
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core
 from connectors.gateway.lg import shapes
+from connectors.gateway.lg.agent_threads import agent_history, agent_state, change_agent_state
 from connectors.gateway.lg.graph_threads import change_graph_state, graph_history, graph_state
 from connectors.gateway.lg.messages import to_langchain
-from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number, page_of
-from connectors.gateway.problems import Problem, not_found
+from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, page_of
+from connectors.gateway.problems import Problem
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, contains
 
 _CONDITIONS: dict[str, ThreadCondition] = {
@@ -111,7 +112,7 @@ async def copy(request: Request) -> Response:
 async def state(request: Request) -> Response:
     """`GET /threads/{t}/state`, and `/state/{checkpoint_id}`, and `POST /state/checkpoint`."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
-    head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    head = await core.threads.get(caller, thread_id)
     given, subgraphs = request.path_params.get("checkpoint_id"), request.query_params.get("subgraphs")
     if given == "checkpoint":
         body = await body_of(request)
@@ -119,50 +120,27 @@ async def state(request: Request) -> Response:
     if graph := await core.graph_of(caller, head):
         more = subgraphs in (True, "1", "true", "True")
         return answer(await graph_state(core, caller, thread_id, graph, checkpoint=given, subgraphs=more))
-    if given:
-        seq = shapes.checkpoint_seq(thread_id, given)
-        if not any(s.seq == seq for s in messages):
-            raise not_found("checkpoint", str(given))
-        messages = [s for s in messages if s.seq <= seq]
-        return answer(_state(thread_id, head, messages, newest=False))
-    return answer(_state(thread_id, head, messages, newest=True))
+    return answer(await agent_state(core, caller, thread_id, given))
 
 
 async def change_state(request: Request) -> Response:
-    """`POST /threads/{t}/state`: not possible for an agent, whose state is its journal."""
+    """`POST /threads/{t}/state`: a change by hand, of a graph's state or of an agent's messages."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
     head = await core.threads.get(caller, thread_id)
     body = await body_of(request)
     if graph := await core.graph_of(caller, head):
         return answer(await change_graph_state(core, caller, thread_id, head, graph, body))
-    raise Problem(501, "not_supported", "What was said in a thread of an agent cannot be changed afterwards.")
+    return answer(await change_agent_state(core, caller, thread_id, body))
 
 
 async def history(request: Request) -> Response:
     """`POST` and `GET /threads/{t}/history`: the state after each message, the newest first."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
     body: Mapping[str, Any] = await body_of(request) if request.method == "POST" else request.query_params
-    head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    head = await core.threads.get(caller, thread_id)
     if graph := await core.graph_of(caller, head):
         return answer(await graph_history(core, caller, thread_id, graph, body))
-    limit, end = number(body.get("limit"), "limit", 10, 1000), len(messages)
-    if before := body.get("before"):
-        wanted = before.get("configurable", before) if isinstance(before, Mapping) else before
-        seq = shapes.checkpoint_seq(thread_id, wanted)
-        end = sum(s.seq < seq for s in messages)
-    rendered = [to_langchain(s.message) for s in messages]
-    states = []
-    for n in range(end, max(0, end - limit), -1):
-        newest = n == len(messages)
-        waiting = shapes.interrupts(thread_id, head) if newest else []
-        states.append(shapes.state(thread_id, messages[:n], rendered[:n], waiting=waiting, at=head.created_at))
-    return answer(states)
-
-
-def _state(thread_id: str, head: ThreadHead, messages: list[StoredMessage], *, newest: bool) -> dict[str, Any]:
-    rendered = [to_langchain(s.message) for s in messages]
-    waiting = shapes.interrupts(thread_id, head) if newest else []
-    return shapes.state(thread_id, messages, rendered, waiting=waiting, at=head.created_at)
+    return answer(await agent_history(core, caller, thread_id, body))
 
 
 async def _shown(core: Core, caller: Principal, thread_id: str, head: ThreadHead | None = None) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -24,6 +25,8 @@ from connectors.gateway.sse import EventStream, frame
 from connectors.gateway.thread_stream import StreamItem
 
 _OF_THE_THREAD = ("thread_not_found", "thread_deleted", "thread_id_taken")
+_BY_CODE = {name: name for name in ("unknown_command", "no_such_interrupt")}
+_BY_CODE["checkpoint_not_found"] = "no_such_checkpoint"
 _CODES = {404: "no_such_run", 409: "no_such_interrupt", 403: "permission_denied", 422: "invalid_argument"}
 
 
@@ -50,8 +53,7 @@ async def commands(request: Request) -> Response:
         problem = as_problem(error)
         if problem.status >= 500 or problem.code in _OF_THE_THREAD:
             raise problem from error
-        known = problem.code in ("unknown_command", "no_such_interrupt")
-        code = problem.code if known else _CODES.get(problem.status, "unknown_error")
+        code = _BY_CODE.get(problem.code) or _CODES.get(problem.status, "unknown_error")
         return answer({"type": "error", "id": number, "error": code, "message": problem.detail})
     result = {"run_id": started.view.run_id}
     return answer(
@@ -70,7 +72,7 @@ async def _start(core: Core, caller: Principal, thread_id: str, parameters: Mapp
     """The body of a classic run. The input of a thread that waits for a person is the answer, whatever it looks like."""
     body = _classic(parameters)
     given = body.get("input")
-    head = None if given is None or body.get("command") else await core.threads.find(caller, thread_id)
+    head = None if given is None or body.get("command") else await core.threads.find_or_free(caller, thread_id)
     run = head.run if head and not head.deleted else None
     if run is None or not run.paused:
         return body
@@ -137,6 +139,7 @@ async def _opened(
         graphs={a.assistant_id: a.graph_id for a in assistants},
         graph=await core.graph_of(caller, head),
         state_of=_states_of(core, caller, thread_id),
+        state_now=partial(_state_now, core, caller, thread_id),
         # LangGraph's client for Python takes what a graph writes as it is; others read `payload`, as the protocol has it.
         wrap_custom="python" not in (agent := headers.get("user-agent", "").lower()) and "sdk-py" not in agent,
     )
@@ -161,6 +164,10 @@ def _wanted(channels: list[str], body: Mapping[str, Any]) -> Wanted:
         tuple(tuple(n) for n in namespaces),
         depth,
     )
+
+
+async def _state_now(core: Core, caller: Principal, thread_id: str) -> ThreadState:
+    return ThreadState((await core.threads.read(caller, thread_id, window=core.options.state_messages))[1])
 
 
 def _states_of(core: Core, caller: Principal, thread_id: str) -> StateOf:

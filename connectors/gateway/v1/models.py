@@ -108,7 +108,12 @@ class MessageIn(_In):
     """A message to the agent; it starts a run."""
 
     model_config = ConfigDict(extra="forbid") | _example({"text": "What mail do I have?"})
-    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    text: Annotated[str, Field(max_length=MAX_TEXT)] = Field("", description="Needed, but for another answer.")
+    replaces: IdText | None = Field(
+        None,
+        description="The id of a message of the thread. It and all that follows it leave the conversation: `text` is said in "
+        "its place, or, without a text, the agent answers again; the answer to a message of yours then.",
+    )
     agent: IdText = "default"
     multitask_strategy: MultitaskStrategy = Field(
         "enqueue", description="What happens when a run is going: wait, be refused, or take its place."

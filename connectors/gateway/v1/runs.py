@@ -10,9 +10,11 @@ from fastapi.responses import StreamingResponse
 from connectors.gateway import problems
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, NewRun
+from connectors.gateway.core.branches import waits_for_an_answer
 from connectors.gateway.core.run_views import OVER, RunView, until
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.patient import PatientJson
+from connectors.gateway.problems import Problem, not_found
 from connectors.gateway.request_context import current
 from connectors.gateway.thread_position import Position
 from connectors.gateway.v1 import models as m
@@ -148,12 +150,14 @@ async def cancel_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: 
 async def _start(
     core: Core, caller: Principal, thread_id: str, body: m.MessageIn, idempotency_key: str | None
 ) -> tuple[RunView, int]:
+    after = await _after(core, caller, thread_id, body)
     new = NewRun(
         body.text,
         agent_id=body.agent,
         multitask_strategy=body.multitask_strategy,
         metadata=body.metadata,
         idempotency_key=idempotency_key,
+        after=after,
     )
     return await core.runs.start(caller, thread_id, new)
 
@@ -171,6 +175,22 @@ def _waited(core: Core, caller: Principal, view: RunView, timeout: float, *, can
         headers={"Location": f"{where}/join", "Content-Location": where},
         on_left=partial(core.runs.cancel, caller, view.thread_id, view.run_id) if cancel else None,
     )
+
+
+async def _after(core: Core, caller: Principal, thread_id: str, body: m.MessageIn) -> int | None:
+    """The number of the message that this one follows, where it is to take the place of another. Raises `Problem`."""
+    if body.replaces is None:
+        if not body.text:
+            raise Problem(422, "invalid", "text: A message needs a text.")
+        return None
+    branches = await core.threads.branches(caller, thread_id, window=core.options.state_messages)
+    found = branches.find(body.replaces)
+    if found is None:
+        raise not_found("message", body.replaces)
+    after = found.seq if found.message.role == "user" and not body.text else branches.before(found)
+    if not body.text and not waits_for_an_answer([s.message for s in branches.up_to(after)]):
+        raise Problem(422, "nothing_said", "There is nothing to answer before this message.")
+    return after
 
 
 async def _result(core: Core, caller: Principal, thread_id: str, run_id: str, timeout: float) -> m.RunResult:
