@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cauce.hosting import hosting_of
 from cauce.running import is_alive, write_private
 from cauce.settings import Settings
 from schemas import SettingsError
@@ -75,7 +76,6 @@ async def run_gateway(
     from connectors.gateway.lg.application import application
     from connectors.gateway.limits import Rates
     from connectors.gateway.options import GatewayOptions
-    from connectors.graphs import Graphs
     from streams.health import HealthServer
 
     if settings.kafka is None:
@@ -88,12 +88,11 @@ async def run_gateway(
     registry = CollectorRegistry()
     for collector in (GCCollector, PlatformCollector, ProcessCollector):
         collector(registry=registry)
-    core = make_core(
-        settings.kafka, stores, GatewayOptions(), registry, Graphs(settings.graphs, folder=settings.folder)
-    )
+    hosting = hosting_of(settings)
+    core = make_core(settings.kafka, stores, GatewayOptions(), registry, hosting.graphs())
     health = HealthServer(_health(core, stores), registry, port=settings.gateway_health_port)
     await health.start()
-    origins = tuple(o.strip() for o in (settings.gateway_origins or "").split(",") if o.strip())
+    origins = tuple(o.strip() for o in (settings.gateway_origins or "").split(",") if o.strip()) or hosting.origins
     rates = Rates(settings.rate_user, settings.rate_tenant, settings.rate_runs, settings.redis or "memory://")
     app = make_app(core, rates=rates, origins=origins)
     servers = [(_server(app), main)]

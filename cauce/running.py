@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -43,8 +43,10 @@ class WorkerNote(_Note):
     model: str
     """The model that agents with the model `auto` get."""
     model_why: str
-    missing_graphs: dict[str, str] = {}
-    """By name, why a hosted graph is not served."""
+    graphs: tuple[str, ...] = ()
+    """Hosted graphs that it runs."""
+    not_served: tuple[str, ...] = ()
+    """In sentences, which are not, and what else of a `langgraph.json` is not there."""
 
 
 class Running(_Note):
@@ -103,7 +105,8 @@ def announced_worker(
     health: str,
     model: str,
     model_why: str,
-    missing: Mapping[str, str] | None = None,
+    graphs: Sequence[str] = (),
+    not_served: Sequence[str] = (),
 ) -> Iterator[None]:
     """Leaves a note about the worker in this process, for as long as the block lasts."""
     path = settings.data / "run" / f"worker-{os.getpid()}.json"
@@ -114,7 +117,8 @@ def announced_worker(
         health=health,
         model=model,
         model_why=model_why,
-        missing_graphs=dict(missing or {}),
+        graphs=tuple(graphs),
+        not_served=tuple(not_served),
     )
     write_private(path, note.model_dump_json(indent=2))
     try:

@@ -85,6 +85,7 @@ class Settings(BaseModel):
     graphs: dict[str, str] = Field(
         default_factory=dict, description='LangGraph graphs of your own: name = "module:object" or "./file.py:object"'
     )
+    langgraph: Path | None = Field(None, description="a langgraph.json, whose graphs are hosted as it says")
     _file: Path | None = PrivateAttr(None)
 
     @field_validator("kafka", "cassandra")
@@ -276,8 +277,9 @@ def _from_file(path: Path | None) -> dict[str, _Given]:
     for name in found:
         if name not in Settings.model_fields:
             raise SettingsError(f"{file}: there is no setting {name!r}{_similar(name)}")
-    if isinstance(found.get("data"), str):
-        found["data"] = file.parent / found["data"]
+    for name in ("data", "langgraph"):
+        if isinstance(found.get(name), str):
+            found[name] = file.parent / found[name]
     return {name: _Given(value, str(file)) for name, value in found.items()}
 
 

@@ -171,6 +171,9 @@ class Supervisor:
         if self._settings.file:
             for name in ("worker", "gateway"):
                 commands[name] += ["--config", str(self._settings.file.absolute())]
+        if self._settings.langgraph:
+            for name in ("worker", "gateway"):
+                commands[name] += ["--langgraph", str(self._settings.langgraph.absolute())]
         if self._settings.arcade_api_key is None:
             emulators_file(data).unlink(missing_ok=True)
             commands["emulators"] = [

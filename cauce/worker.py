@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from cauce.hosting import Served, hosting_of
 from cauce.settings import Settings
 from cauce.telemetry import log_fields, set_up_tracing
 from connectors.models import OUTPUT_TOKENS, Detected, ModelCache, ModelChoice, detect_model
@@ -38,13 +39,13 @@ async def run_worker(
     groups: Sequence[str],
     *,
     embedded: bool = False,
-    on_ready: Callable[[str, Detected, Mapping[str, str]], None] = lambda health, model, missing: None,
+    on_ready: Callable[[str, Detected, Served], None] = lambda health, model, served: None,
 ) -> None:
     """Runs the groups until SIGTERM or SIGINT, then stops gracefully.
 
     `settings` name Kafka and, for turns and tools, Arcade. `embedded` makes the owner's tenant at the first start.
-    `on_ready` gets the health address once the worker has its slots, the model that agents get who name none, and by
-    name why a graph is not served. Raises `SettingsError` for what does not fit.
+    `on_ready` gets the health address once the worker has its slots, the model that agents get who name none, and
+    what is hosted. Raises `SettingsError` for what does not fit.
     """
     from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
@@ -77,7 +78,7 @@ async def run_worker(
         from connectors.graphs import GraphThreads
 
         asyncio.get_running_loop().set_default_executor(GraphThreads(settings.graph_threads))
-    graphs, missing = await hosted_graphs(settings) if "turns" in groups else (None, {})
+    graphs, served = await hosted_graphs(settings) if "turns" in groups else (None, Served())
     stores = open_stores(settings.state_url)
     if not await _unless_stopped(stop, _open(stores, settings, embedded=embedded)):
         return
@@ -107,7 +108,7 @@ async def run_worker(
         gc.set_threshold(LIVE_OBJECTS, 20, 50)
         log.info("groups %s run, health at %s", ", ".join(groups), worker.health_address)
         if await _unless_stopped(stop, _has_slots(worker, groups)):
-            on_ready(worker.health_address, model, missing)
+            on_ready(worker.health_address, model, served)
         await stop.wait()
     log.info("stopping: finishing what runs, for at most %g s", options.grace)
     await worker.stop()
@@ -228,15 +229,16 @@ async def _processors(
     return {group: _Logged(processor) for group, processor in made.items()}
 
 
-async def hosted_graphs(settings: Settings) -> tuple[Graphs, dict[str, str]]:
-    """The graphs that this installation hosts, all of them loaded; and by name why one is not served, which is logged, too."""
-    from connectors.graphs import Graphs
-
-    graphs = Graphs(settings.graphs, folder=settings.folder, threads=settings.graph_threads)
+async def hosted_graphs(settings: Settings) -> tuple[Graphs, Served]:
+    """The graphs that this installation hosts, all of them loaded, and what is not served and why, which is logged, too. Raises
+    `SettingsError` for a `langgraph.json` that cannot be read or served."""
+    hosting = hosting_of(settings)
+    graphs = hosting.graphs(threads=settings.graph_threads)
     missing = await graphs.missing()
-    for words in missing.values():
+    served = Served(tuple(n for n in graphs.names if n not in missing), (*missing.values(), *hosting.not_served))
+    for words in served.not_served:
         log.error("not served: %s", words)
-    return graphs, missing
+    return graphs, served
 
 
 async def _default_model(settings: Settings) -> Detected:

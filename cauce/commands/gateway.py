@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, opened_stores, settings_of
+from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, opened_stores, settings_of
 
 PortOption = Annotated[int | None, typer.Option("--port", help="Port to listen on [default: 8123, or any free one].")]
 
@@ -22,6 +22,7 @@ def gateway(
     port: PortOption = None,
     data: DataOption = None,
     config: ConfigOption = None,
+    langgraph: LangGraphOption = None,
     supervised: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Serve HTTP: /v1, the LangGraph API under /lg, AG-UI under /agui. `cauce up` runs one already.
@@ -35,7 +36,7 @@ def gateway(
     from cauce.running import connected
     from cauce.telemetry import set_up_logging
 
-    settings = settings_of(data, config, gateway_port=port)
+    settings = settings_of(data, config, gateway_port=port, langgraph=langgraph)
     set_up_logging(settings)
     if supervised:
         from importlib import import_module

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, console, settings_of
+from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, console, settings_of
 
 if TYPE_CHECKING:
+    from cauce.hosting import Served
+    from cauce.running import WorkerNote
     from connectors.models import Detected
 
 
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command()(emulators)
 
 
-def up(data: DataOption = None, config: ConfigOption = None) -> None:
+def up(data: DataOption = None, config: ConfigOption = None, langgraph: LangGraphOption = None) -> None:
     """Run everything on this machine: broker, tools, worker, gateway.
 
     Keeps its data in `./var` or `--data`. Stops with Ctrl-C; a second one does not wait.
@@ -28,11 +29,13 @@ def up(data: DataOption = None, config: ConfigOption = None) -> None:
     import asyncio
 
     from cauce.gateway import find_gateway
+    from cauce.hosting import hosting_of
     from cauce.running import Running, find_workers
     from cauce.supervisor import Supervisor
     from schemas.errors import SettingsError
 
-    settings = settings_of(data, config)
+    settings = settings_of(data, config, langgraph=langgraph)
+    hosting_of(settings)  # what is wrong with it is said before anything starts
     if not settings.embedded:
         raise SettingsError(
             "`cauce up` runs its own broker, but a Kafka is set; use `cauce work` with it, or unset CAUCE_KAFKA"
@@ -48,7 +51,7 @@ def up(data: DataOption = None, config: ConfigOption = None) -> None:
         lines = [
             f"[bold]Model[/]   {worker.model} [dim]({worker.model_why})[/]",
             f"[bold]Tools[/]   {tools}",
-            *_graphs(settings.graphs, worker.missing_graphs),
+            *_hosted(worker),
             f"[bold]Data[/]    {settings.data.absolute()}",
             f"[bold]Health[/]  {worker.health}/healthz  /readyz  /metrics",
             *([f"[bold]HTTP[/]    {door.url}/v1/docs  /lg  /agui", f"[bold]Sign in[/] {door.login}"] if door else []),
@@ -66,19 +69,19 @@ def up(data: DataOption = None, config: ConfigOption = None) -> None:
     asyncio.run(Supervisor(settings, lambda line: out.print(line, style="yellow")).run(ready))
 
 
-def _graphs(named: Iterable[str], missing: Mapping[str, str]) -> list[str]:
-    """Lines on the graphs of the settings: those that are served, and of the others why not."""
+def _hosted(worker: WorkerNote) -> list[str]:
+    """Lines on the graphs that are hosted, and on what is not served and why."""
     from rich.markup import escape
 
-    served = ", ".join(name for name in named if name not in missing)
-    lines = [f"[bold]Graphs[/]  {served}"] if served else []
-    return [*lines, *(f"[bold yellow]Not served[/] {escape(words)}" for words in missing.values())]
+    lines = [f"[bold]Graphs[/]  {', '.join(worker.graphs)}"] if worker.graphs else []
+    return [*lines, *(f"[bold yellow]Not served[/] {escape(words)}" for words in worker.not_served)]
 
 
 def work(
     groups: Annotated[list[str], typer.Argument(help="One or more of: turns, tools, audit.")],
     data: DataOption = None,
     config: ConfigOption = None,
+    langgraph: LangGraphOption = None,
     supervised: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run one worker against a cluster, or beside a running `cauce up`.
@@ -93,7 +96,7 @@ def work(
     from schemas import GROUPS
     from schemas.errors import SettingsError
 
-    settings = settings_of(data, config)
+    settings = settings_of(data, config, langgraph=langgraph)
     if unknown := [g for g in groups if g not in GROUPS]:
         raise SettingsError(f"there is no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
     set_up_logging(settings)
@@ -102,9 +105,17 @@ def work(
     settings = connected(settings, wait=60 if supervised else 0, until="connected")
     stack = __import__("contextlib").ExitStack()
 
-    def ready(health: str, model: Detected, missing: Mapping[str, str]) -> None:
-        found = {"model": model.choice.name, "model_why": model.why}
-        stack.enter_context(announced_worker(settings, groups, health=health, missing=missing, **found))
+    def ready(health: str, model: Detected, served: Served) -> None:
+        note = announced_worker(
+            settings,
+            groups,
+            health=health,
+            model=model.choice.name,
+            model_why=model.why,
+            graphs=served.graphs,
+            not_served=served.not_served,
+        )
+        stack.enter_context(note)
 
     with stack:
         run(run_worker(settings, groups, embedded=supervised, on_ready=ready))

@@ -29,10 +29,12 @@ class Graphs:
         *,
         folder: Path = Path(),
         dependencies: Sequence[Path] = (),
+        descriptions: Mapping[str, str] | None = None,
         threads: int = THREADS,
     ) -> None:
         """Paths in specs are relative to the folder; `dependencies` are more folders to import from. `threads`: how many
         functions that make graphs may run at once; three quarters of them of one graph."""
+        self.descriptions = dict(descriptions or {})
         self._imports = ThreadPoolExecutor(1, thread_name_prefix="import")
         self._factories = SharedThreads(threads, "factory")
         self._specs = dict(specs)
@@ -54,7 +56,7 @@ class Graphs:
         """
         if name not in self._specs:
             there = f"There are: {', '.join(self._specs)}." if self._specs else "There are none."
-            raise SettingsError(f"cauce.toml names no graph {name!r} in [graphs]. {there}")
+            raise SettingsError(f"no graph {name!r} is hosted here. {there}")
         async with self._importing:
             if name not in self._graphs:
                 at, words = self._failed.get(name, (float("-inf"), ""))

@@ -19,6 +19,8 @@ from state import AssistantRow, AssistantStore
 
 NAMESPACE = uuid.UUID("7f9a4b8e-2f0e-5b8e-9a53-0c6c1d1f5a01")
 """Of the ids that follow from names."""
+LANGGRAPH_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
+"""Of the ids that LangGraph's servers derive from the names of graphs."""
 MOST = 1_000
 """Assistants of a tenant."""
 _CHANGEABLE = ("graph_id", "name", "description", "config", "context", "metadata")
@@ -104,24 +106,31 @@ def _both(fields: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def default_id(tenant_id: str, graph: str) -> str:
-    """The id of a graph's own assistant: the same at every instance, and another one in every tenant."""
+def default_id(graph: str) -> str:
+    """The id of a graph's own assistant: the one that LangGraph's servers give it, wherever it is hosted."""
+    return str(uuid.uuid5(LANGGRAPH_NAMESPACE, graph))
+
+
+def _former_id(tenant_id: str, graph: str) -> str:
+    """What the id was before: threads and changed assistants have it still."""
     return str(uuid.uuid5(NAMESPACE, f"{tenant_id}:graph:{graph}"))
 
 
 class Assistants:
     """On the tenant's store and the installation's graphs."""
 
-    def __init__(self, store: AssistantStore, graphs: tuple[str, ...]) -> None:
+    def __init__(
+        self, store: AssistantStore, graphs: tuple[str, ...], descriptions: Mapping[str, str] | None = None
+    ) -> None:
         """`graphs` are the names of the hosted graphs."""
-        self._store, self._graphs = store, graphs
+        self._store, self._graphs, self._descriptions = store, graphs, descriptions or {}
 
     async def find(self, tenant: Tenant, given: object) -> Assistant | None:
         """The assistant of this id, or the default one of the graph of this name."""
         if not isinstance(given, str):
             return None
         for graph in self._graphs:
-            if given in (graph, default_id(tenant.tenant_id, graph)):
+            if given in (graph, default_id(graph), _former_id(tenant.tenant_id, graph)):
                 return await self._default(tenant, graph)
         if not _is_uuid(given):
             return None
@@ -133,7 +142,11 @@ class Assistants:
         if not self._graphs:
             return []
         rows = {row.assistant_id: Assistant.of(row) for row in await self._store.list(tenant.tenant_id)}
-        first = {default_id(tenant.tenant_id, graph): _initial(tenant, graph) for graph in self._graphs}
+        first = {
+            default_id(graph): self._initial(tenant, graph)
+            for graph in self._graphs
+            if _former_id(tenant.tenant_id, graph) not in rows
+        }
         return list((first | rows).values())
 
     async def create(
@@ -186,7 +199,7 @@ class Assistants:
         caller.require("write")
         current = await self._current(tenant, given)
         gone = await self._store.delete(tenant.tenant_id, current.assistant_id)
-        if not gone and current.assistant_id == default_id(tenant.tenant_id, current.graph_id):
+        if not gone and current.assistant_id == default_id(current.graph_id):
             raise Problem(403, "not_deletable", "The assistant of a hosted graph is there as long as the graph is.")
 
     async def versions(self, tenant: Tenant, given: str) -> list[Assistant]:
@@ -211,14 +224,15 @@ class Assistants:
         return found
 
     async def _default(self, tenant: Tenant, graph: str) -> Assistant:
-        row = await self._store.get(tenant.tenant_id, default_id(tenant.tenant_id, graph))
-        return Assistant.of(row) if row else _initial(tenant, graph)
+        for known in (default_id(graph), _former_id(tenant.tenant_id, graph)):
+            if row := await self._store.get(tenant.tenant_id, known):
+                return Assistant.of(row)
+        return self._initial(tenant, graph)
 
-
-def _initial(tenant: Tenant, graph: str) -> Assistant:
-    at = tenant.created_at
-    made_by = {"created_by": "system"}
-    return Assistant(default_id(tenant.tenant_id, graph), graph, graph, at, at, metadata=made_by)
+    def _initial(self, tenant: Tenant, graph: str) -> Assistant:
+        at, by = tenant.created_at, {"created_by": "system"}
+        told = self._descriptions.get(graph)
+        return Assistant(default_id(graph), graph, graph, at, at, description=told, metadata=by)
 
 
 def _existing(there: Assistant, if_exists: str) -> Assistant:

@@ -53,7 +53,7 @@ class Core:
         self.stateless = StatelessThreads(
             self.runs, self.threads, most=options.stateless_runs, seconds=options.wait_seconds
         )
-        self.assistants = Assistants(stores.assistants, graphs.names)
+        self.assistants = Assistants(stores.assistants, graphs.names, graphs.descriptions)
         self.graphs = GraphStates(stores.journal, stores.items, graphs, changes, self.assistant)
 
     async def start(self) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from connectors.gateway.core import RunView
-from connectors.gateway.core.assistants import NAMESPACE, Assistant
+from connectors.gateway.core.assistants import NAMESPACE, Assistant, default_id
 from connectors.gateway.core.runs import Runs
 from connectors.gateway.problems import not_found
 from schemas import (
@@ -65,7 +65,8 @@ def assistant_id(tenant_id: str, agent_id: str) -> str:
 def find_agent(tenant: Tenant, given: object) -> AgentSettings:
     """The agent that an assistant's id or a graph's name means. Raises `Problem`."""
     for agent in tenant.agents:
-        if given in (agent.agent_id, graph_id(agent.agent_id), assistant_id(tenant.tenant_id, agent.agent_id)):
+        name = graph_id(agent.agent_id)
+        if given in (agent.agent_id, name, assistant_id(tenant.tenant_id, agent.agent_id), default_id(name)):
             return agent
     raise not_found("assistant", str(given))
 

@@ -1,0 +1,64 @@
+"""What this installation hosts: the graphs of `cauce.toml` and those of a `langgraph.json`, together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cauce.langgraph_json import LangGraphFile, read_langgraph_file
+from cauce.settings import Settings
+from schemas import SettingsError
+
+if TYPE_CHECKING:
+    from connectors.graphs import Graphs
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What came of it: names of the graphs that run, and in sentences what does not."""
+
+    graphs: tuple[str, ...] = ()
+    not_served: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """The graphs by name, as `connectors.graphs.Graphs` takes them."""
+
+    specs: Mapping[str, str]
+    descriptions: Mapping[str, str]
+    folder: Path
+    dependencies: tuple[Path, ...] = ()
+    env: Mapping[str, str] | None = None
+    origins: tuple[str, ...] = ()
+    not_served: tuple[str, ...] = ()
+    """In sentences, what a `langgraph.json` names and nobody serves."""
+
+    def graphs(self, *, threads: int | None = None) -> Graphs:
+        """The graphs, of which none is imported yet. Puts the variables of the file into this process's environment, where they
+        win, as on LangGraph's server."""
+        from connectors.graphs import Graphs
+
+        os.environ.update(self.env or {})
+        more = {} if threads is None else {"threads": threads}
+        return Graphs(
+            self.specs, folder=self.folder, dependencies=self.dependencies, descriptions=self.descriptions, **more
+        )
+
+
+def hosting_of(settings: Settings) -> Hosting:
+    """What the settings say. Raises `SettingsError` for a `langgraph.json` that cannot be read or served, and for a name that
+    both files give."""
+    if settings.langgraph is None:
+        return Hosting(settings.graphs, {}, settings.folder)
+    file: LangGraphFile = read_langgraph_file(settings.langgraph)
+    if both := sorted(settings.graphs.keys() & file.graphs.keys()):
+        raise SettingsError(
+            f"the graph {both[0]!r} is named in {settings.langgraph} and in {settings.file or 'the settings'}"
+        )
+    folder, folders = (settings.folder, file.folders) if settings.graphs else (file.folders[0], file.folders[1:])
+    specs = {**settings.graphs, **file.graphs}
+    return Hosting(specs, file.descriptions, folder, folders, file.env, file.origins, file.not_served)

@@ -1,0 +1,181 @@
+"""A `langgraph.json` is read as it is: what it names is served, or refused by name."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph_sdk import get_client
+from running_system import RunningSystem
+
+from cauce.gateway import find_gateway
+from cauce.hosting import hosting_of
+from cauce.langgraph_json import read_langgraph_file
+from cauce.settings import load_settings
+from schemas import SettingsError
+
+
+def write(folder: Path, **settings: Any) -> Path:
+    file = folder / "langgraph.json"
+    file.write_text(json.dumps({"graphs": {"g": "./g.py:graph"}, **settings}))
+    return file
+
+
+def test_graphs_dependencies_env_and_origins_are_taken_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "libs").mkdir()
+    lines = [
+        "# of the shop",
+        "export A=1 # one",
+        "B='two words # no comment'",
+        'C="a\\nb"',
+        "D=",
+        "E = x#y",
+        "not a line",
+    ]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    graphs = {"g": {"path": "./src/g.py:graph", "description": "Helps"}, "m": "package.module:make"}
+    file = write(
+        tmp_path,
+        graphs=graphs,
+        dependencies=[".", "./libs", "pydantic>=2", "langgraph-sdk[x] ; python_version > '3'"],
+        env=".env",
+        http={"cors": {"allow_origins": ["https://a.example"]}},
+        python_version="3.11",
+    )
+    found = read_langgraph_file(file)
+    assert found.graphs == {"g": f"{tmp_path}/src/g.py:graph", "m": "package.module:make"}
+    assert found.descriptions == {"g": "Helps"}
+    assert found.folders == (tmp_path, tmp_path / "libs")
+    assert found.env == {"A": "1", "B": "two words # no comment", "C": "a\nb", "D": "", "E": "x#y"}
+    assert found.origins == ("https://a.example",)
+    assert found.not_served == ()
+    assert read_langgraph_file(write(tmp_path, env={"N": 5})).env == {"N": "5"}
+
+
+def test_what_nobody_serves_is_said_by_name(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        graphs={"g": "./g.py:graph", "js": "./agent.ts:graph"},
+        dependencies=["no-such-package-anywhere==1"],
+        store={"index": {"dims": 3}, "ttl": {"default_ttl": 60}},
+        checkpointer={"ttl": {"default_ttl": 60}},
+        http={"app": "./app.py:app", "disable_mcp": True},
+        shining=True,
+    )
+    found = read_langgraph_file(file)
+    assert list(found.graphs) == ["g"]
+    told = "\n".join(found.not_served)
+    for name in (
+        *("store.index of", "store.ttl of", "checkpointer.ttl of", "http.app of", "shining of"),
+        *("the graph 'js' (./agent.ts:graph)", "the dependency 'no-such-package-anywhere==1'"),
+    ):
+        assert name in told
+    assert len(found.not_served) == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"auth": {"path": "./auth.py:auth"}}, r"names auth.path, which is not served: people sign in"),
+        ({"encryption": {"path": "./e.py:e"}}, "names encryption.path"),
+        ({"graphs": {}}, "names no graphs"),
+        ({"graphs": {"g": 3}}, "the graph 'g' has to be"),
+        ({"graphs": {"g": {"description": "x"}}}, "the graph 'g' has to be"),
+        ({"dependencies": ["./none"]}, "the dependency './none' is no folder"),
+        ({"env": ".nothing"}, "the file '.nothing' of env cannot be read"),
+        ({"env": 3}, "env has to be an object, or the path"),
+    ],
+)
+def test_file_that_cannot_be_served_is_refused_in_words(tmp_path: Path, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        read_langgraph_file(write(tmp_path, **given))
+
+
+def test_file_that_is_none_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="does not exist"):
+        read_langgraph_file(tmp_path / "langgraph.json")
+    (tmp_path / "langgraph.json").write_text("{")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_langgraph_file(tmp_path / "langgraph.json")
+
+
+def test_graphs_of_both_files_are_hosted_together_and_a_name_is_given_once(tmp_path: Path) -> None:
+    write(tmp_path)
+    config = tmp_path / "cauce.toml"
+    config.write_text('langgraph = "langgraph.json"\n[graphs]\nother = "./other.py:graph"\n')
+    assert list(hosting_of(load_settings(config, environment={})).specs) == ["other", "g"]
+    config.write_text('langgraph = "langgraph.json"\n[graphs]\ng = "./other.py:graph"\n')
+    with pytest.raises(SettingsError, match="the graph 'g' is named in"):
+        hosting_of(load_settings(config, environment={}))
+
+
+APPLICATION = """
+    import os
+    from dataclasses import dataclass
+    from typing import TypedDict
+
+    import pricing
+    from langgraph.graph import START, StateGraph
+    from langgraph.runtime import Runtime
+
+    @dataclass
+    class Context:
+        model: str = "small"
+
+    class State(TypedDict, total=False):
+        told: list
+
+    def say(state: State, runtime: Runtime[Context]) -> State:
+        return {"told": [os.environ["SHOP"], pricing.PRICE, runtime.context.model]}
+
+    graph = StateGraph(State, context_schema=Context).add_node("say", say).add_edge(START, "say").compile()
+"""
+
+
+async def test_application_runs_from_its_langgraph_json_alone(tmp_path: Path) -> None:
+    (tmp_path / "app" / "shop").mkdir(parents=True)
+    (tmp_path / "libs").mkdir()
+    (tmp_path / "libs" / "pricing.py").write_text("PRICE = 5\n")
+    (tmp_path / "app" / "shop" / "agent.py").write_text(textwrap.dedent(APPLICATION))
+    (tmp_path / "app" / ".env").write_text("SHOP=corner\n")
+    graphs = {"shop": {"path": "./shop/agent.py:graph", "description": "Sells"}, "same": "shop.agent:graph"}
+    index = {"index": {"embed": "openai:text-embedding-3-small", "dims": 1536}}
+    file = write(tmp_path / "app", graphs=graphs, dependencies=[".", "../libs"], env=".env", store=index)
+    system = RunningSystem(tmp_path, CAUCE_GATEWAY_PORT="0", CAUCE_LANGGRAPH=str(file), SHOP="of the process")
+    default = str(uuid.uuid5(uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8"), "shop"))
+    try:
+        system.start()
+        output = system.output.read_text()
+        assert "shop, same" in output
+        assert "store.index of langgraph.json" in output
+        note = find_gateway(load_settings(environment=system.environment))
+        assert note
+        key = system.told("tenant", "key", "create", "home").strip()
+        async with get_client(url=f"{note.url}/lg", api_key=key) as client:
+            for name in ("shop", "same", default):
+                told: Any = await client.runs.wait(None, name, input={})
+                assert told == {"told": ["corner", 5, "small"]}
+            shown = await client.assistants.get(default)
+            assert (shown["graph_id"], shown["name"], shown["description"]) == ("shop", "shop", "Sells")
+            assert shown == await client.assistants.get("shop")
+            assert default in [a["assistant_id"] for a in await client.assistants.search(graph_id="shop")]
+            thread = await client.threads.create()
+            run = await client.runs.create(thread["thread_id"], "shop", input={})
+            assert run["assistant_id"] == default
+            assert (await client.assistants.get_schemas(default))["graph_id"] == "shop"
+    finally:
+        system.end()
+
+
+def test_option_names_the_file_and_what_must_not_be_left_out_is_refused_at_start(tmp_path: Path) -> None:
+    file = write(tmp_path, auth={"path": "./auth.py:auth"})
+    system = RunningSystem(tmp_path)
+    told = system.told("up", "--langgraph", str(file), code=2)
+    assert "auth.path" in told
+    assert "take `auth` out" in told
+    for command in (("work", "turns"), ("gateway",)):
+        assert "--langgraph" in system.told(*command, "--help")
