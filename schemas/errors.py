@@ -5,6 +5,7 @@
     ├── Unavailable          a server that we need does not answer; trying again later may work
     │   └── OutcomeUnknown   a write may or may not have happened; read before you decide
     ├── BadRecord            a record that can never be processed, whatever is tried
+    │   └── TooLarge         a record, or what a turn would write, that does not fit
     └── NotFound             the thing asked for is not there (or belongs to somebody else)
 
 What a processor raises to steer the runtime (`Retry`, `Reject`) lives with the processor contract in `streams`.
@@ -31,6 +32,10 @@ class OutcomeUnknown(Unavailable):
 
 class BadRecord(CauceError):
     """A record that can never be processed: it goes to `dead.letters` with this text as the reason."""
+
+
+class TooLarge(BadRecord):
+    """A record that its reader would refuse, or a batch that its store would. Nothing was written. The text says how large."""
 
 
 class NotFound(CauceError):

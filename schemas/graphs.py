@@ -18,6 +18,20 @@ LARGEST_CONFIGURATION = 64 << 10
 """Bytes of a run's configuration that its thread keeps: it is written again with every turn."""
 
 
+LEFT_OUT = "cauce:left_out"
+"""Stands in the place of a part of a stream that no record holds. No node has this name: LangGraph allows no colon in one."""
+
+
+def left_out(mode: str, size: int) -> dict[str, Any]:
+    """What is told instead of a part: the stream mode, and the bytes that it has as JSON."""
+    return {LEFT_OUT: {"mode": mode, "bytes": size}}
+
+
+def is_left_out(data: Any) -> bool:
+    """Whether this was told instead of a part."""
+    return isinstance(data, dict) and set(data) == {LEFT_OUT}
+
+
 class GraphCommand(Stored):
     """LangGraph's `Command` as clients send it. `resume` counts where `resumes` is set: null is an answer, too."""
 

@@ -25,7 +25,7 @@ from schemas.chat import (
     ExternalEvent,
     UserMessage,
 )
-from schemas.errors import BadRecord
+from schemas.errors import BadRecord, TooLarge
 from schemas.graphs import GraphDelta, GraphInput, UpdateState
 from schemas.ids import ThreadKey, is_id, is_tenant_id
 from schemas.responses import (
@@ -53,7 +53,12 @@ from schemas.topics import TOPICS, KeyKind, Topic
 Headers = tuple[tuple[str, bytes], ...]
 
 MAX_BODY_BYTES = 900_000
-"""Bytes of a record's value; Kafka's default `message.max.bytes` is 1,048,588 for a whole batch."""
+"""Bytes of what is asked for: inputs, requests and results of tools. What comes of them repeats them with a little more."""
+MAX_OUTPUT_BYTES = 1_000_000
+"""Bytes of any other record. Kafka's default `message.max.bytes` is 1,048,588 for a whole batch with keys and headers, and a
+record that it refuses would block its slot's transactions."""
+ASKED_TOPICS = frozenset({Topic.CHAT_MESSAGES, Topic.EXTERNAL_EVENTS, Topic.TOOL_REQUESTS, Topic.TOOL_RESULTS})
+"""Topics of records that ask for something."""
 
 THREAD_EVENTS = (
     RunQueued,
@@ -204,8 +209,61 @@ class Record:
         return self.envelope.tenant_id
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableBody:
+    """What can still be told of a body that is too large, or not of its type."""
+
+    kind: str
+    """Its `ce_type`."""
+    user_id: str | None = None
+    run_id: str | None = None
+
+    @classmethod
+    def of(cls, kind: str, value: bytes | None) -> UnreadableBody:
+        """Of a JSON object its ids, where they can be ids."""
+        try:
+            found = json.loads(value or b"")
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            return cls(kind)
+        ids = [i if isinstance(i := found.get(name), str) and is_id(i) else None for name in ("user_id", "run_id")]
+        return cls(kind, *ids)
+
+
+class Unreadable(BadRecord):
+    """Its headers and its key are good, its body is not: whoever waits for it can be told."""
+
+    def __init__(self, reason: str, record: Record) -> None:
+        """`record` has an `UnreadableBody`."""
+        super().__init__(reason)
+        self.record = record
+
+
+def most_bytes(topic: Topic) -> int:
+    """Bytes that the value of a record of this topic may have: who reads it refuses more, and so does who writes it."""
+    return MAX_BODY_BYTES if topic in ASKED_TOPICS else MAX_OUTPUT_BYTES
+
+
+def check_sizes(outputs: Iterable[Output]) -> None:
+    """Raises `TooLarge` for a record that its reader or Kafka would refuse."""
+    for output in outputs:
+        _check_size(output.topic, output.value)
+
+
+def check_body(topic: Topic, body: Body) -> None:
+    """Raises `TooLarge` where a record with this body would be refused."""
+    _check_size(topic, body.to_bytes())
+
+
+def _check_size(topic: Topic, value: bytes) -> None:
+    if len(value) > (most := most_bytes(topic)):
+        raise TooLarge(f"it would be a record of {len(value):,} bytes for {topic}; {most:,} fit")
+
+
 def decode(raw: RawRecord) -> Record:
-    """Checks and decodes a record. Raises `BadRecord` with a reason fit for the dead letter."""
+    """Checks and decodes a record. Raises `BadRecord` with a reason fit for the dead letter; `Unreadable` where its headers and
+    key are good."""
     envelope = Envelope.parse(raw.headers)
     body_type = _BY_TYPE.get((raw.topic, envelope.type))
     if body_type is None:
@@ -224,15 +282,23 @@ def decode(raw: RawRecord) -> Record:
             raise BadRecord(
                 f"the key {key[:100]!r} is not the tenant of the header ce_tenantid, {envelope.tenant_id!r}"
             )
+    try:
+        body = _body(raw, body_type)
+    except BadRecord as error:
+        told = UnreadableBody.of(envelope.type, raw.value)
+        raise Unreadable(str(error), Record(raw, envelope, key, told, thread)) from error
+    return Record(raw, envelope, key, body, thread)
+
+
+def _body(raw: RawRecord, body_type: type[Body]) -> Body:
     if raw.value is None:
         raise BadRecord("the record has no value")
-    if len(raw.value) > MAX_BODY_BYTES:
-        raise BadRecord(f"the body has {len(raw.value):,} bytes, more than the {MAX_BODY_BYTES:,} allowed")
+    if len(raw.value) > (most := most_bytes(Topic(raw.topic))):
+        raise BadRecord(f"the body has {len(raw.value):,} bytes, more than the {most:,} allowed")
     try:
-        body = body_type.model_validate_json(raw.value)
+        return body_type.model_validate_json(raw.value)
     except ValidationError as error:
         raise BadRecord(_explain(error, body_type)) from error
-    return Record(raw, envelope, key, body, thread)
 
 
 def _text(key: bytes | None) -> str:

@@ -103,7 +103,8 @@ class Journal(Protocol):
 
         Also keeps the user's list of threads up to date (that row is not part of the condition, and is written when a
         thread is made, when its title changes and when a run ends, not by every turn). A lost answer is looked up;
-        `OutcomeUnknown` is raised only when that fails too: the caller then hydrates again.
+        `OutcomeUnknown` is raised only when that fails too: the caller then hydrates again. `TooLarge` is raised before
+        anything is written, for more than the store takes in one batch (12 MiB in Cassandra, no limit in SQLite).
         """
         ...
 

@@ -9,7 +9,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from schemas import BadRecord, Output, RawRecord, Record, Unavailable, decode, error_words
+from schemas import (
+    BadRecord,
+    Output,
+    RawRecord,
+    Record,
+    Unavailable,
+    Unreadable,
+    check_sizes,
+    decode,
+    error_words,
+)
 from streams.contract import Processor, Reject, Retry
 from streams.dead_letters import dead_letter_outputs
 from streams.metrics import RuntimeMetrics
@@ -17,9 +27,6 @@ from streams.options import RuntimeOptions
 
 log = logging.getLogger("cauce.streams")
 T = TypeVar("T")
-
-MAX_OUTPUT_BYTES = 1_000_000
-"""Kafka refuses batches over 1,048,588 bytes, and one that it refuses would block its slot's transactions."""
 
 
 class Attempts(Protocol):
@@ -65,6 +72,8 @@ class RecordHandler:
         try:
             record = decode(raw)
         except BadRecord as error:
+            if isinstance(error, Unreadable) and failed <= self._options.crashes:
+                return await self._give_up(error.record, str(error), 1)
             return self._dead_letter(raw, str(error), 1)
         if failed > self._options.crashes:
             return self._dead_letter(
@@ -164,12 +173,3 @@ def _is_cancelled() -> bool:
     """Whether this task was told to end; a CancelledError alone may be anybody's."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def check_sizes(outputs: Sequence[Output]) -> None:
-    """Raises `BadRecord` for an output that Kafka would refuse."""
-    for o in outputs:
-        if len(o.value) > MAX_OUTPUT_BYTES:
-            raise BadRecord(
-                f"processing it made a record of {len(o.value):,} bytes for {o.topic}; {MAX_OUTPUT_BYTES:,} fit"
-            )

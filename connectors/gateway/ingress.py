@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from connectors.gateway.request_context import current
-from schemas import BadRecord, Envelope, OutcomeUnknown, Output, ThreadKey, Topic, Unavailable
+from schemas import Envelope, OutcomeUnknown, Output, ThreadKey, TooLarge, Topic, Unavailable, check_sizes
 from schemas.base import Body
 from streams.kafka_clients import close_producer, enqueue
 
@@ -49,24 +49,36 @@ class Ingress:
         return self._producer is not None
 
     async def produce(self, key: ThreadKey, record_id: str, body: Body) -> None:
-        """Appends a record and returns when Kafka has it.
+        """Appends a record and returns when Kafka has it. Raises what `record` and `send` raise."""
+        await self.send(self.record(key, record_id, body))
 
-        Raises `Unavailable` when it was not sent, `OutcomeUnknown` when Kafka did not acknowledge in time: it may have the
-        record, or get it yet. `BadRecord` when it is too large.
-        """
-        producer = self._producer
-        if producer is None:
-            raise Unavailable(f"Kafka at {self._bootstrap} does not answer")
+    @staticmethod
+    def record(key: ThreadKey, record_id: str, body: Body) -> Output:
+        """The record that is to be sent. Raises `TooLarge` for one that its reader would refuse: nothing may be promised
+        before that is known."""
         kind: str = body.TYPE  # type: ignore[attr-defined]
         request = current()
         envelope = Envelope(
             record_id, kind, SOURCE, key.tenant_id, datetime.now(UTC), request.traceparent, request.request_id
         )
+        made = Output.of(Topic.CHAT_MESSAGES, str(key), body, envelope)
+        check_sizes([made])
+        return made
+
+    async def send(self, record: Output) -> None:
+        """Appends a record and returns when Kafka has it.
+
+        Raises `Unavailable` when it was not sent, `OutcomeUnknown` when Kafka did not acknowledge in time: it may have the
+        record, or get it yet.
+        """
+        producer = self._producer
+        if producer is None:
+            raise Unavailable(f"Kafka at {self._bootstrap} does not answer")
         try:
             async with asyncio.timeout(self._seconds):
-                await (await enqueue(producer, Output.of(Topic.CHAT_MESSAGES, str(key), body, envelope)))
+                await (await enqueue(producer, record))
         except MessageSizeTooLargeError as error:
-            raise BadRecord("the message is too large for Kafka") from error
+            raise TooLarge("it is too large for this installation's Kafka (message.max.bytes)") from error
         except TimeoutError as error:
             raise OutcomeUnknown("Kafka did not acknowledge in time") from error
         except KafkaError as error:

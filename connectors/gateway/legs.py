@@ -13,7 +13,7 @@ from typing import Any
 
 from connectors.gateway.thread_position import Position
 from connectors.gateway.written import NOTHING, Had, rest_of, text_of
-from schemas import GraphDelta, GraphPiece, GraphStreamed
+from schemas import GraphDelta, GraphPiece, GraphStreamed, is_left_out
 
 LEG_BYTES = 4 << 20
 """Of one leg that are kept for late readers; of a longer one they get the rest with its events."""
@@ -209,7 +209,7 @@ class LegReader:
         if piece.index != leg.count:
             return None
         leg.count += 1
-        if is_omitted(piece.data):
+        if is_left_out(piece.data):
             leg.open[piece.index] = _Writing()
             return None
         return Part(piece.index, piece.mode, piece.namespace, piece.data)
@@ -283,8 +283,3 @@ def written(mode: str, data: Any) -> Mapping[str, Any] | None:
         message: Mapping[str, Any] = data[0]
         return message if message.get("type") == "AIMessageChunk" else None
     return None
-
-
-def is_omitted(data: Any) -> bool:
-    """Whether a part was too large for a record; its size stands for it."""
-    return isinstance(data, Mapping) and set(data) == {"omitted"}

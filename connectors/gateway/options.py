@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas import MAX_BODY_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
@@ -17,8 +19,9 @@ class GatewayOptions:
     slow_seconds: float = 10.0
     """How long a closed stream's reader may take to read what was sent to it."""
     streams_per_user: int = 100
-    max_body: int = 1 << 20
-    """Bytes of a request's body."""
+    max_body: int = MAX_BODY_BYTES + 148_576
+    """Bytes of a request's body, 1 MiB: what a caller writes with spaces and escapes is shorter in the record that comes of it,
+    which may have `MAX_BODY_BYTES`."""
     request_seconds: float = 60.0
     """A request that is no stream and waits for no run is given up then."""
     wait_seconds: float = 900.0

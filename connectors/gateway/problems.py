@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas import BadRecord, NotFound, OutcomeUnknown, Unavailable, storable_text
+from schemas import BadRecord, NotFound, OutcomeUnknown, TooLarge, Unavailable, storable_text
 from state import BadItem
 
 log = logging.getLogger("cauce.gateway")
@@ -74,6 +74,8 @@ def as_problem(error: Exception) -> Problem:
         return Problem(503, "unavailable", words, headers={"Retry-After": RETRY_AFTER})
     if isinstance(error, NotFound):
         return Problem(404, "not_found", str(error))
+    if isinstance(error, TooLarge):
+        return Problem(413, "body_too_large", f"Nothing was done: {error}.")
     if isinstance(error, BadRecord | BadItem):
         return Problem(422, "invalid", str(error))
     if isinstance(error, RequestValidationError):

@@ -29,6 +29,7 @@ from schemas import (
     ToolResult,
     ToolStatus,
     Topic,
+    UnreadableBody,
     derived_id,
     storable_text,
 )
@@ -116,6 +117,8 @@ class ToolsProcessor:
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
         """The call gets a result in any case: its run would wait for ever."""
+        if isinstance(record.body, UnreadableBody):
+            return self._unreadable(record, reason)
         entry = await self._ledger.get(record.tenant_id, record.body.call_id)
         if entry and entry.state in ("done", "unknown"):
             return self._answer(record, entry)
@@ -123,6 +126,21 @@ class ToolsProcessor:
             return await self._settle(record, entry, "unknown", _NOT_KNOWN.format(name=record.body.name), 0.0)
         words = f"{record.body.name} could not be called: something went wrong, and trying again did not help."
         return await self._settle(record, entry, "error", words, 0.0)
+
+    def _unreadable(self, record: Record, reason: str) -> Sequence[Output]:
+        """A request that nobody can read was certainly not carried out. Its id is the call's (`ToolRequest`)."""
+        call_id = record.envelope.id
+        result = ToolResult(
+            call_id=call_id,
+            run_id=call_id.rsplit(".", 2)[0] or call_id,
+            name="unknown",
+            status="error",
+            content=f"Not called: the request could not be read: {reason}.",
+            finished_at=self._now(),
+        )
+        record_id = derived_id("tr", record.tenant_id, call_id)
+        envelope = Envelope(record_id, ToolResult.TYPE, SOURCE, record.tenant_id, result.finished_at)
+        return [Output.of(Topic.TOOL_RESULTS, record.key, result, envelope)]
 
     def attach(self, runtime: RuntimeView) -> None:
         """One topic, whose records come again in their order."""

@@ -25,9 +25,11 @@ from schemas import (
     ThreadEvent,
     ThreadHead,
     ThreadKey,
+    TooLarge,
     ToolCall,
     ToolRequest,
     Topic,
+    check_body,
     derived_id,
     encode_outputs,
     within,
@@ -77,7 +79,7 @@ class Draft:
     def event(self, kind: type[ThreadEvent], *, run_id: str, **fields: Any) -> None:
         """Appends an event to the thread's log and to `chat.responses`."""
         seq = self.head.next_event
-        body = kind(seq=seq, run_id=run_id, user_id=self.head.user_id, at=self.now, **fields)
+        body = self._event(kind, run_id=run_id, **fields)
         text = body.to_bytes()
         self.change(next_event=seq + 1)
         self.events.append(StoredEvent(seq=seq, type=kind.TYPE, body=text.decode()))
@@ -85,6 +87,17 @@ class Draft:
         self.outputs.append(Output(Topic.CHAT_RESPONSES, str(self.thread), text, envelope.headers()))
         if kind.TYPE in TERMINAL_TYPES:
             self.runs.append(ended_run(self.head, body))
+
+    def fits(self, kind: type[ThreadEvent], *, run_id: str, **fields: Any) -> bool:
+        """Whether `chat.responses` takes this event."""
+        try:
+            check_body(Topic.CHAT_RESPONSES, self._event(kind, run_id=run_id, **fields))
+        except TooLarge:
+            return False
+        return True
+
+    def _event(self, kind: type[ThreadEvent], *, run_id: str, **fields: Any) -> ThreadEvent:
+        return kind(seq=self.head.next_event, run_id=run_id, user_id=self.head.user_id, at=self.now, **fields)
 
     def message(self, message: Message) -> None:
         """Appends a message to the thread."""

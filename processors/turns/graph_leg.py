@@ -36,7 +36,7 @@ from connectors.graphs import (
 from processors.turns.answers import seconds_left
 from processors.turns.draft import Draft
 from processors.turns.graph_messages import new_messages
-from processors.turns.graph_parts import Parts
+from processors.turns.graph_parts import Parts, PartTooLarge
 from processors.turns.graph_state import (
     LostRace,
     SteppingSaver,
@@ -46,7 +46,13 @@ from processors.turns.graph_state import (
     stopped_before_its_turn,
 )
 from processors.turns.graph_stream import EarlyPieces, stream
-from processors.turns.graph_transitions import add_messages, complete_graph, pause_graph, state_updated
+from processors.turns.graph_transitions import (
+    add_messages,
+    complete_graph,
+    pause_graph,
+    state_updated,
+    too_large_to_ask,
+)
 from processors.turns.legs import Interrupted, Legs, Waiting
 from processors.turns.transitions import CancelReason, Next, cancel_run, fail_run, refuse
 from schemas import (
@@ -205,9 +211,12 @@ class GraphLegs:
         except Exception as error:
             log.info("the state of %s was not changed", draft.thread, exc_info=error)
             return refuse(draft, words_of(error))
+        asked = interrupts_of(after)
+        if words := too_large_to_ask(draft, asked):
+            return refuse(draft, words)
         draft.rows = saver.staged()
         draft.change(next_row=saver.next_row, graph=update.graph, agent_id=draft.head.agent_id or update.agent_id)
-        state_updated(draft, changed["configurable"]["checkpoint_id"], interrupts_of(after))
+        state_updated(draft, changed["configurable"]["checkpoint_id"], asked)
         run_id = run.run_id if run else draft.input_id
         add_messages(draft, new_messages(before.values, after.values, run_id=run_id, at=draft.now))
         if run and run.graph and not after.next:  # there is nothing left to wait for
@@ -378,7 +387,8 @@ def _write(draft: Draft, end: _End, before: Mapping[str, Any], after: StateSnaps
 
 def _failed(leg: _Leg, error: Exception) -> _End:
     log.warning("the graph %s failed", leg.request.graph, exc_info=error)
-    return _End("graph_error", words_of(error), type(_original(error)).__name__)
+    words = str(error) if isinstance(error, PartTooLarge) else words_of(error)
+    return _End("graph_error", words, type(_original(error)).__name__)
 
 
 def words_of(error: BaseException) -> str:

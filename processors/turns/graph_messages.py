@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 from connectors.graphs import to_json
 from processors.turns.written import text_of
-from schemas import MAX_TEXT, Message, TokenUsage, ToolCall, own_id, storable_text
+from schemas import MAX_TEXT, Message, TokenUsage, ToolCall, left_out, own_id, storable_text
 
 CHANNEL = "messages"
 
@@ -65,7 +65,7 @@ def to_message(message: BaseMessage, id: str, *, run_id: str, at: datetime) -> M
 def _call(message_id: str, place: int, call_id: str | None, name: str, arguments: Mapping[str, Any]) -> ToolCall:
     told = to_json(arguments)
     if (size := len(json.dumps(told))) > MAX_TEXT:
-        told = {"omitted": size}
+        told = left_out("arguments", size)
     return ToolCall(
         call_id=own_id("call", call_id or f"{message_id}/{place}"),
         name=storable_text(name)[:128] or "unknown",

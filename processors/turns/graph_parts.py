@@ -11,14 +11,20 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk
 
 from processors.turns.written import text_of
-from schemas import GraphPiece, is_storable, storable, storable_text
+from schemas import LEFT_OUT, MAX_OUTPUT_BYTES, GraphPiece, is_left_out, is_storable, left_out, storable, storable_text
 
-MAX_PART = 700_000
-"""Bytes of a part as JSON; what is larger is left out, since a record must stay below 1 MB."""
+MAX_PART = MAX_OUTPUT_BYTES - 20_000
+"""Bytes of a part as JSON; the rest of its record is for ids, and for a namespace of some thousand characters."""
+WHOLE = frozenset({"updates", "messages", "custom"})
+"""Modes of which a part is told whole, or its run fails. What is left out of others can be read from the state."""
 MAX_LEG = 4_000_000
 """Bytes of all parts of a leg, which are written in one batch; what comes after is left out there."""
 
 Namespace = tuple[str, ...]
+
+
+class PartTooLarge(Exception):
+    """A graph streams something that no record holds."""
 
 
 @dataclass
@@ -66,11 +72,14 @@ class Parts:
     _checkpoints: dict[Namespace, str] = field(default_factory=dict)
     _halves: dict[tuple[Namespace, str | None], str] = field(default_factory=dict)
     """Of characters that models are writing in two chunks, the first halves."""
+    _written: dict[tuple[Namespace, str | None], int] = field(default_factory=dict)
+    """Bytes of the chunks of each message."""
 
     def add(self, mode: str, namespace: Namespace, data: Any) -> None:
-        """Takes a chunk of a stream mode, as LangGraph gives it."""
+        """Takes a chunk of a stream mode, as LangGraph gives it. Raises `PartTooLarge` in words."""
         if mode == "messages" and isinstance(data[0], AIMessageChunk):
             chunk, about = self._mended(namespace, data[0]), data[1]
+            self._count(namespace, chunk)
             for text in self._texts:
                 if text.is_of(namespace, chunk.id):
                     text.chunks.append(chunk)
@@ -79,7 +88,9 @@ class Parts:
             return
         self._settle()
         self._close()
-        told, size = encoded(self.to_json(data))
+        told, size = encoded(mode, self.to_json(data))
+        if mode in WHOLE and is_left_out(told):
+            raise _too_large(mode, told[LEFT_OUT]["bytes"])
         part = Part(mode, namespace, told, size=size)
         if mode == "values":
             part.data, part.size = None, 0  # the checkpoint has it
@@ -107,11 +118,17 @@ class Parts:
             for part in parts:
                 part.checkpoint_id = self._checkpoints.get(namespace)
         total = 0
-        for part in self._parts:
+        for part in sorted(self._parts, key=lambda part: part.mode not in WHOLE):  # what the state has, too, goes first
             total += part.size
             if total > MAX_LEG and part.size:
-                part.data = {"omitted": part.size}
+                part.data = left_out(part.mode, part.size)
         return self._parts
+
+    def _count(self, namespace: Namespace, chunk: AIMessageChunk) -> None:
+        size = len(text_of(chunk).encode()) + sum(len(call["args"] or "") for call in chunk.tool_call_chunks)
+        written = self._written[namespace, chunk.id] = self._written.get((namespace, chunk.id), 0) + size
+        if written > MAX_PART:
+            raise _too_large("messages", written)
 
     def _mended(self, namespace: Namespace, chunk: AIMessageChunk) -> AIMessageChunk:
         """The chunk with text that a record can hold: pieces and the whole have to have the same characters."""
@@ -137,7 +154,7 @@ class Parts:
                 self._open = _Text(text.namespace, text.about, list(text.chunks), text.index)
             part, more = self._parts[self._open.index], len(text.chunks)
             message = added_up(text.chunks)
-            told, size = encoded([self.to_json(message), self.to_json(text.about)])
+            told, size = encoded("messages", [self.to_json(message), self.to_json(text.about)])
             self._piece(self._open.index, told, size, offset=self._open.length, after=part.chunks, chunks=more)
             part.chunks += more
             self._open.length += len(text_of(message))
@@ -148,7 +165,7 @@ class Parts:
         if self._open:
             part = self._parts[self._open.index]
             whole = [self.to_json(added_up(self._open.chunks)), self.to_json(self._open.about)]
-            part.data, part.size = encoded(whole)
+            part.data, part.size = encoded("messages", whole)
             self._open = None
 
     def _piece(self, index: int, told: Any, size: int, **about: int) -> None:
@@ -163,7 +180,14 @@ def added_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
     return first + rest if rest else first
 
 
-def encoded(data: Any) -> tuple[Any, int]:
-    """Data that fits into a record, and its bytes as JSON: itself, or how large it is."""
+def encoded(mode: str, data: Any) -> tuple[Any, int]:
+    """What is told of a part, and its bytes as JSON: itself, or that it is left out."""
     size = len(json.dumps(data, ensure_ascii=False).encode())
-    return (data, size) if size <= MAX_PART else ({"omitted": size}, 0)
+    return (data, size) if size <= MAX_PART else (left_out(mode, size), 0)
+
+
+def _too_large(mode: str, size: int) -> PartTooLarge:
+    return PartTooLarge(
+        f"The graph streams {size:,} bytes at once ({mode}), and {MAX_PART:,} fit. Let its nodes give less at a time, or keep "
+        "it in the store and give its key."
+    )

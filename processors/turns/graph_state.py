@@ -18,7 +18,6 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.types import StateSnapshot
 
 from connectors.graphs import RowReader, StagingSaver, place, to_json
-from processors.turns.graph_parts import encoded
 from schemas import GraphInterrupt, GraphRequest, StateRow, storable_text
 
 CommitRows = Callable[[tuple[StateRow, ...], int], Awaitable[None]]
@@ -116,7 +115,7 @@ def interrupts_of(snapshot: StateSnapshot, namespace: tuple[str, ...] = ()) -> t
 
 
 def _told(interrupt: Any, namespace: tuple[str, ...]) -> GraphInterrupt:
-    return GraphInterrupt(id=interrupt.id, value=encoded(to_json(interrupt.value))[0], namespace=namespace)
+    return GraphInterrupt(id=interrupt.id, value=to_json(interrupt.value), namespace=namespace)
 
 
 async def stopped_before_its_turn(graph: Any, saver: StagingSaver, thread_id: str, request: GraphRequest) -> bool:

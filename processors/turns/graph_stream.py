@@ -16,11 +16,13 @@ from connectors.foreign import no_exits
 from connectors.graphs import run_context
 from processors.turns.agent import DELTA_SECONDS
 from processors.turns.draft import SOURCE
-from processors.turns.graph_parts import MAX_PART, Namespace, Parts
+from processors.turns.graph_parts import Namespace, Parts
 from schemas import Envelope, GraphDelta, GraphPiece, GraphRequest, Output, ThreadKey, Topic, storable_text
 
 MODES = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug", "tools")
 """LangGraph's stream modes."""
+GATHERED = 500_000
+"""Bytes of pieces that go out in one record; one that has more goes alone."""
 _ALSO_CALLED = {"messages-tuple": "messages"}
 """Names of clients."""
 
@@ -68,7 +70,7 @@ class EarlyPieces:
         self._sent = asyncio.get_running_loop().time()
         together, size = list[GraphPiece](), 0
         for piece, more in self._parts.take():
-            if together and size + more > MAX_PART:
+            if together and size + more > GATHERED:
                 self._publish(together)
                 together, size = [], 0
             together.append(piece)

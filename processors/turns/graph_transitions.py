@@ -12,7 +12,8 @@ from typing import Any
 
 from processors.turns.context_window import tokens_of
 from processors.turns.draft import Draft
-from processors.turns.transitions import NewInput, Next, end_run, on_input, refuse, title_of
+from processors.turns.fitting import fitted
+from processors.turns.transitions import NewInput, Next, end_run, fail_run, on_input, refuse, title_of
 from schemas import (
     GraphInput,
     GraphInterrupt,
@@ -62,16 +63,28 @@ def concerns_the_run(draft: Draft, body: GraphInput) -> bool:
 
 
 def pause_graph(draft: Draft, interrupts: Sequence[GraphInterrupt]) -> None:
-    """The graph waits for a person; the time until they answer does not count."""
+    """The graph waits for a person; the time until they answer does not count. What it asks has to fit into an event."""
     run = draft.head.run
     assert run
     assert run.graph
+    if words := too_large_to_ask(draft, interrupts):
+        fail_run(draft, "graph_error", words)
+        return
     spent = run.spent_seconds + max(0.0, (draft.now - run.resumed_at).total_seconds())
     # The answer comes with a request of its own; every turn of the thread writes the head again.
     done = run.graph.model_copy(update={"input": None, "command": None})
     waits: dict[str, Any] = {"paused": True, "interrupts": tuple(interrupts), "graph": done}
     draft.change_run(spent_seconds=spent, resumed_at=draft.now, **waits)
     draft.event(RunPaused, run_id=run.run_id, reason="interrupt", interrupts=tuple(interrupts))
+
+
+def too_large_to_ask(draft: Draft, interrupts: Sequence[GraphInterrupt]) -> str | None:
+    """Words for questions that no event holds; None for others."""
+    run_id = draft.head.run.run_id if draft.head.run else draft.input_id
+    if draft.fits(RunPaused, run_id=run_id, reason="interrupt", interrupts=tuple(interrupts)):
+        return None
+    size = sum(len(asked.to_bytes()) for asked in interrupts)
+    return f"What the graph asks has {size:,} bytes, which is more than fits. Ask with less, such as the key of a store item."
 
 
 def complete_graph(draft: Draft, answer: Message | None) -> None:
@@ -93,8 +106,9 @@ def add_messages(draft: Draft, messages: Sequence[Message]) -> None:
         known.add(message.message_id)
         if message.role == "user" and not draft.head.title:
             draft.change(title=title_of(message.text))
-        draft.message(message)
-        draft.event(MessageAdded, run_id=message.run_id, message=message)
+        kept = fitted(draft, message)
+        draft.message(kept)
+        draft.event(MessageAdded, run_id=message.run_id, message=kept)
         run = draft.head.run
         if message.role == "assistant" and run:
             uncounted = 0 if message.usage else tokens_of(message)

@@ -37,6 +37,7 @@ from schemas import (
     ExternalEvent,
     GraphInput,
     Output,
+    ProcessedInput,
     RawRecord,
     Record,
     RunFailed,
@@ -44,15 +45,23 @@ from schemas import (
     Tenant,
     ThreadHead,
     ThreadKey,
+    TooLarge,
     ToolResult,
     Unavailable,
+    UnreadableBody,
     UpdateState,
     UserMessage,
+    check_sizes,
     decode_outputs,
 )
-from state import Committed, Hydrated, Journal, ToolLedger
+from state import AlreadyDone, Commit, Committed, Hydrated, Journal, Stale, ToolLedger
 from streams import Publication, Reject, RuntimeView
 
+_NO_USE = "Something went wrong while this was processed, and trying again did not help."
+_STARTING = frozenset({UserMessage.TYPE, ExternalEvent.TYPE, GraphInput.TYPE})
+"""Types of inputs that start runs."""
+_ANSWERED = frozenset(kind.TYPE for kind in (ApprovalDecision, CancelRun, ChangeMessages, ChangeThread, UpdateState))
+"""Types of inputs that are refused by an event."""
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
@@ -92,7 +101,29 @@ class TurnsProcessor:
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
         """Ends what depends on the record with a failure that the user sees."""
+        if isinstance(record.body, UnreadableBody):
+            return await self._end_unreadable(record, record.body, reason)
         return await self._until_committed(record, lambda draft: self._fail(draft, record))
+
+    async def _end_unreadable(self, record: Record, told: UnreadableBody, reason: str) -> Sequence[Output]:
+        """Tells whoever waits for it, as far as its headers and its ids say who that is."""
+        if await self._tenants.get(record.tenant_id) is None:
+            return ()
+
+        async def end(draft: Draft) -> None:
+            if told.kind in _STARTING:
+                words = f"This could not be read: {reason}."
+                run_id = told.run_id or record.envelope.id
+                draft.event(RunFailed, run_id=run_id, code="internal_error", message=words)
+            elif told.kind in _ANSWERED:
+                transitions.refuse(draft, f"it could not be read: {reason}")
+            else:
+                raise Reject(reason)
+
+        try:
+            return await self._until_committed(record, end)
+        except Reject:
+            return ()
 
     def attach(self, runtime: RuntimeView) -> None:
         """See `streams.Processor`."""
@@ -121,23 +152,35 @@ class TurnsProcessor:
             if thread.outputs is not None:
                 return [*await self._unpublished_before(record, thread), *outputs_for(record, thread.outputs)]
             draft = self._draft(record, key, thread)
+            before = thread.head.unpublished if thread.head else ()
             try:
-                await apply(draft)
+                try:
+                    await apply(draft)
+                    commit, result = await self._committed(draft, before)
+                except TooLarge as error:
+                    draft = self._draft(record, key, draft.base)
+                    await self._fail(draft, record, f"What came of this is too large to be kept: {error}.")
+                    commit, result = await self._committed(draft, before)
             except LostRace:
                 self._threads.forget(key)
                 continue
-            before = thread.head.unpublished if thread.head else ()
-            commit = draft.commit(p for p in before if self._runtime.publication(p.source) is not Publication.COMMITTED)
-            try:
-                with self._timed("commit"):
-                    result = await self._journal.commit(*key, commit)
-            except Unavailable:
-                self._threads.forget(key)  # it may have been applied: the journal will tell
-                raise
             if isinstance(result, Committed):
                 self._threads.committed(key, draft.base, commit, result.version)
                 return [*await self._unpublished_before(record, thread), *draft.outputs]
             self._threads.forget(key)
+
+    async def _committed(
+        self, draft: Draft, before: Sequence[ProcessedInput]
+    ) -> tuple[Commit, Committed | AlreadyDone | Stale]:
+        """Commits a draft that can be published: what was journaled always is. Raises `TooLarge` where it cannot be."""
+        check_sizes(draft.outputs)
+        commit = draft.commit(p for p in before if self._runtime.publication(p.source) is not Publication.COMMITTED)
+        try:
+            with self._timed("commit"):
+                return commit, await self._journal.commit(*draft.thread, commit)
+        except Unavailable:
+            self._threads.forget(draft.thread)  # it may have been applied: the journal will tell
+            raise
 
     async def _unpublished_before(self, record: Record, thread: Hydrated) -> list[Output]:
         """What came of inputs that an owner before had processed and not published.
@@ -168,13 +211,15 @@ class TurnsProcessor:
         body, now = record.body, self._now()
         head = thread.head
         if head is None:
-            if isinstance(body, ChangeThread) and body.action in ("create", "copy"):
+            if (isinstance(body, UnreadableBody) and body.kind in _STARTING and body.user_id) or (
+                isinstance(body, ChangeThread) and body.action in ("create", "copy")
+            ):
                 head = ThreadHead(user_id=body.user_id, created_at=now, updated_at=now)
             elif isinstance(body, UserMessage | ExternalEvent | GraphInput):
                 head = transitions.new_head(new_input(record), now)
             else:
                 raise Reject(f"the thread {key.thread_id!r} does not exist")
-        elif (user_id := getattr(body, "user_id", head.user_id)) != head.user_id:
+        elif (user_id := getattr(body, "user_id", None) or head.user_id) != head.user_id:
             raise Reject(f"the thread {key.thread_id!r} does not belong to the user {user_id!r}")
         draft = Draft(key, record.envelope.id, now, thread, head, record.raw.position, _traceparent(record))
         # Answers are announced by the gateway that accepts them.
@@ -252,8 +297,7 @@ class TurnsProcessor:
         draft.audit("tool.result_ignored", actor=f"tool:{result.name}", run_id=result.run_id, subject=result.call_id)
         return Next.COMMIT
 
-    async def _fail(self, draft: Draft, record: Record) -> None:
-        words = "Something went wrong while this was processed, and trying again did not help."
+    async def _fail(self, draft: Draft, record: Record, words: str = _NO_USE) -> None:
         body = record.body
         if isinstance(body, GraphInput) and graph_transitions.concerns_the_run(draft, body):
             transitions.fail_run(draft, "internal_error", words)

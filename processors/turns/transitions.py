@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from processors.turns.calls import abandon_approvals, find_pending, replace_call, request_call, settle_call
 from processors.turns.draft import Draft
+from processors.turns.fitting import call_fits
 from processors.turns.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, undo
 from schemas import (
     ActiveRun,
@@ -50,6 +51,8 @@ from schemas import (
 
 CancelReason = Literal["cancelled", "interrupted", "rolled_back", "rejected", "abandoned"]
 
+SHOWN = 20_000
+"""Characters of changed arguments that the model is told with the result."""
 _WORDS: dict[CancelReason, str] = {
     "cancelled": "The run was cancelled.",
     "interrupted": "A newer message took its place.",
@@ -204,6 +207,7 @@ def on_tool_result(draft: Draft, result: ToolResult) -> Next:
     text = result.content
     if pending.edited:
         arguments = json.dumps(pending.call.arguments, ensure_ascii=False)
+        arguments = arguments if len(arguments) <= SHOWN else f"{arguments[:SHOWN]}…"
         text = f"(Before approving, the user changed the arguments to {arguments}.)\n{text}"
     settle_call(
         draft, pending, text, status=result.status, failed=result.status != "ok", duration_ms=result.duration_ms
@@ -217,6 +221,10 @@ def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
     run = draft.head.run
     if pending is None or pending.state != "approval" or run is None:
         return refuse(draft, f"no approval is open for the call {decision.call_id}")
+    if decision.arguments is not None:
+        edited_call = pending.call.model_copy(update={"arguments": decision.arguments})
+        if not call_fits(draft, edited_call):
+            return refuse(draft, "the new arguments are more than fits into one call")
     actor = f"user:{decision.user_id}"
     draft.event(
         ApprovalResolved,

@@ -20,6 +20,7 @@ from schemas import (
     StoredRun,
     ThreadHead,
     ThreadSummary,
+    TooLarge,
     within,
 )
 from state.cassandra.outcome import decided
@@ -30,6 +31,8 @@ from state.rows import OPEN_TTL, below, decode_messages, from_micros, merged, su
 
 log = logging.getLogger(__name__)
 
+MOST_BYTES = 12 << 20
+"""Of one commit. Cassandra refuses a mutation, and a request, of more than 16 MiB (half a segment of its commit log)."""
 _HEAD_SEQ = 2**63 - 1
 _LINES_KEPT = 10_000
 _ROW_KINDS = {"checkpoint": 4, "value": 5}
@@ -368,6 +371,9 @@ class _Turn:
         self._session, self._key, self._commit, self._ttl = session, (tenant_id, thread_id), commit, ttl
         self._head = commit.head.to_bytes()
         self._statements = list(self._batch())
+        size = sum(len(value) for _, values in self._statements for value in values if isinstance(value, bytes))
+        if size > MOST_BYTES:
+            raise TooLarge(f"the batch has {size:,} bytes, and Cassandra takes {MOST_BYTES:,}")
 
     async def write(self) -> Committed | AlreadyDone | Stale:
         """Sends the batch. A refused one returns the row of the input when there is one, whatever the version is."""

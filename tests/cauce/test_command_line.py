@@ -22,8 +22,10 @@ HEAVY = {
     "fastapi",
     "rich",
 }
-START_SECONDS = 0.5
-"""Of processor time; the machine may have other things to do meanwhile."""
+REFERENCE = "import asyncio, pydantic, typer, rich.console, httpx, aiokafka"
+"""What a start cannot do without: 0.29 s of processor time where a start takes 0.42."""
+START = 1.75
+"""Times the reference, 0.5 s on that machine. Both are measured in turn: a neighbour on the processor slows both down."""
 
 
 @pytest.fixture
@@ -59,14 +61,15 @@ def test_every_command_explains_itself(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("ask", "hi"), ("ask", "--help")])
-def test_it_starts_in_half_a_second(folder: Path, arguments: tuple[str, ...]) -> None:
-    def seconds() -> float:
+def test_it_starts_with_little_more_than_it_has_to_import(folder: Path, arguments: tuple[str, ...]) -> None:
+    def seconds(*command: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cauce(*arguments)
+        subprocess.run([sys.executable, *command], capture_output=True, timeout=120, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(5)) < START_SECONDS
+    pairs = [(seconds("-m", "cauce", *arguments), seconds("-c", REFERENCE)) for _ in range(5)]
+    assert min(start for start, _ in pairs) < START * min(reference for _, reference in pairs), pairs
 
 
 def test_asking_imports_nothing_that_is_heavy(folder: Path) -> None:

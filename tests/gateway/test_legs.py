@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from connectors.gateway.legs import GoingLegs, LegReader, Part
 from connectors.gateway.thread_position import Position
-from schemas import GraphDelta, GraphPiece, GraphStreamed
+from schemas import GraphDelta, GraphPiece, GraphStreamed, left_out
 
 LEG = "run.1"
 
@@ -89,7 +89,7 @@ def test_leg_that_is_made_again_is_told_from_its_beginning_and_the_first_one_no_
 
 def test_part_that_was_too_large_comes_with_its_event() -> None:
     reader = LegReader(Position())
-    assert reader.live(LEG, piece(0, {"omitted": 900_000})) is None
+    assert reader.live(LEG, piece(0, left_out("custom", 900_000))) is None
     assert reader.live(LEG, piece(1, {"n": 1}))
     assert reader.stored(event(0, {"whole": True}))
     assert reader.stored(event(1, {"n": 1})) is None

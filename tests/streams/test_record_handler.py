@@ -12,9 +12,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from runtime_kit import NOW, QUICK, Answering, MemoryAttempts, event_of
 
-from schemas import BadRecord, Envelope, Output, RawRecord, Record, Topic, Unavailable, UserMessage
+from schemas import MAX_OUTPUT_BYTES, BadRecord, Envelope, Output, RawRecord, Record, Topic, Unavailable, UserMessage
 from streams import Reject, Retry
-from streams.handler import MAX_OUTPUT_BYTES, RecordHandler
+from streams.handler import RecordHandler
 from streams.metrics import RuntimeMetrics
 
 

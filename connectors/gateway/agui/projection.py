@@ -8,7 +8,7 @@ from typing import Any
 
 from connectors.gateway.answers import Answers
 from connectors.gateway.feed import EarlyResult, TextPiece
-from connectors.gateway.legs import GraphPieces, is_omitted
+from connectors.gateway.legs import GraphPieces
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
 from connectors.gateway.thread_position import Position
@@ -30,6 +30,7 @@ from schemas import (
     ThreadEvent,
     ToolFinished,
     derived_id,
+    is_left_out,
 )
 
 ANSWER_SCHEMA = {
@@ -104,7 +105,7 @@ class AguiProjection:
     def _snapshot(self, item: GraphPieces) -> bytes | None:
         """The newest state of a graph that runs, without what the messages say already."""
         states = [p.data for p in item.pieces if p.mode == "values" and not p.namespace and isinstance(p.data, Mapping)]
-        if item.run_id != self._run_id or not states or is_omitted(states[-1]):
+        if item.run_id != self._run_id or not states or is_left_out(states[-1]):
             return None
         state = {name: value for name, value in states[-1].items() if name not in ("messages", "__interrupt__")}
         return event("STATE_SNAPSHOT", snapshot=state) if state else None

@@ -36,8 +36,11 @@ from schemas import (
     ThreadEvent,
     ThreadHead,
     ThreadKey,
+    ToolRequest,
+    Topic,
     Unavailable,
     UserMessage,
+    check_body,
     derived_id,
     is_id,
     new_id,
@@ -103,9 +106,10 @@ class Runs:
             details=dict(new.details),
         )
         key = ThreadKey(principal.tenant_id, thread_id)
+        record = self._ingress.record(key, run_id, body)  # what is too large is refused before it is promised
         await self._journal.accept(*key, accepted)
         try:
-            await self._ingress.produce(key, run_id, body)
+            await self._ingress.send(record)
         except OutcomeUnknown:
             raise  # it may have been taken
         except (Unavailable, BadRecord):
@@ -235,6 +239,7 @@ class Runs:
         body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
         if not any(p.call.call_id == call_id and p.state == "approval" for p in head.pending):
             raise await self._gone(principal, thread_id, call_id)
+        _check_edit(head, body)
         opened = self._answer(principal, head, new_id("in"), decides=(call_id,))
         async with self._open(ThreadKey(principal.tenant_id, thread_id), opened):
             answer = await self._changes.apply(principal, thread_id, head, body, input_id=opened.input_id)
@@ -246,7 +251,7 @@ class Runs:
     async def decide_all(
         self, principal: Principal, thread_id: str, head: ThreadHead, decisions: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        """Sends decisions without waiting for them; the caller has looked that they are open."""
+        """Sends decisions without waiting for them, all or none; the caller has looked that they are open."""
         principal.require("approve")
         key = ThreadKey(principal.tenant_id, thread_id)
         bodies = [
@@ -254,9 +259,12 @@ class Runs:
             for call_id, decision in decisions.items()
         ]
         for body in bodies:
-            record_id = derived_id("a", key, body.call_id, uuid.uuid4())
+            _check_edit(head, body)
+        ids = [derived_id("a", key, body.call_id, uuid.uuid4()) for body in bodies]
+        records = [self._ingress.record(key, record_id, body) for record_id, body in zip(ids, bodies, strict=True)]
+        for record_id, body, record in zip(ids, bodies, records, strict=True):
             async with self._open(key, self._answer(principal, head, record_id, decides=(body.call_id,))):
-                await self._ingress.produce(key, record_id, body)
+                await self._ingress.send(record)
 
     @asynccontextmanager
     async def _open(self, key: ThreadKey, answer: OpenInput) -> AsyncIterator[None]:
@@ -307,6 +315,22 @@ class Runs:
             return _sortable_uuid()
         parts = derived_id("run", principal.tenant_id, principal.user_id, thread_id, idempotency_key)
         return str(uuid.uuid5(uuid.NAMESPACE_OID, parts))
+
+
+def _check_edit(head: ThreadHead, body: ApprovalDecision) -> None:
+    """Raises `TooLarge` for new arguments with which the call could not be asked for."""
+    pending = next((p for p in head.pending if p.call.call_id == body.call_id), None)
+    if pending is None or body.arguments is None or head.run is None:
+        return
+    request = ToolRequest(
+        call_id=body.call_id,
+        run_id=head.run.run_id,
+        user_id=head.user_id,
+        name=pending.call.name,
+        arguments=body.arguments,
+        approved_by=body.user_id,
+    )
+    check_body(Topic.TOOL_REQUESTS, request)
 
 
 def _stops(event: ThreadEvent) -> bool:

@@ -17,6 +17,7 @@ from connectors.gateway.lg import shapes
 from connectors.gateway.lg.requests import RunRequest, answer, bodies_of, body_of, caller_of, core_of
 from connectors.gateway.lg.runs import Started, event_stream, locations, start, waited
 from connectors.gateway.problems import Problem
+from schemas import BadRecord
 
 BATCH = 20
 """Runs of one request."""
@@ -75,7 +76,7 @@ async def _start(core: Core, caller: Principal, wanted: RunRequest) -> Started:
     await core.threads.create(caller, thread_id=thread_id, metadata={"stateless": True})
     try:
         return await start(core, caller, thread_id, wanted)
-    except Problem:
+    except (Problem, BadRecord):
         await core.threads.delete(caller, thread_id)
         raise
 

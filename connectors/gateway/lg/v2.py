@@ -27,7 +27,13 @@ from connectors.gateway.thread_stream import StreamItem
 _OF_THE_THREAD = ("thread_not_found", "thread_deleted", "thread_id_taken")
 _BY_CODE = {name: name for name in ("unknown_command", "no_such_interrupt")}
 _BY_CODE["checkpoint_not_found"] = "no_such_checkpoint"
-_CODES = {404: "no_such_run", 409: "no_such_interrupt", 403: "permission_denied", 422: "invalid_argument"}
+_CODES = {
+    404: "no_such_run",
+    409: "no_such_interrupt",
+    403: "permission_denied",
+    413: "invalid_argument",
+    422: "invalid_argument",
+}
 
 
 # ---- commands

@@ -31,6 +31,7 @@ class _Model(BaseChatModel):
 
     pieces: tuple[str, ...] = ("done",)
     call: dict[str, Any] | None = None
+    calls: int = 1
     _made: int = PrivateAttr(default=0)
 
     @property
@@ -58,8 +59,11 @@ class _Model(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         self._made += 1
         if self.call is not None and not isinstance(messages[-1], ToolMessage):
-            call = tool_call_chunk(name="Bench_Look", args=json.dumps(self.call), id="c1", index=0)
-            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[call]))
+            asked = [
+                tool_call_chunk(name="Bench_Look", args=json.dumps(self.call), id=f"c{n}", index=n)
+                for n in range(self.calls)
+            ]
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=asked))
             return
         for piece in self.pieces:
             yield ChatGenerationChunk(message=AIMessageChunk(content=piece))

@@ -65,7 +65,7 @@ def test_long_texts_and_arguments_are_cut() -> None:
     one, two = gained([], [HumanMessage("x" * (MAX_TEXT + 5), id="h"), AIMessage("", id="a", tool_calls=[call])])
     assert len(one.text) == MAX_TEXT
     assert one.text.endswith("…")
-    assert set(two.tool_calls[0].arguments) == {"omitted"}
+    assert set(two.tool_calls[0].arguments) == {"cauce:left_out"}
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from graph_kit import Hosting, _fresh_graphs, events, hosting, run, say
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langgraph.graph import StateGraph
 
 from connectors.graphs import to_json
-from processors.turns.graph_parts import MAX_LEG, MAX_PART, Parts, encoded
+from processors.turns.graph_parts import MAX_PART, Parts, PartTooLarge, encoded
 from schemas import GraphPiece, GraphStreamed
 
 __all__ = ["_fresh_graphs", "hosting"]
@@ -85,28 +87,52 @@ def test_a_state_is_named_by_the_checkpoint_that_comes_after_it() -> None:
     assert [(p.data, p.checkpoint_id) for p in parts.whole()] == [(None, "c1"), (None, "s1"), (None, "c1")]
 
 
-def test_what_is_too_large_for_a_record_is_left_out_and_its_size_told() -> None:
+@pytest.mark.parametrize("mode", ["updates", "messages", "custom"])
+def test_a_part_that_no_record_holds_ends_the_graph_in_words(mode: str) -> None:
     parts = Parts(to_json)
-    parts.add("custom", (), "x" * MAX_PART)
+    data: Any = "x" * (MAX_PART - 2)
+    parts.add("custom", (), data)
+    with pytest.raises(PartTooLarge, match=f"bytes at once .{mode}."):
+        parts.add(mode, (), [AIMessage(data), {}] if mode == "messages" else data + "x")
+    assert [p.data for p in parts.whole()] == [data], "what came before is told"
+
+
+def test_a_text_that_grows_beyond_a_record_ends_the_graph_in_words() -> None:
+    parts = Parts(to_json)
+    for _ in range(9):
+        parts.add("messages", (), token("x" * 100_000))
+    with pytest.raises(PartTooLarge):
+        parts.add("messages", (), token("x" * 100_000))
+    assert len(parts.whole()[0].data[0]["content"]) == 900_000
+
+
+@pytest.mark.parametrize("mode", ["tasks", "debug", "checkpoints", "events"])
+def test_what_the_state_has_too_is_left_out_under_a_name_that_no_node_has(mode: str) -> None:
+    parts = Parts(to_json)
+    parts.add(mode, (), "x" * MAX_PART)
+    told = {"cauce:left_out": {"mode": mode, "bytes": MAX_PART + 2}}
     ((piece, _),) = parts.take()
-    assert piece.data == {"omitted": MAX_PART + 2}
-    assert parts.whole()[0].data == {"omitted": MAX_PART + 2}
+    assert piece.data == told
+    assert parts.whole()[0].data == told
+    with pytest.raises(ValueError, match="reserved"):
+        StateGraph(dict).add_node(next(iter(told)), lambda state: state)
 
 
-def test_what_is_too_much_for_a_batch_is_left_out_of_the_events() -> None:
+def test_what_is_too_much_for_a_batch_is_left_out_of_the_events_and_debugging_first() -> None:
     parts = Parts(to_json)
-    size = MAX_PART - 10
-    for _ in range(MAX_LEG // size + 3):
+    size = 500_000
+    for _ in range(2):
+        parts.add("tasks", (), "x" * size)
+    for _ in range(9):
         parts.add("custom", (), "x" * size)
     data = [p.data for p in parts.whole()]
-    kept = MAX_LEG // (size + 2)
-    assert all(isinstance(d, str) for d in data[:kept])
-    assert all(d == {"omitted": size + 2} for d in data[kept:])
+    assert [isinstance(d, str) for d in data] == [False, False, *[True] * 7, False, False]
+    assert data[-1] == {"cauce:left_out": {"mode": "custom", "bytes": size + 2}}
     assert len(parts.take()) == len(data)
 
 
 def test_half_an_emoji_does_not_break_a_record() -> None:
-    told, _ = encoded(to_json({"text": "broken \ud800 text"}))
+    told, _ = encoded("custom", to_json({"text": "broken \ud800 text"}))
     assert GraphPiece(index=0, mode="custom", data=told).data == {"text": "broken \ufffd text"}
 
 
