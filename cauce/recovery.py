@@ -53,6 +53,8 @@ class Recovered:
     unknown: int = 0
     """Calls of which no result is known: they may have been made, and are not made again."""
     gaps: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    """Places in the topics that cannot be read, with the reason."""
 
 
 @dataclass
@@ -69,7 +71,8 @@ async def recover(bootstrap: str, stores: Stores, since: datetime) -> Recovered:
     Safe to repeat. Raises `SettingsError` when a worker runs, `Unavailable` when a server does not answer.
     """
     await require_no_members(bootstrap, GROUPS)
-    found, told = await _read(bootstrap, since - MARGIN), Recovered()
+    told = Recovered()
+    found = await _read(bootstrap, since - MARGIN, told)
     for key, events in found.events.items():
         await _recover_thread(stores, key, events, found.queueable[key], told)
     for request in found.requests.values():
@@ -78,9 +81,9 @@ async def recover(bootstrap: str, stores: Stores, since: datetime) -> Recovered:
     return told
 
 
-async def _read(bootstrap: str, since: datetime) -> _Found:
+async def _read(bootstrap: str, since: datetime, told: Recovered) -> _Found:
     found = _Found()
-    async for raw in read_since(bootstrap, READ, since):
+    async for raw in read_since(bootstrap, READ, since, unreadable=told.unreadable.append):
         try:
             record = decode(raw)
         except BadRecord:

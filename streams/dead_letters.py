@@ -7,7 +7,7 @@ import base64
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -26,7 +26,8 @@ from schemas import (
     is_tenant_id,
 )
 from streams.kafka_clients import close_consumer
-from streams.raw_reading import readable_again
+from streams.raw_reading import Unreadable, read_between, readable_again
+from streams.topics import partitions_of
 
 MAX_INLINE_BYTES = 500_000
 """A larger value stays in its own topic only: base64 of it would not fit into a record."""
@@ -127,40 +128,71 @@ class DeadLetterRow:
         return [(r.key, r.value, [(name, v or b"") for name, v in r.headers]) for r in found if r.offset in wanted]
 
 
-def _reader(bootstrap: str) -> AIOKafkaConsumer:
-    """A consumer of all partitions of `dead.letters`, in no group."""
-    return AIOKafkaConsumer(
-        Topic.DEAD_LETTERS.value,
+async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLetterRow]:
+    """The newest dead letters, oldest first. Raises `Unavailable` when Kafka does not answer, `NotFound` without the topic.
+
+    A letter that itself cannot be read is among them, as a letter that says so.
+    """
+    try:
+        starts, ends = await _bounds(bootstrap)
+        # Every transaction leaves a marker that takes an offset, and aborted ones leave more: `limit` letters lie in twice as
+        # many as a rule. Where they do not, further back.
+        back, rows = 2 * limit + 2, list[tuple[datetime, DeadLetterRow]]()
+        while True:
+            ranges = {tp: (max(starts[tp], end - back), end) for tp, end in ends.items()}
+            rows = [_row(found) async for found in read_between(bootstrap, ranges)]
+            if len(rows) >= limit or all(start == starts[tp] for tp, (start, _) in ranges.items()):
+                break
+            back *= 8
+    except KafkaError as error:
+        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+    rows.sort(key=lambda row: row[0])
+    return [row for _, row in rows[-limit:]]
+
+
+async def _bounds(bootstrap: str) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Where the partitions of `dead.letters` begin and end."""
+    partitions = await partitions_of(bootstrap, [Topic.DEAD_LETTERS])
+    consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
         isolation_level="read_committed",
-        auto_offset_reset="earliest",
+        auto_offset_reset="none",
     )
-
-
-async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLetterRow]:
-    """The newest dead letters, oldest first. Raises `Unavailable` when Kafka does not answer."""
-    consumer = _reader(bootstrap)
     try:
         await consumer.start()
-        partitions = sorted(consumer.assignment())
-        ends = await consumer.end_offsets(partitions)
-        starts = await consumer.beginning_offsets(partitions)
-        rows: list[tuple[int, DeadLetterRow]] = []
-        for tp in partitions:
-            # Every transaction leaves a marker that takes an offset: `limit` letters lie in twice as many.
-            consumer.seek(tp, max(starts[tp], ends[tp] - 2 * limit - 2))
-        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-            for tp, records in (await consumer.getmany(timeout_ms=500)).items():
-                for r in records:
-                    letter = DeadLetter.model_validate_json(r.value)
-                    rows.append((r.timestamp, DeadLetterRow(f"{tp.partition}-{r.offset}", letter)))
-    except KafkaError as error:
-        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+        return await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
     finally:
         await close_consumer(consumer)
-    rows.sort(key=lambda row: row[0])
-    return [row for _, row in rows[-limit:]]
+
+
+def _row(found: RawRecord | tuple[TopicPartition, Unreadable]) -> tuple[datetime, DeadLetterRow]:
+    if isinstance(found, RawRecord):
+        raw, reason, through = found, "", None
+    else:
+        tp, bad = found
+        raw = RawRecord(tp.topic, tp.partition, bad.first, bad.timestamp_ms, None, bad.data)
+        reason, through = bad.reason, bad.end - 1
+    at = datetime.fromtimestamp(max(0, raw.timestamp_ms) / 1000, UTC)
+    number = f"{raw.partition}-{raw.offset}"
+    if not reason:
+        try:
+            return at, DeadLetterRow(number, DeadLetter.model_validate_json(raw.value or b""))
+        except ValueError as error:
+            reason = str(error)
+    value = raw.value or b""
+    letter = DeadLetter(
+        at=at,
+        group="-",
+        topic=raw.topic,
+        partition=raw.partition,
+        offset=raw.offset,
+        reason=f"this dead letter itself cannot be read: {reason}"[:2000],
+        value=_base64(value) if len(value) <= MAX_INLINE_BYTES else None,
+        value_bytes=len(value),
+        through=through,
+    )
+    return at, DeadLetterRow(number, letter)
 
 
 async def until_dead(bootstrap: str, record_id: str, *, every: float = 2.0) -> str:
@@ -181,23 +213,15 @@ async def find_dead_letter(bootstrap: str, number: str) -> DeadLetterRow:
     partition, _, offset = number.partition("-")
     if not (partition.isdigit() and offset.isdigit()):
         raise NotFound(f"{number!r} is not a dead letter's number, such as 0-17")
-    tp = TopicPartition(Topic.DEAD_LETTERS, int(partition))
-    consumer = _reader(bootstrap)
+    tp, at = TopicPartition(Topic.DEAD_LETTERS.value, int(partition)), int(offset)
     try:
-        await consumer.start()
-        if tp not in consumer.assignment():
-            raise NotFound(f"there is no dead letter {number}")
-        end = (await consumer.end_offsets([tp]))[tp]
-        consumer.seek(tp, int(offset))
-        while await consumer.position(tp) < end:
-            for r in (await consumer.getmany(tp, timeout_ms=500, max_records=1)).get(tp, ()):
-                if r.offset != int(offset):
-                    raise NotFound(f"there is no dead letter {number}")
-                return DeadLetterRow(number, DeadLetter.model_validate_json(r.value))
+        starts, ends = await _bounds(bootstrap)
+        if starts.get(tp, 0) <= at < ends.get(tp, 0):
+            async with contextlib.aclosing(read_between(bootstrap, {tp: (at, at + 1)})) as found:
+                async for one in found:
+                    return _row(one)[1]
     except KafkaError as error:
         raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
-    finally:
-        await close_consumer(consumer)
     raise NotFound(f"there is no dead letter {number}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 
 from aiokafka import AIOKafkaProducer
@@ -12,6 +13,8 @@ from aiokafka.errors import KafkaError
 from schemas import Output
 from streams.kafka_clients import close_producer, enqueue
 from streams.metrics import RuntimeMetrics
+
+log = logging.getLogger("cauce.streams")
 
 QUEUE = 2000
 """Outputs kept while Kafka is slow; beyond that the oldest are dropped."""
@@ -61,7 +64,9 @@ class BestEffortPublisher:
                     while self._queue:
                         ack = await enqueue(producer, self._queue.popleft())
                         ack.add_done_callback(lambda a: a.cancelled() or a.exception())
-            except KafkaError:
+            except Exception as error:  # whatever it is, the next output is another one
+                if not isinstance(error, KafkaError):
+                    log.warning("publishing deltas failed, beginning again: %r", error)
                 await asyncio.sleep(1)
             finally:
                 with contextlib.suppress(asyncio.CancelledError):

@@ -24,6 +24,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas import TOPICS, PartitionSet, SettingsError, Topic, Unavailable
 from streams.kafka_clients import KafkaClients, close_consumer
+from streams.raw_reading import read_between
 from streams.topics import opened_admin
 
 log = logging.getLogger("cauce.streams")
@@ -105,18 +106,17 @@ async def _settled(clients: KafkaClients, group: str, ends: Mapping[TopicPartiti
 
 
 async def _has_records(bootstrap: str, tp: TopicPartition, start: int, end: int) -> bool:
-    """Whether there are records between two offsets: the marks of transactions have offsets, too."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
+    """Whether there is something between two offsets: the marks of transactions have offsets, too."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
         await consumer.start()
-        consumer.assign([tp])
-        consumer.seek(tp, max(start, (await consumer.beginning_offsets([tp]))[tp]))
-        while await consumer.position(tp) < end:
-            if (await consumer.getmany(tp, timeout_ms=500, max_records=1)).get(tp):
-                return True
-        return False
+        beginnings = await consumer.beginning_offsets([tp])
     finally:
         await close_consumer(consumer)
+    async with contextlib.aclosing(read_between(bootstrap, {tp: (max(start, beginnings[tp]), end)})) as found:
+        async for _ in found:
+            return True
+    return False
 
 
 async def _remember(bootstrap: str, growth: Growth) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,7 @@ from aiokafka.record.util import decode_varint
 from schemas import RawRecord
 from streams.batches import HEADER, Batch, commits, is_intact, read_header
 
-READ_COMMITTED = 1
+READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 STRETCH_BYTES = 1 << 20
 """As much as aiokafka's consumer asks for of a partition, so that both see the same batches."""
 WAIT_MS = 200
@@ -233,16 +233,16 @@ def readable_again(data: bytes, topic: str, partition: int) -> list[RawRecord]:
 
 
 async def look(
-    bootstrap: str, positions: Mapping[TopicPartition, int], *, timeout_ms: int = 5000
+    bootstrap: str, positions: Mapping[TopicPartition, int], *, committed: bool = True, timeout_ms: int = 5000
 ) -> dict[TopicPartition, Stretch]:
-    """What lies at these offsets now, committed records only. Raises `KafkaError` when Kafka does not answer."""
-    async with _Reader(bootstrap, timeout_ms) as reader:
+    """What lies at these offsets now. Raises `KafkaError` when Kafka does not answer."""
+    async with _Reader(bootstrap, timeout_ms, READ_COMMITTED if committed else READ_UNCOMMITTED) as reader:
         return await reader.look(positions)
 
 
 async def read_between(
     bootstrap: str, ranges: Mapping[TopicPartition, tuple[int, int]], *, timeout_ms: int = 15_000
-) -> AsyncIterator[RawRecord | tuple[TopicPartition, Unreadable]]:
+) -> AsyncGenerator[RawRecord | tuple[TopicPartition, Unreadable], None]:
     """Everything committed between two offsets of each partition, in order within each; what cannot be read in its place.
 
     Raises `KafkaError` when Kafka does not answer, or has given nothing of a partition for ten requests, with its reason.
@@ -278,7 +278,8 @@ async def read_between(
 class _Reader:
     """A connection for as long as the block lasts."""
 
-    def __init__(self, bootstrap: str, timeout_ms: int) -> None:
+    def __init__(self, bootstrap: str, timeout_ms: int, isolation: int = READ_COMMITTED) -> None:
+        self._isolation = isolation
         self._client = AIOKafkaClient(
             bootstrap_servers=bootstrap, client_id="cauce-reader", request_timeout_ms=timeout_ms
         )
@@ -309,7 +310,7 @@ class _Reader:
         topics: dict[str, list[tuple[int, int, int]]] = {}
         for tp, offset in positions.items():
             topics.setdefault(tp.topic, []).append((tp.partition, offset, STRETCH_BYTES))
-        request = FetchRequest(WAIT_MS, 1, 50 << 20, READ_COMMITTED, list(topics.items()), rack_id="")
+        request = FetchRequest(WAIT_MS, 1, 50 << 20, self._isolation, list(topics.items()), rack_id="")
         response = await self._client.send(node, request)
         found: dict[TopicPartition, Stretch] = {}
         for topic, partitions in response.topics:

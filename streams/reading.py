@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,38 +17,41 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas import RawRecord, SettingsError, Topic, Unavailable
 from streams.kafka_clients import close_consumer
-from streams.topics import opened_admin
+from streams.raw_reading import read_between
+from streams.topics import opened_admin, partitions_of
 
 
-async def read_since(bootstrap: str, topics: Iterable[Topic], since: datetime) -> AsyncIterator[RawRecord]:
+async def read_since(
+    bootstrap: str,
+    topics: Iterable[Topic],
+    since: datetime,
+    *,
+    unreadable: Callable[[str], None],
+) -> AsyncIterator[RawRecord]:
     """The committed records from a time on, up to where the topics end now; in order within each partition.
 
-    Raises `Unavailable` when Kafka does not answer.
+    `unreadable` is told of what no record can be made of, with its place. Raises `Unavailable` when Kafka does not answer,
+    `NotFound` when a topic is not there.
     """
-    consumer = AIOKafkaConsumer(
-        *(t.value for t in topics),
-        bootstrap_servers=bootstrap,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-    )
+    partitions = await partitions_of(bootstrap, topics)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed")
     try:
         await consumer.start()
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(sorted(consumer.assignment()))
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
         starts = await _starts(consumer, ends, since)
-        left = {tp for tp, end in ends.items() if starts[tp] < end}
-        for tp, start in starts.items():
-            consumer.seek(tp, start)
-        while left:
-            for tp, records in (await consumer.getmany(*left, timeout_ms=500)).items():
-                for r in records:
-                    if r.offset < ends[tp]:
-                        yield RawRecord(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
-            left = {tp for tp in left if await consumer.position(tp) < ends[tp]}
     except KafkaError as error:
         raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
     finally:
         await close_consumer(consumer)
+    try:
+        async for found in read_between(bootstrap, {tp: (starts[tp], end) for tp, end in ends.items()}):
+            if isinstance(found, RawRecord):
+                yield found
+            else:
+                tp, bad = found
+                unreadable(f"{tp.topic}/{tp.partition}, offsets {bad.first} to {bad.end - 1}: {bad.reason}")
+    except KafkaError as error:
+        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
 
 
 async def require_no_members(bootstrap: str, groups: Mapping[str, Sequence[Topic]]) -> None:

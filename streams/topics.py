@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from schemas import TOPICS, PartitionSet, Topic, Unavailable
+from schemas import TOPICS, NotFound, PartitionSet, Topic, Unavailable
 
 _TOPIC_ALREADY_EXISTS = 36
 """Kafka protocol error code; aiokafka's admin client reports codes and does not raise."""
@@ -144,3 +145,12 @@ async def opened_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         yield client
     finally:
         await client.close()
+
+
+async def partitions_of(bootstrap: str, topics: Iterable[Topic]) -> list[TopicPartition]:
+    """All partitions of these topics. Raises `NotFound` when one is not there, `Unavailable` when Kafka does not answer."""
+    async with opened_admin(bootstrap) as admin:
+        described = await admin.describe_topics([topic.value for topic in topics])
+    if missing := sorted(d["topic"] for d in described if not d["partitions"]):
+        raise NotFound(f"there is no topic {', '.join(missing)}; create the topics with: cauce topics apply")
+    return [TopicPartition(d["topic"], n) for d in described for n in sorted(p["partition"] for p in d["partitions"])]

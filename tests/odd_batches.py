@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ Parts = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]
 _CRC, _CRC_FROM = 17, 21
 
 
-def batch_of(*records: Parts, compression: str = "", timestamp_ms: int = 1_800_000_000_000) -> bytes:
+def batch_of(*records: Parts, compression: str = "") -> bytes:
     """A batch of these records; compressed however small it is."""
     builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
     for number, (key, value, headers) in enumerate(records):
-        assert builder.append(number, timestamp_ms, key, value, list(headers))
+        assert builder.append(number, int(time.time() * 1000), key, value, list(headers))
     whole = bytes(builder.build())
     if not compression:
         return whole

@@ -160,7 +160,9 @@ def recover(
     )
     for gap in told.gaps:
         console().print(f"[yellow]not recovered: {gap}[/]")
-    if told.gaps:
+    for place in told.unreadable:
+        console().print(f"[yellow]cannot be read: {place}[/]")
+    if told.gaps or told.unreadable:
         raise typer.Exit(Exit.FAILED)
 
 

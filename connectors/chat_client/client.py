@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import (
@@ -20,6 +20,7 @@ from schemas import (
     Delta,
     Envelope,
     MultitaskStrategy,
+    RawRecord,
     RunPaused,
     ThreadEvent,
     ThreadKey,
@@ -29,6 +30,9 @@ from schemas import (
     new_id,
 )
 from schemas.base import Body
+from streams.tail import Tail
+
+log = logging.getLogger("cauce.chat")
 
 SOURCE = "cauce/chat-client"
 _BODIES: tuple[Any, ...] = (*BODIES[Topic.CHAT_RESPONSES], Delta)
@@ -125,12 +129,12 @@ class ChatClient:
         )
         try:
             await consumer.start()
-            # A position is only known once it was asked for; "latest" means the end at that moment.
-            await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
+            tail = Tail(consumer, self._bootstrap, committed=self._isolation == "read_committed")
+            await tail.begin()
         except KafkaError as error:
             await consumer.stop()
             raise Unavailable(f"Kafka at {self._bootstrap} does not answer: {error}") from error
-        return Listener(consumer, self.tenant_id)
+        return Listener(consumer, tail, self.tenant_id)
 
 
 class Listener:
@@ -139,8 +143,8 @@ class Listener:
     With deltas, a `ToolFinished` may come twice: once as soon as the model reads it, once as an event of its turn.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, tenant_id: str) -> None:
-        self._consumer, self._tenant = consumer, tenant_id.encode() + b":"
+    def __init__(self, consumer: AIOKafkaConsumer, tail: Tail, tenant_id: str) -> None:
+        self._consumer, self._tail, self._tenant = consumer, tail, tenant_id.encode() + b":"
         self._seen: dict[str, int] = {}
 
     async def close(self) -> None:
@@ -151,21 +155,23 @@ class Listener:
         """Thread id and event, as they come; of one thread when it is named. Never ends by itself."""
         wanted = None if thread_id is None else self._tenant + thread_id.encode()
         while True:
-            fetched: dict[TopicPartition, list[Any]] = await self._consumer.getmany(timeout_ms=1000)
-            for records in fetched.values():
-                for record in records:
-                    key = record.key or b""
-                    if key == wanted or (wanted is None and key.startswith(self._tenant)):
-                        thread = key[len(self._tenant) :].decode()
-                        if event := self._event(thread, record):
-                            yield thread, event
+            for record in await self._tail.poll():
+                key = record.key or b""
+                if key == wanted or (wanted is None and key.startswith(self._tenant)):
+                    thread = key[len(self._tenant) :].decode("utf-8", "replace")
+                    if event := self._event(thread, record):
+                        yield thread, event
 
-    def _event(self, thread: str, record: Any) -> Event | None:
-        kind = next((value for name, value in record.headers if name == "ce_type"), b"")
-        body = _TYPES.get(kind.decode())
+    def _event(self, thread: str, record: RawRecord) -> Event | None:
+        kind = next((value for name, value in record.headers if name == "ce_type"), None) or b""
+        body = _TYPES.get(kind.decode("utf-8", "replace"))
         if body is None:
             return None  # of a newer version
-        event = body.model_validate_json(record.value)
+        try:
+            event = body.model_validate_json(record.value or b"")
+        except ValueError as error:
+            log.warning("%s is not what it says it is, and is left out: %s", record.position, error)
+            return None
         if isinstance(event, ThreadEvent) and record.topic == Topic.CHAT_RESPONSES:
             if event.seq <= self._seen.get(thread, 0):
                 return None

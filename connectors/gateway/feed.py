@@ -33,6 +33,7 @@ from schemas import (
     Topic,
 )
 from streams.kafka_clients import close_consumer
+from streams.unreadable import Stalls
 
 log = logging.getLogger("cauce.gateway")
 
@@ -41,6 +42,7 @@ _TEXT_ENDS = {MessageAdded.TYPE, *TERMINAL_TYPES}
 _LEG_ENDS = {RunPaused.TYPE, *TERMINAL_TYPES}
 _TEXTS_KEPT = 10_000
 _RETRY = 1.0
+_STALL = 10.0
 
 
 class TextPiece(NamedTuple):
@@ -201,11 +203,15 @@ class Feed:
                 await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
                 self.ready.set()
                 self._resync()
+                stalls = Stalls(_STALL)
                 while True:
                     for records in (await consumer.getmany(timeout_ms=1000)).values():
                         for record in records:
-                            self._hand_out(record)
-            except KafkaError as error:
+                            self._hand_out_safely(record)
+                    if silent := await stalls.among(consumer.assignment(), consumer):
+                        raise KafkaError(f"{silent[0]} has more and gives nothing")
+            except Exception as error:
+                # What was missed, the unreadable record included, is behind the place where reading begins again.
                 log.warning("reading what the agents say failed (%r), beginning again", error)
                 self.ready.clear()
                 await asyncio.sleep(_RETRY)
@@ -217,6 +223,16 @@ class Feed:
         self._legs.clear()
         for subscriptions in self._subscriptions.values():
             for subscription in subscriptions:
+                subscription.put(RESYNC)
+
+    def _hand_out_safely(self, record: Any) -> None:
+        """One record that nobody understands costs itself: its thread's readers look into the store."""
+        try:
+            self._hand_out(record)
+        except Exception as error:
+            place = f"{record.topic}/{record.partition}/{record.offset}"
+            log.warning("%s cannot be understood and is not shown: %r", place, error)
+            for subscription in self._subscriptions.get(record.key or b"", ()):
                 subscription.put(RESYNC)
 
     def _hand_out(self, record: Any) -> None:

@@ -134,8 +134,13 @@ class PartitionLog:
             if segment.max_timestamp < timestamp:
                 continue
             for header, data in segment.batches(self.start):
-                recent = header.max_timestamp >= timestamp and not header.is_control
-                if recent and (found := first_at_or_after(data, timestamp)):
+                if header.max_timestamp < timestamp or header.is_control:
+                    continue
+                try:
+                    found = first_at_or_after(data, timestamp)
+                except Exception:  # a batch that cannot be read, which its readers will tell of
+                    found = header.max_timestamp, header.base
+                if found:
                     return found
         return None
 

@@ -38,6 +38,11 @@ class Records:
         if len(data) > self._storage.largest_batch(topic):
             return Error.MESSAGE_TOO_LARGE, -1
         batch = read_header(data)
+        if batch and batch.records != batch.last_delta + 1 and is_intact(data):
+            return (
+                Error.INVALID_RECORD,
+                -1,
+            )  # each of its offsets has a record, or readers would wait for what is not there
         if batch is None or batch.is_control or not is_intact(data):
             return Error.CORRUPT_MESSAGE, -1
         if batch.producer_id >= 0:

@@ -46,6 +46,7 @@ class Error(IntEnum):
     NON_EMPTY_GROUP = 68
     GROUP_NOT_FOUND = 69
     MEMBER_ID_REQUIRED = 79
+    INVALID_RECORD = 87
 
 
 _APIS: dict[str, tuple[tuple[str, int, int], ...]] = {

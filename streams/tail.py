@@ -1,0 +1,55 @@
+"""Following topics from their ends, in no group, past what cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas import RawRecord
+from streams.raw_reading import look
+
+log = logging.getLogger("cauce.streams")
+
+
+class Tail:
+    """Reads a started consumer that `auto_offset_reset="latest"` has given its places; nothing else may poll it."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, bootstrap: str, *, committed: bool) -> None:
+        self._consumer, self._bootstrap, self._committed = consumer, bootstrap, committed
+        self._read: dict[TopicPartition, int] = {}
+
+    async def begin(self) -> None:
+        """Takes the ends of now as the places to read from. Raises `KafkaError`."""
+        # A position is only known once it was asked for; "latest" means the end at that moment.
+        self._read = {tp: await self._consumer.position(tp) for tp in self._consumer.assignment()}
+
+    async def poll(self, timeout_ms: int = 1000) -> Sequence[RawRecord]:
+        """What came; after a poll that failed what it had taken, too, and without what cannot be read.
+
+        Raises `KafkaError` when Kafka does not answer.
+        """
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
+        except Exception as error:
+            log.warning("a poll failed, reading again what it may have taken: %r", error)
+            return await self._read_past()
+        for tp in fetched:
+            self._read[tp] = await self._consumer.position(tp)
+        return [
+            RawRecord(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
+            for records in fetched.values()
+            for r in records
+        ]
+
+    async def _read_past(self) -> Sequence[RawRecord]:
+        found: list[RawRecord] = []
+        for tp, stretch in (await look(self._bootstrap, self._read, committed=self._committed)).items():
+            found += stretch.records
+            bad = stretch.unreadable
+            if bad:
+                log.warning("%s/%d cannot be read at offset %d: %s", tp.topic, tp.partition, bad.first, bad.reason)
+            self._read[tp] = bad.end if bad else stretch.end
+            self._consumer.seek(tp, self._read[tp])
+        return found
