@@ -237,12 +237,18 @@ class Runs:
         principal.require("approve")
         head = await self._threads.get(principal, thread_id)
         body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
-        if not any(p.call.call_id == call_id and p.state == "approval" for p in head.pending):
-            raise await self._gone(principal, thread_id, call_id)
-        _check_edit(head, body)
-        opened = self._answer(principal, head, new_id("in"), decides=(call_id,))
-        async with self._open(ThreadKey(principal.tenant_id, thread_id), opened):
-            answer = await self._changes.apply(principal, thread_id, head, body, input_id=opened.input_id)
+        key = ThreadKey(principal.tenant_id, thread_id)
+        if _waits(head, call_id):
+            _check_edit(head, body)
+            opened = self._answer(principal, head, new_id("in"), decides=(call_id,))
+            async with self._open(key, opened):
+                answer = await self._changes.apply(principal, thread_id, head, body, input_id=opened.input_id)
+        else:
+            stored = (await self._journal.hydrate(*key, window=0)).head
+            if stored is None or not _waits(stored, call_id):
+                raise await self._gone(principal, thread_id, call_id)
+            # Somebody has just decided: this one comes after it, and learns what it was.
+            answer = await self._changes.apply(principal, thread_id, head, body)
         if isinstance(answer, InputRefused):
             raise await self._gone(principal, thread_id, call_id)
         assert isinstance(answer, ApprovalResolved)
@@ -331,6 +337,10 @@ def _check_edit(head: ThreadHead, body: ApprovalDecision) -> None:
         approved_by=body.user_id,
     )
     check_body(Topic.TOOL_REQUESTS, request)
+
+
+def _waits(head: ThreadHead, call_id: str) -> bool:
+    return any(p.call.call_id == call_id and p.state == "approval" for p in head.pending)
 
 
 def _stops(event: ThreadEvent) -> bool:
