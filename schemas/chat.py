@@ -75,6 +75,8 @@ class CancelRun(Body):
     TYPE: ClassVar[str] = "cauce.chat.cancel"
     user_id: Id
     run_id: Id | None = None
+    rollback: bool = False
+    """What the run has written goes, too, as far as nothing was done outside."""
 
 
 class ChangeThread(Body):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from connectors.foreign import Contained
 from processors.turns.transitions import CancelReason
-from schemas import BadRecord, CancelRun, GraphInput, RawRecord, Topic, UserMessage, decode
+from schemas import BadRecord, CancelRun, ChangeThread, GraphInput, RawRecord, Topic, UserMessage, decode
 
 T = TypeVar("T")
 Waiting = Callable[[], Sequence[RawRecord]]
@@ -83,6 +83,8 @@ def _reason_to_stop(raw: RawRecord, run_id: str, user_id: str) -> CancelReason |
     if getattr(body, "user_id", None) != user_id:
         return None
     if isinstance(body, CancelRun) and body.run_id in (None, run_id):
+        return "rolled_back" if body.rollback else "cancelled"
+    if isinstance(body, ChangeThread) and body.action == "delete":
         return "cancelled"
     if isinstance(body, GraphInput) and body.request.command and body.request.command.resumes:
         return None  # it answers a run that waits, and starts none

@@ -56,7 +56,7 @@ SHOWN = 20_000
 _WORDS: dict[CancelReason, str] = {
     "cancelled": "The run was cancelled.",
     "interrupted": "A newer message took its place.",
-    "rolled_back": "A newer message took its place, and what the run had written was removed.",
+    "rolled_back": "What the run had written was removed; a newer message took its place, or it was cancelled so.",
     "rejected": "Another run of this thread is going; the message was not accepted.",
     "abandoned": "A new message came instead of a decision.",
 }
@@ -261,7 +261,7 @@ def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
     """The user stops the run that is going, or one that waits."""
     run = draft.head.run
     if run and cancel.run_id in (None, run.run_id):
-        cancel_run(draft, "cancelled")
+        cancel_run(draft, "rolled_back" if cancel.rollback else "cancelled")
         return Next.COMMIT
     waiting = next((q for q in draft.head.queued if q.run_id == cancel.run_id), None)
     if waiting:

@@ -21,8 +21,6 @@ NAMESPACE = uuid.UUID("7f9a4b8e-2f0e-5b8e-9a53-0c6c1d1f5a01")
 """Of the ids that follow from names."""
 LANGGRAPH_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """Of the ids that LangGraph's servers derive from the names of graphs."""
-MOST = 1_000
-"""Assistants of a tenant."""
 _CHANGEABLE = ("graph_id", "name", "description", "config", "context", "metadata")
 _TRIES = 5
 _PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -164,8 +162,6 @@ class Assistants:
             raise Problem(422, "invalid", "assistant_id must be a UUID.")
         if assistant_id and (there := await self.find(tenant, assistant_id)):
             return _existing(there, if_exists)
-        if len(await self._store.list(tenant.tenant_id)) >= MOST:
-            raise Problem(422, "too_many_assistants", f"A tenant may have {MOST} assistants; delete some.")
         now = datetime.now(UTC)
         graph = given["graph_id"]
         made = Assistant(assistant_id or str(uuid.uuid4()), graph, given.get("name") or "Untitled", now, now)

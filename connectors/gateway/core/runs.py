@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from typing import Any
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core.changes import Changes, StreamOf
-from connectors.gateway.core.run_views import OVER, NewRun, RunView, accepted_view, in_head, over_view
+from connectors.gateway.core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head, over_view
 from connectors.gateway.core.threads import Threads
 from connectors.gateway.ingress import Ingress
 from connectors.gateway.problems import Problem, checked, not_found
@@ -49,6 +50,10 @@ from schemas import (
 from state import Journal
 
 _LOOK_SECONDS = 2.0
+_AT_ONCE = 20
+"""Threads whose runs are read at a time."""
+THREADS_LOOKED_AT = 1_000
+"""The last changed ones, where runs of all threads are to be cancelled."""
 _LOOKS = 3
 """At a run that moves on while it is looked at."""
 
@@ -222,13 +227,47 @@ class Runs:
             await items.aclose()  # type: ignore[attr-defined]  # it is a generator
         return await self.get(principal, thread_id, run_id)
 
-    async def cancel(self, principal: Principal, thread_id: str, run_id: str) -> None:
-        """Asks for the end of a run; one that is over stays as it is."""
+    async def cancel(self, principal: Principal, thread_id: str, run_id: str, *, rollback: bool = False) -> None:
+        """Asks for the end of a run; one that is over stays as it is. `rollback` takes back what it has written, too."""
         principal.require("write")
         view = await self.get(principal, thread_id, run_id)
         if view.status not in OVER:
             key = ThreadKey(principal.tenant_id, thread_id)
-            await self._ingress.produce(key, new_id("x"), CancelRun(user_id=principal.user_id, run_id=run_id))
+            await self._ingress.produce(
+                key, new_id("x"), CancelRun(user_id=principal.user_id, run_id=run_id, rollback=rollback)
+            )
+
+    async def cancel_many(
+        self,
+        principal: Principal,
+        *,
+        thread_id: str | None,
+        run_ids: Sequence[str] | None,
+        statuses: Sequence[RunStatus],
+        rollback: bool,
+    ) -> int:
+        """Asks for the ends of runs: those of these ids, or all that stand so, of one thread or of the principal's newest.
+
+        Returns how many there were. Unknown ids, and runs that are over, are none.
+        """
+        principal.require("write")
+        if thread_id is not None:
+            threads = [thread_id]
+        else:
+            lines = await self._journal.threads(principal.tenant_id, principal.user_id, limit=THREADS_LOOKED_AT)
+            threads = [line.thread_id for line in lines]
+        found = 0
+        for n in range(0, len(threads), _AT_ONCE):
+            views = await asyncio.gather(*(self.of_thread(principal, one) for one in threads[n : n + _AT_ONCE]))
+            wanted = [
+                view
+                for view in (one for runs in views for one in runs)
+                if (view.status in statuses if run_ids is None else view.run_id in run_ids and view.status not in OVER)
+            ]
+            for view in wanted:
+                await self.cancel(principal, view.thread_id, view.run_id, rollback=rollback)
+            found += len(wanted)
+        return found
 
     async def decide(
         self, principal: Principal, thread_id: str, call_id: str, decision: Mapping[str, Any]

@@ -67,10 +67,18 @@ class Threads:
             raise Problem(409, "thread_deleted", words)
         return head
 
-    async def ensure(self, principal: Principal, thread_id: str) -> None:
-        """Makes the thread where there is none of this id. Raises `Problem` 409 when the id cannot be had."""
+    async def ensure(
+        self,
+        principal: Principal,
+        thread_id: str,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Makes the thread where there is none of this id; what is there keeps its title and metadata. Raises `Problem` 409 when
+        the id cannot be had."""
         if await self.find_or_free(principal, thread_id) is None:
-            await self.create(principal, thread_id=thread_id, if_exists="do_nothing")
+            await self.create(principal, thread_id=thread_id, title=title, metadata=metadata, if_exists="do_nothing")
 
     async def read(
         self, principal: Principal, thread_id: str, *, window: int

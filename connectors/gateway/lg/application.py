@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from connectors.gateway import problems
 from connectors.gateway.core import Core
-from connectors.gateway.lg import assistants, runs, stateless, store, threads, v2
+from connectors.gateway.lg import assistants, runs, stateless, store, thread_runs, threads, v2
 from connectors.gateway.lg.requests import answer
 from connectors.gateway.problems import Problem
 
@@ -36,8 +36,20 @@ async def info(_: Request) -> Response:
 
 
 async def crons(_: Request) -> Response:
-    """Schedules: there is no scheduler yet."""
-    raise Problem(501, "not_supported", "Schedules are not there yet.")
+    """Schedules: there is no scheduler yet. 422, since clients take a 501 for a server that broke."""
+    raise Problem(422, "not_supported", "Schedules (crons) are not there yet; nothing is broken, and nothing was done.")
+
+
+async def state_metadata(_: Request) -> Response:
+    """The metadata of a checkpoint: it is kept as it was written."""
+    words = "The metadata of a checkpoint cannot be changed; change the thread's: PATCH /threads/{thread}."
+    raise Problem(422, "not_supported", words)
+
+
+async def run_alone(_: Request) -> Response:
+    """A run by its id alone: runs are found by their threads."""
+    words = "A run is found by its thread: GET /threads/{thread}/runs/{run}/stream, as Content-Location says."
+    raise Problem(422, "not_supported", words)
 
 
 _THREAD, _RUN = "/threads/{thread_id}", "/threads/{thread_id}/runs/{run_id}"
@@ -59,14 +71,17 @@ ROUTES = [
     Route("/threads", threads.create, methods=["POST"]),
     Route("/threads/search", threads.search, methods=["POST"]),
     Route("/threads/count", threads.count, methods=["POST"]),
+    Route("/threads/prune", threads.prune, methods=["POST"]),
     Route(_THREAD, threads.one, methods=["GET", "PATCH", "DELETE"]),
     Route(f"{_THREAD}/copy", threads.copy, methods=["POST"]),
     Route(f"{_THREAD}/state", threads.state, methods=["GET"]),
     Route(f"{_THREAD}/state", threads.change_state, methods=["POST"]),
+    Route(f"{_THREAD}/state", state_metadata, methods=["PATCH"]),
     Route(f"{_THREAD}/state/{{checkpoint_id}}", threads.state, methods=["GET", "POST"]),
     Route(f"{_THREAD}/history", threads.history, methods=["GET", "POST"]),
     Route(f"{_THREAD}/commands", v2.commands, methods=["POST"]),
     Route(f"{_THREAD}/stream/events", v2.events, methods=["POST"]),
+    Route(f"{_THREAD}/stream", thread_runs.join_stream),
     Route(f"{_THREAD}/runs", runs.listing, methods=["GET"]),
     Route(f"{_THREAD}/runs", runs.create, methods=["POST"]),
     Route(f"{_THREAD}/runs/stream", runs.stream, methods=["POST"]),
@@ -77,9 +92,11 @@ ROUTES = [
     Route(f"{_RUN}/stream", runs.join_stream),
     Route(f"{_RUN}/cancel", runs.cancel, methods=["POST"]),
     Route("/runs", stateless.create, methods=["POST"]),
+    Route("/runs/cancel", runs.cancel_many, methods=["POST"]),
     Route("/runs/batch", stateless.batch, methods=["POST"]),
     Route("/runs/stream", stateless.stream, methods=["POST"]),
     Route("/runs/wait", stateless.wait, methods=["POST"]),
+    Route("/runs/{run_id}/stream", run_alone),
     Route("/store/items", store.items, methods=["GET", "PUT", "DELETE"]),
     Route("/store/items/search", store.search, methods=["POST"]),
     Route("/store/namespaces", store.list_namespaces, methods=["POST"]),

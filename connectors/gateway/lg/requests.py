@@ -152,17 +152,21 @@ class RunRequest:
         for name, words in _NOT_YET.items():
             if body.get(name):
                 raise Problem(422, "not_supported", f"{name}: {words}.")
+        if not body.get("assistant_id"):
+            raise Problem(
+                422, "invalid_argument", "assistant_id is missing: who is to run, an assistant's id or a graph's name."
+            )
         strategy = body.get("multitask_strategy") or "enqueue"
         if strategy not in STRATEGIES:
             raise Problem(422, "invalid", f"multitask_strategy is one of {', '.join(STRATEGIES)}.")
         return cls(
-            assistant=body.get("assistant_id") or "agent",
+            assistant=body["assistant_id"],
             body=body,
             command=mapping(body.get("command"), "command"),
             modes=modes_of(body.get("stream_mode")),
             resumable=bool(body.get("stream_resumable")),
             strategy=strategy,
-            metadata=mapping(body.get("metadata"), "metadata"),
+            metadata=_metadata_of(body),
             create_thread=body.get("if_not_exists") == "create",
             cancel_when_left=body.get("on_disconnect") == "cancel",
         )
@@ -225,6 +229,20 @@ class RunRequest:
         if given not in (None, *_DURABILITIES):
             raise Problem(422, "invalid", f"durability is one of {', '.join(_DURABILITIES)}.")
         return str(given or "async")
+
+
+def _metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run, and of the thread that is made for it: its own over those of its config."""
+    config = mapping(body.get("config"), "config")
+    return {**mapping(config.get("metadata"), "config.metadata"), **mapping(body.get("metadata"), "metadata")}
+
+
+def thread_fields(core: Core, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Title and metadata of a thread that is made with these. What is shown of every thread is not kept twice."""
+    title, kept = metadata.get("title"), {k: v for k, v in metadata.items() if k not in ("assistant_id", "title")}
+    if kept.get("graph_id") not in core.graphs.names:
+        kept.pop("graph_id", None)  # of agents it says what ran, and nothing did
+    return {"title": title[:200] if isinstance(title, str) else None, "metadata": kept}
 
 
 def _command(given: Mapping[str, Any]) -> GraphCommand | None:

@@ -12,20 +12,37 @@ from starlette.responses import Response
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, RunView
-from connectors.gateway.core.run_views import OVER, until
+from connectors.gateway.core.run_views import OVER, RunStatus, until
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.agent_runs import start_agent
 from connectors.gateway.lg.graph_projection import GraphProjection
 from connectors.gateway.lg.graph_runs import graph_outcome, graph_projection, start_graph
 from connectors.gateway.lg.messages import to_langchain
 from connectors.gateway.lg.projection import RunProjection, error_frame
-from connectors.gateway.lg.requests import RunRequest, answer, body_of, caller_of, core_of, is_set, modes_of, page_of
+from connectors.gateway.lg.requests import (
+    RunRequest,
+    answer,
+    body_of,
+    caller_of,
+    core_of,
+    is_set,
+    modes_of,
+    page_of,
+    thread_fields,
+)
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.patient import PatientJson
-from connectors.gateway.problems import Problem
+from connectors.gateway.problems import Problem, not_found
 from connectors.gateway.sse import EventStream
 from connectors.gateway.thread_position import Position
 from schemas import PendingCall, StoredMessage
+
+_BULK: dict[str, tuple[RunStatus, ...]] = {
+    "pending": ("pending",),
+    "running": ("running",),
+    "all": ("pending", "running", "paused"),
+}
+"""What a bulk cancel may ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +63,8 @@ async def start(core: Core, caller: Principal, thread_id: str, wanted: RunReques
     assistant = await core.assistant(caller, wanted.assistant)
     agent = None if assistant else shapes.find_agent(await core.tenant(caller), wanted.assistant)
     if wanted.create_thread:
-        await core.threads.ensure(caller, thread_id)
+        named = {"graph_id": assistant.graph_id} if assistant else {}
+        await core.threads.ensure(caller, thread_id, **thread_fields(core, {**wanted.metadata, **named}))
     if assistant:
         view, since, resumed = await start_graph(core, caller, thread_id, wanted, assistant)
         return Started(view, since, [], (), resumed, assistant.graph_id)
@@ -203,15 +221,41 @@ async def cancel(request: Request) -> Response:
     """`POST /threads/{t}/runs/{r}/cancel`."""
     core, caller = core_of(request), caller_of(request)
     thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
-    if request.query_params.get("action") == "rollback":
-        words = "A cancel keeps what the run has written; a message with the strategy rollback takes it back."
-        raise Problem(422, "not_supported", words)
     since = (await core.threads.get(caller, thread_id)).next_event - 1
-    await core.runs.cancel(caller, thread_id, run_id)
+    await core.runs.cancel(caller, thread_id, run_id, rollback=_rolls_back(request))
     if is_set(request, "wait"):
         await core.runs.wait(caller, thread_id, run_id, seconds=core.options.apply_seconds, since=since)
         return Response(status_code=204)
     return Response(status_code=202)
+
+
+async def cancel_many(request: Request) -> Response:
+    """`POST /runs/cancel`: runs by their ids, or all of a status, of a thread or of all threads of the caller."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    status, run_ids, thread_id = body.get("status"), body.get("run_ids"), body.get("thread_id")
+    if status is not None and status not in _BULK:
+        raise Problem(422, "invalid", f"status is one of {', '.join(_BULK)}.")
+    if run_ids is not None and not (isinstance(run_ids, list) and all(isinstance(one, str) for one in run_ids)):
+        raise Problem(422, "invalid", "run_ids is a list of ids.")
+    if (status is None) == (run_ids is None):
+        raise Problem(422, "invalid", "Give run_ids, or a status of runs: pending, running or all.")
+    found = await core.runs.cancel_many(
+        caller,
+        thread_id=None if thread_id is None else str(thread_id),
+        run_ids=run_ids,
+        statuses=_BULK[status or "all"],
+        rollback=_rolls_back(request),
+    )
+    if not found and run_ids:
+        raise not_found("run", run_ids[0])
+    return Response(status_code=204)
+
+
+def _rolls_back(request: Request) -> bool:
+    action = request.query_params.get("action") or "interrupt"
+    if action not in ("interrupt", "rollback"):
+        raise Problem(422, "invalid", "action is interrupt or rollback.")
+    return action == "rollback"
 
 
 def waited(

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, RunView
 from connectors.gateway.lg import shapes
-from connectors.gateway.lg.requests import RunRequest, answer, bodies_of, body_of, caller_of, core_of
+from connectors.gateway.lg.requests import RunRequest, answer, bodies_of, body_of, caller_of, core_of, thread_fields
 from connectors.gateway.lg.runs import Started, event_stream, locations, start, waited
 from connectors.gateway.problems import Problem
 from schemas import BadRecord
@@ -73,7 +73,9 @@ async def wait(request: Request) -> Response:
 
 async def _start(core: Core, caller: Principal, wanted: RunRequest) -> Started:
     thread_id = str(uuid.uuid4())
-    await core.threads.create(caller, thread_id=thread_id, metadata={"stateless": True})
+    made = thread_fields(core, wanted.metadata)
+    made["metadata"] |= {"stateless": True}
+    await core.threads.create(caller, thread_id=thread_id, **made)
     try:
         return await start(core, caller, thread_id, wanted)
     except (Problem, BadRecord):

@@ -15,7 +15,7 @@ from connectors.gateway.lg import shapes
 from connectors.gateway.lg.agent_threads import agent_history, agent_state, change_agent_state
 from connectors.gateway.lg.graph_threads import change_graph_state, graph_history, graph_state
 from connectors.gateway.lg.messages import to_langchain
-from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, page_of
+from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, page_of, thread_fields
 from connectors.gateway.problems import Problem
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, contains
 
@@ -27,6 +27,8 @@ _CONDITIONS: dict[str, ThreadCondition] = {
 }
 MOST_VALUES = 1_000
 """The last changed threads that a search by values looks at."""
+MOST_PRUNED = 1_000
+"""Threads of one request."""
 _AT_ONCE = 50
 """Threads that are read at a time."""
 _SORTED_BY = ("created_at", "updated_at", "thread_id", "status")
@@ -38,15 +40,10 @@ async def create(request: Request) -> Response:
     for name in ("supersteps", "ttl"):
         if body.get(name):
             raise Problem(422, "not_supported", f"{name} cannot be given to a thread.")
-    metadata = mapping(body.get("metadata"), "metadata")
-    title, graph = metadata.get("title"), metadata.get("graph_id")
-    if graph not in core.graphs.names:
-        metadata.pop("graph_id", None)  # of agents it says what ran, and nothing did
     thread_id, head = await core.threads.create(
         caller,
         thread_id=str(body["thread_id"]) if body.get("thread_id") else None,
-        title=title if isinstance(title, str) else None,
-        metadata={k: v for k, v in metadata.items() if k not in ("assistant_id", "title")},
+        **thread_fields(core, mapping(body.get("metadata"), "metadata")),
         if_exists="do_nothing" if body.get("if_exists") == "do_nothing" else "raise",
     )
     return await _shown(core, caller, thread_id, head)
@@ -100,6 +97,33 @@ async def search(request: Request) -> Response:
 async def count(request: Request) -> Response:
     """`POST /threads/count`."""
     return answer(len(await _found(core_of(request), caller_of(request), await body_of(request))))
+
+
+async def prune(request: Request) -> Response:
+    """`POST /threads/prune`: deletes threads by their ids; those that are not there do not count."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    ids, strategy = body.get("thread_ids"), body.get("strategy") or "delete"
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(ids) > MOST_PRUNED:
+        raise Problem(422, "invalid", f"thread_ids is a list of at most {MOST_PRUNED} ids.")
+    if strategy == "keep_latest":
+        words = "strategy: the history of a thread stays whole; delete the thread, or copy what you need of it."
+        raise Problem(422, "not_supported", words)
+    if strategy != "delete":
+        raise Problem(422, "invalid", "strategy is delete or keep_latest.")
+
+    async def gone(thread_id: str) -> bool:
+        try:
+            await core.threads.delete(caller, thread_id)
+        except Problem as problem:
+            if problem.status != 404:
+                raise
+            return False
+        return True
+
+    ids, pruned = list(dict.fromkeys(ids)), 0
+    for n in range(0, len(ids), _AT_ONCE):
+        pruned += sum(await asyncio.gather(*(gone(one) for one in ids[n : n + _AT_ONCE])))
+    return answer({"pruned_count": pruned})
 
 
 async def copy(request: Request) -> Response:
@@ -178,7 +202,9 @@ async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list
         condition=_CONDITIONS[status] if status else None,
     )
     if metadata:
-        graphs = {a.assistant_id: a.graph_id for a in await core.assistants.all(await core.tenant(caller))}
+        graphs = {}
+        if "graph_id" in metadata:
+            graphs = {a.assistant_id: a.graph_id for a in await core.assistants.all(await core.tenant(caller))}
         shown = ((line, shapes.thread_metadata(line, caller.tenant_id, graphs.get(line.agent_id))) for line in found)
         found = [line for line, has in shown if contains(has, metadata)]
     return await _with_values(core, caller, found, values) if values else found
