@@ -58,7 +58,7 @@ class Threads:
         """
         if not is_id(thread_id):
             raise Problem(422, "invalid", "thread_id may have 1 to 128 letters, digits, _, . and -.")
-        head = (await self._journal.hydrate(principal.tenant_id, thread_id, window=0)).head
+        head = (await self._standing(principal, thread_id, 0)).head
         if head is not None and head.user_id != principal.user_id:
             words = f"The id {thread_id!r} is taken by a thread of another user; choose another one."
             raise Problem(409, "thread_id_taken", words)
