@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 from connectors.gateway.auth import Principal
 from connectors.gateway.core.changes import Changes, StreamOf
 from connectors.gateway.core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head, over_view
+from connectors.gateway.core.sending import answer_to, sent, withdrawn
 from connectors.gateway.core.threads import Threads
 from connectors.gateway.ingress import Ingress
 from connectors.gateway.problems import Problem, checked, not_found
@@ -30,7 +29,6 @@ from schemas import (
     GraphInput,
     GraphRequest,
     InputRefused,
-    OpenInput,
     OutcomeUnknown,
     PendingCall,
     RunPaused,
@@ -119,7 +117,7 @@ class Runs:
             raise  # it may have been taken
         except (Unavailable, BadRecord):
             if not repeated:
-                await self._withdraw(key, run_id)
+                await withdrawn(self._journal, key, run_id)
             raise
         if repeated:
             view = await self.get(principal, thread_id, run_id)
@@ -149,9 +147,9 @@ class Runs:
         body = checked(GraphInput, user_id=principal.user_id, request=request, agent_id=head.run.agent_id)
         key, answer = (
             ThreadKey(principal.tenant_id, thread_id),
-            self._answer(principal, head, new_id("in"), resumes=True),
+            answer_to(principal.user_id, head, new_id("in"), resumes=True),
         )
-        async with self._open(key, answer):
+        async with sent(self._journal, key, answer):
             await self._ingress.produce(key, answer.input_id, body)
         return await self.get(principal, thread_id, head.run.run_id)
 
@@ -279,8 +277,8 @@ class Runs:
         key = ThreadKey(principal.tenant_id, thread_id)
         if _waits(head, call_id):
             _check_edit(head, body)
-            opened = self._answer(principal, head, new_id("in"), decides=(call_id,))
-            async with self._open(key, opened):
+            opened = answer_to(principal.user_id, head, new_id("in"), decides=(call_id,))
+            async with sent(self._journal, key, opened):
                 answer = await self._changes.apply(principal, thread_id, head, body, input_id=opened.input_id)
         else:
             stored = (await self._journal.hydrate(*key, window=0)).head
@@ -308,37 +306,8 @@ class Runs:
         ids = [derived_id("a", key, body.call_id, uuid.uuid4()) for body in bodies]
         records = [self._ingress.record(key, record_id, body) for record_id, body in zip(ids, bodies, strict=True)]
         for record_id, body, record in zip(ids, bodies, records, strict=True):
-            async with self._open(key, self._answer(principal, head, record_id, decides=(body.call_id,))):
+            async with sent(self._journal, key, answer_to(principal.user_id, head, record_id, decides=(body.call_id,))):
                 await self._ingress.send(record)
-
-    @asynccontextmanager
-    async def _open(self, key: ThreadKey, answer: OpenInput) -> AsyncIterator[None]:
-        """What the block sends counts as taken, until its turn is in the journal, unless sending it fails."""
-        await self._journal.announce(*key, answer)
-        try:
-            yield
-        except (Unavailable, BadRecord):
-            await self._withdraw(key, answer.input_id)
-            raise
-
-    async def _withdraw(self, key: ThreadKey, input_id: str) -> None:
-        with contextlib.suppress(Unavailable):  # the caller is told what is worse; this ends by itself
-            await self._journal.withdraw(*key, input_id)
-
-    @staticmethod
-    def _answer(
-        principal: Principal, head: ThreadHead, input_id: str, *, resumes: bool = False, decides: tuple[str, ...] = ()
-    ) -> OpenInput:
-        assert head.run, "it waits for the answer"
-        return OpenInput(
-            input_id=input_id,
-            run_id=head.run.run_id,
-            user_id=principal.user_id,
-            agent_id=head.run.agent_id,
-            at=datetime.now(UTC),
-            resumes=resumes,
-            decides=decides,
-        )
 
     @staticmethod
     def open_approvals(head: ThreadHead) -> list[PendingCall]:

@@ -1,0 +1,44 @@
+"""Answers on their way: taken from the moment that they are sent, until their turn is in the journal (`OpenInput`)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from schemas import BadRecord, OpenInput, ThreadHead, ThreadKey, Unavailable
+from state import Journal
+
+
+def answer_to(
+    user_id: str, head: ThreadHead, input_id: str, *, resumes: bool = False, decides: tuple[str, ...] = ()
+) -> OpenInput:
+    """What readers are to know of an answer to the run that waits in this head."""
+    assert head.run, "it waits for the answer"
+    return OpenInput(
+        input_id=input_id,
+        run_id=head.run.run_id,
+        user_id=user_id,
+        agent_id=head.run.agent_id,
+        at=datetime.now(UTC),
+        resumes=resumes,
+        decides=decides,
+    )
+
+
+@asynccontextmanager
+async def sent(journal: Journal, key: ThreadKey, answer: OpenInput) -> AsyncIterator[None]:
+    """What the block sends counts as taken, unless sending it fails."""
+    await journal.announce(*key, answer)
+    try:
+        yield
+    except (Unavailable, BadRecord):
+        await withdrawn(journal, key, answer.input_id)
+        raise
+
+
+async def withdrawn(journal: Journal, key: ThreadKey, input_id: str) -> None:
+    """Takes back what was promised of an input that was not sent."""
+    with contextlib.suppress(Unavailable):  # the caller is told what is worse; this ends by itself
+        await journal.withdraw(*key, input_id)
