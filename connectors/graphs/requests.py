@@ -45,12 +45,8 @@ def run_config(
     a look at the state. `metadata` is the run's own, beside that of the config.
     """
     given = request.config
-    ours = {
-        "thread_id": thread_id,
-        "assistant_id": assistant_id,
-        "graph_id": request.graph,
-        **({"run_id": run_id} if run_id else {}),
-    }
+    ids = {"thread_id": thread_id, "assistant_id": assistant_id, "graph_id": request.graph, "run_id": run_id}
+    ours = {name: known for name, known in ids.items() if known}
     user = GraphUser(user_id, request.permissions)
     who = {
         "langgraph_auth_user": user,

@@ -5,6 +5,7 @@ An agent of the tenant is no assistant here; protocols that show it as one do so
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Mapping
@@ -220,10 +221,10 @@ class Assistants:
         return found
 
     async def _default(self, tenant: Tenant, graph: str) -> Assistant:
-        for known in (default_id(graph), _former_id(tenant.tenant_id, graph)):
-            if row := await self._store.get(tenant.tenant_id, known):
-                return Assistant.of(row)
-        return self._initial(tenant, graph)
+        names = (default_id(graph), _former_id(tenant.tenant_id, graph))
+        rows = await asyncio.gather(*(self._store.get(tenant.tenant_id, name) for name in names))
+        changed = next((row for row in rows if row), None)
+        return Assistant.of(changed) if changed else self._initial(tenant, graph)
 
     def _initial(self, tenant: Tenant, graph: str) -> Assistant:
         at, by = tenant.created_at, {"created_by": "system"}

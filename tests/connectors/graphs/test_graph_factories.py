@@ -143,6 +143,12 @@ async def test_function_is_given_what_it_says_of_its_arguments(
     assert await told(graphs, user_store, name, context={"model": "big"}) == said
 
 
+def test_config_of_a_look_at_a_graph_names_no_run_and_no_thread() -> None:
+    config = run_config(GraphRequest(graph="g"), thread_id="", assistant_id="a", user_id="ada")
+    assert {"thread_id", "run_id"} & {*config["configurable"], *config["metadata"], *config} == set()
+    assert config["configurable"]["assistant_id"] == "a"
+
+
 async def test_function_is_told_that_a_state_is_only_looked_at(graphs: Graphs, user_store: UserStore) -> None:
     config = run_config(GraphRequest(graph="of_runtime"), **USER)
     async with (await graphs.get("of_runtime")).made(Use(READ, config, user_store)) as graph:
