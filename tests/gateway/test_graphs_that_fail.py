@@ -53,12 +53,17 @@ CODE = """
 
     failing = StateGraph(State).add_node("fail", fails).add_edge(START, "fail").compile()
 
+    def silent(state):
+        raise Dry
+
+    wordless = StateGraph(State).add_node("fail", silent).add_edge(START, "fail").compile()
+
     def leaves(config):
         raise SystemExit(3)
 
     asks = StateGraph(State).add_node("ask", lambda state: {"n": [interrupt("Sure?")]}).add_edge(START, "ask").compile()
 """
-NAMES = ("plain", "gone", "chosen", "binds", "failing", "leaves", "asks")
+NAMES = ("plain", "gone", "chosen", "binds", "failing", "wordless", "leaves", "asks")
 
 
 def settings(*names: str) -> str:
@@ -172,6 +177,9 @@ async def test_exception_is_told_by_its_class_and_words(client: LangGraphClient)
     await client.runs.wait(thread, "plain", input={})
     again: Any = await client.threads.get(thread)
     assert (again["status"], again["error"]) == ("idle", None)
+    silent: Any = await client.runs.wait(await new_thread(client), "wordless", input={}, raise_error=False)
+    assert silent["__error__"]["error"] == "Dry"
+    assert "has no words" in silent["__error__"]["message"]
     late: Any = await client.runs.wait(await new_thread(client), "chosen", input={}, raise_error=False)
     assert late == {"__error__": {"error": "KeyError", "message": "'model'"}}
 

@@ -122,7 +122,11 @@ def run(view: RunView, tenant_id: str) -> dict[str, Any]:
 def failure(of: RunFailed | RunView | FinishedRun) -> dict[str, str]:
     """How a run failed: the class and the words of a graph's exception, as LangGraph's server tells it; a code for all else."""
     if of.error:
-        return {"error": of.error, "message": of.message.removeprefix(of.error).removeprefix(": ")}
+        words = of.message.removeprefix(of.error).removeprefix(": ")
+        return {
+            "error": of.error,
+            "message": words or "The exception has no words; the worker's log shows where it was raised.",
+        }
     return {"error": of.code, "message": of.message}
 
 
