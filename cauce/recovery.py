@@ -108,6 +108,7 @@ async def _read(bootstrap: str, since: datetime, told: Recovered) -> _Found:
                 metadata=dict(new.metadata),
                 graph=new.graph,
                 after=new.after,
+                time_zone=new.time_zone,
             )
     return found
 

@@ -41,6 +41,8 @@ class RunStarted(ThreadEvent):
     agent_id: Id
     metadata: dict[str, Any] = Field(default_factory=dict)
     """Of the message that started it."""
+    time_zone: str | None = None
+    """Of the message as well."""
 
 
 class RunPaused(ThreadEvent):

@@ -9,6 +9,7 @@ import typer
 from cauce.commands.common import ConfigOption, DataOption, JsonOption, console, opened_stores, print_json, settings_of
 from cauce.commands.keys import key
 from cauce.commands.logins import login
+from cauce.commands.users import user, zone_name
 
 if TYPE_CHECKING:
     from schemas import AgentSettings, Tenant
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     tenant.add_typer(key, name="key")
     tenant.add_typer(login, name="login")
     app.add_typer(tenant, name="tenant")
+    app.add_typer(user, name="user")
 
 
 @tenant.command()
@@ -100,7 +102,8 @@ def show(
         return
     out = console()
     paused = "  [yellow]paused[/]" if found.paused else ""
-    out.print(f"[bold]{found.tenant_id}[/] {found.name} [dim]version {found.version}[/]{paused}")
+    zone = f"  {found.time_zone}" if found.time_zone else ""
+    out.print(f"[bold]{found.tenant_id}[/] {found.name} [dim]version {found.version}[/]{zone}{paused}")
     for agent in found.agents:
         out.print(f"\nagent [bold]{agent.agent_id}[/] ({agent.name})")
         model = agent.model
@@ -131,6 +134,11 @@ def set_tenant(
     max_turns: Annotated[int | None, typer.Option(help="Model calls in one run.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens in one run.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Seconds of work in one run.")] = None,
+    max_output_tokens: Annotated[int | None, typer.Option(help="Tokens of one answer of the model.")] = None,
+    context_tokens: Annotated[int | None, typer.Option(help="Tokens of history that the model is sent.")] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Of users who have none of their own, such as Europe/Madrid.")
+    ] = None,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -146,7 +154,13 @@ def set_tenant(
 
     settings = settings_of(data, config)
     changes = {
-        "model": {"name": model, "base_url": model_url, "api_key_env": api_key_env},
+        "model": {
+            "name": model,
+            "base_url": model_url,
+            "api_key_env": api_key_env,
+            "max_output_tokens": max_output_tokens,
+            "context_tokens": context_tokens,
+        },
         "approvals": {"require": approvals, "allow": tuple(allow) if allow else None},
         "limits": {"turns": max_turns, "tokens": max_tokens, "seconds": max_seconds},
         "instructions": instructions,
@@ -157,7 +171,7 @@ def set_tenant(
         async with opened_stores(settings) as stores:
             found = _known(await stores.directory.tenant(tenant_id), tenant_id)
             try:
-                changed = _changed(found, agent, changes, name=name, paused=paused)
+                changed = _changed(found, agent, changes, name=name, paused=paused, time_zone=time_zone)
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -177,7 +191,15 @@ def _known(found: Tenant | None, tenant_id: str) -> Tenant:
     return found
 
 
-def _changed(found: Tenant, agent_id: str, changes: dict[str, Any], *, name: str | None, paused: bool | None) -> Tenant:
+def _changed(
+    found: Tenant,
+    agent_id: str,
+    changes: dict[str, Any],
+    *,
+    name: str | None,
+    paused: bool | None,
+    time_zone: str | None,
+) -> Tenant:
     """The tenant with the changes, checked as a whole."""
     from schemas import AgentSettings, Tenant
 
@@ -197,4 +219,6 @@ def _changed(found: Tenant, agent_id: str, changes: dict[str, Any], *, name: str
         changed["name"] = name
     if paused is not None:
         changed["paused"] = paused
+    if time_zone is not None:
+        changed["time_zone"] = zone_name(time_zone)
     return Tenant.model_validate(changed)

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas import BadRecord, NotFound, OutcomeUnknown, TooLarge, Unavailable, storable_text
+from schemas import BadRecord, NotFound, OutcomeUnknown, TooLarge, Unavailable, check_zone, storable_text
 from state import BadItem
 
 log = logging.getLogger("cauce.gateway")
@@ -94,6 +94,14 @@ def checked(model: type[Model], **fields: Any) -> Model:
         return model(**fields)
     except ValidationError as error:
         raise invalid(error) from error
+
+
+def known_time_zone(name: object) -> str:
+    """A time zone that a caller names. Raises `Problem` where there is none of that name."""
+    try:
+        return check_zone(name if isinstance(name, str) else repr(name))
+    except ValueError as error:
+        raise Problem(422, "invalid", f"time_zone: {error}.") from error
 
 
 def invalid(error: ValidationError | RequestValidationError) -> Problem:

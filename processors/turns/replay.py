@@ -127,6 +127,7 @@ class Replayed:
             first_message=self._head.next_message,
             first_event=event.seq,
             metadata=event.metadata,
+            time_zone=event.time_zone,
             graph=self.queueable[event.run_id].graph if event.run_id in self.queueable else None,
         )
         waiting = tuple(q for q in self._head.queued if q.run_id != event.run_id)

@@ -168,7 +168,8 @@ def start_run(draft: Draft, new: NewInput | QueuedInput) -> Next:
     )
     of_graph = run.graph.graph if run.graph else draft.head.graph
     draft.change(run=run, pending=(), agent_id=draft.head.agent_id or run.agent_id, graph=of_graph)
-    draft.event(RunStarted, run_id=run.run_id, input_id=run.input_id, agent_id=run.agent_id, metadata=run.metadata)
+    about = {name: getattr(run, name) for name in ("input_id", "agent_id", "metadata", "time_zone")}
+    draft.event(RunStarted, run_id=run.run_id, **about)
     if run.graph:
         return Next.LEG
     if new.after is not None:

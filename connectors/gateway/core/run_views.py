@@ -28,6 +28,8 @@ class NewRun:
     graph: GraphRequest | None = None
     after: int | None = None
     """The number of the message that this one follows, where that is not the newest; without `text` the agent answers it."""
+    time_zone: str | None = None
+    """IANA name of the zone that the user is in now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from connectors.gateway.core.run_views import OVER, NewRun, RunStatus, RunView, 
 from connectors.gateway.core.sending import answer_to, sent, withdrawn
 from connectors.gateway.core.threads import Threads
 from connectors.gateway.ingress import Ingress
-from connectors.gateway.problems import Problem, checked, not_found
+from connectors.gateway.problems import Problem, checked, known_time_zone, not_found
 from schemas import (
     TERMINAL_TYPES,
     AcceptedRun,
@@ -379,4 +379,8 @@ def _body(principal: Principal, run_id: str, new: NewRun) -> UserMessage | Graph
     if new.graph is not None:
         return checked(GraphInput, request=new.graph, **common)
     message_id = new.message_id if new.message_id != run_id else None  # it gets the run's
-    return checked(UserMessage, text=new.text, message_id=message_id, after=new.after, **common)
+    if new.time_zone is not None:
+        known_time_zone(new.time_zone)
+    return checked(
+        UserMessage, text=new.text, message_id=message_id, after=new.after, time_zone=new.time_zone, **common
+    )

@@ -49,6 +49,7 @@ async def start_agent(core: Core, caller: Principal, thread_id: str, wanted: Run
         metadata=wanted.metadata,
         message_id=message_id,
         details={"kwargs": wanted.kwargs},
+        time_zone=wanted.time_zone,
         after=after if goes_back else None,
     )
     view, since = await core.runs.start(caller, thread_id, new, head=head)

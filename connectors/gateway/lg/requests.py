@@ -16,7 +16,7 @@ from connectors.gateway.core.assistants import Assistant, check_configuration
 from connectors.gateway.given_json import given_json
 from connectors.gateway.lg.projection import MODES
 from connectors.gateway.lg.thread_state import dumps
-from connectors.gateway.problems import Problem, checked
+from connectors.gateway.problems import Problem, checked, known_time_zone
 from schemas import GraphCommand, GraphRequest
 
 STRATEGIES = ("enqueue", "reject", "interrupt", "rollback")
@@ -189,6 +189,14 @@ class RunRequest:
         if self.command.get("goto") or self.command.get("update"):
             raise Problem(422, "not_supported", "command: only resume can be done with an agent.")
         self._durability()
+
+    @property
+    def time_zone(self) -> str | None:
+        """Where the user of an agent is: `time_zone` of the context, or in `config.configurable`. Raises `Problem`."""
+        configurable = mapping(mapping(self.body.get("config"), "config").get("configurable"), "config.configurable")
+        context = mapping(self.body.get("context"), "context")
+        given = context.get("time_zone") or configurable.get("time_zone")
+        return known_time_zone(given) if given else None
 
     def for_graph(self, assistant: Assistant) -> GraphRequest:
         """What the assistant's graph is to do. Raises `Problem`."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from connectors.gateway.core import RunView
 from connectors.gateway.core.assistants import Assistant
-from schemas import AgentSettings, MultitaskStrategy, StoredMessage, ThreadSummary
+from schemas import AgentSettings, MultitaskStrategy, StoredMessage, ThreadSummary, check_zone
 from schemas.messages import MAX_TEXT
 
 RunStatusName = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
@@ -20,6 +20,9 @@ IdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}$")]
 
 def _example(value: Mapping[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [dict(value)]})
+
+
+TimeZone = Annotated[str, AfterValidator(check_zone)]
 
 
 class _In(BaseModel):
@@ -119,6 +122,9 @@ class MessageIn(_In):
         "enqueue", description="What happens when a run is going: wait, be refused, or take its place."
     )
     metadata: Metadata = Field(default_factory=dict)
+    time_zone: TimeZone | None = Field(
+        None, description="Where you are now, such as Europe/Madrid; else your own setting."
+    )
 
 
 class MessageOut(BaseModel):
@@ -327,11 +333,22 @@ class MeOut(BaseModel):
     tenant_id: str
     user_id: str
     name: str
+    time_zone: str | None = Field(description="Yours, or the tenant's; null where neither is set, which is UTC.")
     scopes: list[str]
     credential: str
     expires_at: datetime | None
     plan: dict[str, Any] = Field(description="Not used yet.")
     accounts: list[dict[str, Any]] = Field(description="Not used yet: connected accounts.")
+
+
+class MeChange(_In):
+    """What to change of yourself; what is absent stays."""
+
+    model_config = ConfigDict(extra="forbid") | _example({"time_zone": "Europe/Madrid"})
+    name: Annotated[str, Field(max_length=200)] | None = None
+    time_zone: TimeZone | None = Field(
+        None, description="IANA name of the zone that your days begin in; null for the tenant's."
+    )
 
 
 class AuditOut(BaseModel):

@@ -158,6 +158,7 @@ async def _start(
         metadata=body.metadata,
         idempotency_key=idempotency_key,
         after=after,
+        time_zone=body.time_zone,
     )
     return await core.runs.start(caller, thread_id, new)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from connectors.gateway.auth import Principal
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.parameters import Caller, CoreIn, Limit
+from schemas import Tenant, User
 from schemas.ids import ID_PATTERN
 
 AUDIT_LOOK = 2_000
@@ -38,11 +41,31 @@ async def get_agent(core: CoreIn, caller: Caller, agent_id: Annotated[str, Path(
 @router.get("/me", tags=["me"])
 async def me(core: CoreIn, caller: Caller) -> m.MeOut:
     """Who you are here."""
-    user = await core.stores.directory.user(caller.tenant_id, caller.user_id)
+    return _me(caller, await core.tenant(caller), await core.stores.directory.user(caller.tenant_id, caller.user_id))
+
+
+@router.patch("/me", tags=["me"])
+async def change_me(core: CoreIn, caller: Caller, body: m.MeChange) -> m.MeOut:
+    """Change your name or your time zone. Agents follow within seconds."""
+    caller.require("write")
+    directory = core.stores.directory
+    user = await directory.user(caller.tenant_id, caller.user_id) or User(
+        tenant_id=caller.tenant_id, user_id=caller.user_id, created_at=datetime.now(UTC)
+    )
+    changes = {name: getattr(body, name) for name in body.model_fields_set}
+    if changes.get("name", "") is None:
+        changes["name"] = ""
+    user = user.model_copy(update=changes)
+    await directory.put_user(user)
+    return _me(caller, await core.tenant(caller), user)
+
+
+def _me(caller: Principal, tenant: Tenant, user: User | None) -> m.MeOut:
     return m.MeOut(
         tenant_id=caller.tenant_id,
         user_id=caller.user_id,
         name=user.name if user else "",
+        time_zone=(user.time_zone if user else None) or tenant.time_zone,
         scopes=sorted(caller.scopes),
         credential=caller.kind,
         expires_at=caller.expires,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -11,7 +12,15 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage, UsageMetadata
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    UsageMetadata,
+)
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
@@ -22,15 +31,25 @@ from connectors.models.rules.plans import Call, Conversation, Done, next_step
 NAME = "cauce-rules"
 
 
-def _today() -> date:
-    return datetime.now(UTC).astimezone().date()
+_DATE = re.compile(r"\bIt is \w+, (\d{4}-\d{2}-\d{2})\b")
+"""The day in the system prompt, which is the user's (`processors.turns.profile`)."""
+
+
+def _today(messages: Sequence[BaseMessage]) -> date:
+    """The day that the system prompt names; else the day in UTC, wherever this machine is."""
+    for message in messages:
+        if isinstance(message, SystemMessage) and (found := _DATE.search(str(message.content))):
+            with contextlib.suppress(ValueError):
+                return date.fromisoformat(found[1])
+    return datetime.now(UTC).date()
 
 
 class RulesChatModel(BaseChatModel):
     """Answers by rules. One object may serve everybody at once: it holds nothing of a conversation."""
 
     tools: frozenset[str] = frozenset()
-    today: Callable[[], date] = Field(default=_today, exclude=True)
+    today: Callable[[], date] | None = Field(default=None, exclude=True)
+    """What day it is; as the system prompt says when absent."""
 
     @property
     def _llm_type(self) -> str:
@@ -75,7 +94,7 @@ class RulesChatModel(BaseChatModel):
             since=[d for n, d in done if n > last],
             earlier=[d for n, d in done if n < last],
             tools=self.tools,
-            today=self.today(),
+            today=self.today() if self.today else _today(messages),
         )
 
     def _generate(
