@@ -162,13 +162,16 @@ async def _until_ready(core: Core, serving: list[asyncio.Task[None]]) -> None:
 def _server(app: Any, **options: Any) -> uvicorn.Server:
     import uvicorn
 
+    from connectors.gateway.options import GatewayOptions
+
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=GatewayOptions().max_body,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=STOP_SECONDS,
         h11_max_incomplete_event_size=64 << 10,

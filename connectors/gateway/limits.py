@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from limits import RateLimitItem, parse
@@ -49,11 +50,13 @@ class RateLimits:
         self._warned = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Counts the request; answers 429 itself."""
+        """Counts the request; answers 429 itself. On a WebSocket each command is a request, counted by whoever reads it."""
         principal: Principal | None = scope.get("cauce.principal")
-        if scope["type"] != "http" or principal is None:
+        if scope["type"] not in ("http", "websocket") or principal is None:
             await self._app(scope, receive, send)
             return
+        if scope["type"] == "websocket":
+            scope["cauce.count"] = partial(self._command, principal)
         try:
             headers, refused = await self._count(scope, principal)
         except Exception as error:
@@ -68,6 +71,9 @@ class RateLimits:
                 scope, receive, send
             )
             return
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
         async def sending(message: Scope) -> None:
@@ -77,6 +83,17 @@ class RateLimits:
 
         await self._app(scope, receive, sending)
 
+    async def _command(self, principal: Principal, *, run: bool) -> None:
+        """Counts a command of a WebSocket, which may start a run. Raises `Problem`."""
+        try:
+            headers, refused = await self._count({"method": "POST", "path": "/commands" if run else ""}, principal)
+        except Exception as error:
+            log.debug("a command is not being counted: %r", error)
+            return
+        if refused:
+            words = f"Too many requests; try again in {headers['Retry-After']} s."
+            raise Problem(429, "rate_limited", words, headers=headers)
+
     async def _count(self, scope: Scope, principal: Principal) -> tuple[dict[str, str], bool]:
         """The headers of the tightest limit, and whether one is used up."""
         who = (principal.tenant_id, principal.user_id)
@@ -84,7 +101,7 @@ class RateLimits:
             ("tenant", self._tenant, ("tenant", principal.tenant_id)),
             ("user", self._user, ("user", *who)),
         ]
-        if scope["method"] == "POST" and scope["path"].rstrip("/").endswith(_RUN_PATHS):
+        if scope.get("method") == "POST" and scope["path"].rstrip("/").endswith(_RUN_PATHS):
             counted.append(("runs", self._runs, ("runs", *who)))
         tightest: tuple[float, dict[str, str]] | None = None
         for name, item, key in counted:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from connectors.gateway.auth.keys import PREFIX, ApiKeys
@@ -32,7 +32,7 @@ class Tokens(Protocol):
         ...
 
 
-def principal_of(request: Request) -> Principal:
+def principal_of(request: HTTPConnection) -> Principal:
     """Who calls."""
     found: Principal = request.scope["cauce.principal"]
     return found
@@ -48,15 +48,15 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Answers 401 itself; otherwise the request goes on with `cauce.principal` and `cauce.request_id`."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
+        request = HTTPConnection(scope)
         context = RequestContext.of(request.headers.get("x-request-id", ""), request.headers.get("traceparent", ""))
         enter(context)
         scope["cauce.request_id"] = request_id = context.request_id
         with_id = _adding(send, request_id)
-        if scope["method"] == "OPTIONS" or self._is_open(scope["path"]):
+        if scope.get("method") == "OPTIONS" or self._is_open(scope["path"]):
             await self._app(scope, receive, with_id)
             return
         try:
@@ -70,7 +70,7 @@ class Authentication:
     def _is_open(self, path: str) -> bool:
         return any(path == p or (p.endswith("/") and path.startswith(p)) for p in self._open)
 
-    async def _principal(self, request: Request) -> Principal:
+    async def _principal(self, request: HTTPConnection) -> Principal:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         credential = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
         if credential:
@@ -90,9 +90,14 @@ class Authentication:
         raise Problem(401, "credential_missing", words, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _require_same_origin(request: Request) -> None:
-    """A cookie is sent by the browser whoever wrote the page: what changes something must come from our own."""
-    if request.method in _SAFE:
+def _require_same_origin(request: HTTPConnection) -> None:
+    """A cookie is sent by the browser whoever wrote the page: what changes something must come from our own. A page cannot put
+    a header of its own on a WebSocket; its browser says where the page is from, always (RFC 6455, section 10.2)."""
+    if request.scope["type"] == "websocket":
+        if urlsplit(request.headers.get("origin", "")).netloc != request.headers["host"]:
+            raise Problem(403, "cross_site", "A WebSocket with a session must be opened by our own page.")
+        return
+    if request.scope["method"] in _SAFE:
         return
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     same = site in (None, "same-origin", "none") and (not origin or urlsplit(origin).netloc == request.headers["host"])

@@ -7,11 +7,11 @@ from importlib.metadata import version
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from connectors.gateway import problems
 from connectors.gateway.core import Core
-from connectors.gateway.lg import assistants, runs, stateless, store, thread_runs, threads, v2
+from connectors.gateway.lg import assistants, runs, stateless, store, thread_runs, thread_socket, threads, v2
 from connectors.gateway.lg.requests import answer
 from connectors.gateway.problems import Problem
 
@@ -82,6 +82,7 @@ ROUTES = [
     Route(f"{_THREAD}/commands", v2.commands, methods=["POST"]),
     Route(f"{_THREAD}/stream/events", v2.events, methods=["POST"]),
     Route(f"{_THREAD}/stream", thread_runs.join_stream),
+    WebSocketRoute(f"{_THREAD}/stream/events", thread_socket.serve),
     Route(f"{_THREAD}/runs", runs.listing, methods=["GET"]),
     Route(f"{_THREAD}/runs", runs.create, methods=["POST"]),
     Route(f"{_THREAD}/runs/stream", runs.stream, methods=["POST"]),

@@ -118,7 +118,7 @@ class ThreadProjection:
         self._agents: dict[str, str] = {}
         self._of_graphs: dict[str, str] = {}
         """Runs of graphs, with the graph's name where it is known."""
-        self._started = {run.run_id} if run else set[str]()
+        self._started = {run.run_id} if run and run.first_event else set[str]()
         self._said_running: set[str] = set()
         self._paused: dict[str, int] = {}
         """Runs that wait, by the number of the event that says so."""
@@ -170,7 +170,7 @@ class ThreadProjection:
         self._of_graphs[item.run_id] = item.graph or self._of_graphs.get(item.run_id, "")
         first = self._legs.setdefault(item.leg, seq + (1 if item.run_id in self._started else 2))
         running = self._works(item.run_id)
-        made = [(told, (first - 1) * STEP + _MESSAGE - 1) for told in running]
+        made = [(told, (first if item.run_id in self._started else first - 1) * STEP) for told in running]
         for index, tolds in self._channels.pieces(item):
             number = (first + index) * STEP
             made += [

@@ -25,7 +25,7 @@ from connectors.gateway.sse import EventStream, frame
 from connectors.gateway.thread_stream import StreamItem
 
 _OF_THE_THREAD = ("thread_not_found", "thread_deleted", "thread_id_taken")
-_BY_CODE = {name: name for name in ("unknown_command", "no_such_interrupt")}
+_BY_CODE = {name: name for name in ("unknown_command", "no_such_interrupt", "no_such_subscription")}
 _BY_CODE["checkpoint_not_found"] = "no_such_checkpoint"
 _CODES = {
     404: "no_such_run",
@@ -45,7 +45,14 @@ async def commands(request: Request) -> Response:
     number, method = body.get("id"), body.get("method")
     if not isinstance(number, int) or not isinstance(method, str):
         raise Problem(400, "invalid_argument", "A command has an id (a number) and a method.")
-    thread_id, parameters = request.path_params["thread_id"], mapping(body.get("params"), "params")
+    parameters = mapping(body.get("params"), "params")
+    return answer(await obey(core, caller, request.path_params["thread_id"], number, method, parameters))
+
+
+async def obey(
+    core: Core, caller: Principal, thread_id: str, number: int, method: str, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Does what a command says; what it is answered. Raises `Problem` where the thread is another's, or a server is away."""
     try:
         if method == "run.start":
             body = await _start(core, caller, thread_id, parameters)
@@ -59,12 +66,15 @@ async def commands(request: Request) -> Response:
         problem = as_problem(error)
         if problem.status >= 500 or problem.code in _OF_THE_THREAD:
             raise problem from error
-        code = _BY_CODE.get(problem.code) or _CODES.get(problem.status, "unknown_error")
-        return answer({"type": "error", "id": number, "error": code, "message": problem.detail})
-    result = {"run_id": started.view.run_id}
-    return answer(
-        {"type": "success", "id": number, "result": result, "meta": {"applied_through_seq": started.since * STEP}}
-    )
+        return refusal(number, problem)
+    meta = {"applied_through_seq": (started.since + 1) * STEP - 1}
+    return {"type": "success", "id": number, "result": {"run_id": started.view.run_id}, "meta": meta}
+
+
+def refusal(number: int | None, problem: Problem) -> dict[str, Any]:
+    """What a command is answered that is not done."""
+    code = _BY_CODE.get(problem.code) or _CODES.get(problem.status, "unknown_error")
+    return {"type": "error", "id": number, "error": code, "message": problem.detail}
 
 
 def _classic(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,16 +122,8 @@ async def _answer(core: Core, caller: Principal, thread_id: str, parameters: Map
 async def events(request: Request) -> Any:
     """`POST /threads/{t}/stream/events`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    thread_id = request.path_params["thread_id"]
-    channels = body.get("channels")
-    if not isinstance(channels, list) or not all(isinstance(c, str) for c in channels):
-        raise Problem(422, "invalid_argument", f"channels is a list of {', '.join(CHANNELS)}.")
-    if unknown := [c for c in channels if c.partition(":")[0] not in CHANNELS]:
-        raise Problem(422, "invalid_argument", f"{unknown[0][:40]!r} is no channel; there are {', '.join(CHANNELS)}.")
-    since = body.get("since")
-    if since is not None and (not isinstance(since, int) or since < 0):
-        raise Problem(422, "invalid_argument", "since is the seq of an event.")
-    projection, items = await _opened(core, caller, thread_id, _wanted(channels, body), since, request.headers)
+    wanted, since = subscription(body)
+    projection, items = await opened(core, caller, request.path_params["thread_id"], wanted, since, request.headers)
     return EventStream(
         projection.frames(items),
         on_error=_error_frame,
@@ -130,9 +132,23 @@ async def events(request: Request) -> Any:
     )
 
 
-async def _opened(
+def subscription(body: Mapping[str, Any]) -> tuple[Wanted, int | None]:
+    """What a reader wants, and from where on. Raises `Problem`."""
+    channels = body.get("channels")
+    if not isinstance(channels, list) or not all(isinstance(c, str) for c in channels):
+        raise Problem(422, "invalid_argument", f"channels is a list of {', '.join(CHANNELS)}.")
+    if unknown := [c for c in channels if c.partition(":")[0] not in CHANNELS]:
+        raise Problem(422, "invalid_argument", f"{unknown[0][:40]!r} is no channel; there are {', '.join(CHANNELS)}.")
+    since = body.get("since")
+    if since is not None and (not isinstance(since, int) or since < 0):
+        raise Problem(422, "invalid_argument", "since is the seq of an event.")
+    return _wanted(channels, body), since
+
+
+async def opened(
     core: Core, caller: Principal, thread_id: str, wanted: Wanted, since: int | None, headers: Mapping[str, str]
 ) -> tuple[ThreadProjection, AsyncIterator[StreamItem]]:
+    """A thread as a reader gets it, and what comes for it. Raises `Problem` when there is none."""
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     assistants = await core.assistants.all(await core.tenant(caller))
     projection = ThreadProjection(
