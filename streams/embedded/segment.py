@@ -12,6 +12,8 @@ from streams.batches import HEADER, Batch, is_intact, read_header
 INDEX_EVERY = 64 << 10
 """Bytes between two entries of the index."""
 _CHUNK = 256 << 10
+_MOST_RECORDS = 1 << 20
+"""In a batch; a record takes more than a byte."""
 
 
 class Segment:
@@ -28,8 +30,8 @@ class Segment:
     def recover(self, *, verify: bool) -> Iterator[tuple[Batch, bytes]]:
         """Reads the file from its start, yielding each batch's header and first bytes; cuts off a torn tail.
 
-        With `verify` the check sums are read as well, and the file ends before a damaged batch that nothing follows. One in the
-        middle stays for its readers to tell of: what was taken after it is whole.
+        With `verify` the check sums are read as well. A whole batch that is damaged stays for its readers to tell of: what was
+        taken after it is whole, and its offsets were given out. What its header says beyond that is not believed.
         """
         end, position, expected = os.fstat(self._fd).st_size, 0, self.base
         while position < end:
@@ -37,10 +39,10 @@ class Segment:
             header = read_header(head)
             if header is None or header.magic != 2 or header.size < HEADER.size or position + header.size > end:
                 break
-            if header.base < expected:
+            if header.base < expected or not 0 <= header.last_delta < _MOST_RECORDS:
                 break
-            if verify and not self._is_intact(position, header) and not self._goes_on_after(position, header):
-                break
+            if verify and not header.is_control and not is_intact(os.pread(self._fd, header.size, position)):
+                header = header._replace(attributes=0, producer_id=-1, max_timestamp=-1)
             self._note(header, position)
             position += header.size
             expected = header.last + 1
@@ -48,14 +50,6 @@ class Segment:
         if position < end:
             os.ftruncate(self._fd, position)
         self.size = position
-
-    def _is_intact(self, position: int, header: Batch) -> bool:
-        return is_intact(os.pread(self._fd, header.size, position))
-
-    def _goes_on_after(self, position: int, damaged: Batch) -> bool:
-        position += damaged.size
-        after = read_header(os.pread(self._fd, HEADER.size, position))
-        return after is not None and after.base == damaged.last + 1 and self._is_intact(position, after)
 
     def append(self, data: bytes, header: Batch) -> None:
         """Adds a batch. On an error of the disk the file is as before, and `OSError` is raised."""

@@ -51,6 +51,7 @@ def promises_broken(outside: Outside, people: People, groups: Iterable[str]) -> 
         *_nothing_passed_over(outside),
         *_audit_complete(outside, stored="audit" in groups),
         *_unreadable_is_kept(outside, groups),
+        *_given_up_for_a_reason(outside),
     ]
 
 
@@ -158,6 +159,17 @@ def _unreadable_is_kept(outside: Outside, groups: Iterable[str]) -> list[str]:
                 wrong.append(f"{tp.topic}/{tp.partition}/{offset} cannot be read, and has {found} dead letters")
             elif entry.unreadable_until and not entry.is_lost and found:
                 wrong.append(f"{tp.topic}/{tp.partition}/{offset} can be read, and was given up")
+    return wrong
+
+
+def _given_up_for_a_reason(outside: Outside) -> list[str]:
+    """Nothing here is bad but what cannot be read and what is killed again and again."""
+    wrong = []
+    for tp in outside.kafka.logs:
+        for _, entry in outside.kafka.read(tp, 0, 100_000)[0] if tp.topic == Topic.DEAD_LETTERS.value else ():
+            letter = json.loads(entry.value or b"{}")
+            if not letter["reason"].startswith(("cannot be read", "its worker died")):
+                wrong.append(f"{letter['topic']}/{letter['partition']}/{letter['offset']} given up: {letter['reason']}")
     return wrong
 
 

@@ -23,6 +23,7 @@ from sim_services import SimAgent, SimService, SimTools
 
 import streams.group
 import streams.intake
+from connectors.models.scripted import ScriptedChatModel
 from processors.audit import AuditProcessor
 from processors.settings_cache import TenantCache, UserCache
 from processors.tools import ToolsProcessor
@@ -56,6 +57,8 @@ streams.intake.POLL_MS = 1000
 streams.group.MAX_SPAN = 32
 """So that a gap that is taken for missing records stops the intake within the life of a world."""
 METRICS = RuntimeMetrics(CollectorRegistry())
+MODEL = ScriptedChatModel()
+"""Is asked who it is, and nothing else: `SimAgent` answers."""
 
 
 @dataclass
@@ -138,7 +141,7 @@ class SimWorker:
         if group == "tools":
             return ToolsProcessor(ledger, tenants, tools, tools, now=o.now)
         agent: Any = SimAgent(o.loop, o.asked)
-        profiles = Profiles(tools, UserCache(directory, clock=clock), lambda *_: None)  # type: ignore[arg-type, return-value]
+        profiles = Profiles(tools, UserCache(directory, clock=clock), lambda *_: MODEL)  # type: ignore[arg-type]
         legs = LegRunner(agent, profiles, _ignore, now=o.now)
         return TurnsProcessor(CassandraJournal(session, input_ttl=1e6), ledger, tenants, legs, now=o.now)
 
