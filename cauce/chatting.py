@@ -21,7 +21,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from cauce.ids import FORM
 from cauce.lines import Line
+from connectors.chat_client.client import Unread
 from schemas import (
     ApprovalRequested,
     Delta,
@@ -33,6 +35,7 @@ from schemas import (
     RunQueued,
     ToolFinished,
     ToolRequested,
+    is_id,
     new_id,
 )
 
@@ -140,6 +143,9 @@ class Chat:
         async for event in self._line.events(self._thread, run):
             if isinstance(event, Delta):
                 self._print_piece(event)
+            elif isinstance(event, Unread):
+                self._end_stream()
+                self._out.print(f"[yellow]{escape(event.words)}[/]")
             elif isinstance(event, MessageAdded) and event.message.role == "assistant":
                 self._print_message(event)
             elif isinstance(event, ToolRequested):
@@ -258,7 +264,9 @@ class Chat:
         elif name == "new":
             self._thread = new_id("t")
             self._greet()
-        elif name == "open" and argument:
+        elif name == "open" and not is_id(argument.strip()):
+            self._out.print(f"{escape(argument)} cannot be the id of a thread: it may have {FORM}", style="yellow")
+        elif name == "open":
             self._thread = argument.strip()
             self._greet()
             self._do(self._print_history(6))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import typer
 
@@ -27,6 +28,7 @@ def main() -> None:
     from cauce.commands.common import Exit
     from schemas.errors import CauceError, NotFound, SettingsError
 
+    _take_any_text()
     try:
         app()
     except KeyboardInterrupt:
@@ -50,6 +52,22 @@ def main() -> None:
             raise
         print(f"cauce: {type(error).__name__}: {error} (CAUCE_DEBUG=1 shows where)", file=sys.stderr)  # noqa: T201
         sys.exit(Exit.FAILED)
+
+
+def _take_any_text() -> None:
+    """A terminal that cannot show a character shows `?`, and what was given in another encoding is read as far as it can be: no
+    answer is lost for a character. Names of files that are there stay as they are."""
+    for stream in (sys.stdout, sys.stderr, sys.stdin):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if all(given.isascii() for given in sys.argv):
+        return
+    from schemas.text import is_storable, storable_text
+
+    sys.argv[1:] = [
+        given if is_storable(given) or os.path.lexists(given.rpartition("=")[2]) else storable_text(given)
+        for given in sys.argv[1:]
+    ]
 
 
 if __name__ == "__main__":

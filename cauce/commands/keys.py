@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cauce.commands.common import ConfigOption, DataOption, JsonOption, opened_stores, print_json, settings_of
+from cauce.ids import FORM
 
 if TYPE_CHECKING:
     from connectors.gateway.auth.keys import ApiKey, NewKey
@@ -42,7 +43,7 @@ def create(
 
     settings = settings_of(data, config)
     if not is_id(user):
-        raise SettingsError(f"{user!r} cannot be a user's id")
+        raise SettingsError(f"{user!r} cannot be the id of a user: it may have {FORM}")
     if wrong := [s for s in scopes or () if s not in SCOPES]:
         raise SettingsError(f"there is no scope {wrong[0]!r}; there are {', '.join(SCOPES)}")
 

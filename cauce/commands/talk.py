@@ -46,8 +46,11 @@ def ask(
     import asyncio
 
     from cauce.asking import ask_once
+    from cauce.ids import typed_id
     from cauce.running import connected
 
+    typed_id("thread", thread)
+    typed_id("user", user)
     settings = connected(settings_of(data, config, tenant=tenant, user=user), wait=10)
     answer = asyncio.run(ask_once(settings, text, thread=thread, approve=yes, timeout=timeout))
     if as_json:
@@ -80,8 +83,11 @@ def chat(
     import os
 
     from cauce.chatting import Chat
+    from cauce.ids import typed_id
     from cauce.lines import KafkaLine, Line
 
+    typed_id("thread", thread)
+    typed_id("user", user)
     line: Line
     if url:
         from connectors.chat_client.http_client import HttpChatClient

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
@@ -38,7 +39,16 @@ SOURCE = "cauce/chat-client"
 _BODIES: tuple[Any, ...] = (*BODIES[Topic.CHAT_RESPONSES], Delta)
 _TYPES: dict[str, type[Body]] = {body.TYPE: body for body in _BODIES}
 
-Event = ThreadEvent | Delta
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An event that came and cannot be read, in words. `ends`: it was the last one of its run."""
+
+    words: str
+    ends: bool = False
+
+
+Event = ThreadEvent | Delta | Unread
 
 
 class ChatClient:
@@ -183,7 +193,7 @@ class Listener:
     async def run(self, thread_id: str, run_id: str) -> AsyncIterator[Event]:
         """Events of one run, until it ends or waits for an approval."""
         async for _, event in self.events(thread_id):
-            if event.run_id != run_id:
+            if isinstance(event, Unread) or event.run_id != run_id:
                 continue
             yield event
             if isinstance(event, RunPaused) or (isinstance(event, ThreadEvent) and event.TYPE in TERMINAL_TYPES):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import httpx
 
-from connectors.chat_client.client import _TYPES, Event
+from connectors.chat_client.client import _TYPES, Event, Unread
 from schemas import (
     TERMINAL_TYPES,
     ApprovalRequested,
@@ -25,6 +25,8 @@ from schemas import (
 )
 
 _RETRY = 1.0
+_LAST = TERMINAL_TYPES | {RunPaused.TYPE}
+"""Types of events with which a run ends or waits."""
 
 
 class HttpChatClient:
@@ -83,7 +85,10 @@ class HttpChatClient:
                     position = reached
                     self._read = {run_id: position} if position else {}
                     yield event
-                    if isinstance(event, RunPaused) or getattr(event, "TYPE", "") in TERMINAL_TYPES:
+                    if isinstance(event, Unread):
+                        if event.ends:
+                            return
+                    elif event.TYPE in _LAST:
                         return
             except (httpx.TransportError, Unavailable):
                 pass
@@ -141,7 +146,7 @@ class HttpChatClient:
                 await response.aread()
                 raise self._error(response)
             kind, data = "", ""
-            async for line in response.aiter_lines():
+            async for line in _lines(response):
                 name, _, value = line.partition(": ")
                 if name == "event":
                     kind = value
@@ -173,7 +178,24 @@ class HttpChatClient:
         return SettingsError(detail) if response.status_code in (401, 403) else Unavailable(detail)
 
 
+async def _lines(response: httpx.Response) -> AsyncIterator[str]:
+    """Lines of a stream. Only a line feed ends one: httpx takes U+2028 and others for ends, too, which may stand in a text."""
+    rest = b""
+    async for chunk in response.aiter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r").decode(errors="replace")
+
+
 def _event(kind: str, data: str) -> Event | None:
+    """An event; of one that cannot be read, that it cannot."""
+    try:
+        return _read(kind, data)
+    except (ValueError, KeyError, TypeError) as error:
+        return Unread(f"a part ({kind}) cannot be read: {type(error).__name__}", ends=f"cauce.{kind}" in _LAST)
+
+
+def _read(kind: str, data: str) -> Event | None:
     if kind == "message.delta":
         told = json.loads(data)
         names = ("run_id", "message_id", "attempt", "text")

@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
 from connectors.gateway import login, problems
@@ -20,6 +19,7 @@ from connectors.gateway.auth.oidc import Issuers, OidcTokens
 from connectors.gateway.auth.oidc_login import OidcLogin
 from connectors.gateway.body_limit import BodyLimit
 from connectors.gateway.core import Core
+from connectors.gateway.cors import Cors
 from connectors.gateway.feed import Feed
 from connectors.gateway.ingress import Ingress
 from connectors.gateway.lg.application import application as lg
@@ -79,10 +79,11 @@ def make_app(core: Core, *, rates: Rates = RATES, origins: tuple[str, ...] = ())
         middleware=[
             Middleware(Observed, metrics=core.metrics),
             Middleware(
-                CORSMiddleware,
+                Cors,
                 allow_origins=list(origins),
                 allow_methods=["*"],
                 allow_headers=["*"],
+                allow_private_network=True,
                 expose_headers=list(_EXPOSED),
             ),
             Middleware(Authentication, keys=keys, sessions=sessions, tokens=tokens, open_paths=OPEN_PATHS),
@@ -98,11 +99,12 @@ def make_app(core: Core, *, rates: Rates = RATES, origins: tuple[str, ...] = ())
         """Another application behind the same door."""
         limited = RateLimits(BodyLimit(other, most=core.options.max_body), rates=rates)
         guarded = Authentication(limited, keys=keys, sessions=sessions, tokens=tokens, open_paths=("/ok",))
-        crossed = CORSMiddleware(
+        crossed = Cors(
             guarded,
             allow_origins=list(origins),
             allow_methods=["*"],
             allow_headers=["*"],
+            allow_private_network=True,
             expose_headers=list(_EXPOSED),
         )
         return Observed(crossed, metrics=core.metrics, api="lg")

@@ -25,16 +25,24 @@ _HEADERS = {
     "x-accel-buffering": "no",
 }
 
+_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
+"""Ends of lines for Python's `splitlines`, by which some clients read. Only texts of JSON have them, which may have escapes."""
+
 Frames = AsyncIterator[bytes]
 Message = MutableMapping[str, Any]
 
 
 def frame(event: str | None, data: bytes | str, *, position: str | None = None) -> bytes:
-    """One event. `data` is JSON in one line."""
+    """One event. `data` is JSON in one line; what some readers take for the end of a line is written as an escape."""
     parts = []
     if event is not None:
-        parts.append(f"event: {event}\n".encode())
-    parts += [b"data: ", data.encode() if isinstance(data, str) else data, b"\n"]
+        name = event if event.isprintable() else " ".join(event.splitlines())
+        parts.append(f"event: {name}\n".encode())
+    raw = data.encode() if isinstance(data, str) else data
+    if b"\xe2\x80" in raw or b"\xc2\x85" in raw:
+        for separator, escape in _SEPARATORS:
+            raw = raw.replace(separator, escape)
+    parts += [b"data: ", raw, b"\n"]
     if position is not None:
         parts.append(f"id: {position}\n".encode())
     parts.append(b"\n")

@@ -116,10 +116,19 @@ def on_servers(folder: Path, emulators: EmulatorProcess, **settings: str) -> Ite
             gateway.kill()
 
 
+async def _lines(response: httpx.Response) -> AsyncIterator[str]:
+    """Lines of a stream, which only a line feed ends."""
+    rest = b""
+    async for chunk in response.aiter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode()
+
+
 async def frames(response: httpx.Response) -> AsyncIterator[Frame]:
     """The events of a stream."""
     event, data, position = "message", [], None
-    async for line in response.aiter_lines():
+    async for line in _lines(response):
         if not line:
             if data:
                 yield Frame(event, "\n".join(data), position)

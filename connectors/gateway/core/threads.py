@@ -141,9 +141,10 @@ class Threads:
         """Renames a thread or merges metadata into it; a key whose value is null goes."""
         principal.require("write")
         head = await self.get(principal, thread_id)
-        body = checked(
-            ChangeThread, user_id=principal.user_id, action="update", title=title, metadata=dict(metadata or {})
-        )
+        changes = dict(metadata or {})
+        if title is not None and "title" in head.metadata:
+            changes.setdefault("title", title)  # the same title where it stands in the metadata, too
+        body = checked(ChangeThread, user_id=principal.user_id, action="update", title=title, metadata=changes)
         await self._apply(principal, thread_id, head, body)
         return await self.get(principal, thread_id)
 

@@ -19,6 +19,8 @@ from connectors.gateway.lg.thread_state import dumps
 from connectors.gateway.problems import Problem, checked, known_time_zone
 from schemas import GraphCommand, GraphRequest
 
+LONGEST_TITLE = 200
+"""Characters of a thread's own title, as its line in a list has it."""
 STRATEGIES = ("enqueue", "reject", "interrupt", "rollback")
 _KWARGS = (
     "input",
@@ -245,12 +247,18 @@ def _metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**mapping(config.get("metadata"), "config.metadata"), **mapping(body.get("metadata"), "metadata")}
 
 
-def thread_fields(core: Core, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Title and metadata of a thread that is made with these. What is shown of every thread is not kept twice."""
-    title, kept = metadata.get("title"), {k: v for k, v in metadata.items() if k not in ("assistant_id", "title")}
-    if kept.get("graph_id") not in core.graphs.names:
-        kept.pop("graph_id", None)  # of agents it says what ran, and nothing did
-    return {"title": title[:200] if isinstance(title, str) else None, "metadata": kept}
+def thread_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Title and metadata of a thread that is made with these. The assistant is that of its runs."""
+    return {"title": own_title(metadata), "metadata": {k: v for k, v in metadata.items() if k != "assistant_id"}}
+
+
+def own_title(metadata: Mapping[str, Any]) -> str | None:
+    """The title that the thread gets of its metadata, which keep what was given as it is: the beginning of a text, none where it
+    is taken away, and otherwise the one that it has."""
+    if "title" not in metadata:
+        return None
+    given = metadata["title"]
+    return given[:LONGEST_TITLE] if isinstance(given, str) else "" if given is None else None
 
 
 def _command(given: Mapping[str, Any]) -> GraphCommand | None:

@@ -64,7 +64,7 @@ async def start(core: Core, caller: Principal, thread_id: str, wanted: RunReques
     agent = None if assistant else shapes.find_agent(await core.tenant(caller), wanted.assistant)
     if wanted.create_thread:
         named = {"graph_id": assistant.graph_id} if assistant else {}
-        await core.threads.ensure(caller, thread_id, **thread_fields(core, {**wanted.metadata, **named}))
+        await core.threads.ensure(caller, thread_id, **thread_fields({**wanted.metadata, **named}))
     if assistant:
         view, since, resumed = await start_graph(core, caller, thread_id, wanted, assistant)
         return Started(view, since, [], (), resumed, assistant.graph_id)

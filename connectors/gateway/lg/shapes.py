@@ -169,7 +169,7 @@ def thread_metadata(of: ThreadHead | ThreadSummary, tenant_id: str, graph: str |
     metadata = dict(of.metadata)
     if of.agent_id:
         metadata |= {"graph_id": graph or graph_id(of.agent_id), "assistant_id": assistant_id(tenant_id, of.agent_id)}
-    return {**metadata, **({"title": of.title} if of.title else {})}
+    return {**({"title": of.title} if of.title else {}), **metadata}
 
 
 def thread(

@@ -73,7 +73,7 @@ async def wait(request: Request) -> Response:
 
 async def _start(core: Core, caller: Principal, wanted: RunRequest) -> Started:
     thread_id = str(uuid.uuid4())
-    made = thread_fields(core, wanted.metadata)
+    made = thread_fields(wanted.metadata)
     made["metadata"] |= {"stateless": True}
     await core.threads.create(caller, thread_id=thread_id, **made)
     try:

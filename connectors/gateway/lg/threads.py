@@ -15,7 +15,16 @@ from connectors.gateway.lg import shapes
 from connectors.gateway.lg.agent_threads import agent_history, agent_state, change_agent_state
 from connectors.gateway.lg.graph_threads import change_graph_state, graph_history, graph_state
 from connectors.gateway.lg.messages import to_langchain
-from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, page_of, thread_fields
+from connectors.gateway.lg.requests import (
+    answer,
+    body_of,
+    caller_of,
+    core_of,
+    mapping,
+    own_title,
+    page_of,
+    thread_fields,
+)
 from connectors.gateway.problems import Problem
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, contains
 
@@ -43,7 +52,7 @@ async def create(request: Request) -> Response:
     thread_id, head = await core.threads.create(
         caller,
         thread_id=str(body["thread_id"]) if body.get("thread_id") else None,
-        **thread_fields(core, mapping(body.get("metadata"), "metadata")),
+        **thread_fields(mapping(body.get("metadata"), "metadata")),
         if_exists="do_nothing" if body.get("if_exists") == "do_nothing" else "raise",
     )
     return await _shown(core, caller, thread_id, head)
@@ -57,10 +66,7 @@ async def one(request: Request) -> Response:
         return Response(status_code=204)
     if request.method == "PATCH":
         metadata = mapping((await body_of(request)).get("metadata"), "metadata")
-        title = metadata.pop("title", None)
-        head = await core.threads.change(
-            caller, thread_id, title=title if isinstance(title, str) else None, metadata=metadata
-        )
+        head = await core.threads.change(caller, thread_id, title=own_title(metadata), metadata=metadata)
         if "return=minimal" in request.headers.get("prefer", ""):
             return Response(status_code=204)
         return await _shown(core, caller, thread_id, head)
