@@ -7,10 +7,11 @@ Such code may end in ways that no caller expects: `sys.exit`, a panic of an exte
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+import inspect
+from collections.abc import Awaitable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from schemas import error_words
 
@@ -24,6 +25,17 @@ class ForeignStop(Exception):
         super().__init__(error_words(original))
         self.original = original
         self.__cause__ = original
+
+
+def original_of(error: BaseException) -> BaseException:
+    """What the foreign code itself raised."""
+    return error.original if isinstance(error, ForeignStop) else error
+
+
+def close_unless_begun(work: Coroutine[Any, Any, Any]) -> None:
+    """Keeps Python from reporting work that was never awaited. What has begun is its task's to end."""
+    if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+        work.close()
 
 
 @contextmanager

@@ -75,6 +75,7 @@ from schemas.responses import (
 from schemas.tenants import AgentSettings, ApprovalPolicy, IdentityProvider, ModelSettings, RunLimits, Tenant, User
 from schemas.text import DEEPEST, error_words, is_storable, storable, storable_text
 from schemas.threads import (
+    QUEUED_BYTES,
     AcceptedRun,
     ActiveRun,
     FinishedRun,
@@ -104,6 +105,7 @@ __all__ = [
     "MAX_OUTPUT_BYTES",
     "MAX_TEXT",
     "MOST_FORKS",
+    "QUEUED_BYTES",
     "SYSTEM_TENANT",
     "TERMINAL_TYPES",
     "TOPICS",

@@ -16,6 +16,10 @@ from schemas.graphs import GraphInterrupt, GraphRequest
 from schemas.ids import Id
 from schemas.messages import Message, TokenUsage, ToolCall
 
+QUEUED_BYTES = 8 << 20
+"""That inputs of one thread may have together while they wait in its head, which every turn writes again. Cassandra refuses a
+write of more than 16 MiB by default."""
+
 ThreadStatus = Literal["idle", "tools", "approval"]
 ThreadCondition = Literal["idle", "busy", "approval", "failed"]
 """How a thread stands: nothing to do, working, waiting for its user, or idle after a run that failed."""
@@ -122,6 +126,8 @@ class ThreadHead(Stored):
     """Of the first run."""
     graph: str = ""
     """The hosted graph that the thread's rows are the state of; empty where only agents ran."""
+    asks: tuple[GraphInterrupt, ...] = ()
+    """What the state of its graph still waits for although the run that asked has failed. An answer starts a run."""
     configured: GraphRequest | None = None
     """What the newest run of a graph was configured with: the thread's states are looked at with the same. None before the first
     one, and where that is too large."""
@@ -163,6 +169,18 @@ class ThreadHead(Stored):
     def branch(self) -> tuple[Span, ...]:
         """The numbers of the messages that are the conversation as it stands."""
         return branch(self.forks, self.newest_message)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Of the inputs that wait, about as the head keeps them."""
+        return sum(len(waiting.model_dump_json()) for waiting in self.queued)
+
+    @property
+    def open_interrupts(self) -> tuple[GraphInterrupt, ...]:
+        """What its graph waits for: the run that is paused, or what one that failed has left unanswered."""
+        if self.run:
+            return self.run.interrupts if self.run.paused else ()
+        return self.asks
 
     @property
     def condition(self) -> ThreadCondition:

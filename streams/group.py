@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -22,6 +21,7 @@ from schemas import TOPICS, Output, RawRecord
 from schemas import Delivery as HowDelivered
 from streams.contract import Processor, Publication
 from streams.growth import until_settled
+from streams.holdings import Delivery, Holdings
 from streams.intake import Intake
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
@@ -31,18 +31,6 @@ from streams.options import RuntimeOptions, traits
 from streams.slot import Finished, Slot
 
 log = logging.getLogger("cauce.streams")
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A record in its slot's lane. `tp` is its partition, `received_at` a monotonic time in seconds."""
-
-    slot: Slot
-    tp: TopicPartition
-    raw: RawRecord
-    received_at: float
-    failed: int = 0
-    """How often its task was ended from outside, or by a defect of ours."""
 
 
 class Handler(Protocol):
@@ -80,7 +68,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """Slots that a rebalance took away and may give back."""
         self._tasks: dict[asyncio.Task[None], Delivery] = {}
         self._openings: set[asyncio.Task[None]] = set()
-        self._held_bytes = 0
+        self._holdings = Holdings(group, clients, options, spills=self._traits.in_order)
         self._progress = asyncio.Event()
         self._stopping = False
         self._consumer_of = consumer
@@ -111,18 +99,16 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     def _full(self, slot: Slot, tp: TopicPartition) -> str | None:
         """The budget that is used up, if any. Running, queued and retrying records all count."""
-        if self._lanes.queued >= self._options.max_queued:
-            return "records"
-        if self._held_bytes >= self._options.max_queued_bytes:
-            return "bytes"
+        if budget := self._holdings.full():
+            return budget
         return "span" if slot.trackers[tp].span >= MAX_SPAN - 1 else None
 
     def _admit(self, slot: Slot, tp: TopicPartition, raw: RawRecord) -> None:
         if not slot.trackers[tp].deliver(raw.offset):
             return
-        tenant = (raw.key or b"").partition(b":")[0].decode("utf-8", "replace")
-        self._held_bytes += len(raw.value or b"")
-        self._lanes.put(self._lane(raw), tenant, Delivery(slot, tp, raw, time.monotonic()))
+        delivery = Delivery(slot, tp, raw, time.monotonic())
+        self._holdings.take(delivery)
+        self._lanes.put(self._lane(raw), delivery.tenant, delivery)
         self._metrics.received.labels(self.group, raw.topic).inc()
         self._processor.arrived(raw)
 
@@ -155,11 +141,11 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return
         # The record is still open and its slot's offset holds: it must come to an end here, or nothing of the slot does.
         log.error("group %s: %s was not brought to an end", self.group, delivery.raw.position, exc_info=error)
-        again = replace(delivery, failed=delivery.failed + 1)
-        asyncio.get_running_loop().call_later(self._options.backoff, self._begin, key, again)
+        delivery.failed += 1
+        asyncio.get_running_loop().call_later(self._options.backoff, self._begin, key, delivery)
 
     def _end(self, key: Hashable, delivery: Delivery) -> None:
-        self._held_bytes -= len(delivery.raw.value or b"")
+        self._holdings.give(delivery)
         self._lanes.done(key)
         self._start_ready()
         self._progress.set()
@@ -175,10 +161,12 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             or slot.publication(tp, raw.offset) is not Publication.MISSING
         ):
             return
+        let_go = partial(self._lets_go, slot)
+        await self._holdings.restore(delivery, lambda: not let_go())
+        raw = delivery.raw
         started = time.monotonic()
         self._metrics.lane_seconds.labels(self.group).observe(started - delivery.received_at)
         suspect = raw.offset < slot.suspect_below.get(tp, 0)
-        let_go = partial(self._lets_go, slot)
         outputs = await self._handler(raw, suspect=suspect, failed=delivery.failed, let_go=let_go)
         # What comes after the turn may not start in a slot that is lost or in doubt.
         if not await slot.wait_open():
@@ -291,7 +279,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def _let_go(self, slot: Slot) -> None:
         await slot.close()
         for delivery in self._lanes.drop(lambda d: d.slot is slot):
-            self._held_bytes -= len(delivery.raw.value or b"")
+            self._holdings.give(delivery)
         for task, delivery in list(self._tasks.items()):
             if delivery.slot is slot:
                 task.cancel()

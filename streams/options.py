@@ -36,6 +36,11 @@ class RuntimeOptions:
     max_queued: int = 5000
     """Records taken in and waiting in lanes, per group."""
     max_queued_bytes: int = 64 << 20
+    of_thread: float = 1 / 16
+    of_tenant: float = 1 / 2
+    """The parts of both that records of one thread and of one tenant may hold; of more only their places are kept."""
+    small_bytes: int = 1024
+    """A value of so many bytes is kept with its place: it costs no more than that."""
     attempts: int = 3
     """Tries of a record whose processing fails for no known reason, before it is given up."""
     crashes: int = 3

@@ -7,10 +7,9 @@ the leg is made again, from its start, or from the last superstep where the run 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from typing import Any, Literal
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
-from connectors.foreign import ForeignStop, contained
+from connectors.foreign import ForeignStop, close_unless_begun, contained, original_of
 from connectors.graphs import (
     UPDATE,
     Graphs,
@@ -43,6 +42,7 @@ from processors.turns.graph_state import (
     interrupts_of,
     newest_id,
     restore,
+    still_asked,
     stopped_before_its_turn,
 )
 from processors.turns.graph_stream import EarlyPieces, stream
@@ -291,7 +291,7 @@ class GraphLegs:
         except ForeignStop as stop:
             end = _failed(leg, stop)
         finally:
-            _close_unless_begun(play)
+            close_unless_begun(play)
             leg.early.stop()
         return end, {}, None
 
@@ -328,6 +328,7 @@ class GraphLegs:
         assert run
         known = draft.base.head
         waiting_for = known.run.interrupts if known and known.run and known.run.run_id == run.run_id else ()
+        waiting_for = waiting_for or (known.asks if known and known.run is None else ())
         given = None if leg.goes_on else graph_input(leg.request, waiting=waiting_for)
         if leg.goes_on and await stopped_before_its_turn(graph, leg.saver, leg.thread_id, leg.request):
             return _End()
@@ -342,7 +343,7 @@ class GraphLegs:
         except Exception as error:
             return self._too_long() if clock.expired() else _failed(leg, error)
         finally:
-            _close_unless_begun(work)
+            close_unless_begun(work)
             leg.early.stop()
         return _End()
 
@@ -378,7 +379,9 @@ def _write(draft: Draft, end: _End, before: Mapping[str, Any], after: StateSnaps
     if end.stopped:
         cancel_run(draft, end.stopped)
     elif end.code:
+        asks = still_asked(draft, after)
         fail_run(draft, end.code, end.words, error=end.error)
+        draft.change(asks=asks)
     elif after and after.next:
         pause_graph(draft, interrupts_of(after))
     else:
@@ -388,19 +391,9 @@ def _write(draft: Draft, end: _End, before: Mapping[str, Any], after: StateSnaps
 def _failed(leg: _Leg, error: Exception) -> _End:
     log.warning("the graph %s failed", leg.request.graph, exc_info=error)
     words = str(error) if isinstance(error, PartTooLarge) else words_of(error)
-    return _End("graph_error", words, type(_original(error)).__name__)
+    return _End("graph_error", words, type(original_of(error)).__name__)
 
 
 def words_of(error: BaseException) -> str:
     """An error of a graph in words for its user."""
-    return error_words(_original(error), LONGEST_WORDS)
-
-
-def _original(error: BaseException) -> BaseException:
-    return error.original if isinstance(error, ForeignStop) else error
-
-
-def _close_unless_begun(work: Coroutine[Any, Any, Any]) -> None:
-    """Keeps Python from reporting work that was never awaited. What has begun is its task's to end."""
-    if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
-        work.close()
+    return error_words(original_of(error), LONGEST_WORDS)

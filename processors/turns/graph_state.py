@@ -18,6 +18,7 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.types import StateSnapshot
 
 from connectors.graphs import RowReader, StagingSaver, place, to_json
+from processors.turns.draft import Draft
 from schemas import GraphInterrupt, GraphRequest, StateRow, storable_text
 
 CommitRows = Callable[[tuple[StateRow, ...], int], Awaitable[None]]
@@ -112,6 +113,17 @@ def interrupts_of(snapshot: StateSnapshot, namespace: tuple[str, ...] = ()) -> t
     for interrupt in snapshot.interrupts:
         found.setdefault(interrupt.id, _told(interrupt, namespace))
     return tuple(found.values())
+
+
+def still_asked(draft: Draft, after: StateSnapshot | None) -> tuple[GraphInterrupt, ...]:
+    """What the state waits for after a run that failed; where it cannot be read, what it waited for before."""
+    if after is not None:
+        return interrupts_of(after) if after.next else ()
+    run, known = draft.head.run, draft.base.head
+    assert run
+    if known is None:
+        return ()
+    return known.run.interrupts if known.run and known.run.run_id == run.run_id else known.asks
 
 
 def _told(interrupt: Any, namespace: tuple[str, ...]) -> GraphInterrupt:

@@ -41,8 +41,10 @@ def on_graph_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
             return refuse(draft, "the interrupt that this answers is not open any more")
         draft.change_run(graph=request, paused=False, interrupts=(), resumed_at=draft.now)
         return Next.LEG
-    if answers(request):
+    if answers(request) and not (run is None and draft.head.asks):
         return refuse(draft, "no run of the thread waits for an answer")
+    if request.command and answers(request) and not set(request.command.answers) <= {a.id for a in draft.head.asks}:
+        return refuse(draft, "the interrupt that this answers is not open any more")
     return on_input(draft, new, limits)
 
 
@@ -125,6 +127,8 @@ def state_updated(draft: Draft, checkpoint_id: str, interrupts: Sequence[GraphIn
     draft.audit("state.updated", actor=f"user:{draft.head.user_id}")
     if draft.head.run:
         draft.change_run(interrupts=tuple(interrupts))
+    elif draft.head.asks:
+        draft.change(asks=tuple(interrupts))
 
 
 def first_words(request: GraphRequest) -> str:

@@ -300,7 +300,9 @@ class TurnsProcessor:
     async def _fail(self, draft: Draft, record: Record, words: str = _NO_USE) -> None:
         body = record.body
         if isinstance(body, GraphInput) and graph_transitions.concerns_the_run(draft, body):
+            asks = draft.head.open_interrupts
             transitions.fail_run(draft, "internal_error", words)
+            draft.change(asks=asks)
         elif isinstance(body, UserMessage | ExternalEvent | GraphInput):
             draft.event(RunFailed, run_id=new_input(record).run_id, code="internal_error", message=words)
         elif isinstance(body, ToolResult | ContinueThread):

@@ -21,6 +21,7 @@ from processors.turns.draft import Draft
 from processors.turns.fitting import call_fits
 from processors.turns.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, undo
 from schemas import (
+    QUEUED_BYTES,
     ActiveRun,
     ApprovalDecision,
     ApprovalResolved,
@@ -122,12 +123,19 @@ def on_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
         draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=_WORDS["rejected"])
         draft.audit("run.rejected", actor=f"user:{new.user_id}", run_id=new.run_id, outcome="refused")
         return Next.COMMIT
-    if len(draft.head.queued) >= limits.queued_inputs:
-        words = f"{len(draft.head.queued)} messages wait already; try again when some are answered."
+    too_large = draft.head.queued_bytes + _size(new) > QUEUED_BYTES
+    if len(draft.head.queued) >= limits.queued_inputs or too_large:
+        what = "large messages" if too_large else "messages"
+        words = f"{len(draft.head.queued)} {what} wait already; try again when some are answered."
         draft.event(RunFailed, run_id=new.run_id, code="queue_full", message=words)
         draft.audit("run.refused", actor="system", run_id=new.run_id, outcome="refused", reason="queue full")
         return Next.COMMIT
     return _enqueue(draft, new)
+
+
+def _size(new: NewInput) -> int:
+    graph = len(new.graph.model_dump_json()) if new.graph else 0
+    return len(new.text) + len(json.dumps(dict(new.metadata), default=str)) + graph
 
 
 def _enqueue(draft: Draft, new: NewInput) -> Next:
@@ -167,7 +175,7 @@ def start_run(draft: Draft, new: NewInput | QueuedInput) -> Next:
         time_zone=new.time_zone,
     )
     of_graph = run.graph.graph if run.graph else draft.head.graph
-    draft.change(run=run, pending=(), agent_id=draft.head.agent_id or run.agent_id, graph=of_graph)
+    draft.change(run=run, pending=(), asks=(), agent_id=draft.head.agent_id or run.agent_id, graph=of_graph)
     about = {name: getattr(run, name) for name in ("input_id", "agent_id", "metadata", "time_zone")}
     draft.event(RunStarted, run_id=run.run_id, **about)
     if run.graph:

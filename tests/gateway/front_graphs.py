@@ -106,6 +106,26 @@ for _name in ("left", "right"):
     _both.add_edge(START, _name)
     _both.add_edge(_name, END)
 both = _both.compile()
+
+
+_away: set[str] = set()
+
+
+async def _pick(state: Both, config: RunnableConfig) -> Both:
+    answer = interrupt("which?")
+    thread = config["configurable"]["thread_id"]
+    if thread not in _away:
+        _away.add(thread)
+        raise ConnectionError("the shop is away")
+    return {"answers": [f"picked {answer}"]}
+
+
+_picks = StateGraph(Both)
+_picks.add_node("pick", _pick)
+_picks.add_edge(START, "pick")
+_picks.add_edge("pick", END)
+picks = _picks.compile()
+"""Fails in each thread when it is answered for the first time."""
 """Two nodes that ask at the same time."""
 
 

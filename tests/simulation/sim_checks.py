@@ -168,7 +168,9 @@ def _given_up_for_a_reason(outside: Outside) -> list[str]:
     for tp in outside.kafka.logs:
         for _, entry in outside.kafka.read(tp, 0, 100_000)[0] if tp.topic == Topic.DEAD_LETTERS.value else ():
             letter = json.loads(entry.value or b"{}")
-            if not letter["reason"].startswith(("cannot be read", "its worker died")):
+            if not letter["reason"].startswith(
+                ("cannot be read", "its worker died", "its processing was ended", "Panic")
+            ):
                 wrong.append(f"{letter['topic']}/{letter['partition']}/{letter['offset']} given up: {letter['reason']}")
     return wrong
 

@@ -39,6 +39,23 @@ class SimService:
         self.executions: Counter[str] = Counter()
 
 
+class Panic(BaseException):
+    """What an extension of somebody else's raises."""
+
+
+def end_oddly(loop: VirtualLoop) -> None:
+    """Now and then code of others ends with what is no `Exception`, or cancels the task that it runs in."""
+    chance = loop.random.random()
+    if chance < 0.01:
+        raise Panic("out of bounds")
+    if chance < 0.02:
+        raise asyncio.CancelledError
+    if chance < 0.03:
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+
+
 class SimAgent:
     """`processors.turns.agent.Agent` without LangGraph: the bare model."""
 
@@ -55,6 +72,8 @@ class SimAgent:
         await asyncio.sleep(chance.random() * (8 if chance.random() < 0.05 else 0.3))
         if chance.random() < 0.05:
             raise ConnectionError("the model broke off")
+        end_oddly(self._loop)
+        await asyncio.sleep(0)
         context.on_text("so")
         nonce = chance.getrandbits(32)
         if step >= len(plan):
@@ -91,6 +110,8 @@ class SimTools:
                 self._service.effects[tag] += 1
             return ToolOutcome("ok", {"done": tag})
 
+        if self._loop.random.random() < 0.02:
+            raise Panic("out of bounds")
         try:
             return await self._network.ask(carry_out, node=self._node, server="service", timeout=_TIMEOUT)
         except LostAnswer:

@@ -46,6 +46,7 @@ from streams.options import RuntimeOptions
 OPTIONS = RuntimeOptions(
     max_running=8,
     max_queued=12,
+    small_bytes=0,
     grace=4.0,
     session_timeout_ms=3000,
     transaction_timeout_ms=4000,

@@ -27,7 +27,7 @@ from schemas import GROUPS, TOPICS, AgentSettings, ApprovalPolicy, ModelSettings
 from state.cassandra.directory import _PUT_TENANT
 
 FAULTS = (
-    "kill", "kill", "kill", "freeze", "stop", "cut kafka", "cut cassandra", "cassandra down", "kafka moves", "storm"
+    "kill", "kill", "kill", "freeze", "stop", "cut kafka", "cut cassandra", "cassandra down", "kafka moves", "storm", "cancel"
 )  # fmt: skip
 ODDITIES = ("unreadable", "unreadable", "gap", "gap", "silence")
 """What others, or disks, do to the topics that a group reads."""
@@ -125,6 +125,10 @@ class World:
             worker.node.freeze()
             await asyncio.sleep(chance.choice((0.5, 3.5, 6)))
             worker.node.thaw()
+        elif kind == "cancel":  # by code that had no order for it
+            running = [task for runtime in worker.runtimes for task in runtime._tasks]
+            if running and not worker.node.dead:
+                chance.choice(running).cancel()
         elif kind == "stop":
             worker.stop()
         elif kind.startswith("cut"):

@@ -46,6 +46,7 @@ class Answering:
         self.most_at_once = 0
         self.given_up: list[str] = []
         self.arrivals = 0
+        self.arrived_ids: set[str] = set()
 
     async def process(self, record: Record) -> Sequence[Output]:
         self.seen[record.envelope.id] += 1
@@ -70,6 +71,7 @@ class Answering:
 
     def arrived(self, raw: RawRecord) -> None:
         self.arrivals += 1
+        self.arrived_ids.add(dict(raw.headers).get("ce_id", b"").decode())
 
 
 class MemoryAttempts:

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import httpx
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from runtime_kit import NOW, QUICK, Answering, Chat, make_worker, running, until
@@ -94,7 +95,7 @@ async def test_a_full_budget_stops_intake_and_nothing_is_lost(kafka: str) -> Non
         async def watch() -> None:
             nonlocal most
             while True:
-                most = max(most, worker.runtime("turns")._lanes.queued)
+                most = max(most, worker.runtime("turns")._holdings.records)
                 await asyncio.sleep(0.001)
 
         watching = asyncio.create_task(watch())
@@ -102,6 +103,63 @@ async def test_a_full_budget_stops_intake_and_nothing_is_lost(kafka: str) -> Non
         watching.cancel()
         assert most <= 10
         assert processor.most_at_once <= 4
+
+
+@pytest.mark.parametrize(("count", "size"), [(40, 100_000), (400, 100)], ids=["bytes", "records"])
+async def test_flood_of_one_thread_holds_up_nobody_else_and_not_its_own_cancel(
+    kafka: str, count: int, size: int
+) -> None:
+    """Twice the budget of the group, behind a record that takes its time."""
+    go_on = asyncio.Event()
+
+    async def then(record: Record) -> None:
+        if record.body.text == "slow":
+            await go_on.wait()
+
+    processor = Answering(then=then)
+    options = replace(QUICK, max_queued=200, max_queued_bytes=2_000_000)
+    async with running(kafka, processor, options=options) as worker, Chat(kafka) as chat:
+        slow = await chat.say("t1", "slow")
+        await until(lambda: processor.seen[slow] == 1)
+        flood = [await chat.say("t1", f"{n} ".ljust(size, "x")) for n in range(count)]
+        cancel = await chat.say("t1", "cancel")
+        await chat.answered([await chat.say(f"other{n}") for n in range(20)])
+        await until(lambda: cancel in processor.arrived_ids)
+        holdings = worker.runtime("turns")._holdings
+        assert holdings.records <= 200 / 16 + 20
+        assert holdings.bytes <= 2_000_000 / 16 + 20_000
+        assert chat.answers.total() == 20
+        go_on.set()
+        await chat.answered([slow, *flood, cancel])
+        assert chat.order[f"{chat.tenant}:t1"] == [slow, *flood, cancel]
+        assert (holdings.records, holdings.bytes, holdings.stubs, holdings._spilled) == (0, 0, 0, {})
+
+
+async def test_value_that_is_gone_when_its_turn_comes_is_a_dead_letter_that_says_so(
+    embedded: EmbeddedBroker,
+) -> None:
+    go_on = asyncio.Event()
+
+    async def then(record: Record) -> None:
+        if record.body.text == "slow":
+            await go_on.wait()
+
+    processor = Answering(then=then)
+    options = replace(QUICK, max_queued=16, small_bytes=0)
+    async with running(embedded.bootstrap, processor, options=options) as worker, Chat(embedded.bootstrap) as chat:
+        slow = await chat.say("t1", "slow")
+        await until(lambda: processor.seen[slow] == 1)
+        lost, kept = await chat.say("t1", "lost"), await chat.say("t1", "kept")
+        await until(lambda: {lost, kept} <= processor.arrived_ids)
+        spilled = worker.runtime("turns")._holdings._spilled
+        assert len(spilled) == 2
+        first = min(spilled, key=lambda place: place[1])
+        delivery = spilled.pop(first)
+        delivery.spilled = False
+        go_on.set()
+        await chat.answered([slow, kept])
+        await until(lambda: bool(chat.dead))
+        assert "no value" in chat.dead[0]["reason"]
 
 
 async def test_a_graceful_stop_finishes_and_publishes_what_runs(kafka: str) -> None:

@@ -15,6 +15,7 @@ from connectors.gateway.client_messages import said_by_whole_history
 from connectors.gateway.core import Core, NewRun, RunView
 from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.core.core import MESSAGE_MODES
+from connectors.gateway.core.runs import answering
 from connectors.gateway.lg.requests import body_of, caller_of, core_of
 from connectors.gateway.lg.shapes import find_agent
 from connectors.gateway.problems import Problem, not_found
@@ -111,6 +112,9 @@ async def _resume(
 ) -> RunView:
     if head.run and head.run.graph and head.run.paused:
         return await _answer_graph(core, caller, thread_id, head.run.graph, head, answers)
+    if head.run is None and head.asks:
+        asked = head.configured or GraphRequest(graph=head.graph)
+        return await _answer_graph(core, caller, thread_id, asked, head, answers)
     waiting = {p.call.call_id for p in core.runs.open_approvals(head)}
     if head.run is None or not waiting or any(a.get("interruptId") not in waiting for a in answers):
         raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
@@ -128,15 +132,17 @@ async def _answer_graph(
     answers: Sequence[Mapping[str, Any]],
 ) -> RunView:
     """Answers by interrupt; one that was cancelled is answered with null. What was asked for at first stays."""
-    assert head.run, "it waits"
     resume = {a.get("interruptId"): a.get("payload") for a in answers}
-    if not set(resume) <= {waiting.id for waiting in head.run.interrupts}:
+    if not set(resume) <= {waiting.id for waiting in head.open_interrupts}:
         raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
     command = GraphCommand(resumes=True, resume=resume)
     request = asked.model_copy(
         update={"input": None, "command": command, "checkpoint_id": None, "modes": MESSAGE_MODES}
     )
-    return await core.runs.go_on(caller, thread_id, head, request)
+    if head.run:
+        return await core.runs.go_on(caller, thread_id, head, request)
+    new = NewRun(agent_id=head.agent_id, graph=answering(head, request))  # the run that asked has failed
+    return (await core.runs.start(caller, thread_id, new, head=head))[0]
 
 
 def _decision(given: Mapping[str, Any]) -> dict[str, Any]:

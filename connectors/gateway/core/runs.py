@@ -20,6 +20,7 @@ from connectors.gateway.core.threads import Threads
 from connectors.gateway.ingress import Ingress
 from connectors.gateway.problems import Problem, checked, known_time_zone, not_found
 from schemas import (
+    QUEUED_BYTES,
     TERMINAL_TYPES,
     AcceptedRun,
     ApprovalDecision,
@@ -90,6 +91,9 @@ class Runs:
         run_id = self._run_id(principal, thread_id, new.idempotency_key)
         new = await self._prepared(principal, replace(new, message_id=_message_id(new, run_id)))
         body = _body(principal, run_id, new)
+        if new.multitask_strategy == "enqueue" and head.queued_bytes + len(body.to_bytes()) > QUEUED_BYTES and head.run:
+            words = f"{len(head.queued)} large messages wait in this thread already; try again when some are answered."
+            raise Problem(429, "queue_full", words)
         repeated = False
         if new.idempotency_key is not None:
             digest = hashlib.sha256(body.to_bytes()).hexdigest()
@@ -139,11 +143,7 @@ class Runs:
         """
         principal.require("write")
         assert head.run, "it waits"
-        if (command := request.command) and command.resumes:
-            shown = tuple(asked.id for asked in head.run.interrupts)
-            named = isinstance(command.resume, Mapping) and bool(command.resume) and set(command.resume) <= set(shown)
-            answers = tuple(command.resume) if named else shown
-            request = request.model_copy(update={"command": command.model_copy(update={"answers": answers})})
+        request = answering(head, request)
         body = checked(GraphInput, user_id=principal.user_id, request=request, agent_id=head.run.agent_id)
         key, answer = (
             ThreadKey(principal.tenant_id, thread_id),
@@ -349,6 +349,16 @@ def _check_edit(head: ThreadHead, body: ApprovalDecision) -> None:
 
 def _waits(head: ThreadHead, call_id: str) -> bool:
     return any(p.call.call_id == call_id and p.state == "approval" for p in head.pending)
+
+
+def answering(head: ThreadHead, request: GraphRequest) -> GraphRequest:
+    """The request with the interrupts that its answer is to: those it names, or all that `head` shows."""
+    if (command := request.command) is None or not command.resumes:
+        return request
+    shown = tuple(asked.id for asked in head.open_interrupts)
+    named = isinstance(command.resume, Mapping) and bool(command.resume) and set(command.resume) <= set(shown)
+    answers = tuple(command.resume) if named else shown
+    return request.model_copy(update={"command": command.model_copy(update={"answers": answers})})
 
 
 def _stops(event: ThreadEvent) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, NewRun, RunView
 from connectors.gateway.core.assistants import Assistant
+from connectors.gateway.core.runs import answering
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.graph_projection import INTERRUPT, GraphProjection, StateOf
 from connectors.gateway.lg.requests import RunRequest
@@ -31,11 +32,13 @@ async def start_graph(
     waits = head.run is not None and head.run.paused and head.run.graph is not None
     resumes = request.command is not None and request.command.resumes
     if resumes and not request.checkpoint_id:
-        _answers(head, request.command.resume if request.command else None, waits=waits)
+        _answers(head, request.command.resume if request.command else None)
     if waits and not request.checkpoint_id and (resumes or _goes_on(request)):
         return await core.runs.go_on(caller, thread_id, head, request), head.next_event - 1, True
     if wanted.strategy == "reject" and await core.runs.any_going(caller, thread_id):
         raise Problem(409, "thread_busy", "Another run of this thread is going.")
+    if resumes and not request.checkpoint_id:
+        request = answering(head, request)
     new = NewRun(
         agent_id=assistant.assistant_id,
         multitask_strategy=wanted.strategy,
@@ -51,14 +54,19 @@ def _goes_on(request: GraphRequest) -> bool:
     return request.input is None and request.command is None
 
 
-def _answers(head: ThreadHead, resume: object, *, waits: bool) -> None:
-    """Raises `Problem` where nothing waits for this answer."""
-    if not waits or head.run is None:
+def _answers(head: ThreadHead, resume: object) -> None:
+    """Raises `Problem` where nothing waits for this answer, or where it does not say which question it answers."""
+    stands = head.run is not None and head.run.paused and head.run.graph is not None
+    open_ones = [asked.id for asked in head.open_interrupts]
+    if not stands and not open_ones:
         raise Problem(409, "no_such_interrupt", "Nothing waits for an answer in this thread.")
+    if isinstance(resume, Mapping) and resume and set(resume) <= set(open_ones):
+        return
     if isinstance(resume, Mapping) and resume and all(_INTERRUPT_ID.match(str(name)) for name in resume):
-        open_ones = {asked.id for asked in head.run.interrupts}
-        if not set(resume) <= open_ones:
-            raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
+        raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
+    if len(open_ones) > 1:
+        words = f"{len(open_ones)} interrupts are open; name the ones that this answers: an object from ids to answers."
+        raise Problem(422, "several_interrupts", words, interrupts=open_ones)
 
 
 def graph_projection(

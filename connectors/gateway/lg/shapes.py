@@ -138,8 +138,8 @@ def graph_interrupts(found: Iterable[GraphInterrupt]) -> list[dict[str, Any]]:
 def interrupts(thread_id: str, head: ThreadHead) -> list[dict[str, Any]]:
     """What a paused thread waits for: what its graph asks, or one interrupt in the shape of LangChain's human-in-the-loop
     middleware."""
-    if head.run and head.run.paused:
-        return graph_interrupts(head.run.interrupts)
+    if head.open_interrupts or (head.run and head.run.paused):
+        return graph_interrupts(head.open_interrupts)
     if head.run is None or head.status != "approval":
         return []
     calls = [p.call for p in Runs.open_approvals(head)]

@@ -107,13 +107,14 @@ async def _answer(core: Core, caller: Principal, thread_id: str, parameters: Map
         raise Problem(422, "invalid_argument", "input.respond needs interrupt_id and response.")
     head = await core.threads.get(caller, thread_id)
     resume = {a["interrupt_id"]: a.get("response") for a in answers}
-    if head.run is None:
+    if head.run is None and not head.asks:
         raise Problem(409, "no_such_interrupt", "Nothing waits for an answer in this thread.")
     command = {"resume": resume} | {
         name: parameters[name] for name in ("update", "goto") if parameters.get(name) is not None
     }
     more = {name: parameters[name] for name in ("config", "metadata") if parameters.get(name) is not None}
-    return {"assistant_id": head.run.agent_id, "command": command, "stream_subgraphs": True, **more}
+    agent_id = head.run.agent_id if head.run else head.agent_id
+    return {"assistant_id": agent_id, "command": command, "stream_subgraphs": True, **more}
 
 
 # ---- events

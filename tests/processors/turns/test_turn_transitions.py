@@ -10,7 +10,7 @@ from transition_kit import LIMITS, START, Thread, wants
 from processors.turns import transitions
 from processors.turns.answers import Answer, AskedTool
 from processors.turns.transitions import NewInput, Next
-from schemas import TERMINAL_TYPES, ChangeThread, ContinueThread, ThreadHead, TokenUsage, Topic
+from schemas import QUEUED_BYTES, TERMINAL_TYPES, ChangeThread, ContinueThread, ThreadHead, TokenUsage, Topic
 
 
 def test_a_plain_question_is_answered_in_one_turn() -> None:
@@ -118,6 +118,15 @@ def test_a_message_during_tools_waits_and_is_answered_after_them() -> None:
     assert [o.topic for o in thread.outputs].count(Topic.CHAT_MESSAGES) == 1
     assert thread.go_on()[-1] == "run.completed"
     assert [t for t in thread.texts if t.startswith("user")] == ["user: first", "user: second"]
+
+
+def test_inputs_that_are_too_large_together_to_wait_in_the_head_are_refused_in_words() -> None:
+    thread = Thread()
+    thread.say("first", wants("Read"))
+    assert thread.say("x" * (QUEUED_BYTES // 2)) == ["run.queued"]
+    assert thread.say("y" * (QUEUED_BYTES // 2)) == ["run.failed"]
+    assert "wait already" in thread.runs[-1].message
+    assert thread.say("small") == ["run.queued"]
 
 
 def test_continuing_twice_starts_a_queued_run_once() -> None:

@@ -1,0 +1,159 @@
+"""What the records that were taken in hold of a worker's memory, and whose.
+
+Behind a slow run thousands of records of one thread may wait. So that they fill no budget that others need, a thread and a
+tenant have a share of it: beyond that a record is taken in, and keeps its place in its lane, but its value is dropped and
+read again from its partition when its turn comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas import RawRecord
+from streams.kafka_clients import KafkaClients
+from streams.options import RuntimeOptions
+from streams.raw_reading import Stretch
+from streams.slot import Slot
+from streams.unreadable import LOOK_SECONDS
+
+log = logging.getLogger("cauce.streams")
+
+STUBS = 8
+"""Times `max_queued` records may wait of which nothing is held but their places."""
+
+
+@dataclass(eq=False, slots=True)
+class Delivery:
+    """A record in its slot's lane. `tp` is its partition, `received_at` a monotonic time in seconds."""
+
+    slot: Slot
+    tp: TopicPartition
+    raw: RawRecord
+    received_at: float
+    failed: int = 0
+    """How often its task was ended from outside, or by a defect of ours."""
+    held: int | None = None
+    """Bytes that count for the budgets; None where it has its place alone."""
+    spilled: bool = False
+    """`raw` has no value; it is to be read again."""
+
+    @property
+    def tenant(self) -> str:
+        """Of its key."""
+        return (self.raw.key or b"").partition(b":")[0].decode("utf-8", "replace")
+
+
+class Holdings:
+    """The budgets of one group. Its methods belong to the event loop's thread."""
+
+    def __init__(self, group: str, clients: KafkaClients, options: RuntimeOptions, *, spills: bool) -> None:
+        """`spills`: values may be dropped. Where records of a key are not kept in order, none waits for another."""
+        self._group, self._clients, self._options, self._spills = group, clients, options, spills
+        self._records: Counter[Hashable] = Counter()
+        self._bytes: Counter[Hashable] = Counter()
+        """By tenant (its name) and thread (partition and key)."""
+        self.records = self.bytes = self.stubs = 0
+        self._spilled: dict[tuple[TopicPartition, int], Delivery] = {}
+        self._reading = asyncio.Lock()
+
+    def full(self) -> str | None:
+        """The budget that is used up, if any."""
+        if self.records >= self._options.max_queued or self.stubs >= STUBS * self._options.max_queued:
+            return "records"
+        return "bytes" if self.bytes >= self._options.max_queued_bytes else None
+
+    def take(self, delivery: Delivery) -> None:
+        """Counts a record that is taken in. Its value is dropped where its thread or tenant has had its share."""
+        size = len(delivery.raw.value or b"")
+        if not self._spills or self._has_room(delivery, size):
+            self._hold(delivery, size)
+            return
+        self.stubs += 1
+        if size > self._options.small_bytes:
+            delivery.raw, delivery.spilled = replace(delivery.raw, value=None), True
+            self._spilled[delivery.tp, delivery.raw.offset] = delivery
+
+    def give(self, delivery: Delivery) -> None:
+        """The record is done, or dropped."""
+        if self._spilled.get((delivery.tp, delivery.raw.offset)) is delivery:
+            del self._spilled[delivery.tp, delivery.raw.offset]
+        if delivery.held is None:
+            self.stubs -= 1
+            return
+        self.records -= 1
+        self.bytes -= delivery.held
+        for whose in _owners(delivery):
+            self._records[whose] -= 1
+            self._bytes[whose] -= delivery.held
+            if not self._records[whose]:
+                del self._records[whose], self._bytes[whose]
+
+    async def restore(self, delivery: Delivery, wanted: Callable[[], bool]) -> None:
+        """Reads a value again that was dropped, and those of others behind it for which there is room by now.
+
+        Waits for Kafka as long as it takes while the record is `wanted`. One that is not in its partition any more stays
+        without a value, and becomes a dead letter that says so.
+        """
+        backoff, looks = self._options.backoff, 0
+        while delivery.spilled and wanted():
+            async with self._reading:
+                if not delivery.spilled:
+                    return
+                stretch = await self._look(delivery)
+            if stretch is not None and not delivery.spilled:
+                return
+            if stretch is not None and not stretch.problem:
+                looks += 1
+            if looks >= self._options.looks:
+                log.error("group %s: %s cannot be read again", self._group, delivery.raw.position)
+                delivery.spilled = False
+                return
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, self._options.max_backoff)
+
+    async def _look(self, delivery: Delivery) -> Stretch | None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                stretch = (await self._clients.look({delivery.tp: delivery.raw.offset}))[delivery.tp]
+        except (KafkaError, TimeoutError) as error:
+            log.warning("group %s: %s is not read again yet: %r", self._group, delivery.raw.position, error)
+            return None
+        for raw in stretch.records:
+            found = self._spilled.get((delivery.tp, raw.offset))
+            size = len(raw.value or b"")
+            if found is None or (found is not delivery and not self._has_room(found, size)):
+                continue
+            del self._spilled[delivery.tp, raw.offset]
+            found.raw, found.spilled = raw, False
+            self.stubs -= 1
+            self._hold(found, size)
+        return stretch
+
+    def _has_room(self, delivery: Delivery, size: int) -> bool:
+        options = self._options
+        for whose, part in zip(_owners(delivery), (options.of_thread, options.of_tenant), strict=True):
+            if whose not in self._records:
+                continue  # one record of each is held in any case
+            records, held = max(1, int(options.max_queued * part)), options.max_queued_bytes * part
+            if self._records[whose] >= records or self._bytes[whose] + size > held:
+                return False
+        return True
+
+    def _hold(self, delivery: Delivery, size: int) -> None:
+        delivery.held = size
+        self.records += 1
+        self.bytes += size
+        for whose in _owners(delivery):
+            self._records[whose] += 1
+            self._bytes[whose] += size
+
+
+def _owners(delivery: Delivery) -> tuple[Hashable, Hashable]:
+    return (delivery.tp.partition, delivery.raw.key), delivery.tenant
