@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import processors.tools.processor
 import processors.turns.processor
+import processors.turns.transitions
 import state.cassandra.journal
 import streams.group
 import streams.slot
@@ -230,6 +231,17 @@ def claim_without_condition() -> list[Any]:
 
     real = CassandraLedger.claim
     return [patch.object(CassandraLedger, "claim", claim)]
+
+
+@bug
+def rollback_stays_where_its_run_went_back() -> list[Any]:
+    """A rollback takes back what the run wrote, and not that it went back in the conversation."""
+
+    def undo(draft: Any) -> int | None:
+        run = draft.head.run
+        return draft.head.newest_message if run.forks_before is not None else None
+
+    return [patch.object(processors.turns.transitions, "undo", undo)]
 
 
 @bug

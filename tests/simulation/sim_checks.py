@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 
-from schemas import GROUPS, TERMINAL_TYPES, LedgerEntry, ThreadHead, Topic
+from processors.turns.replay import Gap, Replayed
+from schemas import BODIES, GROUPS, TERMINAL_TYPES, LedgerEntry, ThreadHead, Topic
 from streams.offsets import decode_completed
 
 if TYPE_CHECKING:
-    from sim_people import People
+    from sim_people import People, Seen
     from sim_worker import Outside
 
 _HEAD_SEQ = 2**63 - 1
+_EVENTS = {body.TYPE: body for body in BODIES[Topic.CHAT_RESPONSES]}
 
 
 def unfinished(outside: Outside, people: People, groups: Iterable[str]) -> list[str]:
@@ -97,11 +99,36 @@ def _journal_and_topic_agree(outside: Outside, people: People) -> list[str]:
         head = ThreadHead.model_validate_json(rows[(1, _HEAD_SEQ, "")]["body"])
         if head.run or head.queued or head.pending:
             wrong.append(f"{key}: at rest with a run, a queue or pending calls: {head.status}")
+        wrong += _as_its_events_tell(key, head, (one for one in people.seen if one.thread == key), rows.values())
         messages = sorted(row["seq"] for row in rows.values() if row["kind"] == 1 and row["seq"] != _HEAD_SEQ)
         if messages and messages[-1] >= head.next_message:
             wrong.append(f"{key}: message {messages[-1]} is above the head's {head.next_message}")
     for key in told.keys() - {f"{t}:{h}" for t, h in table.partitions}:
         wrong.append(f"{key}: told and not in the journal at all")
+    return wrong
+
+
+def _as_its_events_tell(key: str, head: ThreadHead, seen: Iterable[Seen], rows: Iterable[Any]) -> list[str]:
+    """Which messages there are, and which of them are the conversation, also where it went back."""
+    replayed = Replayed(None)
+    try:
+        replayed.apply(
+            _EVENTS[one.type].model_validate(one.body) for one in sorted(seen, key=lambda one: one.body["seq"])
+        )
+    except Gap as gap:
+        return [f"{key}: {gap}"]
+    assert replayed.head
+    told = {stored.seq: stored.message.message_id for stored in replayed.messages}
+    stored = {
+        row["seq"]: json.loads(row["body"])["message"]["message_id"]
+        for row in rows
+        if row["kind"] == 1 and row["seq"] != _HEAD_SEQ
+    }
+    wrong = []
+    if told != stored:
+        wrong.append(f"{key}: its events tell the messages {told}, the journal has {stored}")
+    if (replayed.head.forks, replayed.head.next_message) != (head.forks, head.next_message):
+        wrong.append(f"{key}: its events tell the forks {replayed.head.forks}, the head has {head.forks}")
     return wrong
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,17 @@ _TIMEOUT = 2.0
 SOON = 0.5
 """Seconds for which a record that is broken on its way is; one that is broken for longer counts as broken for ever."""
 STRATEGIES = ("enqueue", "enqueue", "enqueue", "interrupt", "rollback", "reject")
+
+
+def _going_back(input_id: str, *, messages: int) -> int | None:
+    """Some go back to an earlier message, or to one that is not there.
+
+    By dice of its own, so that what else happens under a seed stays as it was.
+    """
+    dice = random.Random(input_id)
+    if dice.random() > 0.4:
+        return None
+    return dice.randint(0, messages)
 
 
 @dataclass
@@ -70,7 +82,8 @@ class People:
             steps = [",".join(chance.choices(("Read", "Put", "Send", "Pay"), k=chance.randint(1, 2)))] * chance.choice(
                 (0, 1, 1, 2)
             )
-            body = UserMessage(user_id="u", text="|".join([*steps, "answer"]), multitask_strategy=strategy)
+            after = _going_back(input_id, messages=4 * n)
+            body = UserMessage(user_id="u", text="|".join([*steps, "answer"]), multitask_strategy=strategy, after=after)
             await self._produce(thread, body, input_id, strategy)
             self.sent += 1
             if chance.random() < 0.1:

@@ -39,4 +39,13 @@ assert.equal(resumed.outcome.type, "success");
 await assert.rejects(agent.runAgent({
   resume: [{ interruptId: asked.id, status: "resolved", payload: { decision: "approve" } }],
 }));
+
+// another answer, as clients ask for it: the list without the last one
+agent.setMessages(agent.messages.slice(0, agent.messages.findLastIndex((m) => m.role === "user") + 1));
+const asked_again = agent.messages.at(-1);
+await assert.rejects(agent.runAgent({ tools: [{ name: "blue", description: "", parameters: { type: "object" } }] }));
+const regenerated = await say(null);
+assert.ok(["success", "interrupt"].includes(regenerated.outcome.type));
+assert.equal(agent.messages.filter((m) => m.role === "user").at(-1).id, asked_again.id);
+
 console.log(JSON.stringify({ messages: agent.messages.length }));

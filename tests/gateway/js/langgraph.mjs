@@ -61,6 +61,42 @@ const runs = await client.runs.list(thread.thread_id);
 assert.deepEqual([...new Set(runs.map((r) => r.status))], ["success"]);
 const found = await client.threads.search({ metadata: { graph_id: "agent", from: "javascript" } });
 assert.ok(found.some((t) => t.thread_id === thread.thread_id && t.values.messages.length > 0));
+
+// edit and regenerate as useStream does: from the parent of the checkpoint in which a message was first seen
+const branches = await client.threads.create();
+for (const [n, text] of ["hello", "what can you do?"].entries()) {
+  await client.runs.wait(branches.thread_id, "agent", { input: { messages: [{ id: `h${n}`, role: "user", content: text }] } });
+}
+const firstSeen = async (id) => (await client.threads.getHistory(branches.thread_id, { limit: 100 }))
+  .findLast((state) => state.values.messages.some((m) => m.id === id));
+const shown = async () => (await client.threads.getState(branches.thread_id)).values.messages;
+const before = await shown();
+const again = [];
+for await (const part of client.runs.stream(branches.thread_id, "agent", {
+  input: undefined,
+  checkpoint: (await firstSeen(before.at(-1).id)).parent_checkpoint,
+  streamMode: ["values", "messages-tuple"],
+  streamResumable: true,
+})) again.push(part);
+const regenerated = again.filter((p) => p.event === "values").at(-1).data.messages;
+assert.deepEqual(regenerated.slice(0, 3), before.slice(0, 3));
+assert.equal(regenerated.length, 4);
+assert.notEqual(regenerated[3].id, before[3].id);
+for (const [id, text] of [["h1", "what else?"], ["h0", "good morning"]]) {
+  const edited = await client.runs.wait(branches.thread_id, "agent", {
+    input: says(text),
+    checkpoint: (await firstSeen(id)).parent_checkpoint,
+  });
+  assert.deepEqual(edited.messages.filter((m) => m.type === "human").at(-1).content, text);
+}
+assert.deepEqual((await shown()).map((m) => m.type), ["human", "ai"]);
+await client.threads.updateState(branches.thread_id, { values: says("by the way") });
+assert.equal((await shown()).at(-1).content, "by the way");
+await assert.rejects(
+  client.runs.wait(branches.thread_id, "agent", { input: says("x"), checkpointId: "no-such" }),
+  (error) => error.status === 404,
+);
+
 await client.threads.delete(thread.thread_id);
 await assert.rejects(client.threads.get(thread.thread_id), (error) => error.status === 404);
 console.log(JSON.stringify({ parts: told.length, resumed: resumed.length, joined: had.length }));
