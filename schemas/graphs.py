@@ -96,6 +96,13 @@ class GraphInput(Body):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
+class StateChange(Stored):
+    """What a node is said to have written."""
+
+    values: Any = None
+    as_node: str | None = None
+
+
 class UpdateState(Body):
     """A person changes a thread's state by hand. Answered by `StateUpdated` or `InputRefused`."""
 
@@ -108,6 +115,8 @@ class UpdateState(Body):
     as_node: str | None = None
     checkpoint_id: str | None = None
     """The checkpoint to fork from; the newest when None."""
+    supersteps: tuple[tuple[StateChange, ...], ...] = ()
+    """In the place of `values`: supersteps one after the other, each with what its nodes wrote."""
     config: dict[str, Any] = Field(default_factory=dict)
     context: dict[str, Any] = Field(default_factory=dict)
     """What the graph is made with, as in a request."""

@@ -39,6 +39,7 @@ from processors.turns.graph_parts import Parts, PartTooLarge
 from processors.turns.graph_state import (
     LostRace,
     SteppingSaver,
+    changed_by_hand,
     interrupts_of,
     newest_id,
     restore,
@@ -198,7 +199,7 @@ class GraphLegs:
             hosted = await self._graphs.get(update.graph)
             async with hosted.bound(saver=saver, store=store, config=config, access=UPDATE) as graph:
                 before = await graph.aget_state(place(thread_id, update.checkpoint_id))
-                changed = await graph.aupdate_state(config, update.values, as_node=update.as_node)
+                changed = await changed_by_hand(graph, config, update)
                 return before, changed, await graph.aget_state(place(thread_id), subgraphs=True)
 
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -15,11 +15,11 @@ from langgraph.checkpoint.base import (
     empty_checkpoint,
 )
 from langgraph.checkpoint.base.id import uuid6
-from langgraph.types import StateSnapshot
+from langgraph.types import StateSnapshot, StateUpdate
 
 from connectors.graphs import RowReader, StagingSaver, place, to_json
 from processors.turns.draft import Draft
-from schemas import GraphInterrupt, GraphRequest, StateRow, storable_text
+from schemas import GraphInterrupt, GraphRequest, StateRow, UpdateState, storable_text
 
 CommitRows = Callable[[tuple[StateRow, ...], int], Awaitable[None]]
 """Commits these rows of a graph that goes on; the number is that of the row after them."""
@@ -154,3 +154,13 @@ async def stopped_before_its_turn(graph: Any, saver: StagingSaver, thread_id: st
 def _among(found: Iterable[str], wanted: Sequence[str] | str) -> bool:
     names = set(found)
     return bool(names) and ("*" in wanted or not names.isdisjoint(wanted))
+
+
+async def changed_by_hand(graph: Any, config: RunnableConfig, update: UpdateState) -> RunnableConfig:
+    """Writes what a person wants into the graph's state; where the new checkpoint is. Raises what the graph does."""
+    if not update.supersteps:
+        made = await graph.aupdate_state(config, update.values, as_node=update.as_node)
+    else:
+        steps = [[StateUpdate(one.values, one.as_node) for one in step] for step in update.supersteps]
+        made = await graph.abulk_update_state(config, steps)
+    return cast(RunnableConfig, made)

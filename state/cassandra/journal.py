@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from schemas import (
-    AcceptedRun,
     OpenInput,
     Span,
     StateRow,
@@ -24,10 +23,11 @@ from schemas import (
     within,
 )
 from state.cassandra.outcome import decided
+from state.cassandra.promises import CLOSE, CLOSE_ALL, Promises, all_or_one
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import OPEN_TTL, below, decode_messages, from_micros, merged, summary, to_micros
+from state.rows import below, decode_messages, from_micros, merged, summary, to_micros
 
 log = logging.getLogger(__name__)
 
@@ -105,14 +105,6 @@ _ONE_RUN = Query(
     Kind.READ,
     "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3 AND seq = 0 AND id = ?",
 )
-_ACCEPT = Query(
-    Kind.WRITE,
-    "INSERT INTO KEYSPACE.accepted_runs (tenant_id, thread_id, run_id, body) VALUES (?, ?, ?, ?) USING TTL ?",
-)
-_ACCEPTED = Query(Kind.READ, "SELECT body FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ?")
-_ONE_ACCEPTED = Query(
-    Kind.READ, "SELECT body FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?"
-)
 _ERASE_EVENTS = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq < ?"
 )
@@ -131,30 +123,16 @@ _VALUES = Query(
 _ERASE_ROWS = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = ? AND seq < ?"
 )
-_ANNOUNCE = Query(
-    Kind.WRITE,
-    "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 6, 0, ?, ?) USING TTL ?",
-)
-_OPEN = Query(Kind.READ, "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6")
-_CLOSE = Query(
-    Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6 AND seq = 0 AND id = ?"
-)
-_CLOSE_ALL = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6")
-_UNACCEPT = Query(Kind.WRITE, "DELETE FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?")
-_LIST_AS_BUSY = Query(
-    Kind.WRITE,
-    "UPDATE KEYSPACE.threads_by_user SET status = 'busy' WHERE tenant_id = ? AND user_id = ? AND thread_id = ?",
-)
 _UNLIST = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?"
 )
 
 
-class CassandraJournal:
+class CassandraJournal(Promises):
     """`input_ttl`: seconds that the outputs of processed inputs are kept."""
 
     def __init__(self, session: Session, *, input_ttl: float) -> None:
-        self._session, self._ttl = session, math.ceil(input_ttl)
+        super().__init__(session, ttl=math.ceil(input_ttl))
         self._lines: OrderedDict[tuple[str, str], ThreadSummary] = OrderedDict()
         """What the lists say of threads, without their times."""
 
@@ -257,40 +235,17 @@ class CassandraJournal:
             for thread_id, title, created_at, updated_at, condition, metadata, agent_id in rows[: max(limit, 0)]
         ]
 
-    async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
-        """See `state.Journal.accept`."""
-        await self._session.execute(_ACCEPT, tenant_id, thread_id, run.run_id, run.to_bytes(), self._ttl)
-
-    async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
-        """See `state.Journal.accepted`."""
-        rows = await self._runs_or_one(_ACCEPTED, _ONE_ACCEPTED, tenant_id, thread_id, run_id)
-        return sorted((AcceptedRun.model_validate_json(body) for body in rows), key=lambda run: (run.at, run.run_id))
-
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""
-        await self._session.execute(_ANNOUNCE, tenant_id, thread_id, given.input_id, given.to_bytes(), OPEN_TTL)
-        if given.begun:
-            # The turn's commit, or the next one that is not busy any more, writes the row again.
+        if given.begun:  # the turn's commit, or the next one that is not busy any more, writes the list's row again
             self._lines.pop((tenant_id, thread_id), None)
-            await self._session.execute(_LIST_AS_BUSY, tenant_id, given.user_id, thread_id)
-
-    async def withdraw(self, tenant_id: str, thread_id: str, input_id: str) -> None:
-        """See `state.Journal.withdraw`."""
-        key = (tenant_id, thread_id, input_id)
-        await asyncio.gather(self._session.execute(_CLOSE, *key), self._session.execute(_UNACCEPT, *key))
-
-    async def open_inputs(self, tenant_id: str, thread_id: str) -> list[OpenInput]:
-        """See `state.Journal.open_inputs`."""
-        found = [
-            OpenInput.model_validate_json(body) for (body,) in await self._session.execute(_OPEN, tenant_id, thread_id)
-        ]
-        return sorted(found, key=lambda one: (one.at, one.input_id))
+        await super().announce(tenant_id, thread_id, given)
 
     async def runs(
         self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
     ) -> list[StoredRun]:
         """See `state.Journal.runs`."""
-        rows = await self._runs_or_one(_RUNS, _ONE_RUN, tenant_id, thread_id, run_id)
+        rows = await all_or_one(self._session, _RUNS, _ONE_RUN, tenant_id, thread_id, run_id)
         found = sorted((StoredRun.model_validate_json(body) for body in rows), key=lambda run: run.last_event)
         return found[max(0, len(found) - max(limit, 0)) :]
 
@@ -325,13 +280,6 @@ class CassandraJournal:
     async def _span(self, tenant_id: str, thread_id: str, span: tuple[int, int]) -> Rows:
         pages = self._session.pages(_VALUES, tenant_id, thread_id, *span, size=_ROWS_A_PAGE)
         return [row async for page in pages for row in page]
-
-    async def _runs_or_one(
-        self, all_of_them: Query, one: Query, tenant_id: str, thread_id: str, run_id: str | None
-    ) -> list[bytes]:
-        if run_id is not None:
-            return [body for (body,) in await self._session.execute(one, tenant_id, thread_id, run_id)]
-        return [body async for page in self._session.pages(all_of_them, tenant_id, thread_id) for (body,) in page]
 
     async def _list(self, tenant_id: str, thread_id: str, head: ThreadHead) -> None:
         if head.deleted:
@@ -406,13 +354,13 @@ class _Turn:
         if commit.final:
             yield _INPUT, (*key, commit.input_id, commit.outputs, self._ttl)
             if commit.announced and not commit.erase:
-                yield _CLOSE, (*key, commit.input_id)
+                yield CLOSE, (*key, commit.input_id)
         else:
             yield _NOT_PROCESSED, (*key, commit.input_id)
         yield _MESSAGE, (*key, _HEAD_SEQ, self._head)
         if commit.erase:
             yield _ERASE_RUNS, key
-            yield _CLOSE_ALL, key
+            yield CLOSE_ALL, key
             yield _ERASE_EVENTS, (*key, min((e.seq for e in commit.events), default=_HEAD_SEQ))
             first_row = min((row.seq for row in commit.rows), default=_HEAD_SEQ)
             for kind in _ROW_KINDS.values():

@@ -228,6 +228,23 @@ async def test_threads_are_found_by_their_values(client: LangGraphClient) -> Non
     assert await client.threads.search(values={"answers": [mark, "more"]}) == []
 
 
+async def test_thread_is_made_with_a_state_in_supersteps(client: LangGraphClient) -> None:
+    steps: Any = [
+        {"updates": [{"values": {"answers": ["given"]}, "as_node": "__start__"}]},
+        {"updates": [{"values": {"answers": ["left: 1"]}, "as_node": "left"}]},
+    ]
+    made = await client.threads.create(graph_id="both", supersteps=steps)
+    state: Any = await client.threads.get_state(made["thread_id"])
+    assert state["values"]["answers"] == ["given", "left: 1"]
+    assert len(await client.threads.get_history(made["thread_id"])) == 2
+    before = await client.threads.count()
+    wrong: Any = [{"updates": [{"values": {"answers": ["x"]}, "as_node": "nobody"}]}]
+    for graph, given in (("both", wrong), (None, steps), ("both", [{"updates": []}])):
+        with pytest.raises(UnprocessableEntityError):
+            await client.threads.create(graph_id=graph, supersteps=given)
+    assert await client.threads.count() == before
+
+
 async def test_run_without_an_assistant_is_refused_and_starts_nothing(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     for path in (f"/threads/{thread}/runs", f"/threads/{thread}/runs/wait", "/runs", "/runs/stream"):

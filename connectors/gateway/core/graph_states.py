@@ -144,8 +144,12 @@ class GraphStates:
         values: Any,
         as_node: str | None,
         checkpoint_id: str | None,
+        supersteps: Sequence[Sequence[Mapping[str, Any]]] = (),
     ) -> str:
-        """Changes the state by hand, and returns the new checkpoint's id. Raises `Problem` when the graph refuses it."""
+        """Changes the state by hand, at once or in supersteps, and returns the new checkpoint's id.
+
+        Raises `Problem` when the graph refuses it.
+        """
         caller.require("write")
         request = await self._configured(caller, head, graph)
         body = checked(
@@ -159,6 +163,7 @@ class GraphStates:
             values=values,
             as_node=as_node,
             checkpoint_id=checkpoint_id,
+            supersteps=supersteps,
         )
         answer = await self._changes.apply(caller, thread_id, head, body)
         if isinstance(answer, InputRefused):

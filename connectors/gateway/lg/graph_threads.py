@@ -83,3 +83,35 @@ def where(given: object) -> tuple[str | None, str]:
             if isinstance(checkpoint_id, str | None) and isinstance(namespace, str):
                 return checkpoint_id, namespace
     raise Problem(422, "invalid", "a checkpoint is named by its id, or by an object with checkpoint_id.")
+
+
+Steps = list[list[dict[str, Any]]]
+
+
+def supersteps_of(body: Mapping[str, Any]) -> Steps:
+    """What a new thread's state is to be made of. Raises `Problem`."""
+    given = body.get("supersteps") or []
+    found = given if isinstance(given, list) else [None]
+    steps = [step.get("updates") if isinstance(step, Mapping) else None for step in found]
+    if not all(isinstance(step, list) and step and all(isinstance(one, Mapping) for one in step) for step in steps):
+        raise Problem(422, "invalid", "supersteps is a list of objects with updates, which have values and as_node.")
+    if any(one.get("command") for step in steps for one in step or ()):
+        words = "supersteps: an update has values and as_node; a command cannot be given yet."
+        raise Problem(422, "not_supported", words)
+    return [[{"values": one.get("values"), "as_node": one.get("as_node")} for one in step or ()] for step in steps]
+
+
+async def make_state(core: Core, caller: Principal, thread_id: str, head: ThreadHead, graph: str, steps: Steps) -> None:
+    """The state of a new thread, as if its graph had made these supersteps. Raises `Problem` when the graph refuses them."""
+    assistant = await core.assistant(caller, graph)
+    await core.graphs.update(
+        caller,
+        thread_id,
+        head,
+        graph,
+        assistant.assistant_id if assistant else head.agent_id,
+        values=None,
+        as_node=None,
+        checkpoint_id=None,
+        supersteps=steps,
+    )

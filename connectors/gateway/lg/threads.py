@@ -13,7 +13,13 @@ from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.agent_threads import agent_history, agent_state, change_agent_state
-from connectors.gateway.lg.graph_threads import change_graph_state, graph_history, graph_state
+from connectors.gateway.lg.graph_threads import (
+    change_graph_state,
+    graph_history,
+    graph_state,
+    make_state,
+    supersteps_of,
+)
 from connectors.gateway.lg.messages import to_langchain
 from connectors.gateway.lg.requests import (
     answer,
@@ -46,15 +52,25 @@ _SORTED_BY = ("created_at", "updated_at", "thread_id", "status")
 async def create(request: Request) -> Response:
     """`POST /threads`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    for name in ("supersteps", "ttl"):
-        if body.get(name):
-            raise Problem(422, "not_supported", f"{name} cannot be given to a thread.")
+    if body.get("ttl"):
+        raise Problem(422, "not_supported", "ttl: threads stay until they are deleted; there is POST /threads/prune.")
+    metadata, steps = mapping(body.get("metadata"), "metadata"), supersteps_of(body)
+    graph = metadata.get("graph_id")
+    if steps and graph not in core.graphs.names:
+        raise Problem(422, "invalid", "supersteps need a hosted graph, whose state they make: name it as graph_id.")
     thread_id, head = await core.threads.create(
         caller,
         thread_id=str(body["thread_id"]) if body.get("thread_id") else None,
-        **thread_fields(mapping(body.get("metadata"), "metadata")),
+        **thread_fields(metadata),
         if_exists="do_nothing" if body.get("if_exists") == "do_nothing" else "raise",
     )
+    if steps and head.next_row == 1:
+        try:
+            await make_state(core, caller, thread_id, head, str(graph), steps)
+        except Problem:
+            await core.threads.delete(caller, thread_id)
+            raise
+        head = await core.threads.get(caller, thread_id)
     return await _shown(core, caller, thread_id, head)
 
 
