@@ -32,6 +32,10 @@ def test_langgraph_client_runs_hosted_graphs(door: Door, home_key: str, javascri
     assert told["joined"] > 10
 
 
+def test_langgraph_client_shows_each_projection_of_a_thread(door: Door, home_key: str, javascript: Path) -> None:
+    assert node(javascript, "threads.mjs", f"{door.url}/lg", home_key) == {"ok": True}
+
+
 def test_agui_client_converses_and_approves(door: Door, home_key: str, javascript: Path) -> None:
     told = node(javascript, "agui.mjs", f"{door.url}/agui", home_key)
     assert told["messages"] >= 6
