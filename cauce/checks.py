@@ -6,13 +6,16 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cauce.running import NotRunning, connected, find_workers
 from cauce.settings import Settings, unknown_variables
 from schemas import CauceError
+
+if TYPE_CHECKING:
+    from connectors.arcade import ToolSpec
 
 FREE_BYTES = 1 << 30
 PINNED = ("aiokafka", "faststream", "langgraph", "langchain", "arcadepy", "cassandra-driver", "pydantic")
@@ -145,7 +148,7 @@ async def _store(settings: Settings) -> Finding:
 
 
 async def _tools(settings: Settings) -> Finding:
-    from connectors.arcade import ArcadeClient
+    from connectors.arcade import ArcadeClient, Catalogue
     from connectors.arcade.client import DEFAULT_BASE_URL
 
     if settings.arcade_api_key is None:
@@ -155,9 +158,27 @@ async def _tools(settings: Settings) -> Finding:
     client = ArcadeClient(
         settings.arcade_url or DEFAULT_BASE_URL, settings.arcade_api_key.get_secret_value(), timeout=5
     )
+    where = settings.arcade_url or DEFAULT_BASE_URL
     try:
-        wrong = await client.healthy()
+        if wrong := await client.healthy():
+            return Finding("Tools", "problem", wrong)
+        if too_many := await _left_out(settings, await Catalogue(client.list_tools).tools()):
+            return Finding("Tools", "warning", too_many)
     finally:
         await client.close()
-    where = settings.arcade_url or DEFAULT_BASE_URL
-    return Finding("Tools", "problem", wrong) if wrong else Finding("Tools", "ok", f"{where} answers and takes the key")
+    return Finding("Tools", "ok", f"{where} answers and takes the key")
+
+
+async def _left_out(settings: Settings, catalogue: Mapping[str, ToolSpec]) -> str:
+    """Of the first agent that is allowed more tools than its model can be offered, in words; empty when there is none."""
+    from cauce.commands.common import opened_stores
+    from processors.turns.profile import offered_tools
+
+    if not settings.has_state:
+        return ""
+    async with opened_stores(settings) as stores:
+        for tenant in await stores.directory.tenants():
+            for agent in tenant.agents:
+                if words := offered_tools(agent, catalogue)[1]:
+                    return f"the agent {agent.agent_id} of {tenant.tenant_id}: {words}"
+    return ""

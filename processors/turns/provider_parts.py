@@ -102,7 +102,7 @@ def _call_ids(calls: Sequence[tuple[str, WrittenCall]]) -> dict[str, str]:
 
 
 def _is_kept(block: Any, *, calls: bool) -> bool:
-    kind = block.get("type") if isinstance(block, Mapping) else None
+    kind = str(block.get("type")) if isinstance(block, Mapping) else None
     if kind == "tool_call_chunk":  # a piece that was not put together; the call itself goes back in any case
         return False
     if kind == "thinking" and not block.get("signature"):
