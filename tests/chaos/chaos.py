@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parents[n]) for n in range(3)]
 
 import chaos_embedded  # noqa: E402
 import httpx  # noqa: E402
@@ -24,6 +24,7 @@ from chaos_faults import Faults  # noqa: E402
 from chaos_fleet import Fleet  # noqa: E402
 from chaos_load import Load  # noqa: E402
 from chaos_report import Report  # noqa: E402
+from chaos_vandal import Vandal  # noqa: E402
 
 from bench.systems import TENANTS, prepare, process  # noqa: E402
 from streams.kafka_clients import quieten_aiokafka  # noqa: E402
@@ -57,6 +58,8 @@ async def run(folder: Path, seed: int, seconds: float, *, outages: bool) -> Repo
             )
             load = Load(fleet.kafka.bootstrap, TENANTS, CLIENTS, chance)
             await load.start()
+            vandal = Vandal(fleet.kafka.bootstrap, TENANTS, load.book, random.Random(seed))
+            vandal.start()
             await asyncio.sleep(5)
             print(f"running after {time.monotonic() - started:.0f} s; {CLIENTS} people talk", flush=True)
             faults = Faults(fleet, load, chance)
@@ -64,10 +67,11 @@ async def run(folder: Path, seed: int, seconds: float, *, outages: bool) -> Repo
             await faults.every_crash_point()
             while time.monotonic() - began < seconds:
                 await faults.one_of([*KINDS, "outage"] if outages else KINDS)
+            await vandal.stop(30)
             await load.finish(60)
             async with httpx.AsyncClient(trust_env=False) as client:
                 effects = (await client.get(f"{url}/calls")).json()["by_text"]
-            return Report(seed, load.book, faults.done, effects, fleet.model_calls)
+            return Report(seed, load.book, faults.done, effects, fleet.model_calls, vandal)
     finally:
         await fleet.stop()
 

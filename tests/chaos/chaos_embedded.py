@@ -16,6 +16,7 @@ import httpx
 from chaos_faults import PATIENCE, Fault
 from chaos_load import Load
 from chaos_report import Report
+from chaos_vandal import Vandal
 
 from bench.systems import TENANTS, prepare, process
 from cauce.running import Running, is_alive, runtime_file
@@ -136,15 +137,18 @@ async def run(folder: Path, seed: int, seconds: float) -> Report:
             await prepare(kafka, system.running.state_url)
             load = Load(kafka, TENANTS, CLIENTS, chance)
             await load.start()
+            vandal = Vandal(kafka, TENANTS, load.book, random.Random(seed), files=system.data / "kafka")
+            vandal.start()
             faults = EmbeddedFaults(system, load, chance)
             began = time.monotonic()
             for kind in chance.sample(KINDS, len(KINDS)):
                 await faults.one(kind)
             while time.monotonic() - began < seconds:
                 await faults.one(chance.choice(KINDS))
+            await vandal.stop(30)
             await load.finish(60)
             async with httpx.AsyncClient(trust_env=False) as client:
                 effects = (await client.get(f"{url}/calls")).json()["by_text"]
-            return Report(seed, load.book, faults.done, effects, None)
+            return Report(seed, load.book, faults.done, effects, None, vandal)
         finally:
             system.stop()

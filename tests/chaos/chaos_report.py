@@ -9,6 +9,7 @@ from pathlib import Path
 
 from chaos_faults import BOUND, Fault
 from chaos_load import Book
+from chaos_vandal import Vandal
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Report:
     effects: dict[str, int]
     model_calls: int | None
     """None where nobody counts them."""
+    vandal: Vandal
 
     @property
     def lost(self) -> list[str]:
@@ -45,7 +47,8 @@ class Report:
     @property
     def good(self) -> bool:
         """Whether everything held."""
-        return not (self.lost or self.doubled or self.repeated or self.book.disorder or self.slow)
+        broken = self.lost or self.doubled or self.repeated or self.book.disorder or self.vandal.wrong
+        return not (broken or self.slow)
 
     def text(self) -> str:
         """For people."""
@@ -60,6 +63,10 @@ class Report:
         if self.model_calls is not None:
             again = self.model_calls - 2 * len(book.ended)
             lines.append(f"model calls {self.model_calls}, of which {again} were made again")
+        lines.append(
+            f"odd things written: {dict(self.vandal.did)}; {len(self.vandal.taken)} of them had to become dead letters, "
+            f"wrong {len(self.vandal.wrong)}"
+        )
         lines += [
             "",
             "| fault | times | longest recovery, s |",
@@ -73,7 +80,9 @@ class Report:
             longest = "not recovered" if None in times else f"{max(t for t in times if t is not None):.1f}"
             lines.append(f"| {kind} | {len(faults)} | {longest} |")
         lines += [
-            f"broken: {what}" for what in (*self.lost[:5], *self.doubled[:5], *self.repeated[:5], *book.disorder[:5])
+            f"broken: {what}"
+            for found in (self.lost, self.doubled, self.repeated, book.disorder, self.vandal.wrong)
+            for what in found[:5]
         ]
         return "\n".join(lines)
 
