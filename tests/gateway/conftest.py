@@ -22,7 +22,7 @@ _FILES = {
     "working_graphs": ("task",),
     "shape_graphs": (
         *("chat", "thinking", "blocks", "usage_on_text", "calls_only", "whole", "count", "parallel", "custom", "deep"),
-        *("asks_inside", "tool_agent", "tool_node", "team", "quick_fail"),
+        *("asks_inside", "tool_agent", "tool_node", "team", "quick_fail", "deep_agent"),
     ),
 }
 GRAPHS = {"CAUCE_GRAPHS": ",".join(f"{g}={_HERE / file}.py:{g}" for file, names in _FILES.items() for g in names)}

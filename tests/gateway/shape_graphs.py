@@ -8,6 +8,7 @@ import operator
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any, TypedDict
 
+from deepagents import create_deep_agent
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage
@@ -323,3 +324,9 @@ _broken.add_node("fail", _break)
 _broken.add_edge(START, "fail")
 quick_fail = _broken.compile()
 """Fails at once."""
+
+_SEARCHER: Any = {"name": "searcher", "description": "Searches.", "system_prompt": "Search."}
+_SEARCHER["model"] = SaysChunks(answers=[text("I found", " it.")])
+_ASKS_SEARCHER = call("task", {"description": "find it", "subagent_type": "searcher"}, "call-t", cut=20)
+deep_agent = create_deep_agent(SaysChunks(answers=[_ASKS_SEARCHER, text("Done", " now.")]), subagents=[_SEARCHER])
+"""A deep agent that gives work to a subagent."""

@@ -121,6 +121,19 @@ async def test_lifecycle_tells_subgraphs_and_subagents_with_what_called_them(ope
     assert begun["cause"] == {"type": "toolCall", "tool_call_id": "call-9"}
 
 
+async def test_subagent_of_a_deep_agent_streams_with_the_call_that_began_it(opened: Any) -> None:
+    async with opened("deep_agent") as thread:
+        await thread.run.start(input=says("hi"))
+        [searcher] = await items(thread.subagents)
+        [message] = await items(searcher.messages)
+        assert (await message.text, searcher.status) == ("I found it.", "completed")
+    async with opened("deep_agent") as thread:
+        await thread.run.start(input=says("hi"))
+        told = [e["params"]["data"] for e in await items(thread.subscribe(["lifecycle"]))]
+    begun = next(one for one in told if one["event"] == "started")
+    assert (begun["graph_name"], begun["cause"]["tool_call_id"]) == ("searcher", "call-t")
+
+
 async def test_extensions_are_what_the_graph_wrote_by_name(opened: Any) -> None:
     async with opened("custom") as thread:
         await thread.run.start(input={"n": [5]})
