@@ -6,11 +6,13 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from cauce.running import NotRunning, connected, find_workers
+from cauce.gateway import find_gateway
+from cauce.running import NotRunning, WorkerNote, connected, find_workers
 from cauce.settings import Settings, unknown_variables
 from schemas import CauceError
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from connectors.arcade import ToolSpec
 
 FREE_BYTES = 1 << 30
+HEALTH_SECONDS = 5.0
+"""For one health page; its own checks take 3 s at most."""
+RECENT = timedelta(days=1)
+"""A dead letter older than this is told, and is no warning any more."""
 PINNED = ("aiokafka", "faststream", "langgraph", "langchain", "arcadepy", "cassandra-driver", "pydantic")
 
 
@@ -37,9 +43,14 @@ async def examine(settings: Settings) -> list[Finding]:
         findings.append(_driver())
     running, finding = _running(settings)
     findings.append(finding)
-    findings.append(await _guarded("Model", lambda: _model(running)))
+    workers = find_workers(settings)
+    findings += [await _health(f"Worker {'+'.join(worker.groups)}", worker.health, worker.pid) for worker in workers]
+    if door := find_gateway(settings):
+        findings.append(await _health("Gateway", door.health, door.pid))
+    findings.append(await _guarded("Model", lambda: _model(running, workers)))
     if running.kafka:
         findings.append(await _guarded("Kafka", lambda: _kafka(running)))
+        findings.append(await _guarded("Dead letters", lambda: _dead_letters(running)))
     findings.append(await _guarded("Store", lambda: _store(running)))
     findings.append(await _guarded("Tools", lambda: _tools(running)))
     return findings
@@ -106,12 +117,43 @@ def _running(settings: Settings) -> tuple[Settings, Finding]:
         found = connected(settings)
     except NotRunning as error:
         return settings, Finding("System", "warning", str(error))
-    workers = find_workers(settings)
-    return found, Finding("System", "ok", f"runs from {settings.data}, {len(workers)} worker(s) on this machine")
+    if not find_workers(settings):
+        words = (
+            f"runs from {settings.data}, but no worker does: nothing is answered until one is back "
+            f"(log: {settings.data / 'logs' / 'worker.log'})"
+        )
+        return found, Finding("System", "warning", words)
+    return found, Finding("System", "ok", f"runs from {settings.data}")
 
 
-async def _model(settings: Settings) -> Finding:
+async def _health(subject: str, base_url: str, pid: int) -> Finding:
+    """What a process says of itself at `/readyz`, or that it says nothing: then its event loop is blocked or it is frozen."""
+    import httpx
+
+    try:
+        async with httpx.AsyncClient(timeout=HEALTH_SECONDS, trust_env=False) as client:
+            answer = await client.get(f"{base_url}/readyz")
+        found = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        words = (
+            f"process {pid} does not answer at {base_url}/readyz ({type(error).__name__}): something blocks it, such as a node "
+            f"of a graph that does not await, or it is frozen. It may go on by itself; if not, end it (kill -9 {pid}): nothing "
+            "is lost, and `cauce up` starts it again"
+        )
+        return Finding(subject, "problem", words)
+    if answer.status_code == 200:
+        return Finding(subject, "ok", f"process {pid} is ready")
+    wrong = "; ".join(f"{name}: {words}" for name, words in found.items() if name != "status")
+    return Finding(subject, "problem", f"process {pid} is not ready: {wrong} ({base_url}/readyz)")
+
+
+async def _model(settings: Settings, workers: Sequence[WorkerNote]) -> Finding:
     from connectors.models import detect_model, is_chat_model
+
+    if (
+        settings.model == "auto" and workers
+    ):  # may have other variables than this process: of their shell, of a langgraph.json
+        return _model_finding(workers[0].model, workers[0].model_why)
 
     if settings.model != "auto":
         if not is_chat_model(settings.model.partition(":")[2]):
@@ -119,8 +161,11 @@ async def _model(settings: Settings) -> Finding:
             return Finding("Model", "warning", words)
         return Finding("Model", "ok", f"{settings.model}, as the settings say")
     found = await detect_model(os.environ, url=settings.model_url)
-    verdict: Literal["ok", "warning"] = "warning" if "missing" in found.why or "no chat model" in found.why else "ok"
-    return Finding("Model", verdict, f"{found.choice.name}: {found.why}")
+    return _model_finding(found.choice.name, found.why)
+
+
+def _model_finding(name: str, why: str) -> Finding:
+    return Finding("Model", "warning" if "missing" in why or "no chat model" in why else "ok", f"{name}: {why}")
 
 
 async def _kafka(settings: Settings) -> Finding:
@@ -132,6 +177,28 @@ async def _kafka(settings: Settings) -> Finding:
     if drift:
         return Finding("Kafka", "problem", f"{settings.kafka} answers, but {drift[0]} (see: cauce topics show)")
     return Finding("Kafka", "ok", f"{settings.kafka}, {len(states)} topics as they should be")
+
+
+async def _dead_letters(settings: Settings) -> Finding:
+    from streams.dead_letters import list_dead_letters
+
+    assert settings.kafka
+    rows = await list_dead_letters(settings.kafka, limit=20)
+    if not rows:
+        return Finding("Dead letters", "ok", "none")
+    newest, recent = rows[-1], [row for row in rows if row.letter.at > datetime.now(UTC) - RECENT]
+    letter = newest.letter
+    where = (
+        f"{letter.topic}, partition {letter.partition}, offset {letter.offset}, at {letter.at:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    if not recent:
+        return Finding("Dead letters", "ok", f"none in the last 24 hours; the newest is of {where}")
+    several = f"{len(recent)}{' or more' if len(recent) == 20 else ''} records"
+    words = (
+        f"{'1 record' if len(recent) == 1 else several} could not be processed in the last 24 hours, the last one in {where}: "
+        f"{letter.reason[:300]}. See: cauce dlq list, cauce dlq show {newest.number}"
+    )
+    return Finding("Dead letters", "warning", words)
 
 
 async def _store(settings: Settings) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +84,12 @@ def read_langgraph_file(path: Path) -> LangGraphFile:
         raise SettingsError(f"the file {path} cannot be read: {error}") from None
     if not isinstance(found, dict):
         raise SettingsError(f"the file {path} has to be a JSON object with `graphs`")
+    _check_shapes(path, found)
     folder, notes = path.resolve().parent, list[str]()
+    if asked := _newer_python(found.get("python_version")):
+        notes.append(
+            f"python_version of {path.name}: it asks for {asked}, and this is Python {sys.version_info[0]}.{sys.version_info[1]}"
+        )
     for name in _names(found):
         if name in _REFUSED:
             raise SettingsError(f"{path} names {name}, which is not served: {_REFUSED[name]}")
@@ -97,6 +103,27 @@ def read_langgraph_file(path: Path) -> LangGraphFile:
     return LangGraphFile(
         graphs, descriptions, folders, _env(path, found.get("env"), folder), tuple(origins), tuple(notes)
     )
+
+
+def _check_shapes(path: Path, found: Mapping[str, Any]) -> None:
+    """Raises `SettingsError` where something of another kind stands than what is read here."""
+    for name in ("store", "checkpointer", "http", "auth", "encryption"):
+        if not isinstance(found.get(name) or {}, dict):
+            raise SettingsError(f"{path}: {name} has to be an object, not {found[name]!r:.150}")
+    cors = (found.get("http") or {}).get("cors") or {}
+    if not isinstance(cors, dict):
+        raise SettingsError(
+            f'{path}: http.cors has to be an object, such as {{"allow_origins": ["https://a.example"]}}'
+        )
+    origins = cors.get("allow_origins") or []
+    if not isinstance(origins, list) or not all(isinstance(origin, str) for origin in origins):
+        raise SettingsError(f"{path}: http.cors.allow_origins has to be a list of texts, not {origins!r:.150}")
+
+
+def _newer_python(asked: object) -> str:
+    """The version that the file asks for, if this Python is older than it."""
+    found = re.fullmatch(r"(\d+)\.(\d+)", asked) if isinstance(asked, str) else None
+    return found[0] if found and (int(found[1]), int(found[2])) > sys.version_info[:2] else ""
 
 
 def _names(found: Mapping[str, Any]) -> Iterator[str]:

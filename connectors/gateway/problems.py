@@ -107,7 +107,10 @@ def known_time_zone(name: object) -> str:
 def invalid(error: ValidationError | RequestValidationError) -> Problem:
     """What does not fit, in words and by field."""
     found = [
-        {"field": ".".join(str(part) for part in e["loc"] if part != "body"), "problem": e["msg"]}
+        {
+            "field": ".".join(str(part) for part in e["loc"] if part != "body"),
+            "problem": e["msg"].removeprefix("Value error, "),
+        }
         for e in error.errors()
     ]
     detail = "; ".join(f"{e['field'] or 'the body'}: {e['problem']}" for e in found[:3])

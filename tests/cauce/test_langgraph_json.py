@@ -77,6 +77,15 @@ def test_what_nobody_serves_is_said_by_name(tmp_path: Path) -> None:
     assert len(found.not_served) == 7
 
 
+def test_python_that_is_older_than_the_file_asks_for_is_said(tmp_path: Path) -> None:
+    assert (
+        "it asks for 3.99, and this is Python 3."
+        in read_langgraph_file(write(tmp_path, python_version="3.99")).not_served[0]
+    )
+    for fine in ("3.11", "3", "", None, 3.99):
+        assert not read_langgraph_file(write(tmp_path, python_version=fine)).not_served
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -88,6 +97,11 @@ def test_what_nobody_serves_is_said_by_name(tmp_path: Path) -> None:
         ({"dependencies": ["./none"]}, "the dependency './none' is no folder"),
         ({"env": ".nothing"}, "the file '.nothing' of env cannot be read"),
         ({"env": 3}, "env has to be an object, or the path"),
+        ({"http": "./app.py:app"}, "http has to be an object, not './app.py:app'"),
+        ({"store": ["x"]}, "store has to be an object"),
+        ({"auth": "./auth.py:auth"}, "auth has to be an object"),
+        ({"http": {"cors": "*"}}, "http.cors has to be an object"),
+        ({"http": {"cors": {"allow_origins": "https://a.example"}}}, "http.cors.allow_origins has to be a list"),
     ],
 )
 def test_file_that_cannot_be_served_is_refused_in_words(tmp_path: Path, given: dict[str, Any], words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import sys
 
 import httpx
 import pytest
+from aiokafka import TopicPartition
+from odd_batches import batch_of, write
 from running_system import RunningSystem
 from waiting import until
 
@@ -66,6 +69,37 @@ def test_operators_find_everything_in_order(system: RunningSystem) -> None:
     findings = system.json("doctor")
     assert findings
     assert not [f for f in findings if f["verdict"] == "problem"]
+
+
+def test_the_doctor_names_records_that_could_not_be_processed(system: RunningSystem) -> None:
+    assert {f["subject"]: f["words"] for f in system.json("doctor")}["Dead letters"] == "none"
+    lost = batch_of((b"no-tenant", b"{}", []))
+    assert asyncio.run(write(system.kafka, TopicPartition("chat.messages", 0), lost))[0] == "NoError"
+
+    def finding() -> dict[str, str]:
+        return next(f for f in system.json("doctor") if f["subject"] == "Dead letters")
+
+    until(lambda: finding()["verdict"] == "warning")
+    words = finding()["words"]
+    assert "1 record could not be processed in the last 24 hours, the last one in chat.messages, partition 0" in words
+    number = words.rsplit(" ", 1)[1]
+    assert json.loads(system.told("dlq", "show", number))["key"] == "no-tenant"
+
+
+def test_the_doctor_names_a_worker_that_something_blocks(system: RunningSystem) -> None:
+    assert system.running
+    worker = system.running.children["worker"]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        findings = {f["subject"]: f for f in json.loads(system.told("doctor", "--json", code=1))}
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    found = findings["Worker turns+tools+audit"]
+    assert found["verdict"] == "problem"
+    assert f"process {worker} does not answer" in found["words"]
+    assert findings["Gateway"]["verdict"] == "ok"
+    system.told("ask", "hello")
+    until(lambda: {f["subject"]: f for f in system.json("doctor")}["Worker turns+tools+audit"]["verdict"] == "ok")
 
 
 def test_tenants_are_added_changed_and_kept_apart(system: RunningSystem) -> None:

@@ -26,7 +26,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from connectors.models.rules.intents import is_spanish
-from connectors.models.rules.plans import Call, Conversation, Done, next_step
+from connectors.models.rules.plans import Call, Conversation, Done, as_made, next_step
 
 NAME = "cauce-rules"
 
@@ -86,8 +86,8 @@ class RulesChatModel(BaseChatModel):
                 calls |= {str(c["id"]): (c["name"], c["args"]) for c in message.tool_calls}
             elif isinstance(message, ToolMessage) and message.tool_call_id in calls:
                 name, arguments = calls[message.tool_call_id]
-                failed = message.status == "error"
-                done.append((n, Done(name, arguments, str(message.content), failed)))
+                arguments, content = as_made(arguments, str(message.content))
+                done.append((n, Done(name, arguments, content, message.status == "error")))
         return Conversation(
             text=str(messages[last].content) if said else "",
             spanish=is_spanish([str(messages[n].content) for n in said]),

@@ -59,6 +59,7 @@ _TEXTS = {
     "sent": ("Done: the mail to {to} is sent.", "Hecho: el correo a {to} está enviado."),
     "created": ("Done: the task “{name}” is created{due}.", "Hecho: la tarea «{name}» está creada{due}."),
     "completed": ("Done: “{name}” is marked as completed.", "Hecho: «{name}» está marcada como completada."),
+    "instead": ("I did nothing myself; you said: {text}", "No he hecho nada yo; has dicho: {text}"),
     "failed": ("That did not work: {reason}", "No ha funcionado: {reason}"),
 }
 

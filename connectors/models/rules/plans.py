@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +22,8 @@ CREATE_TASK = "Asana_CreateTask"
 LIST_TASKS = "Asana_GetTasksWithoutId"
 COMPLETE_TASK = "Asana_MarkTaskAsCompleted"
 LIST_PROJECTS = "Asana_ListProjects"
+_CHANGES = (SEND_MAIL, REPLY_MAIL, CREATE_TASK, COMPLETE_TASK)
+"""What changes something; each gives an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,21 @@ class Done:
     arguments: Mapping[str, Any]
     content: str
     failed: bool
+
+
+_CHANGED = re.compile(r"\(Before approving, the user changed the arguments to (.*?)\.\)\n(.*)", re.DOTALL)
+"""How the turns processor tells a model of changed arguments."""
+
+
+def as_made(arguments: dict[str, Any], content: str) -> tuple[dict[str, Any], str]:
+    """The arguments that a call was made with, and its bare result: the user may have changed what the model had asked for."""
+    if not (found := _CHANGED.fullmatch(content)):
+        return arguments, content
+    try:
+        changed = json.loads(found[1])
+    except ValueError:  # they were too long to be told whole
+        return {}, found[2]
+    return (changed if isinstance(changed, dict) else {}), found[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,8 @@ def next_step(c: Conversation) -> Step:
     """What to do now. A call of a tool that was not given is never asked for."""
     if c.since and c.since[-1].failed:
         return Say(say("failed", c.spanish, reason=c.since[-1].content))
+    if c.since and c.since[-1].name in _CHANGES and not isinstance(result_of(c.since[-1].content), dict):
+        return Say(say("instead", c.spanish, text=c.since[-1].content))  # the user's words, in place of a call
     step: Step = _PLANS[intent_of(c.text)](c)
     if isinstance(step, Call):
         if step.name not in c.tools:

@@ -150,6 +150,26 @@ def test_an_ambiguous_task_is_asked_about_and_not_guessed() -> None:
     assert "Call Ana" in str(answer.content)
 
 
+def test_an_answer_tells_of_the_call_that_was_made_and_not_of_the_one_that_was_asked_for() -> None:
+    said = HumanMessage("create a task to call Ana tomorrow")
+    asked = reply(said)
+    changed = json.dumps({"name": "Call Eva (at 5.)", "due_date": "2026-12-24"})
+    result = f"(Before approving, the user changed the arguments to {changed}.)\n{json.dumps({'task': {'id': '1'}})}"
+    answer = str(reply(said, asked, ToolMessage(result, tool_call_id=str(asked.tool_calls[0]["id"]))).content)
+    assert "Call Eva (at 5.)" in answer
+    assert "2026-12-24" in answer
+    assert "Ana" not in answer
+
+
+def test_nothing_is_called_done_where_the_user_answered_in_place_of_the_tool() -> None:
+    said = HumanMessage("create a task to call Ana tomorrow")
+    asked = reply(said)
+    answer = reply(said, asked, ToolMessage("I did it myself", tool_call_id=str(asked.tool_calls[0]["id"])))
+    assert not answer.tool_calls
+    assert "Done" not in str(answer.content)
+    assert "I did it myself" in str(answer.content)
+
+
 def test_a_failed_call_is_told_and_not_repeated() -> None:
     asked = reply(HumanMessage("what mail do I have?"))
     failed = ToolMessage("The user declined this call.", tool_call_id=str(asked.tool_calls[0]["id"]), status="error")
