@@ -75,21 +75,23 @@ def show(
     tenant: TenantOption = None,
     user: UserOption = None,
 ) -> None:
-    """Show a thread: its messages, and what it waits for."""
+    """Show a thread: its messages, what it waits for, and why its newest run failed, if it did."""
     import asyncio
 
-    from schemas import NotFound, StoredMessage, ThreadHead
+    from schemas import NotFound, StoredMessage, StoredRun, ThreadHead
 
     settings = settings_of(data, config, tenant=tenant, user=user)
 
-    async def read() -> tuple[ThreadHead, list[StoredMessage]]:
+    async def read() -> tuple[ThreadHead, list[StoredMessage], StoredRun | None]:
         async with opened_stores(settings) as stores:
             found = await stores.journal.hydrate(settings.tenant, thread, window=limit)
             if found.head is None or found.head.user_id != settings.user:
                 raise NotFound(f"there is no thread {thread!r}; list yours with: cauce threads list")
-            return found.head, list(found.messages)
+            over = await stores.journal.runs(settings.tenant, thread, limit=1)
+            return found.head, list(found.messages), over[-1] if over and found.head.run is None else None
 
-    head, messages = asyncio.run(read())
+    head, messages, last = asyncio.run(read())
+    failed = last if last and last.outcome == "failed" else None
     waiting = [p for p in head.pending if p.state == "approval"]
     if as_json:
         print_json(
@@ -98,6 +100,7 @@ def show(
                 "title": head.title,
                 "status": head.status,
                 "run": head.run.run_id if head.run else None,
+                "failed": {"run": failed.run_id, "code": failed.code, "message": failed.message} if failed else None,
                 "queued": [q.text for q in head.queued],
                 "approvals": [p.call.model_dump(mode="json") for p in waiting],
                 "messages": [
@@ -118,3 +121,5 @@ def show(
         out.print(Text.assemble((f"{message.at:%H:%M} {who:5} ", f"bold {style}"), text))
     for pending in waiting:
         out.print(f"[yellow]waits for approval:[/] {pending.call.name} {pending.call.arguments}")
+    if failed:
+        out.print(Text.assemble((f"{failed.ended_at:%H:%M} failed ", "bold red"), f"{failed.code}: {failed.message}"))

@@ -163,7 +163,11 @@ class HttpChatClient:
         try:
             response = await self._http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise Unavailable(f"the gateway at {self._url} does not answer: {error or type(error).__name__}") from error
+            why = str(error).removesuffix(".") or type(error).__name__
+            raise Unavailable(
+                f"the gateway at {self._url} does not answer: {why}. Check the address (http://host:port), and that `cauce up` "
+                "or `cauce gateway` runs there"
+            ) from error
         if response.is_error:
             raise self._error(response)
         return response.json() if response.content else None

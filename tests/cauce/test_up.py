@@ -51,6 +51,19 @@ def test_threads_are_listed_and_shown(system: RunningSystem) -> None:
     assert "no thread" in system.told("threads", "show", "never-begun", code=1)
 
 
+def test_a_thread_whose_newest_run_failed_is_shown_with_the_reason(system: RunningSystem) -> None:
+    system.told("tenant", "add", "broken")
+    system.told("tenant", "set", "broken", "--model", "nobody:nothing")
+    system.told("ask", "hello", "--thread", "sad", "--tenant", "broken", code=1)
+    failed = system.json("threads", "show", "sad", "--tenant", "broken")["failed"]
+    assert failed["code"]
+    assert failed["message"]
+    assert failed["code"] in system.told("threads", "show", "sad", "--tenant", "broken")
+    system.told("tenant", "set", "broken", "--model", "rules")
+    until(lambda: system.cauce("ask", "hello", "--thread", "sad", "--tenant", "broken").returncode == 0)
+    assert system.json("threads", "show", "sad", "--tenant", "broken")["failed"] is None
+
+
 def test_the_audit_trail_says_what_was_done_with_which_tool(system: RunningSystem) -> None:
     run = system.json("ask", "What mail do I have?")["run"]
 
