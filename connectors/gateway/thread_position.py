@@ -46,3 +46,10 @@ class Position:
         pairs = [pair.split("=") for pair in (parts or "").split(",") if pair]
         had = tuple((int(index), tuple(map(int, numbers.split(".")))) for index, numbers in pairs)
         return cls(int(seq), int(sub or 0), message_id or "", int(offset or 0), had)
+
+    def known(self, newest: int) -> Position:
+        """This position, in a thread whose newest event is `newest`. Raises `Problem` for one that lies behind it: a reader
+        with the id of another thread would wait for ever."""
+        if self.seq > newest:
+            raise Problem(422, "invalid_position", f"'{self}' is not an id of an event of this thread.")
+        return self

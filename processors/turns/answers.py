@@ -32,6 +32,7 @@ _NOT_WHOLE: dict[Ending | None, str] = {
     "cut": "The answer is not whole: it reached the model's limit of output tokens.",
     "filtered": "The answer is not whole: the provider's content filter held back the rest.",
 }
+_UNENDED = "The answer may not be whole: the model's server stopped without saying that it had come to its end."
 _MORE_TOKENS = "Ask for less at once, or raise the limit: cauce tenant set TENANT --max-output-tokens N"
 
 
@@ -59,6 +60,8 @@ class Answer:
     model: str | None = None
     ending: Ending | None = None
     """Why it is not whole."""
+    unended: bool = False
+    """The provider says with every answer why it ended, and did not with this one."""
     paused: bool = False
     """The model wants to be asked again, to go on from here."""
     estimated_tokens: int = 0
@@ -134,7 +137,8 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") ->
             message_id=message.message_id,
             turns=turn,
             usage=draft.head.run.counted if draft.head.run else None,
-            notice=_sentences(_NOT_WHOLE["cut" if answer.paused else answer.ending], notice) or None,
+            notice=_sentences(_NOT_WHOLE["cut" if answer.paused else answer.ending] or _unended(answer), notice)
+            or None,
         )
         draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": turn})
         end_run(draft, "completed")
@@ -149,6 +153,10 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") ->
         fail_run(draft, "model_error", _sentences(words, _MORE_TOKENS if answer.ending == "cut" else "", notice))
         return Next.COMMIT
     return go_on(draft)
+
+
+def _unended(answer: Answer) -> str:
+    return _UNENDED if answer.unended else ""
 
 
 def _nothing_said(draft: Draft, answer: Answer, notice: str) -> Next:

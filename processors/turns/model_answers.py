@@ -35,6 +35,9 @@ _CUT = re.compile(
     r"length|max|limit|trunc|incomplete|abort|error|cancel|malformed|insufficient|exceed|time.?out|interrupt|unexpected|fail"
 )
 _PAUSED = re.compile(r"^pause")
+_SAY_WHY = frozenset({"openai", "anthropic", "ollama"})
+"""Packages of LangChain whose servers end each answer with a reason: an answer without one was broken off, which an HTTP response
+that ends in good order does not show."""
 
 _WHY: dict[End, str] = {
     "cut": "the answer reached the model's limit of output tokens, or broke off",
@@ -76,6 +79,7 @@ def to_answer(message: AIMessage | Written, model_key: str = "") -> Answer:
         _usage(written.usage),
         storable_text(name)[:200] if isinstance(name, str) and name else None,
         ending="filtered" if end == "filtered" else "cut" if end == "cut" or was_cut else None,
+        unended=not written.ends and written.metadata.get("model_provider") in _SAY_WHY,
         paused=end == "paused",
         provider=provider,
     )

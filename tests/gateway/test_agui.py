@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -11,6 +13,11 @@ import pytest
 from ag_ui.core import Event, RunAgentInput, UserMessage
 from door import Door, frames, streamed
 from pydantic import TypeAdapter
+
+from connectors.gateway.agui.projection import AguiProjection
+from connectors.gateway.feed import TextPiece
+from connectors.gateway.thread_stream import StreamItem
+from schemas import MessageAdded, RunCompleted
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(Event)
 
@@ -130,6 +137,35 @@ async def test_graph_is_given_state_tools_context_and_properties(ana: httpx.Asyn
     assert text == "it is blue now in Lima"
     values = (await ana.get(f"/lg/threads/{thread}/state")).json()["values"]
     assert (values["notes"], len(values["messages"])) == (["given", "seen", "seen"], 4)
+
+
+async def test_an_answer_that_is_begun_again_in_other_words_is_put_right() -> None:
+    about: dict[str, Any] = {"run_id": "r1", "user_id": "ana", "at": datetime.now(UTC)}
+
+    def added(seq: int, role: str, text: str) -> MessageAdded:
+        message = {"message_id": f"m{seq}", "role": role, "text": text, "run_id": "r1", "at": about["at"]}
+        return MessageAdded.model_validate({**about, "seq": seq, "message": message})
+
+    async def happened() -> AsyncIterator[StreamItem]:
+        yield added(1, "user", "tell me")
+        yield TextPiece("r1", "m2", 1, 0, "half of an ans")
+        yield TextPiece("r1", "m2", 2, 0, "another one")
+        yield added(2, "assistant", "another one")
+        yield RunCompleted.model_validate({**about, "seq": 3, "message_id": "m2", "turns": 1})
+
+    told = [
+        json.loads(piece.decode().partition("data: ")[2])
+        async for piece in AguiProjection("t1", "c1", "r1", listed=("m1",)).frames(happened())
+    ]
+    shown: dict[str, str] = {}
+    for event in told:
+        EVENTS.validate_python(event)
+        if event["type"] == "TEXT_MESSAGE_CONTENT":
+            shown[event["messageId"]] = shown.get(event["messageId"], "") + event["delta"]
+        elif event["type"] == "MESSAGES_SNAPSHOT":
+            shown = {message["id"]: message["content"] for message in event["messages"]}
+    assert shown == {"m1": "tell me", "m2": "another one"}
+    assert [event["type"] for event in told][-3:] == ["TEXT_MESSAGE_END", "MESSAGES_SNAPSHOT", "RUN_FINISHED"]
 
 
 @pytest.mark.parametrize("way", ["the client leaves", "by the client's id"])

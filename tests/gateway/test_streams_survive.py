@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 
 import httpx
+import pytest
 from aiokafka import AIOKafkaConsumer
 from door import Door, Frame, streamed, until_true
 
@@ -47,6 +48,34 @@ async def test_killed_gateway_costs_its_readers_one_reconnect_and_no_event(door:
     assert [piece["offset"] for piece in said[1:]] == [p["offset"] + len(p["text"]) for p in said[:-1]]
     whole = json.loads(next(e.data for e in reversed(had) if e.event == "message.added"))["message"]["text"]
     assert whole.startswith("".join(piece["text"] for piece in said))
+
+
+@pytest.mark.parametrize("agent", ["agent", "count"])
+async def test_who_has_all_of_a_run_that_is_over_is_told_the_end_at_once(ana: httpx.AsyncClient, agent: str) -> None:
+    thread = (await ana.post("/lg/threads", json={})).json()["thread_id"]
+    content = {"n": [1]} if agent == "count" else {"messages": [{"role": "user", "content": "hello"}]}
+    for _ in range(2):
+        sent = await ana.post(f"/lg/threads/{thread}/runs/wait", json={"assistant_id": agent, "input": content})
+        assert sent.status_code == 200, sent.text
+    newest, first = (await ana.get(f"/v1/threads/{thread}/runs")).json()["runs"]
+    for run, had in ((newest, newest), (first, first), (first, newest)):
+        headers = {"Last-Event-ID": str(had["last_event"])}
+        for api in ("v1", "lg"):
+            async with asyncio.timeout(20):
+                path = f"/{api}/threads/{thread}/runs/{run['run_id']}/stream"
+                async with streamed(ana, "GET", path, headers=headers) as events:
+                    assert [e.event async for e in events if e.event != "metadata"] == ["end"]
+
+
+async def test_an_id_that_the_thread_has_not_reached_is_refused_rather_than_waited_for(ana: httpx.AsyncClient) -> None:
+    thread = (await ana.post("/v1/threads", json={})).json()["thread_id"]
+    run = (await ana.post(f"/v1/threads/{thread}/runs/wait", json={"text": "hello"})).json()
+    headers = {"Last-Event-ID": str(run["last_event"] + 1)}
+    one = f"threads/{thread}/runs/{run['run_id']}/stream"
+    for path in (f"/v1/{one}", f"/lg/{one}", f"/v1/threads/{thread}/events", f"/lg/threads/{thread}/stream"):
+        async with asyncio.timeout(20):
+            refused = await ana.get(path, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_position"), path
 
 
 async def test_reader_who_does_not_read_is_cut_off_and_goes_on_by_its_last_id(embedded: Door) -> None:

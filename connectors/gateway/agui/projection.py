@@ -73,8 +73,9 @@ class AguiProjection:
         self._asked: dict[str, tuple[str, Mapping[str, Any]]] = {
             p.call.call_id: (p.call.name, p.call.arguments) for p in pending
         }
-        self._history = [stored.message for stored in history]
-        self._unknown = any(m.message_id not in listed for m in self._history)
+        self._messages = [_whole(stored.message) for stored in history]
+        """The thread as far as it was told, also by other runs."""
+        self._unknown = any(message["id"] not in listed for message in self._messages)
         self._answers = Answers(Position())
         self._writing: str | None = None
         self._results: set[str] = set()
@@ -95,12 +96,24 @@ class AguiProjection:
                 if item.event.run_id == self._run_id and self._writing is None:
                     for piece in self._result(item.event):
                         yield piece
-            elif isinstance(item, ThreadEvent) and (item.run_id == self._run_id or isinstance(item, ThreadChanged)):
-                for piece in self._event(item):
-                    yield piece
-                if last := self._last(item):
-                    yield last
-                    return
+            elif isinstance(item, ThreadEvent):
+                if item.run_id == self._run_id or isinstance(item, ThreadChanged):
+                    for piece in self._event(item):
+                        yield piece
+                    if last := self._last(item):
+                        yield last
+                        return
+                self._keep(item)
+
+    def _keep(self, item: ThreadEvent) -> None:
+        """What a snapshot has to say from now on."""
+        if isinstance(item, MessageAdded):
+            self._messages.append(_whole(item.message))
+        elif isinstance(item, ToolFinished):
+            about = {"role": "tool", "content": item.content, "toolCallId": item.call_id}
+            self._messages.append({"id": derived_id("msg", item.call_id), **about})
+        elif isinstance(item, MessagesRemoved):
+            self._messages = [message for message in self._messages if message["id"] not in item.message_ids]
 
     def _snapshot(self, item: GraphPieces) -> bytes | None:
         """The newest state of a graph that runs, without what the messages say already."""
@@ -132,13 +145,17 @@ class AguiProjection:
     def _event(self, item: ThreadEvent) -> Iterable[bytes]:
         if isinstance(item, MessageAdded) and item.message.role == "user" and self._unknown:
             self._unknown = False
-            yield event("MESSAGES_SNAPSHOT", messages=[_whole(m) for m in (*self._history, item.message)])
+            yield event("MESSAGES_SNAPSHOT", messages=[*self._messages, _whole(item.message)])
         elif isinstance(item, MessageAdded) and item.message.role == "assistant":
             message = item.message
+            told = self._answers.so_far(message.message_id)
             rest, _ = self._answers.rest(message.message_id, message.text)
             if rest:
                 yield from self._write(message.message_id, rest)
             yield from self._stop_writing()
+            if not message.text.startswith(told):  # the model began again, and clients cannot take pieces back
+                text = {"id": message.message_id, "role": message.role, "content": message.text}
+                yield event("MESSAGES_SNAPSHOT", messages=[*self._messages, text])
             for call in message.tool_calls:
                 yield event(
                     "TOOL_CALL_START",

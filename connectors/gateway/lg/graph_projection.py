@@ -43,6 +43,9 @@ class GraphProjection:
         """All frames up to the run's end or its next pause; see `v1.frames.thread_frames` for the parameters."""
         yield frame("metadata", dumps({"run_id": self._run_id, "attempt": 1}))
         seq = self._position.seq
+        if last_event is not None and seq >= last_event:
+            yield frame("end", "null")
+            return
         async for item in items:
             if isinstance(item, Heartbeat):
                 yield HEARTBEAT_FRAME

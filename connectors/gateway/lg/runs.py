@@ -188,7 +188,7 @@ async def join_stream(request: Request) -> Any:
     view = await core.runs.get(caller, thread_id, run_id)
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     given = request.headers.get("last-event-id")
-    position = Position.parse(given)
+    position = Position.parse(given).known(head.next_event - 1)
     begin = (view.first_event or head.next_event) - 1
     if position.seq < begin or given is None:
         position = Position(begin if given is not None or view.status in OVER else head.next_event - 1)

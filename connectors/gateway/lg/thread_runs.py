@@ -36,7 +36,8 @@ async def join_stream(request: Request) -> Any:
         raise Problem(422, "not_supported", words)
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     given = request.headers.get("last-event-id")
-    position = Position(head.next_event - 1) if given is None else Position.parse(given)
+    newest = head.next_event - 1
+    position = Position(newest) if given is None else Position.parse(given).known(newest)
     stream, state = core.stream(caller, thread_id), ThreadState(messages)
     state.without([event async for event in stream.stored(position.seq) if event.seq < head.next_event])
     following = _Following(core, caller, thread_id, state, modes_of(asked) if asked else None)

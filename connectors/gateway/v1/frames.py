@@ -35,10 +35,14 @@ async def thread_frames(
 ) -> AsyncIterator[bytes]:
     """Frames after a position: of all runs and without end, or of one run until it is over or waits for its user.
 
-    `last_event` is the run's last where it is over already, `paused_after` the event up to which a pause is past.
+    `last_event` is the run's last where it is over already, and who has it gets the end at once: nothing else may ever come
+    in its thread. `paused_after` is the event up to which a pause is past.
     """
     seq, skip = position.seq, (position.message_id, position.offset)
     said: set[str] = set()
+    if last_event is not None and seq >= last_event:
+        yield frame("end", "null")
+        return
     async for item in items:
         if isinstance(item, Heartbeat):
             yield HEARTBEAT_FRAME

@@ -134,7 +134,7 @@ async def follow_run(
 ) -> Response:
     """Follow a run from its beginning, or after `Last-Event-ID`, to its end."""
     view = await core.runs.get(caller, thread_id, run_id)
-    given = Position.parse(last_event_id or since)
+    given = Position.parse(last_event_id or since).known((await core.threads.get(caller, thread_id)).next_event - 1)
     position = given if given.seq else Position((view.first_event or 1) - 1)
     last, passed = until(view, position)
     return event_stream(core, caller, thread_id, position, run_id=run_id, last_event=last, paused_after=passed)

@@ -94,8 +94,9 @@ async def follow_thread(
     core: CoreIn, caller: Caller, thread_id: ThreadId, since: Since = None, last_event_id: LastEventId = None
 ) -> Response:
     """Follow a thread: its events from the beginning, or after `Last-Event-ID`, and then as they come. Has no end."""
-    await core.threads.get(caller, thread_id)
-    return event_stream(core, caller, thread_id, Position.parse(last_event_id or since), run_id=None)
+    head = await core.threads.get(caller, thread_id)
+    position = Position.parse(last_event_id or since).known(head.next_event - 1)
+    return event_stream(core, caller, thread_id, position, run_id=None)
 
 
 def _metadata(text: str | None) -> dict[str, Any]:

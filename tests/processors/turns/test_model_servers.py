@@ -219,6 +219,17 @@ async def test_a_text_that_is_not_whole_is_said_to_be_so(system: System, finish:
         assert (rows[-1].message.text, rows[-1].message.ending) == ("The first half of", ending)
 
 
+async def test_an_answer_whose_server_stops_without_an_end_is_said_to_be_perhaps_not_whole(system: System) -> None:
+    async with openai_server(says("half an ans", finish=None), says("all of it")) as server:
+        use(system, server)
+        broken, whole = say("tell me"), say("again")
+        await system.processor().process(broken)
+        await system.processor().process(whole)
+        run = await run_of(system, broken)
+        assert (run.outcome, "may not be whole" in run.message) == ("completed", True)
+        assert (await run_of(system, whole)).message == ""
+
+
 @pytest.mark.parametrize("text", ["", " \n"])
 async def test_an_empty_answer_is_asked_for_again(system: System, text: str) -> None:
     async with openai_server(says(text), says("Here I am.")) as server:
