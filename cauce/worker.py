@@ -281,7 +281,10 @@ def model_for(
         if wanted.api_key_env:
             key = environment.get(wanted.api_key_env)
             if not key:
-                raise SettingsError(f"the environment variable {wanted.api_key_env} of the agent's API key is not set")
+                raise SettingsError(
+                    f"the environment variable {wanted.api_key_env} of the agent's API key is not set where the worker "
+                    "runs; set it and start the worker again, or name none with: cauce tenant set TENANT --api-key-env ''"
+                )
         choice = ModelChoice(wanted.name, wanted.base_url, key, wanted.temperature, output)
         return cache.get(tenant.tenant_id, choice)
 

@@ -110,6 +110,9 @@ def show(
         out.print(
             f"  model         {model.name}, {model.timeout_seconds:g} s, {model.context_tokens:,} tokens of history"
         )
+        if model.base_url or model.api_key_env:
+            where, key = model.base_url or "its provider", model.api_key_env or "of the provider's variable"
+            out.print(f"                at {where}, key {key}", markup=False)
         out.print(f"  instructions  {agent.instructions or '-'}", markup=False)
         out.print(f"  tools         {', '.join(agent.tools)}", markup=False)
         allowed = ", ".join(agent.approvals.allow) or "none"
@@ -126,7 +129,9 @@ def set_tenant(
     agent: Annotated[str, typer.Option(help="Which agent the options below change; made when new.")] = "default",
     model: Annotated[str | None, typer.Option(help="auto, rules, or provider:model such as ollama:llama3.2.")] = None,
     model_url: Annotated[str | None, typer.Option(help="Base URL of the model's server.")] = None,
-    api_key_env: Annotated[str | None, typer.Option(help="Variable of the workers with the model's key.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="Variable of the workers with the model's key; '' for none.")
+    ] = None,
     instructions: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     tools: Annotated[list[str] | None, typer.Option("--tool", help="Pattern of allowed tools; repeat it.")] = None,
     approvals: Annotated[str | None, typer.Option(help="side_effects, always or never.")] = None,

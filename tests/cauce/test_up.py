@@ -53,13 +53,14 @@ def test_threads_are_listed_and_shown(system: RunningSystem) -> None:
 
 def test_a_thread_whose_newest_run_failed_is_shown_with_the_reason(system: RunningSystem) -> None:
     system.told("tenant", "add", "broken")
-    system.told("tenant", "set", "broken", "--model", "nobody:nothing")
+    system.told("tenant", "set", "broken", "--model", "openai:nothing", "--api-key-env", "NO_SUCH_KEY")
+    assert "key NO_SUCH_KEY" in system.told("tenant", "show", "broken")
     system.told("ask", "hello", "--thread", "sad", "--tenant", "broken", code=1)
     failed = system.json("threads", "show", "sad", "--tenant", "broken")["failed"]
-    assert failed["code"]
-    assert failed["message"]
+    assert failed["code"] == "model_error"
+    assert "NO_SUCH_KEY of the agent's API key is not set where the worker runs" in failed["message"]
     assert failed["code"] in system.told("threads", "show", "sad", "--tenant", "broken")
-    system.told("tenant", "set", "broken", "--model", "rules")
+    system.told("tenant", "set", "broken", "--model", "rules", "--api-key-env", "")
     until(lambda: system.cauce("ask", "hello", "--thread", "sad", "--tenant", "broken").returncode == 0)
     assert system.json("threads", "show", "sad", "--tenant", "broken")["failed"] is None
 
