@@ -14,12 +14,18 @@ def zone_of(*names: str | None) -> tzinfo:
     return next((zone for name in names if name and (zone := known_zone(name))), UTC)
 
 
+_NO_PLACES = frozenset({"localtime", "posixrules", "Factory"})
+"""Files of a system's zone data that name no place: the machine's own zone, a default for it, and a placeholder."""
+_OTHER_TREES = ("posix/", "right/")
+"""The same zones again on some systems; those of `right` count leap seconds."""
+
+
 @functools.lru_cache(maxsize=1000)
 def known_zone(name: str) -> tzinfo | None:
     """The zone of this name, where this system's data (or the package tzdata) know it."""
     if name.upper() in ("UTC", "Z"):
         return UTC
-    if len(name) > LONGEST or not name.isascii() or name.startswith("."):
+    if len(name) > LONGEST or not name.isascii() or name.startswith((".", *_OTHER_TREES)) or name in _NO_PLACES:
         return None
     try:
         return ZoneInfo(name)
