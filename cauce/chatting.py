@@ -33,6 +33,7 @@ from schemas import (
     RunCompleted,
     RunFailed,
     RunQueued,
+    TooLarge,
     ToolFinished,
     ToolRequested,
     is_id,
@@ -103,8 +104,10 @@ class Chat:
             return None
 
     def _converse(self, text: str) -> None:
-        run = self._do(self._line.send(self._thread, text))
-        self._follow(run)
+        try:
+            self._follow(self._do(self._line.send(self._thread, text)))
+        except TooLarge as error:
+            self._out.print(f"[yellow]{escape(str(error))}[/]")
 
     def _follow(self, run: str) -> None:
         """Shows a run to its end, with what the person decides on the way."""

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any
 
 from cauce.settings import Settings
 from schemas.errors import SettingsError
+from schemas.text import storable_text
 
+LONGEST_TEXT = 20_000
+"""Characters of a message, and of a traceback, in a line of the log."""
 LOG_FIELDS: ContextVar[dict[str, str]] = ContextVar("log_fields", default={})  # noqa: B039  # never changed in place
 """Tenant, thread, run and trace of the record that is being processed."""
 
@@ -27,7 +31,23 @@ def log_fields(**fields: str | None) -> Iterator[None]:
         LOG_FIELDS.reset(token)
 
 
-class JsonFormatter(logging.Formatter):
+def bounded(text: str) -> str:
+    """The text, or its beginning and its end where it is longer than `LONGEST_TEXT`; without halves of characters."""
+    if len(text) > LONGEST_TEXT:
+        half = LONGEST_TEXT // 2
+        text = f"{text[:half]} [... {len(text) - 2 * half:,} characters left out ...] {text[-half:]}"
+    return storable_text(text)
+
+
+class BoundedFormatter(logging.Formatter):
+    """What others' exceptions say may have megabytes: a line of the log has its beginning and its end."""
+
+    def formatException(self, ei: Any) -> str:  # the name is logging's
+        """The traceback."""
+        return bounded(super().formatException(ei))
+
+
+class JsonFormatter(BoundedFormatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -36,7 +56,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": bounded(record.getMessage()),
             **LOG_FIELDS.get(),
         }
         if record.exc_info:
@@ -44,7 +64,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-class TextFormatter(logging.Formatter):
+class TextFormatter(BoundedFormatter):
     """A line for people: time, level, logger, message, fields."""
 
     def __init__(self) -> None:
@@ -52,6 +72,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # the name is logging's
         """The line without a traceback."""
+        record.message = bounded(record.message)
         fields = " ".join(f"{k}={v}" for k, v in LOG_FIELDS.get().items())
         return super().formatMessage(record) + (f"  [{fields}]" if fields else "")
 

@@ -17,7 +17,16 @@ from schemas.chat import (
     MultitaskStrategy,
     UserMessage,
 )
-from schemas.errors import BadRecord, CauceError, NotFound, OutcomeUnknown, SettingsError, TooLarge, Unavailable
+from schemas.errors import (
+    BadRecord,
+    CauceError,
+    NotFound,
+    OutcomeUnknown,
+    SettingsError,
+    TooLarge,
+    Unavailable,
+    UnreadableRow,
+)
 from schemas.graphs import (
     LEFT_OUT,
     Durability,
@@ -202,6 +211,7 @@ __all__ = [
     "Unavailable",
     "Unreadable",
     "UnreadableBody",
+    "UnreadableRow",
     "UpdateState",
     "User",
     "UserMessage",

@@ -5,7 +5,8 @@
     ├── Unavailable          a server that we need does not answer; trying again later may work
     │   └── OutcomeUnknown   a write may or may not have happened; read before you decide
     ├── BadRecord            a record that can never be processed, whatever is tried
-    │   └── TooLarge         a record, or what a turn would write, that does not fit
+    │   ├── TooLarge         a record, or what a turn would write, that does not fit
+    │   └── UnreadableRow    what is needed is stored in a way that cannot be read; trying again does not help
     └── NotFound             the thing asked for is not there (or belongs to somebody else)
 
 What a processor raises to steer the runtime (`Retry`, `Reject`) lives with the processor contract in `streams`.
@@ -36,6 +37,10 @@ class BadRecord(CauceError):
 
 class TooLarge(BadRecord):
     """A record that its reader would refuse, or a batch that its store would. Nothing was written. The text says how large."""
+
+
+class UnreadableRow(BadRecord):
+    """A row that cannot be read as it is stored. The text names the row and says what to do, never what stands in it."""
 
 
 class NotFound(CauceError):

@@ -83,5 +83,5 @@ def error_words(error: BaseException, longest: int = LONGEST_ERROR) -> str:
     """An error of others in words that fit into a record: its class, and what it says, cut to `longest` characters. An error that
     cannot say what it is has its class alone."""
     said = _said(lambda: str(error))
-    name = type(error).__name__
+    name = type(error).__name__[:longest]
     return storable_text((f"{name}: {said[:longest]}" if said else name)[:longest])

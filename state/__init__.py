@@ -28,6 +28,7 @@ from state.protocols import (
     Stores,
     ToolLedger,
 )
+from state.readable import read, readable
 
 __all__ = [
     "AlreadyDone",
@@ -49,6 +50,8 @@ __all__ = [
     "Stores",
     "ToolLedger",
     "open_stores",
+    "read",
+    "readable",
 ]
 
 

@@ -29,6 +29,7 @@ from streams.kafka_clients import close_consumer
 from streams.raw_reading import Unreadable, read_between, readable_again
 from streams.topics import partitions_of
 
+_LAST_SECOND = 253_402_300_799  # of the year 9999
 MAX_INLINE_BYTES = 500_000
 """A larger value stays in its own topic only: base64 of it would not fit into a record."""
 
@@ -173,7 +174,7 @@ def _row(found: RawRecord | tuple[TopicPartition, Unreadable]) -> tuple[datetime
         tp, bad = found
         raw = RawRecord(tp.topic, tp.partition, bad.first, bad.timestamp_ms, None, bad.data)
         reason, through = bad.reason, bad.end - 1
-    at = datetime.fromtimestamp(max(0, raw.timestamp_ms) / 1000, UTC)
+    at = datetime.fromtimestamp(min(max(0, raw.timestamp_ms) / 1000, _LAST_SECOND), UTC)
     number = f"{raw.partition}-{raw.offset}"
     if not reason:
         try:

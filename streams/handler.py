@@ -16,6 +16,7 @@ from schemas import (
     Record,
     Unavailable,
     Unreadable,
+    UnreadableRow,
     check_sizes,
     decode,
     error_words,
@@ -117,6 +118,8 @@ class RecordHandler:
                 await asyncio.sleep(retry.after)
             except Reject as reject:
                 return [*reject.outputs, *self._dead_letter(record.raw, reject.reason, failures + 1)]
+            except UnreadableRow as error:
+                return await self._give_up(record, str(error), failures + 1)
             except BadRecord as error:
                 return self._dead_letter(record.raw, str(error), failures + 1)
             except Unavailable as error:
@@ -147,6 +150,9 @@ class RecordHandler:
             check_sizes(outputs)
         except GeneratorExit:
             raise
+        except UnreadableRow as error:
+            log.warning("group %s: nobody can be told of it, only a dead letter is published: %s", self._group, error)
+            outputs = ()
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise

@@ -78,8 +78,11 @@ def show(
     """Show a thread: its messages, what it waits for, and why its newest run failed, if it did."""
     import asyncio
 
+    from cauce.ids import typed_id
     from schemas import NotFound, StoredMessage, StoredRun, ThreadHead
 
+    typed_id("thread", thread)
+    typed_id("user", user)
     settings = settings_of(data, config, tenant=tenant, user=user)
 
     async def read() -> tuple[ThreadHead, list[StoredMessage], StoredRun | None]:

@@ -114,11 +114,19 @@ def export(
     asyncio.run(run())
 
 
+def _text(encoded: str) -> str | None:
+    """The text of bytes in base64; None where it is no base64."""
+    try:
+        return base64.b64decode(encoded).decode("utf-8", "replace")
+    except ValueError:
+        return None
+
+
 def _letter(row: DeadLetterRow) -> dict[str, Any]:
     letter = row.letter.model_dump(mode="json")
     for key in ("key", "value"):
-        letter[key] = None if letter[key] is None else base64.b64decode(letter[key]).decode("utf-8", "replace")
-    letter["headers"] = {n: base64.b64decode(v or "").decode("utf-8", "replace") for n, v in letter["headers"]}
+        letter[key] = None if letter[key] is None else _text(letter[key])
+    letter["headers"] = {n: _text(v or "") for n, v in letter["headers"]}
     return {"number": row.number, **letter}
 
 

@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from pydantic import ValidationError
 
 from schemas import (
     BODIES,
     TERMINAL_TYPES,
     ApprovalDecision,
+    BadRecord,
     CancelRun,
     Delta,
     Envelope,
@@ -25,9 +27,11 @@ from schemas import (
     RunPaused,
     ThreadEvent,
     ThreadKey,
+    TooLarge,
     Topic,
     Unavailable,
     UserMessage,
+    check_body,
     new_id,
 )
 from schemas.base import Body
@@ -91,7 +95,13 @@ class ChatClient:
     ) -> str:
         """Sends a message and returns the id of the run that it starts. The same `message_id` twice is one message."""
         message_id = message_id or new_id("m")
-        body = UserMessage(user_id=self.user_id, text=text, agent_id=agent_id, multitask_strategy=multitask_strategy)
+        fields = {"agent_id": agent_id, "multitask_strategy": multitask_strategy}
+        try:
+            body = UserMessage.model_validate({"user_id": self.user_id, "text": text, **fields})
+        except ValidationError as error:
+            kinds = [(one["type"], one["msg"]) for one in error.errors(include_url=False, include_input=False)]
+            kind = TooLarge if kinds[0][0] == "string_too_long" else BadRecord
+            raise kind(f"nothing was sent: {'; '.join(words for _, words in kinds)}") from None
         await self._produce(thread_id, message_id, body)
         return message_id
 
@@ -119,6 +129,10 @@ class ChatClient:
         trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
         envelope = Envelope(record_id, body.TYPE, SOURCE, self.tenant_id, datetime.now(UTC), trace)
         key = str(ThreadKey.parse(f"{self.tenant_id}:{thread_id}")).encode()
+        try:
+            check_body(Topic.CHAT_MESSAGES, body)
+        except TooLarge as error:
+            raise TooLarge(f"nothing was sent: {error}. Send it in parts, or a place where it can be read.") from error
         try:
             await self._producer.send_and_wait(
                 Topic.CHAT_MESSAGES.value, body.to_bytes(), key=key, headers=list(envelope.headers())

@@ -27,11 +27,13 @@ from schemas import (
     GraphDelta,
     MessageAdded,
     RunPaused,
+    StoredEvent,
     ThreadEvent,
     ThreadKey,
     ToolFinished,
     Topic,
 )
+from state import readable
 from streams.kafka_clients import close_consumer
 from streams.unreadable import Stalls
 
@@ -74,6 +76,13 @@ def decode_event(kind: str, body: bytes | str) -> ThreadEvent | None:
     """The event of a record or a stored row; None for one of a newer version."""
     model = _TYPES.get(kind)
     return model.model_validate_json(body) if model else None
+
+
+def stored_events(rows: Iterable[StoredEvent], key: tuple[str, str]) -> Iterator[ThreadEvent]:
+    """The events of stored rows of a tenant's thread. What cannot be read, or is of a newer version, is left out."""
+    of = f"the thread {key[1]} of {key[0]}"
+    found = readable(rows, lambda row: decode_event(row.type, row.body), lambda row: f"the event {row.seq} of {of}")
+    return (event for event in found if event)
 
 
 class Subscription:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas import BadRecord, NotFound, OutcomeUnknown, TooLarge, Unavailable, check_zone, storable_text
+from schemas import BadRecord, NotFound, OutcomeUnknown, TooLarge, Unavailable, UnreadableRow, check_zone, storable_text
 from state import BadItem
 
 log = logging.getLogger("cauce.gateway")
@@ -29,6 +29,7 @@ RETRY_AFTER = "2"
 
 
 Model = TypeVar("Model", bound=BaseModel)
+Result = TypeVar("Result")
 
 
 class Problem(Exception):
@@ -45,6 +46,18 @@ class Problem(Exception):
 def not_found(what: str, which: str) -> Problem:
     """It is not there, or it is somebody else's: nobody learns which."""
     return Problem(404, f"{what}_not_found", f"There is no {what} {which[:128]!r}.")
+
+
+async def unless_lost(read: Awaitable[Result]) -> Result | None:
+    """What is read for one line of a list; None where it is gone since then, or cannot be read, which the log says."""
+    try:
+        return await read
+    except UnreadableRow as error:
+        log.warning("left out of a list: %s", error)
+    except Problem as problem:
+        if problem.status != 404:
+            raise
+    return None
 
 
 def response(problem: Problem, request_id: str = "") -> Response:
@@ -72,6 +85,10 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, Unavailable):
         words = "A server that is needed does not answer now. Nothing was done; try again."
         return Problem(503, "unavailable", words, headers={"Retry-After": RETRY_AFTER})
+    if isinstance(error, UnreadableRow):
+        # Nothing in the request is wrong, and nothing that waiting would mend: what is stored is in the way of it.
+        log.warning("a request needs what cannot be read: %s", error)
+        return Problem(409, "unreadable", f"{str(error)[:1].upper()}{str(error)[1:]}")
     if isinstance(error, NotFound):
         return Problem(404, "not_found", str(error))
     if isinstance(error, TooLarge):

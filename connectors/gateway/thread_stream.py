@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-from connectors.gateway.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, decode_event
+from connectors.gateway.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, stored_events
 from connectors.gateway.legs import GraphPieces
 from connectors.gateway.problems import Problem
 from schemas import ThreadEvent, ThreadKey, Unavailable
@@ -76,12 +76,11 @@ class ThreadStream:
                 page = await self._journal.events(*self._key, since=since, limit=PAGE)
             except Unavailable:
                 return  # live events still come, and the next heartbeat looks again
-            for row in page:
-                since = row.seq
-                if event := decode_event(row.type, row.body):
-                    yield event
+            for event in stored_events(page, self._key):
+                yield event
             if len(page) < PAGE:
                 return
+            since = page[-1].seq
 
     def _check(self, live: Subscription) -> None:
         if live.overflowed:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from connectors.graphs.serde import StorableSerializer
-from schemas import CauceError, StateRow
+from schemas import CauceError, StateRow, UnreadableRow
 from state import Journal
 
 LARGEST_ROW = 800_000
@@ -32,7 +32,7 @@ class RowTooLarge(CauceError, ValueError):
     """A value that no row can hold, in words that name its channel."""
 
 
-class BrokenState(CauceError):
+class BrokenState(UnreadableRow):
     """A row that a checkpoint names is not there, or is not what it should be."""
 
 
@@ -50,6 +50,7 @@ class RowReader(Protocol):
 
 class _JournalRows:
     def __init__(self, journal: Journal, tenant_id: str, thread_id: str) -> None:
+        self.of = f" of the thread {thread_id} of {tenant_id}"
         self.checkpoints = partial(journal.checkpoints, tenant_id, thread_id)
         self.values = partial(journal.values, tenant_id, thread_id)
 
@@ -137,8 +138,8 @@ def row_of(body: bytes) -> CheckpointRow | WritesRow:
             namespace, checkpoint_id, task_id, task_path, packed = parts
             writes = tuple((index, channel, _unpacked(place)) for index, channel, place in packed)
             return WritesRow(namespace, checkpoint_id, task_id, task_path, writes)
-    except (TypeError, ValueError) as error:
-        raise BrokenState(f"a row of a graph's state cannot be read: {error}") from error
+    except Exception as error:  # of msgpack, of types that are not there any more; it may quote what it was given
+        raise BrokenState(f"a row of a graph's state cannot be read ({type(error).__name__})") from None
     raise BrokenState(f"a row of a graph's state is of a kind {kind!r} that this version does not know")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -20,12 +21,14 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 
-from connectors.graphs.rows import CheckpointRow, Place, RowReader, WritesRow
+from connectors.graphs.rows import BrokenState, CheckpointRow, Place, RowReader, WritesRow
 from connectors.graphs.serde import StorableSerializer
 from connectors.graphs.shapes import to_json
 from connectors.graphs.thread_rows import Floor, ThreadRows, WouldWait, may_wait
 from connectors.graphs.values import place, values_at
-from schemas import StateRow, contains
+from schemas import CauceError, StateRow, contains
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -96,8 +99,13 @@ class StagingSaver(BaseCheckpointSaver[int]):
                 and (end is None or row.checkpoint_id < end)
                 and contains(row.metadata, filter or {})
             ):
+                try:
+                    found = await self._tuple(row, config)
+                except BrokenState as error:
+                    log.warning("left out of a history: %s", error)
+                    continue
                 limit = None if limit is None else limit - 1
-                yield await self._tuple(row, config)
+                yield found
                 if wanted is not None and namespace is not None:
                     return
 
@@ -119,7 +127,13 @@ class StagingSaver(BaseCheckpointSaver[int]):
     async def _tuple(self, row: CheckpointRow, config: RunnableConfig | None) -> CheckpointTuple:
         writes = _in_order(self._rows.writes_of(*row.key))
         places = [*row.places.values(), *(where for _, _, where in writes)]
-        values = await values_at(places, self._rows, self.serde)
+        try:
+            values = await values_at(places, self._rows, self.serde)
+        except (CauceError, WouldWait):
+            raise
+        except Exception as error:  # of the serialiser; it may quote what it was given
+            words = f"the values of the checkpoint {row.checkpoint_id} cannot be read ({type(error).__name__})"
+            raise BrokenState(words) from None
         channels = dict(zip(row.places, values, strict=False))
         written = values[len(channels) :]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextvars import ContextVar
@@ -21,6 +22,8 @@ from connectors.graphs.rows import (
 )
 from schemas import StateRow
 from state.rows import merged
+
+log = logging.getLogger(__name__)
 
 _FIRST_PAGE, _LARGEST_PAGE = 50, 800
 _GAP = 16
@@ -51,13 +54,14 @@ class ThreadRows:
 
     def __init__(self, reader: RowReader, next_row: int) -> None:
         self._reader = reader
+        self._of = getattr(reader, "of", "")
         self._next_row = next_row
         self._staged: list[StateRow] = []
         self._given = 0
         self._fresh: list[CheckpointRow] = []
         """Checkpoints of this leg, oldest first."""
-        self._old: list[CheckpointRow] = []
-        """Checkpoints of the journal that were read, newest first."""
+        self._old: list[CheckpointRow | BrokenState] = []
+        """Checkpoints of the journal that were read, newest first; in the place of a row that cannot be read, why."""
         self._index: dict[tuple[str, str], CheckpointRow] = {}
         self._writes: dict[tuple[str, str], list[WritesRow]] = {}
         """Of checkpoints that are there, in the order in which they were written."""
@@ -143,7 +147,7 @@ class ThreadRows:
 
     def has_read(self, namespace: str) -> bool:
         """Whether a checkpoint of this namespace was read or added: the newest of them was, then."""
-        return self._all_read or any(row.namespace == namespace for row in self._old)
+        return self._all_read or any(getattr(row, "namespace", None) == namespace for row in self._old)
 
     def writes_of(self, namespace: str, checkpoint_id: str) -> list[WritesRow]:
         """The writes to a checkpoint that was found, or is still to come, in the order in which they were written."""
@@ -153,16 +157,20 @@ class ThreadRows:
     async def find(
         self, namespace: str, checkpoint_id: str | None = None, floor: Floor | None = None
     ) -> CheckpointRow | None:
-        """The checkpoint with this id, or the newest of the namespace."""
+        """The checkpoint with this id, or the newest of the namespace. Raises `BrokenState` where a row before it cannot be read:
+        it may be the one, and going on from an older one would do things again."""
         if checkpoint_id is not None and (row := self.known(namespace, checkpoint_id)):
             return row
-        async for row in self.newest_first(floor):
+        async for row in self.newest_first(floor, strict=checkpoint_id is None):
             if row.namespace == namespace and checkpoint_id in (None, row.checkpoint_id):
                 return row
         return None
 
-    async def newest_first(self, floor: Floor | None = None) -> AsyncIterator[CheckpointRow]:
-        """All checkpoints, each once, the newest first; down to the floor, which is not among them."""
+    async def newest_first(self, floor: Floor | None = None, *, strict: bool = False) -> AsyncIterator[CheckpointRow]:
+        """All checkpoints, each once, the newest first; down to the floor, which is not among them.
+
+        What cannot be read is left out, with a line in the log; `BrokenState` is raised for it where this is `strict`.
+        """
         seen: set[tuple[str, str]] = set()
         for row in reversed(self._fresh.copy()):
             if floor and row.key == (floor.namespace, floor.checkpoint_id):
@@ -175,7 +183,13 @@ class ThreadRows:
         at = 0
         while True:
             while at < len(self._old):
-                row, at = self._old[at], at + 1
+                old, at = self._old[at], at + 1
+                if isinstance(old, BrokenState):
+                    if strict:
+                        raise old
+                    log.warning("left out of a history: %s", old)
+                    continue
+                row = old
                 if floor and row.key == (floor.namespace, floor.checkpoint_id):
                     return
                 if row.key not in seen:
@@ -200,7 +214,11 @@ class ThreadRows:
 
     def _take(self, stored: StateRow) -> None:
         self._before = stored.seq
-        row = row_of(stored.body)
+        try:
+            row = row_of(stored.body)
+        except BrokenState as error:
+            self._old.append(BrokenState(f"{error}: number {stored.seq}{self._of}"))
+            return
         if isinstance(row, WritesRow):
             self._writes.setdefault(row.key, []).insert(0, row)
         elif row.key not in self._index:

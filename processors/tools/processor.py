@@ -30,6 +30,7 @@ from schemas import (
     ToolStatus,
     Topic,
     UnreadableBody,
+    UnreadableRow,
     derived_id,
     storable_text,
 )
@@ -119,7 +120,11 @@ class ToolsProcessor:
         """The call gets a result in any case: its run would wait for ever."""
         if isinstance(record.body, UnreadableBody):
             return self._unreadable(record, reason)
-        entry = await self._ledger.get(record.tenant_id, record.body.call_id)
+        try:
+            entry = await self._ledger.get(record.tenant_id, record.body.call_id)
+        except UnreadableRow:
+            # Whether it was called stands in what cannot be read.
+            return self._unsettled(record, record.body.name, "unknown", _NOT_KNOWN.format(name=record.body.name))
         if entry and entry.state in ("done", "unknown"):
             return self._answer(record, entry)
         if entry and entry.state == "sent":
@@ -128,14 +133,18 @@ class ToolsProcessor:
         return await self._settle(record, entry, "error", words, 0.0)
 
     def _unreadable(self, record: Record, reason: str) -> Sequence[Output]:
-        """A request that nobody can read was certainly not carried out. Its id is the call's (`ToolRequest`)."""
+        """A request that nobody can read was certainly not carried out."""
+        return self._unsettled(record, "unknown", "error", f"Not called: the request could not be read: {reason}.")
+
+    def _unsettled(self, record: Record, name: str, status: ToolStatus, content: str) -> Sequence[Output]:
+        """A result beside the ledger. The request's id is the call's (`ToolRequest`)."""
         call_id = record.envelope.id
         result = ToolResult(
             call_id=call_id,
             run_id=call_id.rsplit(".", 2)[0] or call_id,
-            name="unknown",
-            status="error",
-            content=f"Not called: the request could not be read: {reason}.",
+            name=name,
+            status=status,
+            content=content,
             finished_at=self._now(),
         )
         record_id = derived_id("tr", record.tenant_id, call_id)

@@ -28,13 +28,13 @@ _SECRETS = re.compile(
 def status_of(error: BaseException) -> int | None:
     """The HTTP status of a provider's refusal, wherever its library keeps it."""
     for one in _chain(error):
-        response = getattr(one, "response", None)
+        response = _of(one, "response")
         if isinstance(response, Mapping):  # botocore
             response = response.get("ResponseMetadata")
             found = [response.get("HTTPStatusCode")] if isinstance(response, Mapping) else []
         else:
-            found = [getattr(response, "status_code", None)]
-        for status in (getattr(one, "status_code", None), getattr(one, "code", None), *found):
+            found = [_of(response, "status_code")]
+        for status in (_of(one, "status_code"), _of(one, "code"), *found):
             if isinstance(status, int) and 400 <= status < 600:
                 return int(status)
     return None
@@ -64,7 +64,7 @@ def model_error_words(settings: ModelSettings, error: BaseException) -> str:
 def reason_of(error: BaseException) -> str:
     """What the provider said, on one line of at most `LONGEST_REASON` characters; empty where it said nothing."""
     for one in _chain(error):
-        if text := _said(getattr(one, "body", None)):
+        if text := _said(_of(one, "body")):
             break
     else:
         text = error_words(error, 4000).partition(": ")[2]
@@ -101,4 +101,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         if error is None:
             return
         yield error
-        error = getattr(error, "original", None) or error.__cause__
+        original = _of(error, "original")
+        error = original if isinstance(original, BaseException) else error.__cause__
+
+
+def _of(thing: object, name: str) -> Any:
+    """An attribute of somebody else's; None where there is none, or where asking for it raises."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:
+        return None

@@ -7,14 +7,14 @@ with clocks that disagree, positions of neighbouring months interleave. Reads me
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas import AuditEvent
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session
 from state.protocols import AuditRow
+from state.rows import decode_audit
 
 _ROWS_A_BATCH, _BYTES_A_BATCH = 50, 1 << 20
 _MONTHS_KNOWN = 10_000
@@ -61,7 +61,7 @@ class CassandraAudit:
             enough = len(found) >= limit  # the month before may still have rows that belong among them
             found += await self._session.execute(_NEWEST, tenant_id, month, limit)
         found.sort(key=lambda row: row[:2])
-        return _decode(found[-limit:] if limit > 0 else ())
+        return list(decode_audit(found[-limit:] if limit > 0 else (), tenant_id))
 
     async def export(self, tenant_id: str, *, since: datetime | None = None) -> AsyncIterator[AuditRow]:
         """See `state.AuditStore.export`."""
@@ -85,7 +85,7 @@ class CassandraAudit:
 
     async def _month_rows(self, tenant_id: str, month: int) -> AsyncIterator[AuditRow]:
         async for page in self._session.pages(_ROWS, tenant_id, month):
-            for row in _decode(page):
+            for row in decode_audit(page, tenant_id):
                 yield row
 
 
@@ -125,10 +125,3 @@ async def _merged(sources: Sequence[AsyncIterator[AuditRow]]) -> AsyncIterator[A
 def _month(time: datetime) -> int:
     utc = time.astimezone(UTC)
     return utc.year * 100 + utc.month
-
-
-def _decode(rows: Iterable[Sequence[Any]]) -> list[AuditRow]:
-    return [
-        AuditRow(event_id=event_id, position=position, event=AuditEvent.model_validate_json(body))
-        for position, event_id, body in rows
-    ]

@@ -6,16 +6,16 @@ from schemas import Tenant, User
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session
-from state.rows import check_tenant_version
+from state.rows import check_tenant_version, decode_tenant, decode_tenants, decode_user, decode_users
 
 _TENANT = Query(Kind.READ, "SELECT body FROM KEYSPACE.tenants WHERE tenant_id = ?")
-_TENANTS = Query(Kind.READ, "SELECT body FROM KEYSPACE.tenants")
+_TENANTS = Query(Kind.READ, "SELECT tenant_id, body FROM KEYSPACE.tenants")
 _DECIDED = Query(Kind.SERIAL_READ, "SELECT version, body FROM KEYSPACE.tenants WHERE tenant_id = ?")
 _PUT_TENANT = Query(
     Kind.CONDITIONAL, "UPDATE KEYSPACE.tenants SET version = ?, body = ? WHERE tenant_id = ? IF version = ?"
 )
 _USER = Query(Kind.READ, "SELECT body FROM KEYSPACE.users WHERE tenant_id = ? AND user_id = ?")
-_USERS = Query(Kind.READ, "SELECT body FROM KEYSPACE.users WHERE tenant_id = ?")
+_USERS = Query(Kind.READ, "SELECT user_id, body FROM KEYSPACE.users WHERE tenant_id = ?")
 _PUT_USER = Query(Kind.WRITE, "INSERT INTO KEYSPACE.users (tenant_id, user_id, body) VALUES (?, ?, ?)")
 
 
@@ -28,13 +28,13 @@ class CassandraDirectory:
     async def tenant(self, tenant_id: str) -> Tenant | None:
         """See `state.Directory.tenant`."""
         rows = await self._session.execute(_TENANT, tenant_id)
-        return Tenant.model_validate_json(rows[0][0]) if rows else None
+        return decode_tenant(rows[0][0], tenant_id) if rows else None
 
     async def tenants(self) -> list[Tenant]:
         """See `state.Directory.tenants`."""
         pages = self._session.pages(_TENANTS)
-        found = [Tenant.model_validate_json(body) async for page in pages for (body,) in page]
-        return sorted(found, key=lambda tenant: tenant.tenant_id)
+        rows = [row async for page in pages for row in page]
+        return sorted(decode_tenants(rows), key=lambda tenant: tenant.tenant_id)
 
     async def put_tenant(self, tenant: Tenant, *, expected_version: int) -> bool:
         """See `state.Directory.put_tenant`."""
@@ -58,12 +58,12 @@ class CassandraDirectory:
     async def user(self, tenant_id: str, user_id: str) -> User | None:
         """See `state.Directory.user`."""
         rows = await self._session.execute(_USER, tenant_id, user_id)
-        return User.model_validate_json(rows[0][0]) if rows else None
+        return decode_user(rows[0][0], tenant_id, user_id) if rows else None
 
     async def users(self, tenant_id: str) -> list[User]:
         """See `state.Directory.users`."""
         pages = self._session.pages(_USERS, tenant_id)
-        return [User.model_validate_json(body) async for page in pages for (body,) in page]
+        return list(decode_users([row async for page in pages for row in page], tenant_id))
 
     async def put_user(self, user: User) -> None:
         """See `state.Directory.put_user`."""

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from schemas import UnreadableRow
 from state.cassandra.credentials import ttl_until
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session
 from state.items import Item, checked_key, joined, prefix_range
-from state.rows import from_micros, to_micros
+from state.readable import read, readable
+from state.rows import decode_item, item_name, to_micros
 
 _ONE = "tenant_id = ? AND user_id = ? AND namespace = ? AND item_key = ?"
 _COLUMNS = "namespace, item_key, body, created_at, updated_at"
@@ -45,7 +47,10 @@ class CassandraItems:
     ) -> None:
         """See `state.ItemStore.put`. The first of two puts at the same moment may lose its `created_at`."""
         now = to_micros(datetime.now(UTC))
-        known = await self.get(tenant_id, user_id, namespace, checked_key(key))
+        try:
+            known = await self.get(tenant_id, user_id, namespace, checked_key(key))
+        except UnreadableRow:  # it is replaced
+            known = None
         created = to_micros(known.created_at) if known else now
         row = (tenant_id, user_id, joined(namespace), key, json.dumps(value), created, now)
         await self._session.execute(_PUT, *row, ttl_until(expires))
@@ -53,7 +58,9 @@ class CassandraItems:
     async def get(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> Item | None:
         """See `state.ItemStore.get`."""
         rows = await self._session.execute(_GET, tenant_id, user_id, joined(namespace), checked_key(key))
-        return _item(rows[0]) if rows else None
+        if not rows:
+            return None
+        return read(item_name(tenant_id, user_id, rows[0]), lambda: decode_item(rows[0]))
 
     async def delete(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> None:
         """See `state.ItemStore.delete`."""
@@ -62,12 +69,6 @@ class CassandraItems:
     async def below(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[Item]:
         """See `state.ItemStore.below`."""
         async for page in self._session.pages(_LIST, tenant_id, user_id, *prefix_range(prefix)):
-            for row in page:
-                item = _item(row)
+            for item in readable(page, decode_item, lambda row: item_name(tenant_id, user_id, row)):
                 if item.is_below(prefix):
                     yield item
-
-
-def _item(row: Any) -> Item:
-    namespace, key, body, created, updated = row
-    return Item(tuple(namespace.split(".")), key, json.loads(body), from_micros(created), from_micros(updated))

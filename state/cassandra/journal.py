@@ -27,7 +27,18 @@ from state.cassandra.promises import CLOSE, CLOSE_ALL, Promises, all_or_one
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import below, decode_messages, from_micros, merged, summary, to_micros
+from state.rows import (
+    below,
+    decode_events,
+    decode_head,
+    decode_messages,
+    decode_runs,
+    decode_summaries,
+    first_of,
+    merged,
+    summary,
+    to_micros,
+)
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +56,7 @@ _THREAD = Query(
 )
 _SPAN = Query(
     Kind.READ,
-    "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq >= ? AND seq <= ? LIMIT ?",
+    "SELECT seq, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq >= ? AND seq <= ? LIMIT ?",
 )
 _OUTPUTS = Query(
     Kind.READ,
@@ -88,7 +99,7 @@ _REMOVE = Query(
 )
 _SUMMARIES = Query(
     Kind.READ,
-    "SELECT thread_id, title, created_at, updated_at, status, metadata, agent_id "
+    "SELECT thread_id, title, created_at, updated_at, metadata, agent_id, status "
     "FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
 )
 _SUMMARY = Query(
@@ -100,10 +111,10 @@ _SUMMARY = Query(
 _RUN = Query(
     Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 3, 0, ?, ?)"
 )
-_RUNS = Query(Kind.READ, "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3")
+_RUNS = Query(Kind.READ, "SELECT id, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3")
 _ONE_RUN = Query(
     Kind.READ,
-    "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3 AND seq = 0 AND id = ?",
+    "SELECT id, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3 AND seq = 0 AND id = ?",
 )
 _ERASE_EVENTS = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq < ?"
@@ -148,17 +159,17 @@ class CassandraJournal(Promises):
             rows, stored = await asyncio.gather(thread, outputs)
         if not rows:
             return Hydrated(0, None, ())
-        version, _, body = rows[0]
-        head, read = ThreadHead.model_validate_json(body), rows[1:]
-        found = [row for row in read if not head.forks or within(row[1], head.branch)]
-        messages = decode_messages(body for _, _, body in reversed(found))
-        if len(found) < window == len(read):  # the rest is behind another branch
+        key, (version, _, body) = (tenant_id, thread_id), rows[0]
+        head, read = decode_head(body, key), rows[1:]
+        found = [row[1:] for row in read if not head.forks or within(row[1], head.branch)]
+        messages = decode_messages(found[::-1], key)
+        if len(messages) < window == len(read):  # the rest is behind another branch, or behind what cannot be read
             rest = below(read[-1][1], head.branch)
-            messages = (*await self._in_spans(tenant_id, thread_id, window - len(found), rest), *messages)
+            messages = [*await self._in_spans(key, window - len(messages), rest), *messages]
         return Hydrated(
             version=version,
             head=head,
-            messages=messages,
+            messages=tuple(messages),
             outputs=stored[0][0] if stored else None,
         )
 
@@ -202,38 +213,27 @@ class CassandraJournal(Promises):
         """See `state.Journal.messages`."""
         if limit <= 0:
             return []
-        if spans is not None:
-            wanted = spans if before is None else below(before, spans)
-            return list(await self._in_spans(tenant_id, thread_id, limit, wanted))
         newest = (_HEAD_SEQ if before is None else before) - 1
-        rows = await self._session.execute(_THREAD, tenant_id, thread_id, newest, limit)
-        return list(decode_messages(body for _, _, body in reversed(rows)))
+        wanted = [(1, newest)] if spans is None else spans if before is None else below(before, spans)
+        return await self._in_spans((tenant_id, thread_id), limit, wanted)
 
     async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
         """See `state.Journal.events`."""
-        if limit <= 0:
-            return []
-        rows = await self._session.execute(_EVENTS, tenant_id, thread_id, since, limit)
-        return [StoredEvent(seq=seq, type=event_type, body=body.decode()) for seq, event_type, body in rows]
+        found: list[StoredEvent] = []
+        while (left := limit - len(found)) > 0:
+            rows = await self._session.execute(_EVENTS, tenant_id, thread_id, since, left)
+            found += decode_events(rows, (tenant_id, thread_id))
+            if len(rows) < left:
+                break
+            since = rows[-1][0]
+        return found
 
     async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
         """See `state.Journal.threads`."""
         rows = [row async for page in self._session.pages(_SUMMARIES, tenant_id, user_id) for row in page]
         rows = [row for row in rows if row[2] is not None]  # else only that it is busy came after it was deleted
-        rows.sort(key=lambda row: (-row[3], row[0]))
-        return [
-            ThreadSummary(
-                thread_id=thread_id,
-                user_id=user_id,
-                title=title,
-                created_at=from_micros(created_at),
-                updated_at=from_micros(updated_at),
-                condition=condition or "idle",
-                metadata=json.loads(metadata) if metadata else {},
-                agent_id=agent_id or "",
-            )
-            for thread_id, title, created_at, updated_at, condition, metadata, agent_id in rows[: max(limit, 0)]
-        ]
+        rows.sort(key=lambda row: (-(row[3] or 0), row[0]))
+        return first_of(decode_summaries(rows, tenant_id, user_id), limit)
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""
@@ -246,7 +246,8 @@ class CassandraJournal(Promises):
     ) -> list[StoredRun]:
         """See `state.Journal.runs`."""
         rows = await all_or_one(self._session, _RUNS, _ONE_RUN, tenant_id, thread_id, run_id)
-        found = sorted((StoredRun.model_validate_json(body) for body in rows), key=lambda run: run.last_event)
+        runs = decode_runs(rows, (tenant_id, thread_id), run_id=run_id)
+        found = sorted(runs, key=lambda run: run.last_event)
         return found[max(0, len(found) - max(limit, 0)) :]
 
     async def checkpoints(
@@ -265,17 +266,17 @@ class CassandraJournal(Promises):
         found = sorted((seq, body) for span in read for seq, body in span)
         return [StateRow(seq=seq, kind="value", body=body) for seq, body in found]
 
-    async def _in_spans(
-        self, tenant_id: str, thread_id: str, limit: int, spans: Sequence[Span]
-    ) -> tuple[StoredMessage, ...]:
+    async def _in_spans(self, key: tuple[str, str], limit: int, spans: Sequence[Span]) -> list[StoredMessage]:
         """The newest messages in these spans. What a head's branch names is never changed, and goes only with a rollback."""
-        bodies: list[bytes] = []
-        for span in reversed(spans):
-            if len(bodies) >= limit:
-                break
-            rows = await self._session.execute(_SPAN, tenant_id, thread_id, *span, limit - len(bodies))
-            bodies += [body for (body,) in rows]
-        return decode_messages(reversed(bodies))
+        found: list[StoredMessage] = []
+        for first, last in reversed(spans):
+            while (left := limit - len(found)) > 0:
+                rows = await self._session.execute(_SPAN, *key, first, last, left)
+                found = [*decode_messages(rows[::-1], key), *found]
+                if len(rows) < left:
+                    break
+                last = rows[-1][0] - 1
+        return found
 
     async def _span(self, tenant_id: str, thread_id: str, span: tuple[int, int]) -> Rows:
         pages = self._session.pages(_VALUES, tenant_id, thread_id, *span, size=_ROWS_A_PAGE)

@@ -56,7 +56,7 @@ class CassandraLedger:
     async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
         """See `state.ToolLedger.get`."""
         rows = await self._session.execute(_GET, tenant_id, call_id)
-        return ledger_entry(*rows[0]) if rows else None
+        return ledger_entry((tenant_id, call_id), rows[0]) if rows else None
 
     async def claim(self, tenant_id: str, entry: LedgerEntry) -> LedgerEntry | None:
         """See `state.ToolLedger.claim`."""
@@ -73,13 +73,13 @@ class CassandraLedger:
 
         async def write() -> _Claim:
             (row,) = await self._session.execute(_CLAIM, *key, *values)
-            return _Claim(None if row["[applied]"] else _entry(row))
+            return _Claim(None if row["[applied]"] else _entry(key, row))
 
         async def look() -> _Claim | None:
             rows = await self._session.execute(_DECIDED, *key)
             if not rows:
                 return None
-            stored = ledger_entry(*rows[0])
+            stored = ledger_entry(key, rows[0])
             return _Claim(None if stored == entry else stored)
 
         return (await decided(write, look)).there
@@ -151,7 +151,7 @@ class CassandraLedger:
             rows = await self._session.execute(_DECIDED, *key)
             if not rows:
                 return False
-            now = ledger_entry(*rows[0])
+            now = ledger_entry(key, rows[0])
             if done(now):
                 return True
             return None if possible(now) else False
@@ -159,6 +159,6 @@ class CassandraLedger:
         return await decided(write, look)
 
 
-def _entry(row: dict[str, Any]) -> LedgerEntry:
+def _entry(key: tuple[str, str], row: dict[str, Any]) -> LedgerEntry:
     columns = ("identity", "state", "owner", "attempts", "updated_at", "result")
-    return ledger_entry(*(row[column] for column in columns))
+    return ledger_entry(key, [row[column] for column in columns])

@@ -6,22 +6,22 @@ import asyncio
 
 from schemas import AcceptedRun, OpenInput
 from state.cassandra.queries import Kind, Query
-from state.cassandra.session import Session
-from state.rows import OPEN_TTL
+from state.cassandra.session import Rows, Session
+from state.rows import OPEN_TTL, decode_accepted, decode_opened
 
 _ACCEPT = Query(
     Kind.WRITE,
     "INSERT INTO KEYSPACE.accepted_runs (tenant_id, thread_id, run_id, body) VALUES (?, ?, ?, ?) USING TTL ?",
 )
-_ACCEPTED = Query(Kind.READ, "SELECT body FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ?")
+_ACCEPTED = Query(Kind.READ, "SELECT run_id, body FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ?")
 _ONE_ACCEPTED = Query(
-    Kind.READ, "SELECT body FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?"
+    Kind.READ, "SELECT run_id, body FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?"
 )
 _ANNOUNCE = Query(
     Kind.WRITE,
     "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 6, 0, ?, ?) USING TTL ?",
 )
-_OPEN = Query(Kind.READ, "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6")
+_OPEN = Query(Kind.READ, "SELECT id, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6")
 CLOSE = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6 AND seq = 0 AND id = ?"
 )
@@ -47,7 +47,7 @@ class Promises:
     async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
         """See `state.Journal.accepted`."""
         rows = await all_or_one(self._session, _ACCEPTED, _ONE_ACCEPTED, tenant_id, thread_id, run_id)
-        return sorted((AcceptedRun.model_validate_json(body) for body in rows), key=lambda run: (run.at, run.run_id))
+        return decode_accepted(rows, (tenant_id, thread_id), run_id=run_id)
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""
@@ -62,16 +62,13 @@ class Promises:
 
     async def open_inputs(self, tenant_id: str, thread_id: str) -> list[OpenInput]:
         """See `state.Journal.open_inputs`."""
-        found = [
-            OpenInput.model_validate_json(body) for (body,) in await self._session.execute(_OPEN, tenant_id, thread_id)
-        ]
-        return sorted(found, key=lambda one: (one.at, one.input_id))
+        return decode_opened(await self._session.execute(_OPEN, tenant_id, thread_id), (tenant_id, thread_id))
 
 
 async def all_or_one(
     session: Session, all_of_them: Query, one: Query, tenant_id: str, thread_id: str, run_id: str | None
-) -> list[bytes]:
-    """Bodies of all rows of a thread, or of the one of this id."""
+) -> Rows:
+    """All rows of a thread, or the one of this id."""
     if run_id is not None:
-        return [body for (body,) in await session.execute(one, tenant_id, thread_id, run_id)]
-    return [body async for page in session.pages(all_of_them, tenant_id, thread_id) for (body,) in page]
+        return await session.execute(one, tenant_id, thread_id, run_id)
+    return [row async for page in session.pages(all_of_them, tenant_id, thread_id) for row in page]

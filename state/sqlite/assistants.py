@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
 from state.protocols import AssistantRow
+from state.readable import as_bytes
 from state.rows import check_assistant_version
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
@@ -58,12 +61,12 @@ class SqliteAssistants:
     async def get(self, tenant_id: str, assistant_id: str) -> AssistantRow | None:
         """See `state.AssistantStore.get`."""
         row = await self._readers.run(lambda c: c.execute(_GET, (tenant_id, assistant_id)).fetchone())
-        return None if row is None else AssistantRow(*row)
+        return None if row is None else _row(row)
 
     async def versions(self, tenant_id: str, assistant_id: str) -> list[AssistantRow]:
         """See `state.AssistantStore.versions`."""
         rows = await self._readers.run(lambda c: c.execute(_VERSIONS, (tenant_id, assistant_id)).fetchall())
-        return [AssistantRow(*row) for row in rows]
+        return [_row(row) for row in rows]
 
     async def delete(self, tenant_id: str, assistant_id: str) -> bool:
         """See `state.AssistantStore.delete`."""
@@ -78,4 +81,9 @@ class SqliteAssistants:
     async def list(self, tenant_id: str) -> list[AssistantRow]:
         """See `state.AssistantStore.list`."""
         rows = await self._readers.run(lambda c: c.execute(_LIST, (tenant_id,)).fetchall())
-        return [AssistantRow(*row) for row in rows]
+        return [_row(row) for row in rows]
+
+
+def _row(stored: Sequence[Any]) -> AssistantRow:
+    assistant_id, version, body = stored
+    return AssistantRow(assistant_id, version, as_bytes(body))

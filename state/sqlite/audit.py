@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any
 
-from schemas import AuditEvent
 from state.protocols import AuditRow
-from state.rows import to_micros
+from state.rows import decode_audit, to_micros
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
 
@@ -42,7 +40,7 @@ class SqliteAudit:
     async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
         """See `state.AuditStore.tail`."""
         rows = await self._readers.run(lambda c: c.execute(_TAIL, (tenant_id, max(limit, 0))).fetchall())
-        return _decode(reversed(rows))
+        return list(decode_audit(reversed(rows), tenant_id))
 
     async def export(self, tenant_id: str, *, since: datetime | None = None) -> AsyncIterator[AuditRow]:
         """See `state.AuditStore.export`."""
@@ -51,15 +49,8 @@ class SqliteAudit:
         while True:
             key = (tenant_id, *after, earliest, _PAGE)
             page = await self._readers.run(lambda c, key=key: c.execute(_EXPORT, key).fetchall())  # type: ignore[misc]
-            for row in _decode(page):
+            for row in decode_audit(page, tenant_id):
                 yield row
             if len(page) < _PAGE:
                 return
             after = page[-1][:2]
-
-
-def _decode(rows: Iterable[Sequence[Any]]) -> list[AuditRow]:
-    return [
-        AuditRow(event_id=event_id, position=position, event=AuditEvent.model_validate_json(body))
-        for position, event_id, body in rows
-    ]

@@ -11,6 +11,10 @@ from schemas import OutcomeUnknown, Unavailable
 _PRIMARY_CODE = 0xFF  # an extended result code has the primary one in its low byte (sqlite.org/rescode.html)
 
 
+def _text(stored: bytes) -> str:
+    return stored.decode(errors="replace")
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """The database file and how it is used. `busy_timeout`: seconds that a lock of another process is waited for."""
@@ -27,6 +31,8 @@ class File:
         connection = sqlite3.connect(
             self.path, timeout=self.busy_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
         )
+        # Bytes that are no UTF-8 cost themselves: sqlite3 would refuse the whole answer.
+        connection.text_factory = _text
         try:
             # A power cut may lose the last transactions with `normal`, never consistency (sqlite.org/pragma.html).
             connection.execute(f"PRAGMA synchronous = {self.synchronous}")

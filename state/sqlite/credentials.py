@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 
+from state.readable import as_bytes
 from state.rows import to_micros
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
@@ -47,16 +48,16 @@ class SqliteCredentials:
         """See `state.Credentials.get`."""
         key = (tenant_id, kind, credential_id, to_micros(self._now()))
         row = await self._readers.run(lambda c: c.execute(_GET, key).fetchone())
-        return None if row is None else bytes(row[0])
+        return None if row is None else as_bytes(row[0])
 
     async def take(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
         """See `state.Credentials.take`."""
         key = (tenant_id, kind, credential_id, to_micros(self._now()))
         row = await self._writer.run(lambda c: c.execute(_TAKE, key).fetchone())
-        return None if row is None else bytes(row[0])
+        return None if row is None else as_bytes(row[0])
 
     async def list(self, tenant_id: str, kind: str) -> list[tuple[str, bytes]]:
         """See `state.Credentials.list`."""
         key = (tenant_id, kind, to_micros(self._now()))
         rows = await self._readers.run(lambda c: c.execute(_LIST, key).fetchall())
-        return [(credential_id, bytes(body)) for credential_id, body in rows]
+        return [(credential_id, as_bytes(body)) for credential_id, body in rows]

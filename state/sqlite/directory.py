@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from schemas import Tenant, User
-from state.rows import check_tenant_version
+from state.rows import check_tenant_version, decode_tenant, decode_tenants, decode_user, decode_users
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
 
 _TENANT = "SELECT body FROM tenants WHERE tenant_id = ?"
-_TENANTS = "SELECT body FROM tenants ORDER BY tenant_id"
+_TENANTS = "SELECT tenant_id, body FROM tenants ORDER BY tenant_id"
 _CREATE_TENANT = "INSERT OR IGNORE INTO tenants (version, body, tenant_id) VALUES (?, ?, ?)"
 _CHANGE_TENANT = "UPDATE tenants SET version = ?, body = ? WHERE tenant_id = ? AND version = ?"
 _USER = "SELECT body FROM users WHERE tenant_id = ? AND user_id = ?"
-_USERS = "SELECT body FROM users WHERE tenant_id = ? ORDER BY user_id"
+_USERS = "SELECT user_id, body FROM users WHERE tenant_id = ? ORDER BY user_id"
 _PUT_USER = "INSERT OR REPLACE INTO users (tenant_id, user_id, body) VALUES (?, ?, ?)"
 
 
@@ -25,12 +25,12 @@ class SqliteDirectory:
     async def tenant(self, tenant_id: str) -> Tenant | None:
         """See `state.Directory.tenant`."""
         row = await self._readers.run(lambda c: c.execute(_TENANT, (tenant_id,)).fetchone())
-        return None if row is None else Tenant.model_validate_json(row[0])
+        return None if row is None else decode_tenant(row[0], tenant_id)
 
     async def tenants(self) -> list[Tenant]:
         """See `state.Directory.tenants`."""
         rows = await self._readers.run(lambda c: c.execute(_TENANTS).fetchall())
-        return [Tenant.model_validate_json(body) for (body,) in rows]
+        return list(decode_tenants(rows))
 
     async def put_tenant(self, tenant: Tenant, *, expected_version: int) -> bool:
         """See `state.Directory.put_tenant`."""
@@ -43,12 +43,12 @@ class SqliteDirectory:
     async def user(self, tenant_id: str, user_id: str) -> User | None:
         """See `state.Directory.user`."""
         row = await self._readers.run(lambda c: c.execute(_USER, (tenant_id, user_id)).fetchone())
-        return None if row is None else User.model_validate_json(row[0])
+        return None if row is None else decode_user(row[0], tenant_id, user_id)
 
     async def users(self, tenant_id: str) -> list[User]:
         """See `state.Directory.users`."""
         rows = await self._readers.run(lambda c: c.execute(_USERS, (tenant_id,)).fetchall())
-        return [User.model_validate_json(body) for (body,) in rows]
+        return list(decode_users(rows, tenant_id))
 
     async def put_user(self, user: User) -> None:
         """See `state.Directory.put_user`."""

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from state.items import Item, checked_key, joined, prefix_range
-from state.rows import from_micros, to_micros
+from state.readable import read, readable
+from state.rows import decode_item, item_name, to_micros
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
 
@@ -70,7 +71,9 @@ class SqliteItems:
         """See `state.ItemStore.get`."""
         wanted = (tenant_id, user_id, joined(namespace), checked_key(key), to_micros(self._now()))
         row = await self._readers.run(lambda c: c.execute(_GET, wanted).fetchone())
-        return None if row is None else _item(row)
+        if row is None:
+            return None
+        return read(item_name(tenant_id, user_id, row), lambda: decode_item(row))
 
     async def delete(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> None:
         """See `state.ItemStore.delete`."""
@@ -84,15 +87,9 @@ class SqliteItems:
         while True:
             wanted = (tenant_id, user_id, *after, end, now)
             rows = await self._readers.run(lambda c, wanted=wanted: c.execute(_LIST, wanted).fetchall())  # type: ignore[misc]
-            for row in rows:
-                item = _item(row)
+            for item in readable(rows, decode_item, lambda row: item_name(tenant_id, user_id, row)):
                 if item.is_below(prefix):
                     yield item
             if len(rows) < _PAGE:
                 return
             after = (rows[-1][0], rows[-1][1])
-
-
-def _item(row: Any) -> Item:
-    namespace, key, body, created, updated = row
-    return Item(tuple(namespace.split(".")), key, json.loads(body), from_micros(created), from_micros(updated))

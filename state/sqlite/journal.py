@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
+from typing import Any
 
 from schemas import (
     AcceptedRun,
@@ -15,11 +17,24 @@ from schemas import (
     StoredEvent,
     StoredMessage,
     StoredRun,
-    ThreadHead,
     ThreadSummary,
 )
 from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
-from state.rows import OPEN_TTL, below, decode_messages, from_micros, merged, to_micros
+from state.readable import as_bytes
+from state.rows import (
+    OPEN_TTL,
+    below,
+    decode_accepted,
+    decode_events,
+    decode_head,
+    decode_messages,
+    decode_opened,
+    decode_runs,
+    decode_summaries,
+    first_of,
+    merged,
+    to_micros,
+)
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
 
@@ -29,18 +44,16 @@ _NO_SEQ = 2**63 - 1  # above the number of any row
 
 _HEAD = "SELECT version, head FROM threads WHERE tenant_id = ? AND thread_id = ?"
 _OUTPUTS = "SELECT outputs FROM inputs WHERE tenant_id = ? AND thread_id = ? AND input_id = ? AND expires_at > ?"
-_NEWEST = "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? ORDER BY seq DESC LIMIT ?"
-_SPAN = (
-    "SELECT body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq BETWEEN ? AND ? ORDER BY seq DESC LIMIT ?"
-)
-_EVENTS = "SELECT seq, type, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+_NEWEST = "SELECT seq, body FROM messages WHERE tenant_id = ? AND thread_id = ? ORDER BY seq DESC"
+_SPAN = "SELECT seq, body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq BETWEEN ? AND ? ORDER BY seq DESC"
+_EVENTS = "SELECT seq, type, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? ORDER BY seq"
 _THREADS = """
 SELECT thread_id, title, created_at, updated_at, metadata, agent_id, CASE WHEN EXISTS (
     SELECT 1 FROM open_inputs o
     WHERE o.tenant_id = threads.tenant_id AND o.thread_id = threads.thread_id AND o.begun AND o.expires_at > ?
 ) THEN 'busy' ELSE condition END
 FROM threads WHERE tenant_id = ? AND user_id = ? AND deleted = 0
-ORDER BY updated_at DESC, thread_id LIMIT ?
+ORDER BY updated_at DESC, thread_id
 """
 _CREATE = """
 INSERT OR IGNORE INTO threads (
@@ -56,10 +69,10 @@ _REMOVE = "DELETE FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq >=
 _MESSAGE = "INSERT OR REPLACE INTO messages (tenant_id, thread_id, seq, body) VALUES (?, ?, ?, ?)"
 _EVENT = "INSERT OR REPLACE INTO events (tenant_id, thread_id, seq, type, body) VALUES (?, ?, ?, ?, ?)"
 _RUN = "INSERT OR REPLACE INTO runs (tenant_id, thread_id, run_id, last_seq, body) VALUES (?, ?, ?, ?, ?)"
-_RUNS = "SELECT body FROM runs WHERE tenant_id = ? AND thread_id = ? ORDER BY last_seq DESC LIMIT ?"
-_ONE_RUN = "SELECT body FROM runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ? LIMIT ?"
+_RUNS = "SELECT run_id, body FROM runs WHERE tenant_id = ? AND thread_id = ? ORDER BY last_seq DESC"
+_ONE_RUN = "SELECT run_id, body FROM runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?"
 _ACCEPT = "INSERT OR REPLACE INTO accepted_runs (tenant_id, thread_id, run_id, body, expires_at) VALUES (?, ?, ?, ?, ?)"
-_ACCEPTED = "SELECT body FROM accepted_runs WHERE tenant_id = ? AND thread_id = ? AND expires_at > ?"
+_ACCEPTED = "SELECT run_id, body FROM accepted_runs WHERE tenant_id = ? AND thread_id = ? AND expires_at > ?"
 _PURGE_ACCEPTED = """
 DELETE FROM accepted_runs WHERE (tenant_id, thread_id, run_id) IN (
     SELECT tenant_id, thread_id, run_id FROM accepted_runs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
@@ -71,7 +84,7 @@ _ERASE = tuple(
 _ANNOUNCE = """
 INSERT OR REPLACE INTO open_inputs (tenant_id, thread_id, input_id, begun, body, expires_at) VALUES (?, ?, ?, ?, ?, ?)
 """
-_OPEN = "SELECT body FROM open_inputs WHERE tenant_id = ? AND thread_id = ? AND expires_at > ?"
+_OPEN = "SELECT input_id, body FROM open_inputs WHERE tenant_id = ? AND thread_id = ? AND expires_at > ?"
 _CLOSE = "DELETE FROM open_inputs WHERE tenant_id = ? AND thread_id = ? AND input_id = ?"
 _UNACCEPT = "DELETE FROM accepted_runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?"
 _PURGE_OPEN = "DELETE FROM open_inputs WHERE expires_at <= ?"
@@ -107,12 +120,12 @@ class SqliteJournal:
             if row is None:
                 return Hydrated(0, None, ())
             outputs = connection.execute(_OUTPUTS, (*key, input_id, now)).fetchone() if input_id is not None else None
-            head = ThreadHead.model_validate_json(row[1])
+            head = decode_head(row[1], key)
             return Hydrated(
                 version=row[0],
                 head=head,
-                messages=_newest(connection, key, max(window, 0), head.branch if head.forks else None),
-                outputs=outputs and outputs[0],
+                messages=tuple(_newest(connection, key, max(window, 0), head.branch if head.forks else None)),
+                outputs=outputs and as_bytes(outputs[0]),
             )
 
         return await self._readers.run(read)
@@ -121,7 +134,7 @@ class SqliteJournal:
         """See `state.Journal.outputs_of`."""
         key = (tenant_id, thread_id, input_id, to_micros(self._now()))
         row = await self._readers.run(lambda c: c.execute(_OUTPUTS, key).fetchone())
-        return None if row is None else bytes(row[0])
+        return None if row is None else as_bytes(row[0])
 
     async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
         """See `state.Journal.commit`."""
@@ -142,31 +155,19 @@ class SqliteJournal:
         key = (tenant_id, thread_id)
         if before is not None:
             spans = below(before, [(1, before)] if spans is None else spans)
-        return list(await self._readers.run(lambda c: _newest(c, key, max(limit, 0), spans)))
+        return await self._readers.run(lambda c: _newest(c, key, max(limit, 0), spans))
 
     async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
         """See `state.Journal.events`."""
-        key = (tenant_id, thread_id, since, max(limit, 0))
-        rows = await self._readers.run(lambda c: c.execute(_EVENTS, key).fetchall())
-        return [StoredEvent(seq=seq, type=event_type, body=body) for seq, event_type, body in rows]
+        key = (tenant_id, thread_id)
+        return await self._readers.run(lambda c: first_of(decode_events(c.execute(_EVENTS, (*key, since)), key), limit))
 
     async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
         """See `state.Journal.threads`."""
-        wanted = (to_micros(self._now()), tenant_id, user_id, max(limit, 0))
-        rows = await self._readers.run(lambda c: c.execute(_THREADS, wanted).fetchall())
-        return [
-            ThreadSummary(
-                thread_id=thread_id,
-                user_id=user_id,
-                title=title,
-                created_at=from_micros(created_at),
-                updated_at=from_micros(updated_at),
-                condition=condition,
-                metadata=json.loads(metadata),
-                agent_id=agent_id,
-            )
-            for thread_id, title, created_at, updated_at, metadata, agent_id, condition in rows
-        ]
+        wanted = (to_micros(self._now()), tenant_id, user_id)
+        return await self._readers.run(
+            lambda c: first_of(decode_summaries(c.execute(_THREADS, wanted), tenant_id, user_id), limit)
+        )
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """See `state.Journal.accept`."""
@@ -184,7 +185,7 @@ class SqliteJournal:
         key = (tenant_id, thread_id, to_micros(self._now()))
         query, parameters = (_ACCEPTED, key) if run_id is None else (f"{_ACCEPTED} AND run_id = ?", (*key, run_id))
         rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
-        return sorted((AcceptedRun.model_validate_json(body) for (body,) in rows), key=lambda run: (run.at, run.run_id))
+        return decode_accepted(rows, (tenant_id, thread_id), run_id=run_id)
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""
@@ -211,16 +212,18 @@ class SqliteJournal:
         """See `state.Journal.open_inputs`."""
         key = (tenant_id, thread_id, to_micros(self._now()))
         rows = await self._readers.run(lambda c: c.execute(_OPEN, key).fetchall())
-        return sorted((OpenInput.model_validate_json(body) for (body,) in rows), key=lambda o: (o.at, o.input_id))
+        return decode_opened(rows, (tenant_id, thread_id))
 
     async def runs(
         self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
     ) -> list[StoredRun]:
         """See `state.Journal.runs`."""
-        key, limit = (tenant_id, thread_id), max(limit, 0)
-        query, parameters = (_RUNS, (*key, limit)) if run_id is None else (_ONE_RUN, (*key, run_id, limit))
-        rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
-        return [StoredRun.model_validate_json(body) for (body,) in reversed(rows)]
+        key = (tenant_id, thread_id)
+        query, parameters = (_RUNS, key) if run_id is None else (_ONE_RUN, (*key, run_id))
+        found = await self._readers.run(
+            lambda c: first_of(decode_runs(c.execute(query, parameters), key, run_id=run_id), limit)
+        )
+        return found[::-1]
 
     async def checkpoints(
         self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
@@ -242,18 +245,16 @@ class SqliteJournal:
 
 def _newest(
     connection: sqlite3.Connection, key: tuple[str, str], limit: int, spans: Sequence[Span] | None
-) -> tuple[StoredMessage, ...]:
+) -> list[StoredMessage]:
     """The newest messages in these spans, or of all, oldest first."""
     if spans is None:
-        bodies = [body.encode() for (body,) in connection.execute(_NEWEST, (*key, limit))]
+        rows: Iterator[tuple[int, Any]] = connection.execute(_NEWEST, key)
     else:
-        bodies = []
-        for span in reversed(spans):
-            if len(bodies) == limit:
-                break
-            rows = connection.execute(_SPAN, (*key, *span, limit - len(bodies)))
-            bodies += [body.encode() for (body,) in rows]
-    return decode_messages(reversed(bodies))
+        rows = (row for span in reversed(spans) for row in connection.execute(_SPAN, (*key, *span)))
+    found: list[StoredMessage] = []
+    while len(found) < limit and (some := list(islice(rows, limit - len(found)))):
+        found = [*decode_messages(some[::-1], key), *found]
+    return found
 
 
 class _Write:
@@ -283,7 +284,7 @@ class _Write:
     def __call__(self, connection: sqlite3.Connection) -> Committed | AlreadyDone | Stale:
         done = connection.execute(_OUTPUTS, (*self._key, self._commit.input_id, self._now)).fetchone()
         if done is not None:
-            return AlreadyDone(bytes(done[0]))
+            return AlreadyDone(as_bytes(done[0]))
         if not self._advance(connection):
             return Stale()
         if self._commit.erase:

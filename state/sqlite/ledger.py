@@ -44,7 +44,7 @@ class SqliteLedger:
     async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
         """See `state.ToolLedger.get`."""
         row = await self._readers.run(lambda c: c.execute(_GET, (tenant_id, call_id)).fetchone())
-        return None if row is None else ledger_entry(*row)
+        return None if row is None else ledger_entry((tenant_id, call_id), row)
 
     async def claim(self, tenant_id: str, entry: LedgerEntry) -> LedgerEntry | None:
         """See `state.ToolLedger.claim`."""
@@ -60,7 +60,7 @@ class SqliteLedger:
         there = await self._writer.run(
             lambda c: None if c.execute(_CLAIM, (*key, *values)).rowcount == 1 else c.execute(_GET, key).fetchone()
         )
-        return None if there is None else ledger_entry(*there)
+        return None if there is None else ledger_entry(key, there)
 
     async def send(self, tenant_id: str, call_id: str, *, owner: str, at: datetime) -> bool:
         """See `state.ToolLedger.send`."""

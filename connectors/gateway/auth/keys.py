@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from connectors.gateway.auth.principal import SCOPES, Principal
 from schemas import Timestamp, is_id, is_tenant_id
-from state import Credentials
+from state import Credentials, readable
 
 KIND = "api_key"
 PREFIX = "ck."
@@ -78,7 +78,7 @@ class ApiKeys:
 
     async def list(self, tenant_id: str) -> list[ApiKey]:
         """The tenant's keys."""
-        return [ApiKey.model_validate_json(body) for _, body in await self._store.list(tenant_id, KIND)]
+        return _keys(tenant_id, await self._store.list(tenant_id, KIND))
 
     async def revoke(self, tenant_id: str, key_id: str) -> bool:
         """Ends a key; False when there is none. Gateways notice within `KNOWN_SECONDS`."""
@@ -107,10 +107,21 @@ class ApiKeys:
         body = await self._store.get(tenant_id, KIND, key_id)
         if body is None:
             return None
-        key = ApiKey.model_validate_json(body)
+        found = _keys(tenant_id, [(key_id, body)])
+        return self._principal(tenant_id, found[0], secret) if found else None
+
+    @staticmethod
+    def _principal(tenant_id: str, key: ApiKey, secret: str) -> Principal | None:
         if not hmac.compare_digest(key.secret_hash, _hash(secret)):
             return None
         return Principal(tenant_id, key.user_id, frozenset(key.scopes), "key", key.key_id, key.expires_at)
+
+
+def _keys(tenant_id: str, rows: Sequence[tuple[str, bytes]]) -> list[ApiKey]:
+    """Those that can be read. One that cannot is nobody's: its secret is not known."""
+    return list(
+        readable(rows, lambda row: ApiKey.model_validate_json(row[1]), lambda row: f"the key {row[0]} of {tenant_id}")
+    )
 
 
 def _hash(secret: str) -> str:

@@ -15,7 +15,7 @@ from connectors.gateway.auth.oidc import Issuers, OidcTokens, principal
 from connectors.gateway.auth.sessions import Sessions
 from connectors.gateway.problems import Problem, not_found
 from schemas import IdentityProvider, Unavailable
-from state import Credentials, Directory
+from state import Credentials, Directory, readable
 
 KIND = "oidc_state"
 LIFETIME = timedelta(minutes=10)
@@ -72,7 +72,8 @@ class OidcLogin:
     ) -> str:
         """Begins the session of whom the provider says that it is; the cookie's value. Raises `Problem`."""
         body = await self._credentials.take(tenant_id, KIND, state)
-        attempt = _Attempt.model_validate_json(body) if body else None
+        name_of = f"a login of {tenant_id} that was begun"
+        attempt = next(readable([body], _Attempt.model_validate_json, lambda _: name_of), None) if body else None
         if attempt is None or attempt.provider != name or not secrets.compare_digest(attempt.browser, browser or ""):
             raise Problem(403, "login_unknown", "This login was not begun in this browser, or it took too long.")
         provider = await self._provider(tenant_id, name)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from connectors.gateway.auth.principal import Principal
 from schemas import Timestamp, is_tenant_id
-from state import Credentials
+from state import Credentials, readable
 
 KIND = "session"
 LINK_KIND = "login_link"
@@ -66,7 +66,9 @@ class Sessions:
         body = await self._store.get(tenant_id, KIND, session_id)
         if body is None:
             return None
-        session = Session.model_validate_json(body)
+        session = _session(tenant_id, session_id, body)
+        if session is None:
+            return None
         return Principal(
             tenant_id, session.user_id, kind="session", credential_id=session_id[:12], expires=session.expires_at
         )
@@ -75,7 +77,13 @@ class Sessions:
         """Ends a session; returns what it was."""
         tenant_id = cookie.partition(".")[0]
         body = await self._store.take(tenant_id, KIND, _id(cookie)) if is_tenant_id(tenant_id) else None
-        return Session.model_validate_json(body) if body else None
+        return _session(tenant_id, _id(cookie), body) if body else None
+
+
+def _session(tenant_id: str, session_id: str, body: bytes) -> Session | None:
+    """What is stored; None, and a line in the log, where that cannot be read: its user logs in again."""
+    name = f"the session {session_id[:12]} of {tenant_id}"
+    return next(readable([body], Session.model_validate_json, lambda _: name), None)
 
 
 def _id(secret: str) -> str:

@@ -8,21 +8,29 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.problems import Problem, not_found
-from schemas import Tenant
-from state import AssistantRow, AssistantStore
+from schemas import Tenant, UnreadableRow, storable
+from state import AssistantRow, AssistantStore, read, readable
 
 NAMESPACE = uuid.UUID("7f9a4b8e-2f0e-5b8e-9a53-0c6c1d1f5a01")
 """Of the ids that follow from names."""
 LANGGRAPH_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """Of the ids that LangGraph's servers derive from the names of graphs."""
 _CHANGEABLE = ("graph_id", "name", "description", "config", "context", "metadata")
+_FORMS: dict[str, tuple[type, ...]] = {
+    "graph_id": (str,),
+    "name": (str,),
+    "description": (str, type(None)),
+    "config": (dict,),
+    "context": (dict,),
+    "metadata": (dict,),
+}
 _TRIES = 5
 _PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
@@ -66,11 +74,27 @@ class Assistant:
 
     @classmethod
     def of(cls, row: AssistantRow) -> Assistant:
-        """The inverse."""
+        """The inverse. Raises `UnreadableRow`."""
+        return read(_name(row), lambda: cls._decoded(row))
+
+    @classmethod
+    def all_of(cls, rows: Iterable[AssistantRow]) -> list[Assistant]:
+        """Those of the rows that can be read."""
+        return list(readable(rows, cls._decoded, _name))
+
+    @classmethod
+    def _decoded(cls, row: AssistantRow) -> Assistant:
         body = json.loads(row.body)
         times: dict[str, Any] = {name: datetime.fromisoformat(body[name]) for name in ("created_at", "updated_at")}
-        given: dict[str, Any] = {name: body[name] for name in _CHANGEABLE}
+        given: dict[str, Any] = storable({name: body[name] for name in _CHANGEABLE})
+        for name, value in given.items():
+            if not isinstance(value, _FORMS[name]):
+                raise TypeError(name)
         return cls(assistant_id=row.assistant_id, version=row.version, **given, **times)
+
+
+def _name(row: AssistantRow) -> str:
+    return f"the version {row.version} of the assistant {row.assistant_id}"
 
 
 def check_configuration(config: Mapping[str, Any], context: Mapping[str, Any]) -> None:
@@ -140,7 +164,7 @@ class Assistants:
         """The current versions, the default ones first."""
         if not self._graphs:
             return []
-        rows = {row.assistant_id: Assistant.of(row) for row in await self._store.list(tenant.tenant_id)}
+        rows = {found.assistant_id: found for found in Assistant.all_of(await self._store.list(tenant.tenant_id))}
         first = {
             default_id(graph): self._initial(tenant, graph)
             for graph in self._graphs
@@ -201,9 +225,13 @@ class Assistants:
 
     async def versions(self, tenant: Tenant, given: str) -> list[Assistant]:
         """All versions, the newest first."""
-        current = await self._current(tenant, given)
-        rows = await self._store.versions(tenant.tenant_id, current.assistant_id)
-        return [Assistant.of(row) for row in rows] or [current]
+        try:
+            current = await self._current(tenant, given)
+        except UnreadableRow:
+            current = None
+        wanted = current.assistant_id if current else default_id(given) if given in self._graphs else given
+        found = Assistant.all_of(await self._store.versions(tenant.tenant_id, wanted))
+        return found or ([current] if current else [])
 
     async def choose(self, caller: Principal, tenant: Tenant, given: str, version: int) -> Assistant:
         """Makes a version the current one."""

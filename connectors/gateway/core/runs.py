@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,8 +16,9 @@ from connectors.gateway.core.changes import Changes, StreamOf
 from connectors.gateway.core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head, over_view
 from connectors.gateway.core.sending import answer_to, sent, withdrawn
 from connectors.gateway.core.threads import Threads
+from connectors.gateway.feed import stored_events
 from connectors.gateway.ingress import Ingress
-from connectors.gateway.problems import Problem, checked, known_time_zone, not_found
+from connectors.gateway.problems import Problem, checked, known_time_zone, not_found, unless_lost
 from schemas import (
     QUEUED_BYTES,
     TERMINAL_TYPES,
@@ -189,7 +189,7 @@ class Runs:
             known = accepted.get(run_id)
             view = in_head(thread_id, head, run_id, known)
             if view is None and known and run_id not in over:
-                view = await self.get(principal, thread_id, run_id)
+                view = await unless_lost(self.get(principal, thread_id, run_id))
             if view:
                 found[run_id] = view
         found |= {run_id: over_view(thread_id, run, accepted.get(run_id)) for run_id, run in over.items()}
@@ -256,10 +256,11 @@ class Runs:
             threads = [line.thread_id for line in lines]
         found = 0
         for n in range(0, len(threads), _AT_ONCE):
-            views = await asyncio.gather(*(self.of_thread(principal, one) for one in threads[n : n + _AT_ONCE]))
+            reads = (self.of_thread(principal, one) for one in threads[n : n + _AT_ONCE])
+            views = await asyncio.gather(*(reads if thread_id is not None else (unless_lost(one) for one in reads)))
             wanted = [
                 view
-                for view in (one for runs in views for one in runs)
+                for view in (one for runs in views for one in runs or ())
                 if (view.status in statuses if run_ids is None else view.run_id in run_ids and view.status not in OVER)
             ]
             for view in wanted:
@@ -317,10 +318,11 @@ class Runs:
     async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Problem:
         words = f"No approval is open for the call {call_id[:128]!r}."
         since = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
-        for row in await self._journal.events(principal.tenant_id, thread_id, since=since):
-            if row.type == ApprovalResolved.TYPE and (event := json.loads(row.body))["call_id"] == call_id:
-                words = f"It was settled before: {event['decision']} by {event['by']} at {event['at']}."
-                return Problem(409, "approval_settled", words, decision=event["decision"], by=event["by"])
+        key = (principal.tenant_id, thread_id)
+        for event in stored_events(await self._journal.events(*key, since=since), key):
+            if isinstance(event, ApprovalResolved) and event.call_id == call_id:
+                words = f"It was settled before: {event.decision} by {event.by} at {event.at.isoformat()}."
+                return Problem(409, "approval_settled", words, decision=event.decision, by=event.by)
         return Problem(409, "approval_gone", words)
 
     @staticmethod

@@ -11,7 +11,7 @@ from connectors.gateway.auth import Principal
 from connectors.gateway.core.branches import Branches
 from connectors.gateway.core.changes import Changes
 from connectors.gateway.core.standing import standing
-from connectors.gateway.problems import Problem, checked, not_found
+from connectors.gateway.problems import Problem, checked, not_found, unless_lost
 from schemas import (
     ChangeMessages,
     ChangeThread,
@@ -224,9 +224,9 @@ class Threads:
         found: list[ThreadSummary] = []
         for n in range(0, len(maybe), _AT_ONCE):
             some = maybe[n : n + _AT_ONCE]
-            heads = await asyncio.gather(*(self._standing(principal, line.thread_id, 0) for line in some))
+            heads = await asyncio.gather(*(unless_lost(self._standing(principal, line.thread_id, 0)) for line in some))
             for line, thread in zip(some, heads, strict=True):
-                if thread.head and not thread.head.deleted and thread.head.condition == condition:
+                if thread and thread.head and not thread.head.deleted and thread.head.condition == condition:
                     found.append(line.model_copy(update={"condition": condition}))
         return found
 

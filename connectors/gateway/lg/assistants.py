@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, is_set, mapping, page_of
 from connectors.gateway.problems import Problem
-from schemas import contains
+from schemas import UnreadableRow, contains
 
 _MESSAGES = {
     "type": "object",
@@ -131,8 +132,9 @@ async def subgraphs(request: Request) -> Response:
 async def versions(request: Request) -> Response:
     """`POST /assistants/{id}/versions`, the newest first; of an agent the current one."""
     given = request.path_params["assistant_id"]
-    if await _hosted(request) is None:
-        return answer([await _one(request, given)])
+    with suppress(UnreadableRow):  # the current version; the others are listed
+        if await _hosted(request) is None:
+            return answer([await _one(request, given)])
     core, body = core_of(request), await body_of(request)
     tenant = await core.tenant(caller_of(request))
     found = [shapes.graph_assistant(a) for a in await core.assistants.versions(tenant, given)]

@@ -192,6 +192,22 @@ def thread(
     }
 
 
+def line(found: ThreadSummary, *, tenant_id: str) -> dict[str, Any]:
+    """A thread of which no more than its line in the list can be read."""
+    return {
+        "thread_id": found.thread_id,
+        "created_at": iso(found.created_at),
+        "updated_at": iso(found.updated_at),
+        "state_updated_at": iso(found.updated_at),
+        "metadata": thread_metadata(found, tenant_id),
+        "status": THREAD_STATUS[found.condition],
+        "config": {},
+        "values": None,
+        "error": None,
+        "interrupts": {},
+    }
+
+
 def checkpoint(thread_id: str, seq: int) -> dict[str, Any]:
     """The thread after its message of this number."""
     digest = hashlib.blake2b(thread_id.encode(), digest_size=6).hexdigest()

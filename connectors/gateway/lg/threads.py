@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,9 @@ from connectors.gateway.lg.requests import (
     thread_fields,
 )
 from connectors.gateway.problems import Problem
-from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, contains
+from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains
+
+log = logging.getLogger("cauce.gateway")
 
 _CONDITIONS: dict[str, ThreadCondition] = {
     "idle": "idle",
@@ -100,16 +103,9 @@ async def search(request: Request) -> Response:
     limit, offset = page_of(body)
     page = found[offset : offset + limit]
     select = body.get("select")
-    read = await asyncio.gather(
-        *(core.threads.read(caller, line.thread_id, window=_window(core, select)) for line in page)
-    )
-    wanted = _wants_values(select)
-    shown = await asyncio.gather(
-        *(
-            _thread(core, caller, line.thread_id, head, messages, values=wanted)
-            for line, (head, messages) in zip(page, read, strict=True)
-        )
-    )
+    wanted, window = _wants_values(select), _window(core, select)
+    every = await asyncio.gather(*(_listed(core, caller, line, values=wanted, window=window) for line in page))
+    shown = [thread for thread in every if thread is not None]
     if isinstance(select, list):
         shown = [{name: thread[name] for name in thread if name in select} for thread in shown]
     more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
@@ -213,6 +209,22 @@ async def _thread(
     return shapes.thread(thread_id, head, found, tenant_id=caller.tenant_id, graph=graph)
 
 
+async def _listed(
+    core: Core, caller: Principal, line: ThreadSummary, *, values: bool, window: int
+) -> dict[str, Any] | None:
+    """A thread of a list: with its line alone where its state cannot be read, None where it is deleted since."""
+    try:
+        head, messages = await core.threads.read(caller, line.thread_id, window=window)
+        return await _thread(core, caller, line.thread_id, head, messages, values=values)
+    except UnreadableRow as error:
+        log.warning("shown without its state in a list: %s", error)
+        return shapes.line(line, tenant_id=caller.tenant_id)
+    except Problem as problem:
+        if problem.status != 404:
+            raise
+        return None
+
+
 async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list[ThreadSummary]:
     metadata, values = mapping(body.get("metadata"), "metadata"), mapping(body.get("values"), "values")
     ids, status = body.get("ids"), body.get("status")
@@ -248,7 +260,7 @@ async def _values_of(core: Core, caller: Principal, thread_id: str) -> Any:
     try:
         head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
         return (await _thread(core, caller, thread_id, head, messages))["values"]
-    except Problem:  # it was deleted meanwhile, or its graph is gone
+    except (Problem, UnreadableRow):  # it was deleted meanwhile, or its graph is gone
         return None
 
 

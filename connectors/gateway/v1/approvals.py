@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from connectors.gateway.core.runs import Runs
 from connectors.gateway.given_json import GivenJsonRoute
+from connectors.gateway.problems import unless_lost
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.parameters import Caller, CallId, CoreIn, ThreadId
 from schemas import ThreadHead
@@ -18,7 +19,7 @@ async def list_approvals(core: CoreIn, caller: Caller) -> m.ApprovalList:
     """Everything that waits for you."""
     found: list[m.ApprovalOut] = []
     for line in await core.threads.search(caller, condition="approval"):
-        head = await core.threads.find(caller, line.thread_id)
+        head = await unless_lost(core.threads.find(caller, line.thread_id))
         if head:
             found += waiting(line.thread_id, head)
     return m.ApprovalList(approvals=found)

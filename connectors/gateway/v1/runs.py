@@ -34,6 +34,7 @@ from connectors.gateway.v1.parameters import (
 )
 from connectors.gateway.v1.streams import event_stream
 from schemas import MessageAdded
+from state import readable
 
 router = APIRouter(tags=["runs"], route_class=GivenJsonRoute)
 
@@ -218,8 +219,9 @@ async def _last_words(core: Core, caller: Principal, view: RunView) -> str:
             if view.last_event and row.seq > view.last_event:
                 return words
             if row.type == MessageAdded.TYPE:
-                event = MessageAdded.model_validate_json(row.body)
-                if event.run_id == view.run_id and event.message.role == "assistant":
-                    words = event.message.text or words
+                name = f"the event {row.seq} of the thread {view.thread_id} of {caller.tenant_id}"
+                for event in readable([row.body], MessageAdded.model_validate_json, lambda _, name=name: name):  # type: ignore[misc]
+                    if event.run_id == view.run_id and event.message.role == "assistant":
+                        words = event.message.text or words
         if len(page) < 500:
             return words

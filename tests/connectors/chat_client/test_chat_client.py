@@ -24,6 +24,7 @@ from schemas import (
     RunPaused,
     RunStarted,
     ThreadEvent,
+    TooLarge,
     Topic,
     Unavailable,
     UserMessage,
@@ -108,6 +109,15 @@ async def test_what_it_sends_is_what_processors_read(broker: EmbeddedBroker, cli
 async def test_a_thread_that_is_no_id_is_refused_before_it_is_sent(client: ChatClient) -> None:
     with pytest.raises(BadRecord, match="not of the form"):
         await client.send("../other:t1", "hello")
+
+
+async def test_a_message_that_its_reader_would_refuse_is_refused_in_words_before_it_is_sent(client: ChatClient) -> None:
+    with pytest.raises(TooLarge, match=r"nothing was sent: .* 900,000 fit"):
+        await client.send("t1", "\0" * 190_000)
+    with pytest.raises(TooLarge, match="nothing was sent: String should have at most 200000 characters"):
+        await client.send("t1", "é" * 500_000)
+    with pytest.raises(TooLarge, match=r"nothing was sent: .* 900,000 fit"):
+        await client.decide("t1", "c1", "edit", arguments={"text": "x" * 1_000_000})
 
 
 async def test_events_of_the_tenant_come_once_and_in_order(client: ChatClient, producer: AIOKafkaProducer) -> None:

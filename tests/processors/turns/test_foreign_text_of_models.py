@@ -15,6 +15,9 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import PrivateAttr
 from turns_kit import System, kinds, messages, opened_stores, requests, result_of, say
 
+from processors.turns.model_errors import is_hopeless, model_error_words, reason_of, status_of
+from schemas import ModelSettings
+
 HALF = "\ud83d"
 
 
@@ -93,3 +96,32 @@ async def test_half_an_emoji_in_arguments_goes_out_as_text(system: System) -> No
     done = await system.processor().process(result_of(request))
     assert kinds(done)[-1] == "run.completed"
     assert json.dumps(await messages(system)).count("user: look") == 1
+
+
+class Odd(Exception):
+    """As a provider's library may have them: what is asked of it is nothing that a status can be, or raises."""
+
+    @property
+    def status_code(self) -> object:
+        return {"code": [429]}
+
+    @property
+    def code(self) -> object:
+        return [500]
+
+    @property
+    def response(self) -> object:
+        raise RuntimeError("no response")
+
+    @property
+    def body(self) -> object:
+        raise RuntimeError("no body")
+
+    original = "not an error"
+
+
+def test_an_error_with_a_status_that_is_none_is_put_in_words() -> None:
+    assert status_of(Odd("oh")) is None
+    assert not is_hopeless(Odd("oh"))
+    assert model_error_words(ModelSettings(name="m"), Odd("oh")).startswith("The model m failed")
+    assert reason_of(Odd("oh")) == "oh"

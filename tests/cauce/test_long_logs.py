@@ -1,0 +1,41 @@
+"""What others' exceptions say is bounded in the log, and an id that a person types is refused in words."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from cauce.cli import app
+from cauce.telemetry import LONGEST_TEXT, JsonFormatter, TextFormatter
+from schemas import SettingsError
+
+
+def record_of(words: str) -> logging.LogRecord:
+    try:
+        raise ValueError(words)
+    except ValueError as error:
+        return logging.LogRecord("x", logging.ERROR, "f", 1, "failed: %s", (error,), sys.exc_info())
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()], ids=["json", "text"])
+def test_an_exception_of_ten_megabytes_has_its_beginning_and_its_end_in_the_log(formatter: logging.Formatter) -> None:
+    line = formatter.format(record_of("begin " + "x" * 10_000_000 + " end \ud83d"))
+    assert len(line) < 3 * LONGEST_TEXT
+    assert "begin" in line
+    assert "characters left out" in line
+    line.encode()
+
+
+def test_a_short_line_of_the_log_is_as_it_was() -> None:
+    assert json.loads(JsonFormatter().format(record_of("oh")))["message"] == "failed: oh"
+
+
+@pytest.mark.parametrize("thread", ["a b", "../x", "x" * 129, "é", ""])
+def test_threads_show_refuses_an_id_that_cannot_be_one_in_words(thread: str) -> None:
+    ended = CliRunner().invoke(app, ["threads", "show", thread])
+    assert isinstance(ended.exception, SettingsError)
+    assert str(ended.exception).startswith(f"{thread!r} cannot be the id of a thread: it may have 1 to 128 letters")
