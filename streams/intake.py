@@ -189,7 +189,12 @@ class Intake:
         raw = RawRecord(tp.topic, tp.partition, unreadable.first, unreadable.timestamp_ms, None, unreadable.data)
         outputs = tuple(
             dead_letter_outputs(
-                raw, group=self._group, reason=reason, attempts=self._options.looks, at=datetime.now(UTC), through=last
+                raw,
+                group=self._group,
+                reason=reason,
+                attempts=self._options.looks,
+                at=datetime.fromtimestamp(time.time(), UTC),
+                through=last,
             )
         )
         for offset in range(unreadable.first, min(unreadable.end, unreadable.first + MAX_SPAN)):

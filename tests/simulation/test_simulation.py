@@ -22,7 +22,7 @@ def simulate(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=2400,  # on a machine that has other things to do
     )
 
 
