@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,17 @@ async def no_ollama(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answers]:
 
 
 @pytest.fixture
-def provider_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packages of the providers that can be found, whatever is installed."""
-    for name in ("langchain_openai", "langchain_ollama", "langchain_anthropic"):
+def provider_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Packages of the providers that can be found, whatever is installed; gone afterwards, also where they were imported."""
+    names = ("langchain_openai", "langchain_ollama", "langchain_anthropic")
+    for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in names:
+        sys.modules.pop(name, None)
 
 
 def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
