@@ -36,8 +36,8 @@ class Position:
 
     @classmethod
     def parse(cls, text: str | None) -> Position:
-        """Reads an id that we gave; `-1`, `0` or nothing mean the beginning. Raises `Problem` for anything else."""
-        if text in (None, "", "-1"):
+        """Reads an id that we gave; `-1`, `-`, `0` or nothing mean the beginning. Raises `Problem` for anything else."""
+        if text in (None, "", "-", "-1"):
             return cls()
         found = _POSITION.match(text or "")
         if found is None:

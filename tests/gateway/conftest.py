@@ -18,7 +18,7 @@ from deploy.cluster import CassandraServer, KafkaServer
 
 _HERE = Path(__file__).parent
 _FILES = {
-    "front_graphs": ("helper", "both", "picks", "nested", "slow", "broken", "client_side"),
+    "front_graphs": ("helper", "both", "picks", "nested", "slow", "broken", "client_side", "plain"),
     "working_graphs": ("task",),
     "shape_graphs": (
         *("chat", "thinking", "blocks", "usage_on_text", "calls_only", "whole", "count", "parallel", "custom", "deep"),

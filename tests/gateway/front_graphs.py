@@ -196,3 +196,15 @@ _client_side.add_edge(START, "side")
 _client_side.add_edge("side", END)
 client_side = _client_side.compile()
 """Uses what an AG-UI client gives beside the messages."""
+
+
+async def _answer(state: State) -> State:
+    return {"messages": [await ScriptedChatModel(tokens=3).ainvoke(state["messages"])]}
+
+
+_plain = StateGraph(State)
+_plain.add_node("answer", _answer)
+_plain.add_edge(START, "answer")
+_plain.add_edge("answer", END)
+plain = _plain.compile()
+"""Answers, and that is all."""
