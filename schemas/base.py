@@ -15,7 +15,10 @@ from schemas.text import storable
 def _to_utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time needs a time zone, such as 2026-01-31T12:00:00Z")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:  # 9999-12-31T23:59:59-14:00 is in the year 10000
+        raise ValueError("the time in UTC is not within the years 1 to 9999") from error
 
 
 Timestamp = Annotated[datetime, AfterValidator(_to_utc)]

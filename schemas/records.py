@@ -169,9 +169,9 @@ def _time(text: str | None) -> datetime:
         return datetime.fromtimestamp(0, UTC)
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:  # the latter for one that is in the year 10000, or 0, in UTC
         raise BadRecord(f"the header ce_time {text[:100]!r} is not a time (RFC 3339)") from error
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,9 @@ class RecordHandler:
             if isinstance(error, Unreadable) and failed <= self._options.crashes:
                 return await self._give_up(error.record, str(error), 1)
             return self._dead_letter(raw, str(error), 1)
+        except Exception as error:  # of a shape that nobody thought of; to be tried again without an end helps nobody
+            log.error("group %s: %s cannot be decoded", self._group, raw.position, exc_info=error)
+            return self._dead_letter(raw, f"it cannot be decoded: {error_words(error, 2000)}", 1)
         if failed > self._options.crashes:
             return self._dead_letter(
                 raw, "it could not be brought to an end, nor could what was to be told of that", failed

@@ -16,6 +16,7 @@ from schemas import (
     TOPICS,
     BadRecord,
     Envelope,
+    MessageAdded,
     Output,
     RawRecord,
     Topic,
@@ -96,12 +97,29 @@ def test_a_missing_header_is_named(name: str) -> None:
         decode(RawRecord(good.topic, 0, 7, 0, good.key, good.value, head))
 
 
-@pytest.mark.parametrize(("value", "words"), [(b"\xff", "not UTF-8"), (b"yesterday", "not a time")])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (b"\xff", "not UTF-8"),
+        (b"yesterday", "not a time"),
+        (b"9999-12-31T23:59:59-14:00", "not a time"),
+        (b"0001-01-01T00:00:00+14:00", "not a time"),
+    ],
+)
 def test_a_malformed_header_is_named(value: bytes, words: str) -> None:
     good = raw()
     head = tuple((name, value if name == "ce_time" else old) for name, old in good.headers)
     with pytest.raises(BadRecord, match=words):
         decode(RawRecord(good.topic, 0, 7, 0, good.key, good.value, head))
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_outside_of_all_years_in_a_body_is_a_bad_record(at: str) -> None:
+    envelope = Envelope("m1", MessageAdded.TYPE, "test", "acme", NOW)
+    message = {"message_id": "m", "role": "user", "text": "hi", "run_id": "r", "at": at}
+    body = json.dumps({"seq": 1, "run_id": "r", "user_id": "u", "at": at, "message": message}).encode()
+    with pytest.raises(BadRecord, match="not within the years 1 to 9999"):
+        decode(raw(body, topic=Topic.CHAT_RESPONSES.value, envelope=envelope))
 
 
 def test_the_reason_does_not_repeat_what_the_body_says() -> None:

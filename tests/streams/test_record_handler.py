@@ -212,3 +212,23 @@ async def test_a_record_whose_task_is_ended_again_and_again_is_given_up() -> Non
 async def test_the_same_record_given_up_twice_is_the_same_dead_letter() -> None:
     first, second = [await handler(Answering())(raw(b"{}"), suspect=False) for _ in range(2)]
     assert list(first) == list(second)
+
+
+async def test_a_record_that_cannot_be_decoded_for_whatever_reason_is_a_dead_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def decoding(raw: RawRecord) -> Record:
+        raise OverflowError("a shape that nobody thought of")
+
+    monkeypatch.setattr("streams.handler.decode", decoding)
+    outputs = await handler(Answering())(raw(), suspect=False)
+    assert Topic.DEAD_LETTERS.value in topics(outputs)
+    assert "cannot be decoded: OverflowError: a shape that nobody thought of" in reason(outputs)
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+async def test_a_record_of_a_time_outside_of_all_years_is_a_dead_letter(at: str) -> None:
+    headers = tuple((n, at.encode() if n == "ce_time" else v) for n, v in raw().headers)
+    outputs = await handler(Answering())(raw(headers=headers), suspect=False)
+    assert Topic.DEAD_LETTERS.value in topics(outputs)
+    assert "is not a time" in reason(outputs)
