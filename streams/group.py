@@ -97,11 +97,15 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         slot = self._slots.get(tp.partition)
         return slot if slot and slot.is_open else None
 
-    def _full(self, slot: Slot, tp: TopicPartition) -> str | None:
-        """The budget that is used up, if any. Running, queued and retrying records all count."""
+    def _full(self, slot: Slot, tp: TopicPartition, offset: int) -> str | None:
+        """The budget that leaves no room for the record, if any. Running, queued and retrying records all count.
+
+        The span is that of this record: an owner before may have completed others far above, and what is below them is what
+        its watermark waits for.
+        """
         if budget := self._holdings.full():
             return budget
-        return "span" if slot.trackers[tp].span >= MAX_SPAN - 1 else None
+        return "span" if offset - slot.trackers[tp].position >= MAX_SPAN - 1 else None
 
     def _admit(self, slot: Slot, tp: TopicPartition, raw: RawRecord) -> None:
         if not slot.trackers[tp].deliver(raw.offset):
@@ -163,6 +167,8 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return
         let_go = partial(self._lets_go, slot)
         await self._holdings.restore(delivery, lambda: not let_go())
+        if delivery.spilled:
+            return  # let go of before its value was there again: the next owner reads it
         raw = delivery.raw
         started = time.monotonic()
         self._metrics.lane_seconds.labels(self.group).observe(started - delivery.received_at)

@@ -55,13 +55,13 @@ class Intake:
         options: RuntimeOptions,
         metrics: RuntimeMetrics,
         slot_of: Callable[[TopicPartition], Slot | None],
-        full: Callable[[Slot, TopicPartition], str | None],
+        full: Callable[[Slot, TopicPartition, int], str | None],
         admit: Callable[[Slot, TopicPartition, RawRecord], None],
         taken: Callable[[], None],
         progress: asyncio.Event,
     ) -> None:
-        """`slot_of` a partition that may be read, `full` names the budget that is used up, `admit` takes one record and `taken`
-        is called after several; `progress` is set when there may be room."""
+        """`slot_of` a partition that may be read, `full` names the budget that has no room for an offset of it, `admit` takes
+        one record and `taken` is called after several; `progress` is set when there may be room."""
         self._group, self._consumer, self._clients = group, consumer, clients
         self._options, self._metrics = options, metrics
         self._slot_of, self._full, self._admit, self._taken, self._progress = slot_of, full, admit, taken, progress
@@ -240,13 +240,13 @@ class Intake:
             return  # fetched for an owner that is gone; the slot's next owner reads from what is committed
         tracker, records = slot.trackers[tp], fetched.records
         while records:
-            if budget := self._full(slot, tp):
+            tracker.read_to(records[0].offset)
+            if budget := self._full(slot, tp, records[0].offset):
                 self._stash[tp] = fetched
                 if tp in self._consumer().assignment():
                     self._consumer().pause(tp)
                 self._metrics.intake_stopped.labels(self._group, budget).inc()
                 break
-            tracker.read_to(records[0].offset)
             self._admit(slot, tp, records.popleft())
         else:
             tracker.read_to(fetched.end)

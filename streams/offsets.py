@@ -88,7 +88,7 @@ class OffsetTracker:
 
     @property
     def span(self) -> int:
-        """Offsets from the watermark to the newest one seen; intake stops before it reaches `MAX_SPAN`."""
+        """Offsets from the watermark to the newest one that was seen; intake keeps it below `MAX_SPAN`."""
         return max(0, self._next - self._position)
 
     @property

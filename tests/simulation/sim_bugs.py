@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
+
+import sim_bugs_of_intake
+from sim_bug import BUGS, bug
 
 import processors.tools.processor
 import processors.turns.processor
@@ -28,23 +30,14 @@ from state.cassandra.journal import CassandraJournal
 from state.cassandra.ledger import CassandraLedger
 from streams.contract import Publication
 from streams.group import GroupRuntime
-from streams.handler import RecordHandler
-from streams.holdings import Holdings
 from streams.intake import Intake
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
 from streams.offsets import OffsetTracker
 from streams.slot import Slot
-from streams.unreadable import Stalls, UnreadablePlaces
+from streams.unreadable import UnreadablePlaces
 
-BUGS: dict[str, Callable[[], list[Any]]] = {}
-"""By name: makes the patches."""
-
-
-def bug(make: Callable[[], list[Any]]) -> Callable[[], list[Any]]:
-    """Adds a bug. Its name is that of the function, its description the docstring."""
-    BUGS[make.__name__] = make
-    return make
+__all__ = ["BUGS", "sim_bugs_of_intake", "with_bug"]  # the module adds its own
 
 
 @contextmanager
@@ -328,80 +321,3 @@ def a_missing_library_is_the_records_fault() -> list[Any]:
         return real(self, tp, stretch, now)
 
     return [patch.object(UnreadablePlaces, "saw", saw)]
-
-
-@bug
-def silence_is_taken_for_the_end() -> list[Any]:
-    """A partition that gives nothing is taken for one that has nothing (this bug was ours)."""
-
-    async def none(*_: Any) -> list[Any]:
-        return []
-
-    return [patch.object(Stalls, "among", none)]
-
-
-@bug
-def gaps_are_taken_for_missing_records() -> list[Any]:
-    """Offsets of markers, aborted and compacted records are waited for."""
-    return [patch.object(OffsetTracker, "read_to", lambda *_: None)]
-
-
-@bug
-def every_cancel_is_taken_for_an_order() -> list[Any]:
-    """A record whose task was cancelled is dropped, whoever cancelled it (this bug was ours)."""
-    return [patch.object(GroupRuntime, "_over", _dropped)]
-
-
-@bug
-def panics_leave_their_record_open() -> list[Any]:
-    """What is no `Exception` goes past the handler, and its record is never brought to an end (this bug was ours)."""
-    real = RecordHandler._bring_to_an_end
-
-    async def bring_to_an_end(self: Any, record: Any) -> Any:
-        try:
-            return await self._process(record)
-        except Exception:
-            return await real(self, record)
-
-    return [
-        patch.object(RecordHandler, "_bring_to_an_end", bring_to_an_end),
-        patch.object(GroupRuntime, "_over", _dropped),
-    ]
-
-
-def _dropped(self: Any, key: Any, task: Any) -> None:
-    """`GroupRuntime._over` without a second try."""
-    if not task.cancelled():
-        task.exception()
-    self._end(key, self._tasks.pop(task))
-
-
-@bug
-def dropped_values_are_not_read_again() -> list[Any]:
-    """What the flood of one thread has spilled is processed without its value."""
-
-    async def restore(self: Any, delivery: Any, wanted: Any) -> None:
-        delivery.spilled = False
-
-    return [patch.object(Holdings, "restore", restore)]
-
-
-@bug
-def next_value_is_read_for_the_one_that_was_dropped() -> list[Any]:
-    """A spilled record gets what lies behind it in its partition."""
-    real = KafkaClients.look
-
-    async def look(self: Any, positions: Any) -> Any:
-        found = await real(self, positions)
-        for stretch in found.values():
-            records = stretch.records
-            stretch.records = [replace(a, value=b.value) for a, b in pairwise(records)] + records[-1:]
-        return found
-
-    restore = Holdings._look
-
-    async def looked(self: Any, delivery: Any) -> Any:
-        with patch.object(KafkaClients, "look", look):
-            return await restore(self, delivery)
-
-    return [patch.object(Holdings, "_look", looked)]
