@@ -33,7 +33,7 @@ async def exchange(servers: OnServers, workers: list[WorkerProcess], program: tu
         worker.terminate()
         assert await asyncio.to_thread(worker.wait) == 0
         workers[position] = servers.worker(worker.group, program)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not workers[position].is_ready():
                 await asyncio.sleep(0.05)
 

@@ -38,7 +38,9 @@ async def batch(request: Request) -> Response:
     views = [one for one in made if not isinstance(one, BaseException)]
     for failed in made:
         if isinstance(failed, BaseException):
-            await asyncio.gather(*(core.threads.delete(caller, view.thread_id) for view in views))
+            # A run that is over already may have taken its thread with it.
+            gone = (core.threads.delete(caller, view.thread_id) for view in views)
+            await asyncio.gather(*gone, return_exceptions=True)
             raise failed
     return answer([shapes.run(view, caller.tenant_id) for view in views])
 

@@ -14,8 +14,7 @@ const texts = (told) => {
 
 const assistant = await client.assistants.create({
   graphId: "helper",
-  config: { configurable: { colour: "green" } },
-  context: { tone: "brisk" },
+  config: { configurable: { colour: "green", tone: "brisk" } },
   name: "From JavaScript",
 });
 const thread = await client.threads.create();
