@@ -40,7 +40,6 @@ from schemas import (
     ProcessedInput,
     RawRecord,
     Record,
-    RunFailed,
     StateRow,
     Tenant,
     ThreadHead,
@@ -114,7 +113,7 @@ class TurnsProcessor:
             if told.kind in _STARTING:
                 words = f"This could not be read: {reason}."
                 run_id = told.run_id or record.envelope.id
-                draft.event(RunFailed, run_id=run_id, code="internal_error", message=words)
+                transitions.fail_before_run(draft, run_id, "internal_error", words)
             elif told.kind in _ANSWERED:
                 transitions.refuse(draft, f"it could not be read: {reason}")
             else:
@@ -304,7 +303,7 @@ class TurnsProcessor:
             transitions.fail_run(draft, "internal_error", words)
             draft.change(asks=asks)
         elif isinstance(body, UserMessage | ExternalEvent | GraphInput):
-            draft.event(RunFailed, run_id=new_input(record).run_id, code="internal_error", message=words)
+            transitions.fail_before_run(draft, new_input(record).run_id, "internal_error", words)
         elif isinstance(body, ToolResult | ContinueThread):
             if self._concerns_the_run(draft, body):
                 transitions.fail_run(draft, "internal_error", words)

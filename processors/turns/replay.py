@@ -27,6 +27,7 @@ from schemas import (
     MessagesRemoved,
     PendingCall,
     QueuedInput,
+    RunFailed,
     RunPaused,
     RunQueued,
     RunStarted,
@@ -211,3 +212,5 @@ class Replayed:
             self._change(run=None, pending=(), last=last_run(event))
         else:
             self._change(queued=tuple(q for q in self._head.queued if q.run_id != event.run_id))
+            if isinstance(event, RunFailed) and not (self._head.run or self._head.queued or self._head.deleted):
+                self._change(last=last_run(event))  # it failed before it began

@@ -382,6 +382,13 @@ def fail_run(draft: Draft, code: str, message: str, *, error: str = "") -> None:
     end_run(draft, "failed", code=code, message=message, error=error)
 
 
+def fail_before_run(draft: Draft, run_id: str, code: str, message: str) -> None:
+    """A run that never began fails in words. Where nothing else goes, it is how the thread's newest run ended."""
+    draft.event(RunFailed, run_id=run_id, code=code, message=message)
+    if draft.head.run is None and not draft.head.queued and not draft.head.deleted:
+        draft.change(last=FinishedRun(run_id=run_id, outcome="failed", code=code, message=message))
+
+
 def end_run(draft: Draft, outcome: Literal["completed", "failed", "cancelled"], **failure: str) -> None:
     """The thread is idle again; the next queued input is sent for. `failure` says of a failed run what `FinishedRun` keeps."""
     run = draft.head.run

@@ -5,9 +5,11 @@ from __future__ import annotations
 import textwrap
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
@@ -15,7 +17,9 @@ from langgraph_sdk.errors import InternalServerError, NotFoundError
 from running_system import RunningSystem
 
 CODE = """
+    import contextlib
     import operator
+    import os
     from typing import Annotated, TypedDict
 
     from langgraph.graph import START, StateGraph
@@ -61,9 +65,30 @@ CODE = """
     def leaves(config):
         raise SystemExit(3)
 
+    class Stop(BaseException):
+        pass
+
+    @contextlib.asynccontextmanager
+    async def left(config):
+        how = config["configurable"].get("how")
+        try:
+            yield plain
+        except Exception:
+            if how != "hides":
+                raise
+        finally:
+            if how == "stops":
+                raise Stop("not cleaned up")
+            if how == "fails":
+                raise Dry("not cleaned up")
+            if how == "exits":
+                raise SystemExit(1)
+
+    dies = StateGraph(State).add_node("die", lambda state: os._exit(9)).add_edge(START, "die").compile()
+
     asks = StateGraph(State).add_node("ask", lambda state: {"n": [interrupt("Sure?")]}).add_edge(START, "ask").compile()
 """
-NAMES = ("plain", "gone", "chosen", "binds", "failing", "wordless", "leaves", "asks")
+NAMES = ("plain", "gone", "chosen", "binds", "failing", "wordless", "leaves", "asks", "left", "dies")
 
 
 def settings(*names: str) -> str:
@@ -101,6 +126,15 @@ async def client(system: RunningSystem) -> AsyncIterator[LangGraphClient]:
 
 async def new_thread(client: LangGraphClient, **fields: Any) -> str:
     return (await client.threads.create(**fields))["thread_id"]
+
+
+@asynccontextmanager
+async def refused(words: str) -> AsyncIterator[None]:
+    with pytest.raises(httpx.HTTPStatusError) as raised:
+        yield
+    response = raised.value.response
+    assert response.status_code == 422
+    assert words in response.json()["detail"]
 
 
 def made(system: RunningSystem) -> int:
@@ -243,3 +277,68 @@ async def test_threads_of_a_graph_that_was_taken_out_are_still_there(system: Run
         with pytest.raises(NotFoundError):
             await client.threads.get_state(copy)
         await client.threads.delete(copy)
+
+
+@pytest.mark.parametrize("how", ["stops", "fails", "exits", "hides"])
+async def test_graph_that_fails_when_it_is_left_costs_its_thread_nothing_that_was_read(
+    client: LangGraphClient, how: str
+) -> None:
+    good, bad = await new_thread(client), await new_thread(client)
+    await client.runs.wait(good, "plain", input={})
+    config: Any = {"configurable": {"how": how}}
+    await client.runs.wait(bad, "left", input={}, config=config, raise_error=False)
+    values = {"n": [1, 10, 100]}
+    assert (await client.threads.get(bad))["values"] == values
+    assert (await client.threads.get_state(bad))["values"] == values
+    assert len(await client.threads.get_history(bad)) == 5
+    found = {thread["thread_id"]: thread["values"] for thread in await client.threads.search()}
+    assert found == {good: values, bad: values}
+    with pytest.raises(NotFoundError):
+        await client.threads.get_state(bad, checkpoint_id="no-such")
+
+
+async def test_thread_whose_run_killed_its_worker_stands_as_failed_until_another_run_is_over(
+    client: LangGraphClient,
+) -> None:
+    thread = await new_thread(client)
+    failed: Any = await client.runs.wait(thread, "dies", input={}, raise_error=False)
+    assert failed["__error__"]["error"] == "internal_error"
+    shown: Any = await client.threads.get(thread)
+    assert (shown["status"], shown["error"]) == ("error", failed["__error__"])
+    assert [t["thread_id"] for t in await client.threads.search(status="error")] == [thread]
+    await client.runs.wait(thread, "plain", input={})
+    assert (await client.threads.get(thread))["status"] == "idle"
+
+
+@pytest.mark.parametrize("goto", [5, [1], {"input": {}}, [["plain"]], {"node": 5}, ["ask", None]])
+async def test_goto_that_names_no_node_is_refused_and_what_waits_still_does(client: LangGraphClient, goto: Any) -> None:
+    thread = await new_thread(client)
+    await client.runs.wait(thread, "asks", input={})
+    async with refused("command.goto"):
+        await client.runs.wait(thread, "asks", command={"goto": goto})
+    assert await client.runs.wait(thread, "asks", command={"resume": "yes"}) == {"n": ["yes"]}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *({"tags": tags} for tags in (5, "a", [5], {"a": 1}, True)),
+        *({"recursion_limit": limit} for limit in (0, -5, "a", 1.5, True, [])),
+        *({"max_concurrency": most} for most in (-1, "a", {})),
+    ],
+)
+async def test_config_that_no_run_can_have_is_refused_in_words(client: LangGraphClient, config: Any) -> None:
+    thread = await new_thread(client)
+    (name,) = config
+    async with refused(f"config.{name} must be"):
+        await client.runs.wait(thread, "plain", input={}, config=config)
+    async with refused(f"config.{name} must be"):
+        await client.assistants.create("plain", config=config)
+    assert await client.runs.list(thread) == []
+
+
+@pytest.mark.parametrize("odd", [{}, [], 5, {"a": [1]}, "zz"])
+async def test_search_by_a_status_that_there_is_not_is_refused_in_words(client: LangGraphClient, odd: Any) -> None:
+    for path in ("/threads/search", "/threads/count"):
+        async with refused("status is one of"):
+            await client.http.post(path, json={"status": odd})

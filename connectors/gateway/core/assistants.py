@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.problems import Problem, not_found
@@ -63,7 +63,7 @@ class Assistant:
         if "metadata" in made:
             made["metadata"] = {**_object(self.config, "metadata"), **_object(given, "metadata")}
         if "tags" in made:
-            made["tags"] = list(dict.fromkeys([*(self.config.get("tags") or ()), *(given.get("tags") or ())]))
+            made["tags"] = list(dict.fromkeys([*_tags(self.config), *_tags(given)]))
         return made, said
 
     def to_row(self) -> AssistantRow:
@@ -98,10 +98,17 @@ def _name(row: AssistantRow) -> str:
 
 
 def check_configuration(config: Mapping[str, Any], context: Mapping[str, Any]) -> None:
-    """Raises `Problem` 400 where both say how a graph is configured: LangGraph takes one of them."""
+    """Raises `Problem`: 400 where both say how a graph is configured, since LangGraph takes one of them, and 422 where the config
+    has what no run can be configured with."""
     if config.get("configurable") and context:
         words = "Cannot specify both configurable and context. Say it in the context alone, which takes its place."
         raise Problem(400, "invalid", words)
+    if config.get("tags") is not None and not _is_tags(config["tags"]):
+        raise Problem(422, "invalid", "config.tags must be a list of texts.")
+    for name, least in (("recursion_limit", 1), ("max_concurrency", 0)):
+        given = config.get(name)
+        if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < least):
+            raise Problem(422, "invalid", f"config.{name} must be a whole number, {least} or more.")
 
 
 def _object(given: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -109,6 +116,16 @@ def _object(given: Mapping[str, Any], name: str) -> dict[str, Any]:
     if found is not None and not isinstance(found, Mapping):
         raise Problem(422, "invalid", f"config.{name} must be an object.")
     return dict(found or {})
+
+
+def _is_tags(given: object) -> TypeGuard[list[str]]:
+    return isinstance(given, list) and all(isinstance(tag, str) for tag in given)
+
+
+def _tags(config: Mapping[str, Any]) -> list[str]:
+    """None of what an assistant was kept with before it was checked."""
+    given = config.get("tags")
+    return given if _is_tags(given) else []
 
 
 def _values(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -230,7 +230,7 @@ class GraphStates:
         request = await self._configured(caller, head, graph)
         agent_id = head.agent_id if head else ""
         config = run_config(request, thread_id=thread_id, user_id=caller.user_id, assistant_id=agent_id)
-        async with AsyncExitStack() as stack:
+        async with _left_whatever_it_raises(graph) as stack:
             with _told(graph):
                 use = Use(READ, config, UserStore(self._items, caller.tenant_id, caller.user_id))
                 async with asyncio.timeout(MAKE_SECONDS):
@@ -281,6 +281,26 @@ class _Reader:
             held.cancel()
 
 
+@asynccontextmanager
+async def _left_whatever_it_raises(graph: str) -> AsyncIterator[AsyncExitStack]:
+    """What was read counts: a graph that fails when it is cleaned up has answered before, and one that swallows an error of its
+    reader does not hide it."""
+    stack, failed = AsyncExitStack(), None
+    try:
+        yield stack
+    except BaseException as error:
+        failed = error
+    try:
+        await stack.__aexit__(type(failed) if failed else None, failed, failed.__traceback__ if failed else None)
+    except BaseException as error:
+        if error is not failed and _is_ours(error):
+            raise
+        if error is not failed:
+            log.warning("the graph %r cannot be cleaned up", graph, exc_info=error)
+    if failed:
+        raise failed
+
+
 @contextmanager
 def _told(graph: str) -> Iterator[None]:
     """A function that fails to make its graph is told in words. Raises `Problem`; `Unavailable` stays what it is."""
@@ -289,16 +309,21 @@ def _told(graph: str) -> Iterator[None]:
     except (Problem, Unavailable):
         raise
     except BaseException as error:
-        task = asyncio.current_task()
-        if isinstance(error, GeneratorExit) or (
-            isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling())
-        ):
+        if _is_ours(error):
             raise
         log.warning("the graph %r cannot be made", graph, exc_info=error)
         told = error_words(getattr(error, "original", error), MOST_WORDS)
         raise Problem(
             500, "graph_unavailable", f"The graph {graph!r} cannot be made with this configuration: {told}"
         ) from error
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this ends our own work, rather than being something that a graph's function raises."""
+    task = asyncio.current_task()
+    return isinstance(error, GeneratorExit) or (
+        isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
+    )
 
 
 def _request(caller: Principal, assistant: Assistant) -> GraphRequest:

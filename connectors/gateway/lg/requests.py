@@ -266,6 +266,11 @@ def _command(given: Mapping[str, Any]) -> GraphCommand | None:
     if not given:
         return None
     update, goto, resume = given.get("update"), given.get("goto"), given.get("resume")
+    for to in goto if isinstance(goto, list) else [] if goto is None else [goto]:
+        if not isinstance(to.get("node") if isinstance(to, Mapping) else to, str):
+            raise Problem(
+                422, "invalid", "command.goto is the name of a node, an object with node and input, or a list of them."
+            )
     resumes = resume is not None or ("resume" in given and update is None and goto is None)
     return GraphCommand(resumes=resumes, resume=resume, update=update, goto=goto)
 

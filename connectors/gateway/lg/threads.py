@@ -228,7 +228,7 @@ async def _listed(
 async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list[ThreadSummary]:
     metadata, values = mapping(body.get("metadata"), "metadata"), mapping(body.get("values"), "values")
     ids, status = body.get("ids"), body.get("status")
-    if status is not None and status not in _CONDITIONS:
+    if status is not None and not (isinstance(status, str) and status in _CONDITIONS):
         raise Problem(422, "invalid", f"status is one of {', '.join(_CONDITIONS)}.")
     found = await core.threads.search(
         caller,
