@@ -15,17 +15,19 @@ from unittest.mock import patch
 import sim_bugs_of_intake
 from sim_bug import BUGS, bug
 
+import processors.audit
 import processors.tools.processor
 import processors.turns.processor
 import processors.turns.transitions
 import state.cassandra.journal
 import streams.group
 import streams.slot
+from processors.audit import AuditProcessor
 from processors.tools.decisions import Step
 from processors.turns.hydration import Threads
 from processors.turns.processor import TurnsProcessor
 from schemas import OutcomeUnknown, decode_outputs
-from state import Committed
+from state import AuditRow, Committed
 from state.cassandra.journal import CassandraJournal
 from state.cassandra.ledger import CassandraLedger
 from streams.contract import Publication
@@ -321,3 +323,27 @@ def a_missing_library_is_the_records_fault() -> list[Any]:
         return real(self, tp, stretch, now)
 
     return [patch.object(UnreadablePlaces, "saw", saw)]
+
+
+@bug
+def audit_events_count_as_done_before_they_are_stored() -> list[Any]:
+    """An audit event counts as done while its row is still on its way."""
+    real = AuditProcessor.process
+
+    async def process(self: Any, record: Any) -> Any:
+        storing = asyncio.ensure_future(real(self, record))
+        storing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return ()
+
+    return [patch.object(AuditProcessor, "process", process)]
+
+
+@bug
+def audit_rows_have_another_place_each_time() -> list[Any]:
+    """An audit row's place is not its event's in the topic, so that a replay stores it beside the one that is there."""
+    place = itertools.count()
+
+    def row(event_id: str, position: int, event: Any) -> AuditRow:
+        return AuditRow(event_id, next(place), event)
+
+    return [patch.object(processors.audit, "AuditRow", row)]
