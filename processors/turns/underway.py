@@ -42,6 +42,8 @@ async def told(journal: Journal, draft: Draft, record: Record, *, after: float =
 
 
 async def _write(journal: Journal, draft: Draft, record: Record) -> None:
+    if draft.head.run is None:
+        return  # its leg has just come to an end; the commit tells of that
     draft.announced = True
     try:
         await journal.announce(*draft.thread, open_input(draft, record))
