@@ -44,6 +44,7 @@ class Vandal:
         self.wrong: list[str] = []
         self._numbers = 0
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def start(self) -> None:
         """Begins."""
@@ -52,8 +53,9 @@ class Vandal:
     async def stop(self, seconds: float) -> None:
         """Stops, and waits for the dead letters of what it wrote, at most so long."""
         assert self._task
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        # Not by a cancel, which a producer that is being closed may swallow; each thing that it does is over soon.
+        self._stopping = True
+        await self._task
         deadline = time.monotonic() + seconds
         while (missing := await self._without_letter()) and time.monotonic() < deadline:
             await asyncio.sleep(0.5)
@@ -81,7 +83,7 @@ class Vandal:
             kinds.append(self._damaged)
         for kind in kinds:  # each once, however short the run is
             await self._once(kind)
-        while True:
+        while not self._stopping:
             await self._once(self._random.choice(kinds))
 
     async def _once(self, kind: Callable[[], object]) -> None:
