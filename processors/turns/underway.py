@@ -18,8 +18,8 @@ from state import Journal
 
 log = logging.getLogger("cauce.turns")
 
-TOLD_AFTER = 0.25
-"""Seconds. Whoever polls sees it within a third of a second; a turn of a fast model is over before."""
+TOLD_AFTER = 0.5
+"""Seconds. Who polls once a second sees it; a turn of a fast model is over before, also on a busy worker."""
 
 
 @contextlib.asynccontextmanager
