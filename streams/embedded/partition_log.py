@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,11 +35,15 @@ class Aborted:
 
 
 class PartitionLog:
-    """An append-only log of batches. `start` is the first offset kept, `end` the next one to be given."""
+    """An append-only log of batches. `start` is the first offset kept, `end` the next one to be given.
 
-    def __init__(self, folder: Path, *, segment_bytes: int, verify: bool) -> None:
+    Its age counts from when a batch was taken (`clock`, in milliseconds) and not from what the batch says: a producer whose clock
+    is wrong, or a batch that has become unreadable, is kept as long as all others.
+    """
+
+    def __init__(self, folder: Path, *, segment_bytes: int, verify: bool, clock: Callable[[], int]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._folder, self._clock = folder, clock
         self.segment_bytes = segment_bytes
         self.open: dict[int, int] = {}
         """First offset of each open transaction, by producer id."""
@@ -89,7 +94,7 @@ class PartitionLog:
         assert header
         if self._segments[-1].size >= self.segment_bytes:
             self._roll()
-        self._segments[-1].append(data, header)
+        self._segments[-1].append(data, header, self._clock())
         self._note(header, data)
         self.dirty = True
         self.wake()
@@ -156,7 +161,7 @@ class PartitionLog:
         kept = self.size
         while len(self._segments) > 1:
             first = self._segments[0]
-            too_old = oldest_ms is not None and first.max_timestamp < oldest_ms
+            too_old = oldest_ms is not None and first.written_ms < oldest_ms
             too_many = max_bytes is not None and kept - first.size >= max_bytes
             if not (too_old or too_many):
                 break
@@ -164,9 +169,9 @@ class PartitionLog:
             self.delete_before(self._segments[1].base)
 
     def roll_if_older(self, oldest_ms: int) -> None:
-        """Begins a new segment when the newest record of the last one is older, so that time can remove it."""
+        """Begins a new segment when the newest batch of the last one is older, so that time can remove it."""
         last = self._segments[-1]
-        if last.size and last.max_timestamp < oldest_ms and not self.open:
+        if last.size and last.written_ms < oldest_ms and not self.open:
             self._roll()
 
     def _roll(self) -> None:

@@ -24,6 +24,8 @@ class Segment:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self.size = 0
         self.max_timestamp = -1
+        self.written_ms = -1
+        """When the newest batch was taken, by this machine's clock."""
         self._offsets: list[int] = []
         self._positions: list[int] = []
 
@@ -33,7 +35,9 @@ class Segment:
         With `verify` the check sums are read as well. A whole batch that is damaged stays for its readers to tell of: what was
         taken after it is whole, and its offsets were given out. What its header says beyond that is not believed.
         """
-        end, position, expected = os.fstat(self._fd).st_size, 0, self.base
+        stat = os.fstat(self._fd)
+        end, position, expected = stat.st_size, 0, self.base
+        self.written_ms = stat.st_mtime_ns // 1_000_000
         while position < end:
             head = os.pread(self._fd, HEADER.size + 16, position)
             header = read_header(head)
@@ -51,8 +55,8 @@ class Segment:
             os.ftruncate(self._fd, position)
         self.size = position
 
-    def append(self, data: bytes, header: Batch) -> None:
-        """Adds a batch. On an error of the disk the file is as before, and `OSError` is raised."""
+    def append(self, data: bytes, header: Batch, at_ms: int) -> None:
+        """Adds a batch at a time (milliseconds). On an error of the disk the file is as before, and `OSError` is raised."""
         try:
             written = os.pwrite(self._fd, data, self.size)
             if written != len(data):
@@ -62,6 +66,7 @@ class Segment:
             raise
         self._note(header, self.size)
         self.size += len(data)
+        self.written_ms = at_ms
 
     def _note(self, header: Batch, position: int) -> None:
         if not self._positions or position - self._positions[-1] >= INDEX_EVERY:

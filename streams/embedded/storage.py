@@ -116,7 +116,7 @@ class Storage:
         segment_bytes = _number(meta.configs, "segment.bytes", SEGMENT_BYTES)
         for number in range(len(logs), meta.partitions):
             folder = self._folder / "topics" / name / str(number)
-            log = PartitionLog(folder, segment_bytes=segment_bytes, verify=self._verify)
+            log = PartitionLog(folder, segment_bytes=segment_bytes, verify=self._verify, clock=self._clock)
             log.delete_before(meta.starts.get(number, 0))
             logs.append(log)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 
+import pytest
+from aiokafka import TopicPartition
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_batches import damage
 
 from streams.batches import read_header
 from streams.embedded.journal import Journal, State, _line
@@ -40,7 +44,7 @@ def test_any_read_gives_whole_batches_from_the_offset_on_and_below_the_limit(
     batches: list[tuple[int, int]], segment_bytes: int, data: st.DataObject
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        log = PartitionLog(Path(folder) / "p", segment_bytes=segment_bytes, verify=True)
+        log = PartitionLog(Path(folder) / "p", segment_bytes=segment_bytes, verify=True, clock=lambda: 1000)
         bases = [log.append(batch(*b)) for b in batches]
         for _ in range(5):
             offset = data.draw(st.integers(0, log.end))
@@ -63,7 +67,7 @@ def test_any_read_gives_whole_batches_from_the_offset_on_and_below_the_limit(
             assert seen, "at least one batch comes, however small the limit of bytes"
             assert len(seen) == 1 or len(found) <= max_bytes
         log.close()
-        again = PartitionLog(Path(folder) / "p", segment_bytes=segment_bytes, verify=True)
+        again = PartitionLog(Path(folder) / "p", segment_bytes=segment_bytes, verify=True, clock=lambda: 1000)
         assert (again.start, again.end) == (0, log.end)
         assert again.read(0, log.end, 1 << 30) != b""
         again.close()
@@ -74,11 +78,12 @@ def test_time_removes_whole_old_segments_and_size_the_oldest_ones(tmp_path: Path
     storage = Storage(tmp_path / "kafka", lambda: now)
     storage.create("t", 1, {"retention.ms": "10000", "segment.bytes": "2000"})
     log = storage.logs["t"][0]
-    for n in range(10):
-        log.append(batch(1, 1500, timestamp=now + n * 1000))
+    for _ in range(10):
+        log.append(batch(1, 1500, timestamp=now))
+        now += 1000
     storage.retain()
     assert log.start == 0
-    now += 15_000
+    now += 5_000
     storage.retain()
     assert 4 <= log.start <= 7, "what is older than ten seconds is gone, by segments"
     storage.configure("t", {"retention.ms": "-1", "retention.bytes": "3000"})
@@ -89,6 +94,32 @@ def test_time_removes_whole_old_segments_and_size_the_oldest_ones(tmp_path: Path
     storage.retain()
     storage.retain()
     assert log.start == log.end == 10, "also the last segment goes when it is old"
+    storage.close()
+
+
+@pytest.mark.parametrize("ahead", [None, -1, 1000])
+def test_age_counts_from_when_a_batch_was_taken_whatever_it_says_or_can_still_say(
+    tmp_path: Path, ahead: int | None
+) -> None:
+    """Producers have wrong clocks, and a disk may spoil what a batch says: neither removes it unread nor keeps it for ever."""
+    now, hour = time.time_ns() // 1_000_000, 3_600_000
+    clock = [now]
+    storage = Storage(tmp_path, lambda: clock[0])
+    storage.create("t", 1, {"retention.ms": str(hour)})
+    timestamp = -1 if ahead is None else max(0, now + ahead * 1000 * hour)
+    storage.logs["t"][0].append(batch(1, 100, timestamp=timestamp))
+    storage.retain()
+    assert (storage.logs["t"][0].start, storage.logs["t"][0].end) == (0, 1)
+    storage.close()
+    (tmp_path / "clean").unlink(missing_ok=True)
+    damage(tmp_path, TopicPartition("t", 0), 0)
+    storage = Storage(tmp_path, lambda: clock[0])
+    storage.retain()
+    assert storage.logs["t"][0].start == 0
+    assert storage.logs["t"][0].read(0, 1, 1 << 20), "it stays for its readers to tell of"
+    clock[0] += 2 * hour
+    storage.retain()
+    assert storage.logs["t"][0].start == 1
     storage.close()
 
 
