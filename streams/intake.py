@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError
 
 from schemas import RawRecord
 from streams.dead_letters import dead_letter_outputs
@@ -109,6 +109,9 @@ class Intake:
             try:
                 fetched = await consumer.getmany(*ready, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
                 ends = {tp: await consumer.position(tp) for tp in fetched}
+            except NoOffsetForPartitionError:
+                # A rebalance during the poll: the consumer asked Kafka for a place that we have not sought yet.
+                continue
             except Exception as error:
                 self._metrics.polls_failed.labels(self._group, type(error).__name__).inc()
                 self._places.poll_failed(repr(error))

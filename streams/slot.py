@@ -111,6 +111,8 @@ class Slot:
     def admit(self) -> None:
         """Opens the gate: records may come, results may go."""
         self._open.set()
+        if self._ready:
+            self._wake.set()
 
     async def wait_open(self) -> bool:
         """Waits while the slot is suspended. False once it is closed."""
@@ -156,14 +158,12 @@ class Slot:
                     pass
 
     async def resume(self) -> None:
-        """Goes on after a rebalance that gave the slot back.
+        """Learns where things stand after a rebalance that gave the slot back; `admit` then opens the gate.
 
         Nobody else can have owned it in between, unless this worker had been thrown out: what is committed tells.
         """
         async with self._publishing:
             await (self._take_over() if self._broken else self._refresh())
-        self._open.set()
-        self._wake.set()
 
     async def drain(self) -> None:
         """Publishes what is finished, for a graceful stop."""

@@ -10,12 +10,12 @@ import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from prometheus_client import Counter
 from runtime_kit import NOW, QUICK, Answering, Chat, make_worker, running, until
 
 from schemas import Envelope, Record, Topic, UserMessage
 from streams.dead_letters import find_dead_letter, list_dead_letters, replay
 from streams.embedded import EmbeddedBroker
-from streams.worker import Worker
 
 
 async def test_every_message_is_answered_once_and_in_order_within_its_thread(kafka: str) -> None:
@@ -189,6 +189,20 @@ async def test_a_second_worker_takes_slots_and_work_in_the_slots_that_stay_goes_
             assert 0 < second.seen.total() < 40, "the slots that moved were worked on by their new owner"
 
 
+async def test_slots_that_a_rebalance_gives_back_are_read_from_where_they_were_left_before_anything_is_polled(
+    kafka: str,
+) -> None:
+    """Nothing is committed yet, so Kafka has no place to tell; a poll that asked it would fail and be told of as trouble."""
+    async with Chat(kafka) as chat, running(kafka, Answering()) as one:
+        for _ in range(3):
+            async with running(kafka, Answering()) as two:
+                await until(lambda: len(one.runtime("turns")._slots) == len(two.runtime("turns")._slots) == 2)
+                await until(lambda: one.runtime("turns").ready)
+            await until(lambda: len(one.runtime("turns").open_slots) == 4)
+        await chat.answered([await chat.say(f"t{n}") for n in range(8)])
+        assert _counted(one.runtime("turns")._metrics.polls_failed) == 0
+
+
 async def test_a_broker_that_restarts_loses_and_doubles_nothing(embedded: EmbeddedBroker) -> None:
     processor = Answering(seconds=0.05)
     async with Chat(embedded.bootstrap) as chat, running(embedded.bootstrap, processor):
@@ -227,7 +241,7 @@ async def test_a_record_that_the_broker_refuses_keeps_its_input_open_until_it_is
             await allow(100)
             try:
                 messages = [await chat.say(f"t{n}") for n in range(4)]
-                await until(lambda: _failed_transactions(worker) > 0)
+                await until(lambda: _counted(worker.runtime("turns")._metrics.transaction_failures) > 0)
             finally:
                 await allow(1_048_588)
             await chat.answered(messages)
@@ -235,10 +249,9 @@ async def test_a_record_that_the_broker_refuses_keeps_its_input_open_until_it_is
         await admin.close()
 
 
-def _failed_transactions(worker: Worker) -> float:
-    failures = worker.runtime("turns")._metrics.transaction_failures
+def _counted(counter: Counter) -> float:
     return sum(
-        sample.value for metric in failures.collect() for sample in metric.samples if sample.name.endswith("_total")
+        sample.value for metric in counter.collect() for sample in metric.samples if sample.name.endswith("_total")
     )
 
 
