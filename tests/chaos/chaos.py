@@ -20,7 +20,7 @@ sys.path[:0] = [str(Path(__file__).parents[n]) for n in range(3)]
 
 import chaos_embedded  # noqa: E402
 import httpx  # noqa: E402
-from chaos_faults import Faults  # noqa: E402
+from chaos_faults import PATIENCE, Faults  # noqa: E402
 from chaos_fleet import Fleet  # noqa: E402
 from chaos_load import Load  # noqa: E402
 from chaos_report import Report  # noqa: E402
@@ -85,6 +85,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the schedule (the time)")
     parser.add_argument("--embedded", action="store_true", help="the embedded system instead of Kafka and Cassandra")
     parser.add_argument("--outages", action="store_true", help="with outages of 30 s")
+    parser.add_argument(
+        "--patient",
+        action="store_true",
+        help=f"a recovery may take {PATIENCE:g} s, for a machine that does other things too",
+    )
     parser.add_argument("--keep", type=Path, help="folder for logs, report and picture (a temporary one)")
     given = parser.parse_args()
     quieten_aiokafka()
@@ -96,6 +101,8 @@ def main() -> int:
             report = asyncio.run(chaos_embedded.run(folder, given.seed, given.seconds))
         else:
             report = asyncio.run(run(folder, given.seed, given.seconds, outages=given.outages))
+        if given.patient:
+            report.bound = PATIENCE
         print(report.text())
         if given.keep:
             (folder / "chaos.md").write_text(report.text() + "\n")

@@ -23,6 +23,8 @@ class Report:
     model_calls: int | None
     """None where nobody counts them."""
     vandal: Vandal
+    bound: float = BOUND
+    """The longest recovery that is good, in seconds."""
 
     @property
     def lost(self) -> list[str]:
@@ -42,7 +44,7 @@ class Report:
     @property
     def slow(self) -> list[Fault]:
         """Faults that took too long to recover from."""
-        return [fault for fault in self.faults if fault.recovered is None or fault.recovered > BOUND]
+        return [fault for fault in self.faults if fault.recovered is None or fault.recovered > self.bound]
 
     @property
     def good(self) -> bool:
