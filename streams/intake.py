@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError
@@ -26,6 +27,7 @@ from streams.offsets import MAX_SPAN
 from streams.options import RuntimeOptions
 from streams.raw_reading import Stretch, Unreadable
 from streams.slot import Finished, Slot
+from streams.unpacking import shared_room
 from streams.unreadable import LOOK_SECONDS, Next, Stalls, UnreadablePlaces, is_in_order
 
 log = logging.getLogger("cauce.streams")
@@ -33,6 +35,8 @@ log = logging.getLogger("cauce.streams")
 POLL_MS = 250
 """Longest single wait for records; a slot that opens meanwhile is polled that much later at most."""
 POLL_RECORDS = 500
+STASH_BYTES = 2 << 20
+"""As much as is kept of a partition while a budget is full: all that one fetch brings, unless it was compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,8 @@ class Intake:
             # returned nobody knows what it has taken. (Polling them one by one would wait for each one that is idle.)
             self._adrift.update(ready)
             try:
-                fetched = await consumer.getmany(*ready, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+                with shared_room():
+                    fetched = await consumer.getmany(*ready, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
                 ends = {tp: await consumer.position(tp) for tp in fetched}
             except NoOffsetForPartitionError:
                 # A rebalance during the poll: the consumer asked Kafka for a place that we have not sought yet.
@@ -229,6 +234,16 @@ class Intake:
         tracker.read_to(beginning)
         return lost > 0
 
+    def _kept(self, tp: TopicPartition, fetched: _Fetched) -> _Fetched:
+        """The first of the records, at least one and `STASH_BYTES` at most; those behind are read again."""
+        size = 0
+        for number, record in enumerate(fetched.records):
+            size += len(record.key or b"") + len(record.value or b"")
+            if number and size > STASH_BYTES:
+                self._adrift.add(tp)
+                return _Fetched(deque(islice(fetched.records, number)), fetched.records[number - 1].offset + 1)
+        return fetched
+
     def _unstash(self) -> None:
         for tp, fetched in list(self._stash.items()):
             del self._stash[tp]
@@ -245,7 +260,7 @@ class Intake:
         while records:
             tracker.read_to(records[0].offset)
             if budget := self._full(slot, tp, records[0].offset):
-                self._stash[tp] = fetched
+                self._stash[tp] = self._kept(tp, fetched)
                 if tp in self._consumer().assignment():
                     self._consumer().pause(tp)
                 self._metrics.intake_stopped.labels(self._group, budget).inc()

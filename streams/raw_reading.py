@@ -30,6 +30,7 @@ from aiokafka.record.util import decode_varint
 
 from schemas import RawRecord
 from streams.batches import HEADER, Batch, commits, is_intact, read_header
+from streams.unpacking import MAX_RECORDS, NoRoom, shared_room, unpacked
 
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 STRETCH_BYTES = 1 << 20
@@ -66,6 +67,8 @@ class Stretch:
     """Why the broker gave nothing."""
     out_of_range: bool = False
     """The offset is not in the log: it was deleted, or never written."""
+    cut_short: bool = False
+    """More was fetched, and is left for the next look: as much as may be unpacked at a time was unpacked."""
 
 
 def read_batches(
@@ -109,6 +112,9 @@ def read_batches(
         elif not (header.magic >= 2 and header.is_transactional and header.producer_id in gone):
             records, failure = _records(tp, batch, header, start, end)
             stretch.records += records
+            if isinstance(failure, NoRoom):
+                stretch.cut_short = True
+                return stretch
             if failure:
                 first = max(first, records[-1].offset + 1) if records else first
                 stretch.end = first
@@ -145,7 +151,7 @@ def _records(
                 raise ValueError(f"a record in it says that its offset is {offset:,}")
             if offset >= start:
                 found.append(RawRecord(tp.topic, tp.partition, offset, timestamp, key, value, headers))
-    except _Missing as error:
+    except (_Missing, NoRoom) as error:
         return found, error
     except Exception as error:
         done = found and found[-1].offset == end - 1
@@ -169,6 +175,8 @@ def _read_each(batch: bytes, header: Batch) -> Iterable[_Parts]:
 
     The name of a header that is not UTF-8, which Kafka's own clients take and aiokafka's does not, has its odd bytes replaced.
     """
+    if header.records > MAX_RECORDS:
+        raise ValueError(f"it says that it has {header.records:,} records, and more than {MAX_RECORDS:,} are not read")
     data = bytearray(_decompressed(batch[HEADER.size :], header.attributes & _CODEC))
     first_timestamp, at = HEADER.unpack_from(batch)[7], 0
     for _ in range(header.records):
@@ -211,14 +219,11 @@ def _decompressed(data: bytes, kind: int) -> bytes:
     if not getattr(codec, f"has_{name}")():
         raise _Missing(f"it is compressed with {name}, and the library for that is not installed: pip install cramjam")
     try:
-        unpacked: bytes = getattr(codec, f"{name}_decode")(data)
-    except asyncio.CancelledError:
-        raise
-    except (KeyboardInterrupt, SystemExit):
+        return unpacked(name, data)
+    except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, NoRoom, ValueError):
         raise
     except BaseException as error:  # cramjam's own panics are no `Exception`
         raise ValueError(f"its {name} data is broken: {error}") from error
-    return unpacked
 
 
 def readable_again(data: bytes, topic: str, partition: int) -> list[RawRecord]:
@@ -302,26 +307,34 @@ class _Reader:
                 self._client.force_metadata_update()
             else:
                 by_node.setdefault(node, {})[tp] = offset
-        for node, wanted in by_node.items():
-            found |= await self._fetch(node, wanted)
+        with shared_room():
+            for node, wanted in by_node.items():
+                found |= await self._fetch(node, wanted)
         return found
 
     async def _fetch(self, node: int, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, Stretch]:
+        """What the node has of each, read in the order of `positions`: who comes first has room to unpack."""
         topics: dict[str, list[tuple[int, int, int]]] = {}
         for tp, offset in positions.items():
             topics.setdefault(tp.topic, []).append((tp.partition, offset, STRETCH_BYTES))
         request = FetchRequest(WAIT_MS, 1, 50 << 20, self._isolation, list(topics.items()), rack_id="")
         response = await self._client.send(node, request)
+        answers = {
+            TopicPartition(topic, number): (for_code(code), rest)
+            for topic, partitions in response.topics
+            for number, code, _, *rest in partitions
+        }
         found: dict[TopicPartition, Stretch] = {}
-        for topic, partitions in response.topics:
-            for number, code, _, *rest in partitions:
-                tp, error = TopicPartition(topic, number), for_code(code)
-                if error is NoError:
-                    aborted = rest[2] if response.API_VERSION >= 11 else rest[-2]
-                    found[tp] = read_batches(tp, bytes(rest[-1] or b""), aborted, positions[tp], rest[0])
-                    continue
-                found[tp] = Stretch(end=positions[tp], problem=error.__name__)
-                found[tp].out_of_range = error is OffsetOutOfRangeError
-                if getattr(error, "invalid_metadata", False):
-                    self._client.force_metadata_update()
+        for tp, position in positions.items():
+            if tp not in answers:
+                continue
+            error, rest = answers[tp]
+            if error is NoError:
+                aborted = rest[2] if response.API_VERSION >= 11 else rest[-2]
+                found[tp] = read_batches(tp, bytes(rest[-1] or b""), aborted, position, rest[0])
+                continue
+            found[tp] = Stretch(end=position, problem=error.__name__)
+            found[tp].out_of_range = error is OffsetOutOfRangeError
+            if getattr(error, "invalid_metadata", False):
+                self._client.force_metadata_update()
         return found

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas import RawRecord
 from streams.raw_reading import look
+from streams.unpacking import shared_room
 
 log = logging.getLogger("cauce.streams")
 
@@ -31,7 +32,8 @@ class Tail:
         Raises `KafkaError` when Kafka does not answer.
         """
         try:
-            fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
+            with shared_room():
+                fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
         except Exception as error:
             log.warning("a poll failed, reading again what it may have taken: %r", error)
             return await self._read_past()

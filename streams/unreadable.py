@@ -84,6 +84,12 @@ class UnreadablePlaces:
         unreadable = stretch.unreadable
         if stretch.out_of_range:
             return Next.FIND
+        if stretch.cut_short:
+            if place.offset != stretch.end:
+                place.offset, place.words, place.looks, place.again_at = stretch.end, "", 0, now
+            if stretch.records:  # it got on, and goes behind those that have not had their turn
+                self._places[tp] = self._places.pop(tp)
+            return Next.WAIT
         if unreadable is None and not stretch.problem:
             del self._places[tp]
             return Next.POLL

@@ -35,6 +35,7 @@ from schemas import (
 )
 from state import readable
 from streams.kafka_clients import close_consumer
+from streams.unpacking import shared_room
 from streams.unreadable import Stalls
 
 log = logging.getLogger("cauce.gateway")
@@ -214,7 +215,9 @@ class Feed:
                 self._resync()
                 stalls = Stalls(_STALL)
                 while True:
-                    for records in (await consumer.getmany(timeout_ms=1000)).values():
+                    with shared_room():
+                        fetched = await consumer.getmany(timeout_ms=1000)
+                    for records in fetched.values():
                         for record in records:
                             self._hand_out_safely(record)
                     if silent := await stalls.among(consumer.assignment(), consumer):

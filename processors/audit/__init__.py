@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from schemas import Output, RawRecord, Record
+from schemas import Output, RawRecord, Record, Unavailable
 from state import AuditRow, AuditStore
 from streams import RuntimeView
 
 GATHER_SECONDS = 0.02
 """Events of a tenant that come within this time are written together."""
+
+_Refused = list[tuple[AuditRow, Exception]]
 
 
 class AuditProcessor:
@@ -21,10 +23,10 @@ class AuditProcessor:
 
     def __init__(self, store: AuditStore) -> None:
         self._store = store
-        self._gathering: dict[str, tuple[list[AuditRow], asyncio.Task[None]]] = {}
+        self._gathering: dict[str, tuple[list[AuditRow], asyncio.Task[_Refused]]] = {}
 
     async def process(self, record: Record) -> Sequence[Output]:
-        """Stores the event; publishes nothing."""
+        """Stores the event; publishes nothing. Raises what the store refuses this event with, whatever came of others."""
         row = AuditRow(event_id=record.envelope.id, position=record.raw.offset, event=record.body)
         gathered = self._gathering.get(record.tenant_id)
         if gathered is None:
@@ -35,13 +37,32 @@ class AuditProcessor:
             )
         gathered[0].append(row)
         # The write belongs to all who wait: one of them being cancelled must not end it.
-        await asyncio.shield(gathered[1])
+        refused = await asyncio.shield(gathered[1])
+        for other, error in refused:
+            if other is row:
+                raise error
         return ()
 
-    async def _write(self, tenant_id: str, rows: list[AuditRow]) -> None:
+    async def _write(self, tenant_id: str, rows: list[AuditRow]) -> _Refused:
+        """Writes them together or, where the store takes no such write, one by one; those that it did not take."""
         await asyncio.sleep(GATHER_SECONDS)
         del self._gathering[tenant_id]
-        await self._store.append(tenant_id, rows)
+        try:
+            await self._store.append(tenant_id, rows)
+        except Unavailable:
+            raise
+        except Exception as error:
+            return [(rows[0], error)] if len(rows) == 1 else await self._one_by_one(tenant_id, rows)
+        return []
+
+    async def _one_by_one(self, tenant_id: str, rows: list[AuditRow]) -> _Refused:
+        refused: _Refused = []
+        for row in rows:
+            try:
+                await self._store.append(tenant_id, [row])
+            except Exception as error:
+                refused.append((row, error))
+        return refused
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
         """Nothing waits for an audit row; the dead letter keeps the event."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,6 +66,19 @@ async def test_a_replay_stores_an_event_once(processor: AuditProcessor, stores: 
         for offset in range(5):
             await processor.process(at(offset, happened(f"c{offset}")))
     assert [row.position for row in await stores.audit.tail("acme")] == [0, 1, 2, 3, 4]
+
+
+async def test_a_row_that_the_store_refuses_costs_itself_and_not_its_neighbours(
+    processor: AuditProcessor, stores: Stores
+) -> None:
+    """SQLite has no integer so large; Cassandra has no key so long. Both refuse the whole write."""
+    offsets = [1, 2**70, 2, 2**71, 3]
+    results = await asyncio.gather(
+        *(processor.process(at(offset, happened(f"c{offset}"))) for offset in offsets), return_exceptions=True
+    )
+    assert [isinstance(result, OverflowError) for result in results] == [False, True, False, True, False]
+    assert "too large" in str(results[1])
+    assert [row.position for row in await stores.audit.tail("acme")] == [1, 2, 3]
 
 
 async def test_the_order_is_the_topic_s_and_not_that_of_the_clocks(processor: AuditProcessor, stores: Stores) -> None:
