@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import inspect
 import json
 import logging
 import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -25,7 +27,10 @@ from state import Stores, open_stores
 if TYPE_CHECKING:
     import uvicorn
 
+    from cauce.langgraph_http import HttpPart
     from connectors.gateway.core import Core
+    from connectors.gateway.own_routes import OwnApp
+    from connectors.graphs import Graphs
     from streams.health import Health
 
 log = logging.getLogger("cauce.gateway")
@@ -73,7 +78,6 @@ async def run_gateway(
 
     from connectors.gateway.app import make_app, make_core
     from connectors.gateway.auth import Sessions
-    from connectors.gateway.lg.application import application
     from connectors.gateway.limits import Rates
     from connectors.gateway.options import GatewayOptions
     from streams.health import HealthServer
@@ -89,15 +93,19 @@ async def run_gateway(
     for collector in (GCCollector, PlatformCollector, ProcessCollector):
         collector(registry=registry)
     hosting = hosting_of(settings)
-    core = make_core(settings.kafka, stores, GatewayOptions(), registry, hosting.graphs())
+    graphs, http = hosting.graphs(), hosting.http
+    own = await _own_app(graphs, http) if http.app else None
+    core = make_core(settings.kafka, stores, GatewayOptions(), registry, graphs)
     health = HealthServer(_health(core, stores), registry, port=settings.gateway_health_port)
     await health.start()
-    origins = tuple(o.strip() for o in (settings.gateway_origins or "").split(",") if o.strip()) or hosting.origins
+    cors = asdict(http.cors)
+    if origins := [o.strip() for o in (settings.gateway_origins or "").split(",") if o.strip()]:
+        cors |= {"allow_origins": origins, "allow_origin_regex": None}
     rates = Rates(settings.rate_user, settings.rate_tenant, settings.rate_runs, settings.redis or "memory://")
-    app = make_app(core, rates=rates, origins=origins)
+    app = make_app(core, rates=rates, cors=cors, own=own, without=http.without)
     servers = [(_server(app), main)]
     if settings.gateway_langgraph_port is not None:
-        second = app.state.secured(application(core))
+        second = app.state.langgraph_alone()
         servers.append(
             (_server(second, lifespan="off"), _listen(settings.gateway_host, settings.gateway_langgraph_port))
         )
@@ -106,20 +114,51 @@ async def run_gateway(
     if embedded:
         secret = await Sessions(stores.credentials).link(settings.tenant, settings.user)
         link = f"{url}/login?link={secret}"
-    serving = [asyncio.create_task(server.serve(sockets=[sock])) for server, sock in servers]
     try:
-        await _until_ready(core, serving)
-        if embedded:
-            note = GatewayNote(os.getpid(), url, health.address, link)
-            write_private(gateway_file(settings.data), json.dumps(asdict(note)))
-        log.info("the gateway serves %s, health at %s", url, health.address)
-        on_ready(url)
-        await asyncio.gather(*serving)
+        async with own.running() if own else contextlib.nullcontext():
+            _stop_at_signals([server for server, _ in servers])
+            serving = [asyncio.create_task(server.serve(sockets=[sock])) for server, sock in servers]
+            await _until_ready(core, serving)
+            if embedded:
+                note = GatewayNote(os.getpid(), url, health.address, link)
+                write_private(gateway_file(settings.data), json.dumps(asdict(note)))
+            log.info("the gateway serves %s, health at %s", url, health.address)
+            on_ready(url)
+            await asyncio.gather(*serving)
     finally:
         await health.stop()
         if embedded:
             gateway_file(settings.data).unlink(missing_ok=True)
         await stores.close()
+
+
+def _stop_at_signals(servers: list[uvicorn.Server]) -> None:
+    """Uvicorn hears signals while it serves, and raises the one that ended it once more afterwards: what is left to end here must
+    not be ended by that."""
+
+    def stop(*_: object) -> None:
+        for server in servers:
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+async def _own_app(graphs: Graphs, http: HttpPart) -> OwnApp:
+    """Routes of the application's own. Raises `SettingsError` where they cannot be loaded: their middleware may protect what is
+    ours."""
+    from connectors.gateway.own_routes import OwnApp
+
+    assert http.app
+    found = await graphs.imported("http.app", http.app)
+    if not callable(found) or inspect.isclass(found):
+        raise SettingsError(
+            f"http.app ({http.app}) is a {type(found).__name__}. It has to be an ASGI application, such as one of FastAPI or "
+            "Starlette"
+        )
+    open_to = "everybody" if http.opened else "those who sign in"
+    log.info("routes of the application's own are served to %s: %s", open_to, http.app)
+    return OwnApp(found, opened=http.opened, auth_first=http.auth_first)
 
 
 def allow_open_files() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cauce.langgraph_http import HttpPart
 from cauce.langgraph_json import LangGraphFile, read_langgraph_file
 from cauce.settings import Settings
 from schemas import SettingsError
@@ -33,7 +34,7 @@ class Hosting:
     folder: Path
     dependencies: tuple[Path, ...] = ()
     env: Mapping[str, str] | None = None
-    origins: tuple[str, ...] = ()
+    http: HttpPart = field(default_factory=HttpPart)
     not_served: tuple[str, ...] = ()
     """In sentences, what a `langgraph.json` names and nobody serves."""
 
@@ -61,4 +62,4 @@ def hosting_of(settings: Settings) -> Hosting:
         )
     folder, folders = (settings.folder, file.folders) if settings.graphs else (file.folders[0], file.folders[1:])
     specs = {**settings.graphs, **file.graphs}
-    return Hosting(specs, file.descriptions, folder, folders, file.env, file.origins, file.not_served)
+    return Hosting(specs, file.descriptions, folder, folders, file.env, file.http, file.not_served)

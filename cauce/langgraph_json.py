@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cauce.langgraph_http import HttpPart, http_part
 from schemas import SettingsError, is_id
 
 _OF_THE_IMAGE = (
@@ -25,7 +26,8 @@ _NOT_SERVED = {
     "checkpointer.ttl": "threads and their states stay until they are deleted",
     "checkpointer.path": "states are kept in Cauce's own store, with the turn",
     "checkpointer.serde": "states are written by LangGraph's serialiser as it comes",
-    "http.app": "routes of the application's own have to be served by a server of its own",
+    "http.mount_prefix": "the API is below /lg, or at the root of a port of its own (CAUCE_GATEWAY_LANGGRAPH_PORT)",
+    "http.cors.allow_credentials": "pages of other origins send a key or a token; a browser's session is for our own pages",
     "http.configurable_headers": "headers of a request do not get into the config of its run",
     "http.logging_headers": "headers of a request are not logged",
     "ui": "there is no page for components of the application's own",
@@ -47,12 +49,15 @@ _SERVED = (
     "graphs",
     "dependencies",
     "env",
-    "http.cors.allow_origins",
+    "http.app",
+    "http.enable_custom_route_auth",
+    "http.middleware_order",
+    "http.disable_",
+    "http.cors.",
     "auth.disable_studio_auth",
     "auth.openapi",
     "auth.cache",
 )
-_QUIET = ("http.disable_", "http.enable_custom_route_auth", "http.middleware_order", "http.mount_prefix", "http.cors.")
 _LINE = re.compile(
     r"""^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*('[^']*'|"(?:[^"\\]|\\.)*"|[^\n]*?)[ \t]*(?:(?<=\s)#[^\n]*)?$""",
     re.M,
@@ -69,7 +74,7 @@ class LangGraphFile:
     folders: tuple[Path, ...] = ()
     """To import from; the file's own is the first."""
     env: Mapping[str, str] = field(default_factory=dict)
-    origins: tuple[str, ...] = ()
+    http: HttpPart = field(default_factory=HttpPart)
     not_served: tuple[str, ...] = ()
     """In sentences, what it names and nobody serves."""
 
@@ -95,14 +100,12 @@ def read_langgraph_file(path: Path) -> LangGraphFile:
             raise SettingsError(f"{path} names {name}, which is not served: {_REFUSED[name]}")
         if name in _NOT_SERVED:
             notes.append(f"{name} of {path.name}: {_NOT_SERVED[name]}")
-        elif not name.startswith((*_SERVED, *_QUIET, *_OF_THE_IMAGE)):
+        elif not name.startswith((*_SERVED, *_OF_THE_IMAGE)):
             notes.append(f"{name} of {path.name}: nothing is known of it here")
     graphs, descriptions = _graphs(path, found.get("graphs"), folder, notes)
     folders = _dependencies(path, found.get("dependencies") or [], folder, notes)
-    origins = ((found.get("http") or {}).get("cors") or {}).get("allow_origins") or ()
-    return LangGraphFile(
-        graphs, descriptions, folders, _env(path, found.get("env"), folder), tuple(origins), tuple(notes)
-    )
+    http = http_part(path, found.get("http") or {}, folder)
+    return LangGraphFile(graphs, descriptions, folders, _env(path, found.get("env"), folder), http, tuple(notes))
 
 
 def _check_shapes(path: Path, found: Mapping[str, Any]) -> None:
@@ -110,14 +113,6 @@ def _check_shapes(path: Path, found: Mapping[str, Any]) -> None:
     for name in ("store", "checkpointer", "http", "auth", "encryption"):
         if not isinstance(found.get(name) or {}, dict):
             raise SettingsError(f"{path}: {name} has to be an object, not {found[name]!r:.150}")
-    cors = (found.get("http") or {}).get("cors") or {}
-    if not isinstance(cors, dict):
-        raise SettingsError(
-            f'{path}: http.cors has to be an object, such as {{"allow_origins": ["https://a.example"]}}'
-        )
-    origins = cors.get("allow_origins") or []
-    if not isinstance(origins, list) or not all(isinstance(origin, str) for origin in origins):
-        raise SettingsError(f"{path}: http.cors.allow_origins has to be a list of texts, not {origins!r:.150}")
 
 
 def _newer_python(asked: object) -> str:
@@ -137,7 +132,7 @@ def _names(found: Mapping[str, Any]) -> Iterator[str]:
             if deeper in (None, {}, [], False, ""):
                 continue
             if (name, inner) == ("http", "cors") and isinstance(deeper, dict):
-                yield from (f"http.cors.{key}" for key in deeper)
+                yield from (f"http.cors.{key}" for key, value in deeper.items() if value not in (None, False))
             else:
                 yield f"{name}.{inner}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute
 
 from connectors.gateway import login, problems
 from connectors.gateway.agui import routes as agui
@@ -26,6 +27,7 @@ from connectors.gateway.lg.application import application as lg
 from connectors.gateway.limits import RateLimits, Rates
 from connectors.gateway.metrics import GatewayMetrics, Observed
 from connectors.gateway.options import GatewayOptions
+from connectors.gateway.own_routes import Around, Beside, Ours, OwnApp
 from connectors.gateway.v1 import contract
 from connectors.gateway.v1 import routes as v1
 from connectors.graphs import Graphs
@@ -54,14 +56,25 @@ def make_core(
     return Core(stores, ingress, feed, options, GatewayMetrics(registry), graphs)
 
 
-def make_app(core: Core, *, rates: Rates = RATES, origins: tuple[str, ...] = ()) -> FastAPI:
+def make_app(
+    core: Core,
+    *,
+    rates: Rates = RATES,
+    cors: Mapping[str, Any] | None = None,
+    own: OwnApp | None = None,
+    without: Collection[str] = (),
+) -> FastAPI:
     """The application on a core, which it starts and stops.
 
-    `origins` are the web origins other than our own that may call it, for pages such as Agent Chat UI.
+    `cors` are the rules for pages of other origins, such as Agent Chat UI: arguments of Starlette's middleware. `own` are the
+    application's own routes, and `without` the parts of the LangGraph API that are not served. Raises `SettingsError` for a
+    route that has a path of ours.
     """
     directory, credentials = core.stores.directory, core.stores.credentials
     keys, sessions, issuers = ApiKeys(credentials), Sessions(credentials), Issuers()
     tokens = OidcTokens(directory, issuers)
+    rules = {"allow_methods": ["*"], "allow_headers": ["*"], **(cors or {})}
+    rules["expose_headers"] = [*_EXPOSED, *rules.get("expose_headers", ())]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -70,49 +83,51 @@ def make_app(core: Core, *, rates: Rates = RATES, origins: tuple[str, ...] = ())
         await core.stop()
         await issuers.close()
 
+    def door(routes: Callable[[], Sequence[BaseRoute]], open_paths: tuple[str, ...], **named: str) -> list[Middleware]:
+        """What a request goes through before it comes to one of the routes; `below` and `api` as the middleware has them."""
+        ours = Ours(routes)
+        around = [Middleware(Around, own=own)] if own and own.has_middleware else []
+        beside = [Middleware(Beside, own=own, ours=ours, below=named.get("below", ""))] if own else []
+        foreign: dict[str, Any] = (
+            {"is_foreign": lambda scope: not ours(scope), "foreign_open": own.opened} if own else {}
+        )
+        before, after = ([], around) if own and own.auth_first else (around, [])
+        return [
+            Middleware(Observed, metrics=core.metrics, api=named.get("api")),
+            Middleware(Cors, allow_private_network=True, **rules),
+            *before,
+            Middleware(Authentication, keys=keys, sessions=sessions, tokens=tokens, open_paths=open_paths, **foreign),
+            Middleware(RateLimits, rates=rates),
+            *after,
+            *beside,
+            Middleware(BodyLimit, most=core.options.max_body),
+        ]
+
     app = FastAPI(
         title="Cauce",
         lifespan=lifespan,
         docs_url="/v1/docs",
+        swagger_ui_oauth2_redirect_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
-        middleware=[
-            Middleware(Observed, metrics=core.metrics),
-            Middleware(
-                Cors,
-                allow_origins=list(origins),
-                allow_methods=["*"],
-                allow_headers=["*"],
-                allow_private_network=True,
-                expose_headers=list(_EXPOSED),
-            ),
-            Middleware(Authentication, keys=keys, sessions=sessions, tokens=tokens, open_paths=OPEN_PATHS),
-            Middleware(RateLimits, rates=rates),
-            Middleware(BodyLimit, most=core.options.max_body),
-        ],
+        middleware=door(lambda: app.router.routes, OPEN_PATHS, below="/lg"),
         exception_handlers=problems.HANDLERS,  # type: ignore[arg-type]
     )
     app.state.core, app.state.sessions = core, sessions
     app.state.oidc = OidcLogin(directory, credentials, sessions, issuers, tokens)
 
-    def secured(other: Any) -> Any:
-        """Another application behind the same door."""
-        limited = RateLimits(BodyLimit(other, most=core.options.max_body), rates=rates)
-        guarded = Authentication(limited, keys=keys, sessions=sessions, tokens=tokens, open_paths=("/ok",))
-        crossed = Cors(
-            guarded,
-            allow_origins=list(origins),
-            allow_methods=["*"],
-            allow_headers=["*"],
-            allow_private_network=True,
-            expose_headers=list(_EXPOSED),
-        )
-        return Observed(crossed, metrics=core.metrics, api="lg")
+    def langgraph_alone() -> Any:
+        """The LangGraph API as an application of its own, behind the same door."""
+        alone = lg(core, without)
+        guarded: Any = alone
+        for middleware in reversed(door(lambda: alone.routes, ("/ok",), api="lg")):
+            guarded = middleware.cls(guarded, *middleware.args, **middleware.kwargs)
+        return guarded
 
-    app.state.secured = secured
+    app.state.langgraph_alone = langgraph_alone
     app.include_router(v1.router)
     app.include_router(login.router)
-    app.mount("/lg", lg(core))
+    app.mount("/lg", lg(core, without))
     app.include_router(agui.router)
 
     @app.get("/ok", include_in_schema=False)
@@ -121,4 +136,7 @@ def make_app(core: Core, *, rates: Rates = RATES, origins: tuple[str, ...] = ())
         return JSONResponse({"ok": ready}, 200 if ready else 503)
 
     app.openapi = contract.document  # type: ignore[method-assign]
+    if own:
+        own.check(Ours(lambda: app.router.routes))
+        own.check(Ours(lambda: lg(core, without).routes))
     return app

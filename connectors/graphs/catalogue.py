@@ -70,6 +70,12 @@ class Graphs:
                     raise
         return self._graphs[name]
 
+    async def imported(self, what: str, spec: str) -> object:
+        """Another object of the application, imported as graphs are. Raises `SettingsError`, which says that `what` cannot be
+        loaded."""
+        call = partial(_imported, what, spec, self._folder, self._dependencies)
+        return await asyncio.get_running_loop().run_in_executor(self._imports, call)
+
     async def missing(self) -> dict[str, str]:
         """Loads all of them. By name, why one cannot be; it costs the others nothing."""
         found = {}
@@ -85,3 +91,9 @@ def _hosted(name: str, spec: str, folder: Path, dependencies: Sequence[Path], th
     from connectors.graphs.hosted import hosted
 
     return hosted(name, spec, folder, dependencies, threads)
+
+
+def _imported(what: str, spec: str, folder: Path, dependencies: Sequence[Path]) -> object:
+    from connectors.graphs.imports import load
+
+    return load(what, spec, folder, dependencies)[0]

@@ -34,7 +34,7 @@ def hosted(
 ) -> HostedGraph:
     """The graph that a line of `[graphs]` names; a function that makes it runs in one of the threads. Raises `SettingsError` in
     words."""
-    found, module = load(name, spec, folder, dependencies)
+    found, module = load(f"the graph {name!r}", spec, folder, dependencies)
     if isinstance(found, StateGraph):
         found = _compiled(name, found)
     if isinstance(found, Pregel):

@@ -14,60 +14,61 @@ from connectors.graphs.applications import APPLICATIONS, name_of_file
 from schemas import SettingsError
 
 
-def load(name: str, spec: str, folder: Path, dependencies: Sequence[Path] = ()) -> tuple[Any, ModuleType]:
-    """The object of `module:object` or `./path/file.py:object`, and its module. Paths are relative to the folder.
+def load(what: str, spec: str, folder: Path, dependencies: Sequence[Path] = ()) -> tuple[Any, ModuleType]:
+    """The object of `module:object` or `./path/file.py:object`, and its module. Paths are relative to the folder; errors say
+    `what` could not be loaded.
 
     The folder, the dependencies and the file's own folder are importable afterwards, last of all. Raises `SettingsError`.
     """
     place, colon, path = spec.rpartition(":")
     if not (colon and place and path):
-        raise _wrong(name, spec, "it is not of the form module:object or ./path/file.py:object", "Write it like that.")
+        raise _wrong(what, spec, "it is not of the form module:object or ./path/file.py:object", "Write it like that.")
     for root in (folder, *dependencies):
         APPLICATIONS.add(root)
     is_file = place.endswith(".py")
-    module = _of_file(name, spec, place, folder) if is_file else _of_module(name, spec, place, (folder, *dependencies))
+    module = _of_file(what, spec, place, folder) if is_file else _of_module(what, spec, place, (folder, *dependencies))
     found: Any = module
     for part in path.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
             there = ", ".join(sorted(n for n in vars(module) if not n.startswith("_")))[:300]
-            raise _wrong(name, spec, f"{place} has no {path!r}", f"It has: {there or 'nothing'}.") from None
+            raise _wrong(what, spec, f"{place} has no {path!r}", f"It has: {there or 'nothing'}.") from None
     return found, module
 
 
-def _of_module(name: str, spec: str, place: str, roots: Sequence[Path]) -> ModuleType:
+def _of_module(what: str, spec: str, place: str, roots: Sequence[Path]) -> ModuleType:
     place = APPLICATIONS.actual(place, None, roots)
     try:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name and (place == error.name or place.startswith(error.name + ".")):
-            what = f"there is no module {error.name!r}"
-            raise _wrong(name, spec, what, "Install it, or name the file: ./path/file.py:object.") from None
-        raise _fails(name, spec, error) from error
+            why = f"there is no module {error.name!r}"
+            raise _wrong(what, spec, why, "Install it, or name the file: ./path/file.py:object.") from None
+        raise _fails(what, spec, error) from error
     except BaseException as error:  # `sys.exit` and panics of extensions, too
-        raise _fails(name, spec, error) from error
+        raise _fails(what, spec, error) from error
 
 
-def _of_file(name: str, spec: str, place: str, folder: Path) -> ModuleType:
+def _of_file(what: str, spec: str, place: str, folder: Path) -> ModuleType:
     file = (folder / place).resolve()
     if not file.is_file():
-        raise _wrong(name, spec, f"there is no file {file}", "Paths are relative to the folder of the settings file.")
+        raise _wrong(what, spec, f"there is no file {file}", "Paths are relative to the folder of the settings file.")
     APPLICATIONS.add(file.parent, home=True)
     try:
         return APPLICATIONS.module(file, name_of_file(place))
     except BaseException as error:  # `sys.exit` and panics of extensions, too
-        raise _fails(name, spec, error) from error
+        raise _fails(what, spec, error) from error
 
 
-def _fails(name: str, spec: str, error: BaseException) -> SettingsError:
+def _fails(what: str, spec: str, error: BaseException) -> SettingsError:
     last = traceback.format_exception_only(error)[-1].strip()
     frames = traceback.extract_tb(error.__traceback__)
     ours = (__file__, applications.__file__)
     own = [f for f in frames if "importlib" not in f.filename and f.filename not in ours]
     at = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
-    return _wrong(name, spec, f"its import fails: {last}{at}", "Correct the code, or install what it needs.")
+    return _wrong(what, spec, f"its import fails: {last}{at}", "Correct the code, or install what it needs.")
 
 
-def _wrong(name: str, spec: str, what: str, then: str) -> SettingsError:
-    return SettingsError(f"the graph {name!r} ({spec}) cannot be loaded: {what}. {then}")
+def _wrong(what: str, spec: str, why: str, then: str) -> SettingsError:
+    return SettingsError(f"{what} ({spec}) cannot be loaded: {why}. {then}")

@@ -14,6 +14,7 @@ from running_system import RunningSystem
 
 from cauce.gateway import find_gateway
 from cauce.hosting import hosting_of
+from cauce.langgraph_http import CorsRules, HttpPart
 from cauce.langgraph_json import read_langgraph_file
 from cauce.settings import load_settings
 from schemas import SettingsError
@@ -51,7 +52,7 @@ def test_graphs_dependencies_env_and_origins_are_taken_from_the_file(tmp_path: P
     assert found.descriptions == {"g": "Helps"}
     assert found.folders == (tmp_path, tmp_path / "libs")
     assert found.env == {"A": "1", "B": "two words # no comment", "C": "a\nb", "D": "", "E": "x#y"}
-    assert found.origins == ("https://a.example",)
+    assert found.http == HttpPart(cors=CorsRules(allow_origins=("https://a.example",)))
     assert found.not_served == ()
     assert read_langgraph_file(write(tmp_path, env={"N": 5})).env == {"N": "5"}
 
@@ -63,18 +64,54 @@ def test_what_nobody_serves_is_said_by_name(tmp_path: Path) -> None:
         dependencies=["no-such-package-anywhere==1"],
         store={"index": {"dims": 3}, "ttl": {"default_ttl": 60}},
         checkpointer={"ttl": {"default_ttl": 60}},
-        http={"app": "./app.py:app", "disable_mcp": True},
+        http={
+            "mount_prefix": "/api",
+            "configurable_headers": {"include": ["x-*"]},
+            "logging_headers": {"exclude": ["x-*"]},
+            "cors": {"allow_credentials": True},
+            "disable_mcp": True,
+        },
         shining=True,
     )
     found = read_langgraph_file(file)
     assert list(found.graphs) == ["g"]
     told = "\n".join(found.not_served)
     for name in (
-        *("store.index of", "store.ttl of", "checkpointer.ttl of", "http.app of", "shining of"),
+        *("store.index of", "store.ttl of", "checkpointer.ttl of", "shining of", "http.mount_prefix of"),
+        *("http.configurable_headers of", "http.logging_headers of", "http.cors.allow_credentials of"),
         *("the graph 'js' (./agent.ts:graph)", "the dependency 'no-such-package-anywhere==1'"),
     ):
         assert name in told
-    assert len(found.not_served) == 7
+    assert len(found.not_served) == 10
+
+
+def test_each_setting_of_http_that_is_served_is_taken(tmp_path: Path) -> None:
+    cors = {
+        "allow_origins": ["https://a.example"],
+        "allow_origin_regex": r"https://.*\.b\.example",
+        "allow_methods": ["GET"],
+        "allow_headers": ["x-api-key"],
+        "expose_headers": ["x-mine"],
+        "max_age": 5,
+    }
+    off = {
+        f"disable_{name}": True
+        for name in ("assistants", "threads", "runs", "store", "meta", "mcp", "a2a", "ui", "webhooks")
+    }
+    order = {"enable_custom_route_auth": False, "middleware_order": "auth_first"}
+    file = write(tmp_path, http={"app": "./src/app.py:app", **order, **off, "cors": cors})
+    found = read_langgraph_file(file)
+    assert found.not_served == ()
+    assert found.http == HttpPart(
+        app=f"{tmp_path}/src/app.py:app",
+        opened=True,
+        auth_first=True,
+        without=frozenset({"assistants", "threads", "runs", "store", "meta"}),
+        cors=CorsRules(("https://a.example",), r"https://.*\.b\.example", ("GET",), ("x-api-key",), ("x-mine",), 5),
+    )
+    for signed_in in ({}, {"enable_custom_route_auth": True}, {"enable_custom_route_auth": None}):
+        assert not read_langgraph_file(write(tmp_path, http={"app": "app.routes:app", **signed_in})).http.opened
+    assert read_langgraph_file(write(tmp_path, http={"disable_runs": False})).http.without == frozenset()
 
 
 def test_python_that_is_older_than_the_file_asks_for_is_said(tmp_path: Path) -> None:
@@ -100,6 +137,16 @@ def test_python_that_is_older_than_the_file_asks_for_is_said(tmp_path: Path) -> 
         ({"http": "./app.py:app"}, "http has to be an object, not './app.py:app'"),
         ({"store": ["x"]}, "store has to be an object"),
         ({"auth": "./auth.py:auth"}, "auth has to be an object"),
+        ({"http": {"app": "./app.py"}}, "http.app has to be ./path/file.py:object"),
+        ({"http": {"app": 3}}, "http.app has to be ./path/file.py:object"),
+        ({"http": {"app": "./app.ts:app"}}, "http.app './app.ts:app', which is JavaScript"),
+        ({"http": {"disable_everything": True}}, "names http.disable_everything, and nothing is known here"),
+        ({"http": {"disable_threads": "yes"}}, "http.disable_threads has to be true or false"),
+        ({"http": {"enable_custom_route_auth": "no"}}, "http.enable_custom_route_auth has to be true or false"),
+        ({"http": {"middleware_order": "last"}}, "http.middleware_order is one of"),
+        ({"http": {"cors": {"allow_origin_regex": "("}}}, "http.cors.allow_origin_regex is no regular expression"),
+        ({"http": {"cors": {"max_age": "5"}}}, "http.cors.max_age has to be a number"),
+        ({"http": {"cors": {"allow_methods": "GET"}}}, "http.cors.allow_methods has to be a list"),
         ({"http": {"cors": "*"}}, "http.cors has to be an object"),
         ({"http": {"cors": {"allow_origins": "https://a.example"}}}, "http.cors.allow_origins has to be a list"),
     ],

@@ -39,12 +39,22 @@ def principal_of(request: HTTPConnection) -> Principal:
 
 
 class Authentication:
-    """ASGI middleware. `open_paths` need no credential; a path that ends with `/` stands for all below it."""
+    """ASGI middleware. `open_paths` need no credential; a path that ends with `/` stands for all below it. They are paths of
+    ours: those of which `is_foreign` says that they are not need one, unless `foreign_open`."""
 
     def __init__(
-        self, app: App, *, keys: ApiKeys, sessions: Sessions, tokens: Tokens | None, open_paths: tuple[str, ...]
+        self,
+        app: App,
+        *,
+        keys: ApiKeys,
+        sessions: Sessions,
+        tokens: Tokens | None,
+        open_paths: tuple[str, ...],
+        is_foreign: Callable[[Scope], bool] = lambda scope: False,
+        foreign_open: bool = False,
     ) -> None:
         self._app, self._keys, self._sessions, self._tokens, self._open = app, keys, sessions, tokens, open_paths
+        self._is_foreign, self._foreign_open = is_foreign, foreign_open
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Answers 401 itself; otherwise the request goes on with `cauce.principal` and `cauce.request_id`."""
@@ -56,12 +66,16 @@ class Authentication:
         enter(context)
         scope["cauce.request_id"] = request_id = context.request_id
         with_id = _adding(send, request_id)
-        if scope.get("method") == "OPTIONS" or self._is_open(scope["path"]):
+        is_open = scope.get("method") == "OPTIONS" or self._is_open(scope["path"])
+        if is_open and not self._is_foreign(scope):
             await self._app(scope, receive, with_id)
             return
         try:
             scope["cauce.principal"] = await self._principal(request)
         except Exception as error:
+            if isinstance(error, Problem) and self._foreign_open and self._is_foreign(scope):
+                await self._app(scope, receive, with_id)
+                return
             refusal: Response = response(as_problem(error), request_id)
             await refusal(scope, receive, with_id)
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from importlib.metadata import version
 
 from starlette.applications import Starlette
@@ -16,11 +18,23 @@ from connectors.gateway.lg.requests import answer
 from connectors.gateway.problems import Problem
 
 
-def application(core: Core) -> Starlette:
-    """The routes on a core."""
-    app = Starlette(routes=ROUTES, exception_handlers=problems.HANDLERS)
+def application(core: Core, without: Collection[str] = ()) -> Starlette:
+    """The routes on a core, without those of some parts of the API, by the names that LangGraph's server has for them:
+    `assistants`, `threads`, `runs`, `store`, `meta`."""
+    routes = [route for route in ROUTES if part_of(route.path) not in without]
+    app = Starlette(routes=routes, exception_handlers=problems.HANDLERS)
     app.state.core = core
     return app
+
+
+def part_of(path: str) -> str:
+    """The part of the API that a path belongs to: runs of threads are among runs, as are the thread-centric streams and commands,
+    which start and show them."""
+    if path in ("/ok", "/info"):
+        return "meta" if path == "/info" else ""
+    if re.match(r"/threads/[^/]+/(runs|commands|stream)(/|$)", path):
+        return "runs"
+    return path.split("/")[1]
 
 
 async def ok(_: Request) -> Response:
@@ -55,7 +69,7 @@ async def run_alone(_: Request) -> Response:
 _THREAD, _RUN = "/threads/{thread_id}", "/threads/{thread_id}/runs/{run_id}"
 _ASSISTANT = "/assistants/{assistant_id}"
 
-ROUTES = [
+ROUTES: list[Route | WebSocketRoute] = [
     Route("/ok", ok),
     Route("/info", info),
     Route("/assistants", assistants.create, methods=["POST"]),
