@@ -95,7 +95,9 @@ async def run_gateway(
     hosting = hosting_of(settings)
     graphs, http = hosting.graphs(), hosting.http
     own = await _own_app(graphs, http) if http.app else None
-    core = make_core(settings.kafka, stores, GatewayOptions(), registry, graphs)
+    minutes, strategy = hosting.thread_ttl or (None, "delete")
+    options = GatewayOptions(thread_minutes=minutes, thread_strategy=strategy)
+    core = make_core(settings.kafka, stores, options, registry, graphs)
     health = HealthServer(_health(core, stores), registry, port=settings.gateway_health_port)
     await health.start()
     cors = asdict(http.cors)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cauce.langgraph_http import HttpPart
 from cauce.langgraph_json import LangGraphFile, read_langgraph_file
 from cauce.settings import Settings
-from schemas import SettingsError
+from schemas import SettingsError, TtlStrategy
 
 if TYPE_CHECKING:
     from connectors.graphs import Graphs
@@ -35,6 +35,8 @@ class Hosting:
     dependencies: tuple[Path, ...] = ()
     env: Mapping[str, str] | None = None
     http: HttpPart = field(default_factory=HttpPart)
+    thread_ttl: tuple[float, TtlStrategy] | None = None
+    """As in `LangGraphFile`."""
     not_served: tuple[str, ...] = ()
     """In sentences, what a `langgraph.json` names and nobody serves."""
 
@@ -62,4 +64,4 @@ def hosting_of(settings: Settings) -> Hosting:
         )
     folder, folders = (settings.folder, file.folders) if settings.graphs else (file.folders[0], file.folders[1:])
     specs = {**settings.graphs, **file.graphs}
-    return Hosting(specs, file.descriptions, folder, folders, file.env, file.http, file.not_served)
+    return Hosting(specs, file.descriptions, folder, folders, file.env, file.http, file.thread_ttl, file.not_served)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cauce.langgraph_http import HttpPart, http_part
-from schemas import SettingsError, is_id
+from schemas import SettingsError, TtlStrategy, is_id
 
 _OF_THE_IMAGE = (
     *("$schema", "python_version", "node_version", "api_version", "base_image", "image_distro", "dockerfile_lines"),
@@ -23,7 +23,6 @@ _NOT_SERVED = {
     "store.index": "items of the store are found by namespace, key and filter, not by meaning",
     "store.ttl": "items of the store stay until they are deleted",
     "store.path": "items of the store are kept in Cauce's own",
-    "checkpointer.ttl": "threads and their states stay until they are deleted",
     "checkpointer.path": "states are kept in Cauce's own store, with the turn",
     "checkpointer.serde": "states are written by LangGraph's serialiser as it comes",
     "http.mount_prefix": "the API is below /lg, or at the root of a port of its own (CAUCE_GATEWAY_LANGGRAPH_PORT)",
@@ -54,6 +53,7 @@ _SERVED = (
     "http.middleware_order",
     "http.disable_",
     "http.cors.",
+    "checkpointer.ttl",
     "auth.disable_studio_auth",
     "auth.openapi",
     "auth.cache",
@@ -75,6 +75,8 @@ class LangGraphFile:
     """To import from; the file's own is the first."""
     env: Mapping[str, str] = field(default_factory=dict)
     http: HttpPart = field(default_factory=HttpPart)
+    thread_ttl: tuple[float, TtlStrategy] | None = None
+    """Minutes that threads live whose clients say nothing, and what happens to them then."""
     not_served: tuple[str, ...] = ()
     """In sentences, what it names and nobody serves."""
 
@@ -105,7 +107,8 @@ def read_langgraph_file(path: Path) -> LangGraphFile:
     graphs, descriptions = _graphs(path, found.get("graphs"), folder, notes)
     folders = _dependencies(path, found.get("dependencies") or [], folder, notes)
     http = http_part(path, found.get("http") or {}, folder)
-    return LangGraphFile(graphs, descriptions, folders, _env(path, found.get("env"), folder), http, tuple(notes))
+    env, ttl = _env(path, found.get("env"), folder), _thread_ttl(path, found, notes)
+    return LangGraphFile(graphs, descriptions, folders, env, http, ttl, tuple(notes))
 
 
 def _check_shapes(path: Path, found: Mapping[str, Any]) -> None:
@@ -113,6 +116,28 @@ def _check_shapes(path: Path, found: Mapping[str, Any]) -> None:
     for name in ("store", "checkpointer", "http", "auth", "encryption"):
         if not isinstance(found.get(name) or {}, dict):
             raise SettingsError(f"{path}: {name} has to be an object, not {found[name]!r:.150}")
+
+
+def _thread_ttl(path: Path, found: Mapping[str, Any], notes: list[str]) -> tuple[float, TtlStrategy] | None:
+    """What `checkpointer.ttl` says. How often LangGraph's server looks has no meaning here: threads go when their time is up."""
+    given = (found.get("checkpointer") or {}).get("ttl")
+    if given is None:
+        return None
+    minutes, strategy = (
+        (given.get("default_ttl"), given.get("strategy", "delete")) if isinstance(given, dict) else (0, 0)
+    )
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float | None) or minutes == 0 or (minutes or 1) < 0:
+        raise SettingsError(
+            f"{path}: checkpointer.ttl.default_ttl has to be a number of minutes above 0, not {given!r:.150}"
+        )
+    if strategy not in ("delete", "keep_latest"):
+        raise SettingsError(f"{path}: checkpointer.ttl.strategy has to be delete or keep_latest, not {strategy!r:.150}")
+    if strategy == "keep_latest":
+        notes.append(
+            f"checkpointer.ttl of {path.name}: with the strategy keep_latest threads and their histories stay whole"
+        )
+        return None
+    return None if minutes is None else (float(minutes), strategy)
 
 
 def _newer_python(asked: object) -> str:

@@ -27,6 +27,7 @@ from schemas.errors import (
     Unavailable,
     UnreadableRow,
 )
+from schemas.expiry import ThreadTtl, TtlStrategy
 from schemas.graphs import (
     LEFT_OUT,
     Durability,
@@ -102,6 +103,7 @@ from schemas.threads import (
     ThreadStatus,
     ThreadSummary,
 )
+from schemas.timers import DelayedRun, RunsThread, ThreadExpiry
 from schemas.tools import ToolRequest, ToolResult, ToolStatus
 from schemas.topics import GROUPS, TOPICS, Delivery, KeyKind, PartitionSet, Topic, TopicSpec
 from schemas.zones import check_zone, known_zone, time_in, zone_of
@@ -136,6 +138,7 @@ __all__ = [
     "ChangeThread",
     "ContinueThread",
     "DeadLetter",
+    "DelayedRun",
     "Delivery",
     "Delta",
     "Durability",
@@ -180,6 +183,7 @@ __all__ = [
     "RunPaused",
     "RunQueued",
     "RunStarted",
+    "RunsThread",
     "SettingsError",
     "Span",
     "StateChange",
@@ -193,10 +197,12 @@ __all__ = [
     "ThreadChanged",
     "ThreadCondition",
     "ThreadEvent",
+    "ThreadExpiry",
     "ThreadHead",
     "ThreadKey",
     "ThreadStatus",
     "ThreadSummary",
+    "ThreadTtl",
     "Timestamp",
     "TokenUsage",
     "TooLarge",
@@ -208,6 +214,7 @@ __all__ = [
     "ToolStatus",
     "Topic",
     "TopicSpec",
+    "TtlStrategy",
     "Unavailable",
     "Unreadable",
     "UnreadableBody",

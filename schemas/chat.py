@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from schemas.base import Body, Timestamp
+from schemas.expiry import ThreadTtl
 from schemas.ids import Id
 from schemas.messages import MAX_TEXT
 
@@ -77,6 +78,11 @@ class CancelRun(Body):
     run_id: Id | None = None
     rollback: bool = False
     """What the run has written goes, too, as far as nothing was done outside."""
+    delayed: bool = False
+    """The run was to begin later. In a record with the run's own id this keeps it from beginning, since an input is taken once;
+    in one with another id it ends a run that has begun, and is not refused where there is none."""
+    rejected: bool = False
+    """It does not begin because another run of its thread is going (strategy `reject`)."""
 
 
 class ChangeThread(Body):
@@ -90,6 +96,8 @@ class ChangeThread(Body):
     title: Annotated[str, Field(max_length=200)] | None = None
     metadata: dict[str, Any] | None = None
     """Merged into what is there; a key whose value is null goes."""
+    ttl: ThreadTtl | None = None
+    """When the thread's time is up; what was said before stays when absent."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> ChangeThread:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from schemas.base import Body, Timestamp
+from schemas.expiry import ThreadTtl
 from schemas.graphs import GraphInterrupt
 from schemas.ids import Id
 from schemas.messages import Message, TokenUsage
@@ -183,6 +184,7 @@ class ThreadChanged(ThreadEvent):
     input_id: Id
     title: str = ""
     metadata: dict[str, Any] = Field(default_factory=dict)
+    ttl: ThreadTtl | None = None
 
 
 class GraphStreamed(ThreadEvent):

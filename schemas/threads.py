@@ -12,6 +12,7 @@ from pydantic import Field
 
 from schemas.base import Body, Stored, Timestamp
 from schemas.branches import Fork, Span, branch, newest
+from schemas.expiry import ThreadTtl
 from schemas.graphs import GraphInterrupt, GraphRequest
 from schemas.ids import Id
 from schemas.messages import Message, TokenUsage, ToolCall
@@ -131,6 +132,8 @@ class ThreadHead(Stored):
     configured: GraphRequest | None = None
     """What the newest run of a graph was configured with: the thread's states are looked at with the same. None before the first
     one, and where that is too large."""
+    ttl: ThreadTtl | None = None
+    """When its time is up; None for never."""
     deleted: bool = False
     """Nothing of it is left but this head, so that no late writer makes it anew."""
     next_message: int = Field(default=1, ge=1)
@@ -287,6 +290,8 @@ class AcceptedRun(Body):
     user_id: Id
     agent_id: Id
     at: Timestamp
+    begins_at: Timestamp | None = None
+    """Its record is produced then; None: at once."""
     multitask_strategy: str = "enqueue"
     metadata: dict[str, Any] = Field(default_factory=dict)
     details: dict[str, Any] = Field(default_factory=dict)

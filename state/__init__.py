@@ -29,6 +29,7 @@ from state.protocols import (
     ToolLedger,
 )
 from state.readable import read, readable
+from state.timers import Timer, TimerStore
 
 __all__ = [
     "AlreadyDone",
@@ -48,6 +49,8 @@ __all__ = [
     "Journal",
     "Stale",
     "Stores",
+    "Timer",
+    "TimerStore",
     "ToolLedger",
     "open_stores",
     "read",

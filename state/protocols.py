@@ -28,6 +28,7 @@ from schemas import (
     User,
 )
 from state.items import Item
+from state.timers import TimerStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Journal(Protocol):
         ...
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
-        """Keeps what was promised about a run, for as long as its record may wait to be read."""
+        """Keeps what was promised about a run, for as long as its record may wait to be read once it has begun."""
         ...
 
     async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
@@ -375,6 +376,7 @@ class Stores(Protocol):
     items: ItemStore
     assistants: AssistantStore
     attempts: AttemptStore
+    timers: TimerStore
 
     async def open(self) -> None:
         """Connects, waiting for the server with backoff until it answers or the task is cancelled."""

@@ -46,6 +46,11 @@ _MICROSECOND = timedelta(microseconds=1)
 _MESSAGES = TypeAdapter(tuple[StoredMessage, ...])
 
 
+def kept_from(run: AcceptedRun, now: datetime) -> datetime:
+    """From when on the time counts that an accepted run is kept: one that is to begin later is kept until after that."""
+    return max(now, run.begins_at or now)
+
+
 def to_micros(time: datetime) -> int:
     """Microseconds since 1970 of a time with a zone. Exact, unlike `timestamp()`, and it sorts."""
     return (time - _EPOCH) // _MICROSECOND

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas import MAX_BODY_BYTES
+from schemas import MAX_BODY_BYTES, TtlStrategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,14 @@ class GatewayOptions:
     """The longest wait for a run."""
     stateless_runs: int = 500
     """Stateless runs whose end is waited for at a time, to delete their threads."""
+    thread_minutes: float | None = None
+    """Minutes that threads of LangGraph's clients live where these say nothing; None: for ever."""
+    thread_strategy: TtlStrategy = "delete"
+    """What happens to them then."""
+    delayed_runs: int = 1_000
+    """Runs of a user that begin later."""
+    timer_seconds: float = 1.0
+    """Between two looks for what is due."""
     produce_seconds: float = 5.0
     """How long Kafka may take to acknowledge."""
     apply_seconds: float = 15.0

@@ -200,7 +200,7 @@ class Replayed:
         )
 
     def _thread_changed(self, event: ThreadChanged) -> None:
-        self._change(title=event.title, metadata=event.metadata)
+        self._change(title=event.title, metadata=event.metadata, ttl=event.ttl)
         if event.action == "delete":
             self._change(deleted=True, last=None)
             self.messages, self.runs, self.remove_from, self.erased = [], [], 1, True

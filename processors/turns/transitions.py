@@ -277,6 +277,12 @@ def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
         draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=_WORDS["cancelled"])
         draft.change(queued=tuple(q for q in draft.head.queued if q is not waiting))
         return Next.COMMIT
+    if cancel.delayed:
+        if draft.input_id == cancel.run_id:
+            reason: CancelReason = "rejected" if cancel.rejected else "cancelled"
+            draft.event(RunCancelled, run_id=cancel.run_id, reason=reason, message=_WORDS[reason])
+            draft.audit(f"run.{reason}", actor=f"user:{cancel.user_id}", run_id=cancel.run_id, reason="not begun")
+        return Next.COMMIT
     last = draft.head.last
     if last and last.outcome == "cancelled" and cancel.run_id in (None, last.run_id):
         return Next.COMMIT  # its model call was stopped as soon as this record came in
@@ -295,12 +301,13 @@ def on_change(draft: Draft, change: ChangeThread) -> Next:
         if head.run:
             cancel_run(draft, "cancelled")
         draft.erase()
-        draft.change(title="", metadata={}, deleted=True, last=None)
+        draft.change(title="", metadata={}, ttl=None, deleted=True, last=None)
     else:
         metadata = {**head.metadata, **(change.metadata or {})}
         draft.change(
             title=head.title if change.title is None else change.title,
             metadata={name: value for name, value in metadata.items() if value is not None},
+            ttl=change.ttl or head.ttl,
         )
     draft.event(
         ThreadChanged,
@@ -309,6 +316,7 @@ def on_change(draft: Draft, change: ChangeThread) -> Next:
         input_id=draft.input_id,
         title=draft.head.title,
         metadata=draft.head.metadata,
+        ttl=draft.head.ttl,
     )
     draft.audit(f"thread.{change.action}", actor=f"user:{change.user_id}")
     return Next.COMMIT

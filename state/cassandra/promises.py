@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from datetime import UTC, datetime
 
 from schemas import AcceptedRun, OpenInput
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
-from state.rows import OPEN_TTL, decode_accepted, decode_opened
+from state.rows import OPEN_TTL, decode_accepted, decode_opened, kept_from
 
 _ACCEPT = Query(
     Kind.WRITE,
@@ -42,7 +44,9 @@ class Promises:
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """See `state.Journal.accept`."""
-        await self._session.execute(_ACCEPT, tenant_id, thread_id, run.run_id, run.to_bytes(), self._ttl)
+        now = datetime.now(UTC)
+        ttl = self._ttl + math.ceil((kept_from(run, now) - now).total_seconds())
+        await self._session.execute(_ACCEPT, tenant_id, thread_id, run.run_id, run.to_bytes(), ttl)
 
     async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
         """See `state.Journal.accepted`."""

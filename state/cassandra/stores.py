@@ -18,6 +18,7 @@ from state.cassandra.items import CassandraItems
 from state.cassandra.journal import CassandraJournal
 from state.cassandra.ledger import CassandraLedger
 from state.cassandra.session import Session
+from state.cassandra.timers import CassandraTimers
 from state.protocols import (
     AssistantStore,
     AttemptStore,
@@ -28,6 +29,7 @@ from state.protocols import (
     Journal,
     ToolLedger,
 )
+from state.timers import TimerStore
 
 _PING_SECONDS = 2.0
 _KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -49,6 +51,7 @@ class CassandraStores:
         self.items: ItemStore = CassandraItems(self._session)
         self.assistants: AssistantStore = CassandraAssistants(self._session)
         self.attempts: AttemptStore = CassandraAttempts(self._session)
+        self.timers: TimerStore = CassandraTimers(self._session)
 
     async def open(self) -> None:
         """See `state.Stores.open`. Raises `SettingsError` when Cassandra refuses our credentials."""

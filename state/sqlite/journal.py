@@ -32,6 +32,7 @@ from state.rows import (
     decode_runs,
     decode_summaries,
     first_of,
+    kept_from,
     merged,
     to_micros,
 )
@@ -171,8 +172,8 @@ class SqliteJournal:
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """See `state.Journal.accept`."""
-        now = to_micros(self._now())
-        row = (tenant_id, thread_id, run.run_id, run.to_bytes().decode(), now + self._ttl_micros)
+        now, start = to_micros(self._now()), to_micros(kept_from(run, self._now()))
+        row = (tenant_id, thread_id, run.run_id, run.to_bytes().decode(), start + self._ttl_micros)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_ACCEPT, row)

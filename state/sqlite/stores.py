@@ -33,7 +33,9 @@ from state.sqlite.items import SqliteItems
 from state.sqlite.journal import SqliteJournal
 from state.sqlite.ledger import SqliteLedger
 from state.sqlite.readers import Readers
+from state.sqlite.timers import SqliteTimers
 from state.sqlite.writer import Writer
+from state.timers import TimerStore
 
 _FILE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _FILE_NAME = "state.db"
@@ -74,6 +76,7 @@ class SqliteStores:
         self.items: ItemStore = SqliteItems(self._writer, self._readers, now=now)
         self.assistants: AssistantStore = SqliteAssistants(self._writer, self._readers)
         self.attempts: AttemptStore = SqliteAttempts(self._writer)
+        self.timers: TimerStore = SqliteTimers(self._writer, self._readers)
 
     @property
     def path(self) -> Path:

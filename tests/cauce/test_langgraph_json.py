@@ -46,6 +46,7 @@ def test_graphs_dependencies_env_and_origins_are_taken_from_the_file(tmp_path: P
         env=".env",
         http={"cors": {"allow_origins": ["https://a.example"]}},
         python_version="3.11",
+        checkpointer={"ttl": {"default_ttl": 60, "strategy": "delete", "sweep_interval_minutes": 10, "sweep_limit": 5}},
     )
     found = read_langgraph_file(file)
     assert found.graphs == {"g": f"{tmp_path}/src/g.py:graph", "m": "package.module:make"}
@@ -53,6 +54,7 @@ def test_graphs_dependencies_env_and_origins_are_taken_from_the_file(tmp_path: P
     assert found.folders == (tmp_path, tmp_path / "libs")
     assert found.env == {"A": "1", "B": "two words # no comment", "C": "a\nb", "D": "", "E": "x#y"}
     assert found.http == HttpPart(cors=CorsRules(allow_origins=("https://a.example",)))
+    assert found.thread_ttl == (60, "delete")
     assert found.not_served == ()
     assert read_langgraph_file(write(tmp_path, env={"N": 5})).env == {"N": "5"}
 
@@ -63,7 +65,7 @@ def test_what_nobody_serves_is_said_by_name(tmp_path: Path) -> None:
         graphs={"g": "./g.py:graph", "js": "./agent.ts:graph"},
         dependencies=["no-such-package-anywhere==1"],
         store={"index": {"dims": 3}, "ttl": {"default_ttl": 60}},
-        checkpointer={"ttl": {"default_ttl": 60}},
+        checkpointer={"path": "./saver.py:make"},
         http={
             "mount_prefix": "/api",
             "configurable_headers": {"include": ["x-*"]},
@@ -77,7 +79,7 @@ def test_what_nobody_serves_is_said_by_name(tmp_path: Path) -> None:
     assert list(found.graphs) == ["g"]
     told = "\n".join(found.not_served)
     for name in (
-        *("store.index of", "store.ttl of", "checkpointer.ttl of", "shining of", "http.mount_prefix of"),
+        *("store.index of", "store.ttl of", "checkpointer.path of", "shining of", "http.mount_prefix of"),
         *("http.configurable_headers of", "http.logging_headers of", "http.cors.allow_credentials of"),
         *("the graph 'js' (./agent.ts:graph)", "the dependency 'no-such-package-anywhere==1'"),
     ):
@@ -114,6 +116,13 @@ def test_each_setting_of_http_that_is_served_is_taken(tmp_path: Path) -> None:
     assert read_langgraph_file(write(tmp_path, http={"disable_runs": False})).http.without == frozenset()
 
 
+def test_time_to_live_that_keeps_the_newest_state_deletes_nothing(tmp_path: Path) -> None:
+    ttl = {"default_ttl": 60, "strategy": "keep_latest"}
+    found = read_langgraph_file(write(tmp_path, checkpointer={"ttl": ttl}))
+    assert found.thread_ttl is None
+    assert "checkpointer.ttl of langgraph.json: with the strategy keep_latest" in found.not_served[0]
+
+
 def test_python_that_is_older_than_the_file_asks_for_is_said(tmp_path: Path) -> None:
     assert (
         "it asks for 3.99, and this is Python 3."
@@ -147,6 +156,10 @@ def test_python_that_is_older_than_the_file_asks_for_is_said(tmp_path: Path) -> 
         ({"http": {"cors": {"allow_origin_regex": "("}}}, "http.cors.allow_origin_regex is no regular expression"),
         ({"http": {"cors": {"max_age": "5"}}}, "http.cors.max_age has to be a number"),
         ({"http": {"cors": {"allow_methods": "GET"}}}, "http.cors.allow_methods has to be a list"),
+        ({"checkpointer": {"ttl": 60}}, "default_ttl has to be a number of minutes above 0, not 60"),
+        ({"checkpointer": {"ttl": {"default_ttl": -1}}}, "default_ttl has to be a number of minutes above 0"),
+        ({"checkpointer": {"ttl": {"default_ttl": "1 day"}}}, "default_ttl has to be a number of minutes above 0"),
+        ({"checkpointer": {"ttl": {"default_ttl": 1, "strategy": "burn"}}}, "strategy has to be delete or keep_latest"),
         ({"http": {"cors": "*"}}, "http.cors has to be an object"),
         ({"http": {"cors": {"allow_origins": "https://a.example"}}}, "http.cors.allow_origins has to be a list"),
     ],

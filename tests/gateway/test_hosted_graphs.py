@@ -104,7 +104,7 @@ async def test_what_a_graph_cannot_be_asked_is_refused_clearly(client: LangGraph
         {"durability": "maybe"},
         {"interrupt_before": 3},
         {"webhook": "http://127.0.0.1:1/"},
-        {"after_seconds": 5},
+        {"after_seconds": -5},
         {"stream_mode": "everything"},
         {"checkpoint": {"checkpoint_ns": "inner:1"}},
         {"config": []},

@@ -85,11 +85,19 @@ asyncio.run(main(*sys.argv[1:]))
 async def test_migrations_are_applied_once_and_by_one_of_several_processes(opened: OPEN, url: str) -> None:
     fresh = open_stores(url)
     await fresh.open()
-    assert await fresh.pending_migrations() == ["0001_stores", "0002_gateway", "0003_graphs", "0004_open_inputs"]
+    assert await fresh.pending_migrations() == [
+        "0001_stores",
+        "0002_gateway",
+        "0003_graphs",
+        "0004_open_inputs",
+        "0005_timers",
+    ]
     rivals = [open_stores(url) for _ in range(5)]
     await asyncio.gather(*(rival.open() for rival in rivals))
     applied = await asyncio.gather(*(rival.migrate() for rival in (fresh, *rivals)))
-    assert sorted(applied) == [[]] * 5 + [["0001_stores", "0002_gateway", "0003_graphs", "0004_open_inputs"]]
+    assert sorted(applied) == [[]] * 5 + [
+        ["0001_stores", "0002_gateway", "0003_graphs", "0004_open_inputs", "0005_timers"]
+    ]
     assert await fresh.pending_migrations() == []
     assert await fresh.migrate() == []
     for stores in (fresh, *rivals):

@@ -10,11 +10,14 @@ from dataclasses import replace
 from connectors.gateway.auth import Principal
 from connectors.gateway.core.assistants import Assistant, Assistants
 from connectors.gateway.core.changes import Changes
+from connectors.gateway.core.delayed import DelayedRuns
+from connectors.gateway.core.expiry import Expiry
 from connectors.gateway.core.graph_states import GraphStates
 from connectors.gateway.core.run_views import NewRun, RunView
 from connectors.gateway.core.runs import Runs
 from connectors.gateway.core.stateless import StatelessThreads
 from connectors.gateway.core.threads import Threads
+from connectors.gateway.core.timers import Timers
 from connectors.gateway.feed import Feed
 from connectors.gateway.ingress import Ingress
 from connectors.gateway.metrics import GatewayMetrics
@@ -48,8 +51,10 @@ class Core:
         self._tenants: dict[str, tuple[float, Tenant]] = {}
         self._streams: Counter[tuple[str, str]] = Counter()
         changes = Changes(stores.journal, ingress, self._stream_of, seconds=options.apply_seconds)
-        self.threads = Threads(stores.journal, changes)
-        self.runs = Runs(stores.journal, ingress, changes, self.threads, self._prepared, self._stream_of)
+        self.timers = Timers(stores.timers, every=options.timer_seconds)
+        self.threads = Threads(stores.journal, changes, Expiry(self.timers, stores.journal, ingress))
+        self.delayed = DelayedRuns(self.timers, stores.journal, stores.directory, ingress, most=options.delayed_runs)
+        self.runs = Runs(stores.journal, ingress, changes, self.threads, self._prepared, self._stream_of, self.delayed)
         self.stateless = StatelessThreads(
             self.runs, self.threads, most=options.stateless_runs, seconds=options.wait_seconds
         )
@@ -60,9 +65,11 @@ class Core:
         """Begins to connect to Kafka; does not wait for it."""
         await self.ingress.start()
         await self.feed.start()
+        await self.timers.start()
 
     async def stop(self) -> None:
         """Lets go of Kafka."""
+        await self.timers.stop()
         await self.stateless.stop()
         await self.feed.stop()
         await self.ingress.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from connectors.gateway.thread_position import Position
@@ -30,6 +30,8 @@ class NewRun:
     """The number of the message that this one follows, where that is not the newest; without `text` the agent answers it."""
     time_zone: str | None = None
     """IANA name of the zone that the user is in now."""
+    delay: timedelta | None = None
+    """How much later it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,15 @@ class RunView:
     last_event: int | None = None
     usage: TokenUsage | None = field(default_factory=TokenUsage)
     """None where no provider counted."""
+    begins_at: datetime | None = None
+    """Of a run that begins later, as long as its thread does not know it."""
     as_of: int = 0
     """The thread's last event when this was read."""
+
+    @property
+    def delay(self) -> float:
+        """Seconds until it begins; 0 for one that has, or could have."""
+        return max(0.0, (self.begins_at - datetime.now(UTC)).total_seconds()) if self.begins_at else 0.0
 
 
 def accepted_view(thread_id: str, run: AcceptedRun) -> RunView:
@@ -69,6 +78,7 @@ def accepted_view(thread_id: str, run: AcceptedRun) -> RunView:
         run.metadata,
         run.multitask_strategy,
         run.details,
+        begins_at=run.begins_at,
     )
 
 

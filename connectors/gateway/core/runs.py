@@ -13,6 +13,7 @@ from typing import Any
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core.changes import Changes, StreamOf
+from connectors.gateway.core.delayed import DelayedRuns
 from connectors.gateway.core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head, over_view
 from connectors.gateway.core.sending import answer_to, sent, withdrawn
 from connectors.gateway.core.threads import Threads
@@ -68,10 +69,11 @@ class Runs:
         threads: Threads,
         prepared: Callable[[Principal, NewRun], Awaitable[NewRun]],
         stream_of: StreamOf,
+        delayed: DelayedRuns,
     ) -> None:
         """`prepared` looks that there is somebody to run it; a message for a graph becomes the graph's input."""
         self._journal, self._ingress, self._changes, self._threads = journal, ingress, changes, threads
-        self._prepared, self._stream_of = prepared, stream_of
+        self._prepared, self._stream_of, self._delayed = prepared, stream_of, delayed
 
     async def start(
         self,
@@ -90,8 +92,13 @@ class Runs:
         head = head or await self._threads.get(principal, thread_id)
         run_id = self._run_id(principal, thread_id, new.idempotency_key)
         new = await self._prepared(principal, replace(new, message_id=_message_id(new, run_id)))
-        body = _body(principal, run_id, new)
-        if new.multitask_strategy == "enqueue" and head.queued_bytes + len(body.to_bytes()) > QUEUED_BYTES and head.run:
+        body, begins_at = _body(principal, run_id, new), None
+        if new.delay:
+            await self._delayed.check(principal.tenant_id, principal.user_id)
+            begins_at = datetime.now(UTC) + new.delay
+        elif (
+            new.multitask_strategy == "enqueue" and head.queued_bytes + len(body.to_bytes()) > QUEUED_BYTES and head.run
+        ):
             words = f"{len(head.queued)} large messages wait in this thread already; try again when some are answered."
             raise Problem(429, "queue_full", words)
         repeated = False
@@ -101,13 +108,14 @@ class Runs:
                 if known[0].details.get("digest") != digest:
                     words = "This Idempotency-Key was used for another message."
                     raise Problem(422, "idempotency_mismatch", words)
-                repeated = True
+                repeated, begins_at = True, known[0].begins_at
             new = replace(new, details={**new.details, "digest": digest})
         accepted = AcceptedRun(
             run_id=run_id,
             user_id=principal.user_id,
             agent_id=new.agent_id,
             at=datetime.now(UTC),
+            begins_at=begins_at,
             multitask_strategy=new.multitask_strategy,
             metadata=dict(new.metadata),
             details=dict(new.details),
@@ -116,7 +124,10 @@ class Runs:
         record = self._ingress.record(key, run_id, body)  # what is too large is refused before it is promised
         await self._journal.accept(*key, accepted)
         try:
-            await self._ingress.send(record)
+            if begins_at:
+                await self._delayed.put(key, run_id, body, begins_at)
+            else:
+                await self._ingress.send(record)
         except OutcomeUnknown:
             raise  # it may have been taken
         except (Unavailable, BadRecord):
@@ -196,14 +207,16 @@ class Runs:
         return sorted(found.values(), key=lambda view: (view.created_at, view.run_id), reverse=True)
 
     async def any_going(self, principal: Principal, thread_id: str) -> bool:
-        """Whether a run of the thread is not over; one that nobody has read yet counts."""
-        return any(view.status in ("pending", "running") for view in await self.of_thread(principal, thread_id))
+        """Whether a run of the thread is not over; one that nobody has read yet counts, one that begins later does not."""
+        views = await self.of_thread(principal, thread_id)
+        return any(view.status in ("pending", "running") and not view.delay for view in views)
 
     async def wait(
         self, principal: Principal, thread_id: str, run_id: str, *, seconds: float, since: int | None = None
     ) -> RunView:
-        """The run once it is over or paused, or as it stands after so many seconds. A pause up to event `since` is past.
+        """The run once it is over or paused, or as it stands so many seconds after it could begin.
 
+        A pause up to event `since` is past.
         A run whose answer was accepted is not paused any more.
         """
         head = await self._threads.get(principal, thread_id)
@@ -212,7 +225,7 @@ class Runs:
             return view
         start = head.next_event - 1 if since is None else since
         items = self._stream_of(principal, thread_id, _LOOK_SECONDS).items(start)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + view.delay + seconds
         try:
             async for item in items:
                 if isinstance(item, ThreadEvent) and item.run_id == run_id and _stops(item):
@@ -231,6 +244,9 @@ class Runs:
         view = await self.get(principal, thread_id, run_id)
         if view.status not in OVER:
             key = ThreadKey(principal.tenant_id, thread_id)
+            if at := view.begins_at:
+                await self._delayed.cancel(key, principal.user_id, run_id, at, rollback=rollback)
+                return
             await self._ingress.produce(
                 key, new_id("x"), CancelRun(user_id=principal.user_id, run_id=run_id, rollback=rollback)
             )

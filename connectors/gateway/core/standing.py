@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from schemas import ActiveRun, GraphRequest, OpenInput, ThreadHead, ThreadKey
 from state import Hydrated, Journal
@@ -23,6 +24,31 @@ async def standing(journal: Journal, key: ThreadKey, *, window: int) -> Hydrated
             head = foreseen(found.head, left)
             return Hydrated(found.version, head, found.messages)
         opened = left  # the head may be of before the others
+
+
+async def is_busy(journal: Journal, key: ThreadKey, *, besides: str | None = None) -> bool:
+    """Whether a run of the thread, other than this one, is going or would be if a worker had come to it. One that begins later
+    is not."""
+    # Runs come into the journal when they leave the accepted ones behind: those are read first.
+    known, now = await journal.accepted(*key), datetime.now(UTC)
+    head = (await standing(journal, key, window=0)).head
+    if head is None or head.deleted:
+        return False
+    if head.condition == "busy":
+        return True
+    over = {run.run_id for run in await journal.runs(*key)}
+    for run in known:
+        if run.run_id in over or run.run_id == besides or is_in(head, run.run_id):
+            continue
+        begun = run.begins_at is None or run.begins_at <= now
+        if begun and await journal.outputs_of(*key, run.run_id) is None:
+            return True
+    return False
+
+
+def is_in(head: ThreadHead, run_id: str) -> bool:
+    """Whether the run is going in the thread, or waits there."""
+    return bool(head.run and head.run.run_id == run_id) or any(q.run_id == run_id for q in head.queued)
 
 
 def foreseen(head: ThreadHead, opened: Sequence[OpenInput]) -> ThreadHead:

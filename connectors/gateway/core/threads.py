@@ -10,6 +10,7 @@ from typing import Any, Literal
 from connectors.gateway.auth import Principal
 from connectors.gateway.core.branches import Branches
 from connectors.gateway.core.changes import Changes
+from connectors.gateway.core.expiry import Expiry
 from connectors.gateway.core.standing import standing
 from connectors.gateway.problems import Problem, checked, not_found, unless_lost
 from schemas import (
@@ -22,6 +23,7 @@ from schemas import (
     ThreadHead,
     ThreadKey,
     ThreadSummary,
+    ThreadTtl,
     contains,
     is_id,
 )
@@ -39,8 +41,8 @@ _AT_ONCE = 50
 class Threads:
     """A thread of somebody else, or one that was deleted, is not there."""
 
-    def __init__(self, journal: Journal, changes: Changes) -> None:
-        self._journal, self._changes = journal, changes
+    def __init__(self, journal: Journal, changes: Changes, expiry: Expiry) -> None:
+        self._journal, self._changes, self._expiry = journal, changes, expiry
 
     async def find(self, principal: Principal, thread_id: str) -> ThreadHead | None:
         """The thread; None when the id is free. Raises `Problem` when it is not the principal's to use."""
@@ -74,11 +76,13 @@ class Threads:
         *,
         title: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        ttl: ThreadTtl | None = None,
     ) -> None:
-        """Makes the thread where there is none of this id; what is there keeps its title and metadata. Raises `Problem` 409 when
+        """Makes the thread where there is none of this id; what is there stays as it is. Raises `Problem` 409 when
         the id cannot be had."""
         if await self.find_or_free(principal, thread_id) is None:
-            await self.create(principal, thread_id=thread_id, title=title, metadata=metadata, if_exists="do_nothing")
+            made = {"title": title, "metadata": metadata, "ttl": ttl}
+            await self.create(principal, thread_id=thread_id, **made, if_exists="do_nothing")  # type: ignore[arg-type]
 
     async def read(
         self, principal: Principal, thread_id: str, *, window: int
@@ -115,6 +119,7 @@ class Threads:
         thread_id: str | None = None,
         title: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        ttl: ThreadTtl | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> tuple[str, ThreadHead]:
         """Makes a thread; returns its id and what it is now. Raises `Problem` 409 when the id cannot be had."""
@@ -122,9 +127,16 @@ class Threads:
         thread_id = thread_id or str(uuid.uuid4())
         head = await self.find_or_free(principal, thread_id)
         body = checked(
-            ChangeThread, user_id=principal.user_id, action="create", title=title, metadata=dict(metadata or {})
+            ChangeThread,
+            user_id=principal.user_id,
+            action="create",
+            title=title,
+            metadata=dict(metadata or {}),
+            ttl=ttl,
         )
         if head is None:
+            if ttl:
+                await self._expiry.set(ThreadKey(principal.tenant_id, thread_id), principal.user_id, ttl)
             answer = await self._changes.apply(principal, thread_id, None, body)
             head = await self.find_or_free(principal, thread_id)
             if head is None:
@@ -136,16 +148,27 @@ class Threads:
         return thread_id, head
 
     async def change(
-        self, principal: Principal, thread_id: str, *, title: str | None = None, metadata: Mapping[str, Any] | None
+        self,
+        principal: Principal,
+        thread_id: str,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None,
+        ttl: ThreadTtl | None = None,
     ) -> ThreadHead:
-        """Renames a thread or merges metadata into it; a key whose value is null goes."""
+        """Renames a thread, says when its time is up, or merges metadata into it; a key whose value is null goes."""
         principal.require("write")
         head = await self.get(principal, thread_id)
         changes = dict(metadata or {})
         if title is not None and "title" in head.metadata:
             changes.setdefault("title", title)  # the same title where it stands in the metadata, too
-        body = checked(ChangeThread, user_id=principal.user_id, action="update", title=title, metadata=changes)
+        body = checked(ChangeThread, user_id=principal.user_id, action="update", title=title, metadata=changes, ttl=ttl)
+        key = ThreadKey(principal.tenant_id, thread_id)
+        if ttl:
+            await self._expiry.set(key, principal.user_id, ttl)
         await self._apply(principal, thread_id, head, body)
+        if ttl and head.ttl and head.ttl.expires_at != ttl.expires_at:
+            await self._expiry.forget(key, principal.user_id, head.ttl)
         return await self.get(principal, thread_id)
 
     async def delete(self, principal: Principal, thread_id: str) -> None:

@@ -9,7 +9,7 @@ from connectors.gateway.core.branches import Branches, waits_for_an_answer
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.decisions import decisions_of
 from connectors.gateway.lg.messages import listed_in
-from connectors.gateway.lg.requests import RunRequest
+from connectors.gateway.lg.requests import AT_ONCE, RunRequest
 from connectors.gateway.problems import Problem
 from schemas import PendingCall, StoredMessage
 
@@ -28,13 +28,15 @@ async def start_agent(core: Core, caller: Principal, thread_id: str, wanted: Run
     head, newest = branches.head, branches.head.newest_message
     at = newest if checkpoint is None else _checkpoint(branches, thread_id, checkpoint)
     if resume is not None and wanted.given is None:
+        if wanted.delay:
+            raise Problem(422, "not_supported", AT_ONCE)
         if at != newest:
             raise Problem(409, "no_such_interrupt", "Nothing waits for an answer at this checkpoint.")
         return await _resume(core, caller, thread_id, resume, branches)
     messages = branches.up_to(at)
     if wanted.given is None:
         _check_that_something_is_left(branches, messages, at_checkpoint=checkpoint is not None)
-    if wanted.strategy == "reject" and await core.runs.any_going(caller, thread_id):
+    if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
         raise Problem(409, "thread_busy", "Another run of this thread is going.")
     text, message_id, after = "", None, at
     if wanted.given is not None:
@@ -46,6 +48,7 @@ async def start_agent(core: Core, caller: Principal, thread_id: str, wanted: Run
         text,
         agent_id=agent_id,
         multitask_strategy=wanted.strategy,
+        delay=wanted.delay,
         metadata=wanted.metadata,
         message_id=message_id,
         details={"kwargs": wanted.kwargs},

@@ -12,7 +12,7 @@ from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.core.runs import answering
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.graph_projection import INTERRUPT, GraphProjection, StateOf
-from connectors.gateway.lg.requests import RunRequest
+from connectors.gateway.lg.requests import AT_ONCE, RunRequest
 from connectors.gateway.problems import Problem
 from connectors.gateway.thread_position import Position
 from schemas import GraphRequest, ThreadHead
@@ -31,17 +31,20 @@ async def start_graph(
     head = await core.threads.get(caller, thread_id)
     waits = head.run is not None and head.run.paused and head.run.graph is not None
     resumes = request.command is not None and request.command.resumes
+    if wanted.delay and (resumes or (_goes_on(request) and not request.checkpoint_id)):
+        raise Problem(422, "not_supported", AT_ONCE)
     if resumes and not request.checkpoint_id:
         _answers(head, request.command.resume if request.command else None)
     if waits and not request.checkpoint_id and (resumes or _goes_on(request)):
         return await core.runs.go_on(caller, thread_id, head, request), head.next_event - 1, True
-    if wanted.strategy == "reject" and await core.runs.any_going(caller, thread_id):
+    if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
         raise Problem(409, "thread_busy", "Another run of this thread is going.")
     if resumes and not request.checkpoint_id:
         request = answering(head, request)
     new = NewRun(
         agent_id=assistant.assistant_id,
         multitask_strategy=wanted.strategy,
+        delay=wanted.delay,
         metadata=wanted.metadata,
         details={"kwargs": wanted.kwargs, "graph": assistant.graph_id},
         graph=request,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -13,11 +14,13 @@ from connectors.gateway.auth import Principal
 from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.core import Core
 from connectors.gateway.core.assistants import Assistant, check_configuration
+from connectors.gateway.core.delayed import LONGEST_DELAY
+from connectors.gateway.core.expiry import MOST_MINUTES, from_now
 from connectors.gateway.given_json import given_json
 from connectors.gateway.lg.projection import MODES
 from connectors.gateway.lg.thread_state import dumps
 from connectors.gateway.problems import Problem, checked, known_time_zone
-from schemas import GraphCommand, GraphRequest
+from schemas import GraphCommand, GraphRequest, ThreadTtl
 
 LONGEST_TITLE = 200
 """Characters of a thread's own title, as its line in a list has it."""
@@ -37,8 +40,8 @@ _KWARGS = (
 _DURABILITIES = ("sync", "async", "exit")
 _NOT_YET = {
     "webhook": "webhooks are not supported; follow the run's stream, or read chat.responses",
-    "after_seconds": "runs cannot be delayed yet",
 }
+AT_ONCE = "after_seconds: what lets a run that waits go on is taken at once; leave after_seconds out."
 _NOT_OF_AGENTS = {
     "interrupt_before": "an agent has no nodes of its own to stop before",
     "interrupt_after": "an agent has no nodes of its own to stop after",
@@ -147,6 +150,7 @@ class RunRequest:
     metadata: Mapping[str, Any]
     create_thread: bool
     cancel_when_left: bool
+    delay: timedelta | None
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> RunRequest:
@@ -171,6 +175,7 @@ class RunRequest:
             metadata=_metadata_of(body),
             create_thread=body.get("if_not_exists") == "create",
             cancel_when_left=body.get("on_disconnect") == "cancel",
+            delay=_delay(body.get("after_seconds")),
         )
 
     @property
@@ -259,6 +264,38 @@ def own_title(metadata: Mapping[str, Any]) -> str | None:
         return None
     given = metadata["title"]
     return given[:LONGEST_TITLE] if isinstance(given, str) else "" if given is None else None
+
+
+def _delay(given: object) -> timedelta | None:
+    """`after_seconds` of a run. Raises `Problem`."""
+    if not given and not isinstance(given, bool):
+        return None
+    longest = LONGEST_DELAY.total_seconds()
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= longest:
+        raise Problem(422, "invalid", f"after_seconds is a number of seconds, {longest:.0f} at most.")
+    return timedelta(seconds=given)
+
+
+def ttl_of(given: object) -> ThreadTtl | None:
+    """When a thread's time is up: minutes, or an object with `ttl` in minutes and a `strategy`. Raises `Problem`."""
+    if given is None:
+        return None
+    minutes, strategy = (given.get("ttl"), given.get("strategy")) if isinstance(given, Mapping) else (given, None)
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes <= MOST_MINUTES:
+        raise Problem(422, "invalid", f"ttl is a number of minutes above 0, {MOST_MINUTES} at most.")
+    if strategy not in (None, "delete", "keep_latest"):
+        raise Problem(422, "invalid", "ttl.strategy is delete or keep_latest.")
+    if strategy == "keep_latest":
+        raise Problem(
+            422, "not_supported", "ttl.strategy: the history of a thread stays whole, or goes with the thread."
+        )
+    return from_now(minutes, strategy or "delete")
+
+
+def usual_ttl(core: Core) -> ThreadTtl | None:
+    """Of a thread that is made now, where its client says nothing."""
+    minutes = core.options.thread_minutes
+    return from_now(minutes, core.options.thread_strategy) if minutes else None
 
 
 def _command(given: Mapping[str, Any]) -> GraphCommand | None:

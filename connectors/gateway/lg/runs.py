@@ -29,6 +29,7 @@ from connectors.gateway.lg.requests import (
     modes_of,
     page_of,
     thread_fields,
+    usual_ttl,
 )
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.patient import PatientJson
@@ -64,7 +65,7 @@ async def start(core: Core, caller: Principal, thread_id: str, wanted: RunReques
     agent = None if assistant else shapes.find_agent(await core.tenant(caller), wanted.assistant)
     if wanted.create_thread:
         named = {"graph_id": assistant.graph_id} if assistant else {}
-        await core.threads.ensure(caller, thread_id, **thread_fields({**wanted.metadata, **named}))
+        await core.threads.ensure(caller, thread_id, **thread_fields({**wanted.metadata, **named}), ttl=usual_ttl(core))
     if assistant:
         view, since, resumed = await start_graph(core, caller, thread_id, wanted, assistant)
         return Started(view, since, [], (), resumed, assistant.graph_id)

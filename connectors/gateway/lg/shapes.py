@@ -192,6 +192,15 @@ def thread(
     }
 
 
+def ttl(head: ThreadHead) -> dict[str, Any]:
+    """When a thread's time is up, for those who ask for it."""
+    if (said := head.ttl) is None:
+        return {"ttl": None}
+    return {
+        "ttl": {"strategy": said.strategy, "ttl_minutes": said.minutes, "expires_at": iso(said.expires_at)},
+    }
+
+
 def line(found: ThreadSummary, *, tenant_id: str) -> dict[str, Any]:
     """A thread of which no more than its line in the list can be read."""
     return {

@@ -14,10 +14,19 @@ from starlette.responses import Response
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, RunView
 from connectors.gateway.lg import shapes
-from connectors.gateway.lg.requests import RunRequest, answer, bodies_of, body_of, caller_of, core_of, thread_fields
+from connectors.gateway.lg.requests import (
+    RunRequest,
+    answer,
+    bodies_of,
+    body_of,
+    caller_of,
+    core_of,
+    thread_fields,
+    usual_ttl,
+)
 from connectors.gateway.lg.runs import Started, event_stream, locations, start, waited
 from connectors.gateway.problems import Problem
-from schemas import BadRecord
+from schemas import BadRecord, ThreadKey
 
 BATCH = 20
 """Runs of one request."""
@@ -50,7 +59,7 @@ async def stream(request: Request) -> Any:
     core, caller = core_of(request), caller_of(request)
     body = await body_of(request)
     wanted = RunRequest.of(body)
-    started = await _start(core, caller, wanted)
+    started = await _start(core, caller, wanted, kept=_kept(body))
     view = started.view
     then = partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
     try:
@@ -65,7 +74,7 @@ async def wait(request: Request) -> Response:
     core, caller = core_of(request), caller_of(request)
     body = await body_of(request)
     wanted = RunRequest.of(body)
-    view = (await _start(core, caller, wanted)).view
+    view = (await _start(core, caller, wanted, kept=_kept(body))).view
     if _kept(body):
         return waited(core, caller, view, None, cancel=wanted.cancel_when_left)
     then = partial(core.threads.delete, caller, view.thread_id)
@@ -73,21 +82,25 @@ async def wait(request: Request) -> Response:
     return waited(core, caller, view, None, cancel=wanted.cancel_when_left, then=then, left=left)
 
 
-async def _start(core: Core, caller: Principal, wanted: RunRequest) -> Started:
+async def _start(core: Core, caller: Principal, wanted: RunRequest, *, kept: bool) -> Started:
     thread_id = str(uuid.uuid4())
     made = thread_fields(wanted.metadata)
     made["metadata"] |= {"stateless": True}
-    await core.threads.create(caller, thread_id=thread_id, **made)
+    await core.threads.create(caller, thread_id=thread_id, **made, ttl=usual_ttl(core) if kept else None)
     try:
-        return await start(core, caller, thread_id, wanted)
+        started = await start(core, caller, thread_id, wanted)
+        if not kept and (at := started.view.begins_at):
+            key = ThreadKey(caller.tenant_id, thread_id)
+            await core.delayed.delete_thread_after(key, caller.user_id, started.view.run_id, at)
+        return started
     except (Problem, BadRecord):
         await core.threads.delete(caller, thread_id)
         raise
 
 
 async def _in_the_background(core: Core, caller: Principal, body: Mapping[str, Any]) -> RunView:
-    view = (await _start(core, caller, RunRequest.of(body))).view
-    if not _kept(body):
+    view = (await _start(core, caller, RunRequest.of(body), kept=_kept(body))).view
+    if not _kept(body) and not view.begins_at:  # of those that begin later a timer takes care
         core.stateless.delete_after(caller, view.thread_id, view.run_id)
     return view
 

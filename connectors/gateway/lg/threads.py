@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -31,6 +31,8 @@ from connectors.gateway.lg.requests import (
     own_title,
     page_of,
     thread_fields,
+    ttl_of,
+    usual_ttl,
 )
 from connectors.gateway.problems import Problem
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains
@@ -55,8 +57,7 @@ _SORTED_BY = ("created_at", "updated_at", "thread_id", "status")
 async def create(request: Request) -> Response:
     """`POST /threads`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    if body.get("ttl"):
-        raise Problem(422, "not_supported", "ttl: threads stay until they are deleted; there is POST /threads/prune.")
+    ttl = ttl_of(body.get("ttl")) or usual_ttl(core)
     metadata, steps = mapping(body.get("metadata"), "metadata"), supersteps_of(body)
     graph = metadata.get("graph_id")
     if steps and graph not in core.graphs.names:
@@ -65,6 +66,7 @@ async def create(request: Request) -> Response:
         caller,
         thread_id=str(body["thread_id"]) if body.get("thread_id") else None,
         **thread_fields(metadata),
+        ttl=ttl,
         if_exists="do_nothing" if body.get("if_exists") == "do_nothing" else "raise",
     )
     if steps and head.next_row == 1:
@@ -84,12 +86,14 @@ async def one(request: Request) -> Response:
         await core.threads.delete(caller, thread_id)
         return Response(status_code=204)
     if request.method == "PATCH":
-        metadata = mapping((await body_of(request)).get("metadata"), "metadata")
-        head = await core.threads.change(caller, thread_id, title=own_title(metadata), metadata=metadata)
+        body = await body_of(request)
+        metadata, ttl = mapping(body.get("metadata"), "metadata"), ttl_of(body.get("ttl"))
+        head = await core.threads.change(caller, thread_id, title=own_title(metadata), metadata=metadata, ttl=ttl)
         if "return=minimal" in request.headers.get("prefer", ""):
             return Response(status_code=204)
         return await _shown(core, caller, thread_id, head)
-    return await _shown(core, caller, thread_id)
+    included = ",".join(request.query_params.getlist("include")).split(",")
+    return await _shown(core, caller, thread_id, more=shapes.ttl if "ttl" in included else None)
 
 
 async def search(request: Request) -> Response:
@@ -148,6 +152,8 @@ async def copy(request: Request) -> Response:
     """`POST /threads/{t}/copy`: a new thread with the same messages and state. Runs stay where they ran."""
     core, caller = core_of(request), caller_of(request)
     thread_id, _ = await core.threads.copy(caller, request.path_params["thread_id"])
+    if ttl := usual_ttl(core):
+        await core.threads.change(caller, thread_id, metadata=None, ttl=ttl)
     return await _shown(core, caller, thread_id)
 
 
@@ -185,11 +191,19 @@ async def history(request: Request) -> Response:
     return answer(await agent_history(core, caller, thread_id, body))
 
 
-async def _shown(core: Core, caller: Principal, thread_id: str, head: ThreadHead | None = None) -> Response:
+async def _shown(
+    core: Core,
+    caller: Principal,
+    thread_id: str,
+    head: ThreadHead | None = None,
+    *,
+    more: Callable[[ThreadHead], dict[str, Any]] | None = None,
+) -> Response:
     messages: list[StoredMessage] = []
     if head is None or head.next_message > 1:
         head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
-    return answer(await _thread(core, caller, thread_id, head, messages))
+    shown = await _thread(core, caller, thread_id, head, messages)
+    return answer({**shown, **more(head)} if more else shown)
 
 
 async def _thread(

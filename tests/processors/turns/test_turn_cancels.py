@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from turns_kit import Behind, System, kinds, messages, record, say, system
 
-from schemas import CancelRun
+from schemas import CancelRun, UserMessage
 from streams import Reject
 
 __all__ = ["system"]
@@ -65,3 +66,38 @@ async def test_a_rollback_during_the_model_call_leaves_nothing_of_the_run(system
     await processor.process(instead)
     said = await messages(system)
     assert [m for m in said if m.startswith("user")] == ["user: before", "user: rather this"]
+
+
+async def test_of_a_run_that_begins_later_and_its_cancel_the_first_to_come_counts(system: System) -> None:
+    await system.tenant("scripted:")
+    processor = system.processor()
+    await processor.process(say("before"))
+    for first in ("cancel", "run"):
+        run_id = f"r-{first}"
+        start = record(UserMessage(user_id="u", text="later", run_id=run_id), id=run_id)
+        body = CancelRun(user_id="u", run_id=run_id, delayed=True)
+        instead, besides = record(body, id=run_id), record(body)
+        order = [instead, start] if first == "cancel" else [start, instead]
+        order[1] = replace(order[1], raw=replace(order[1].raw, offset=1))  # another record of the same input
+        told = [kinds(await processor.process(one)) for one in order]
+        assert told[0][-1] == ("run.cancelled" if first == "cancel" else "run.completed")
+        assert told[1] == []
+        assert kinds(await processor.process(besides)) == []
+        (over,) = await system.stores.journal.runs("acme", "t1", run_id=run_id)
+        assert over.outcome == ("cancelled" if first == "cancel" else "completed")
+    assert [m for m in await messages(system) if m.startswith("user")] == ["user: before", "user: later"]
+
+
+async def test_cancel_of_a_run_that_begins_later_ends_it_where_it_has_begun_or_waits(system: System) -> None:
+    await system.tenant("scripted:delay=30")
+    processor = system.processor()
+    going, waiting = say("now", run_id="r1"), say("later", run_id="r2")
+    running = asyncio.create_task(processor.process(going))  # type: ignore[arg-type]
+    first = record(CancelRun(user_id="u", run_id="r1", delayed=True))
+    while not running.done():
+        processor.arrived(first.raw)
+        await asyncio.sleep(0.01)
+    assert kinds(await running)[-1] == "run.cancelled"
+    processor.attach(Behind(record(CancelRun(user_id="u", run_id="r2", delayed=True))))
+    async with asyncio.timeout(5):
+        assert kinds(await processor.process(waiting))[-1] == "run.cancelled"

@@ -1,0 +1,112 @@
+"""What is due at a time happens. Every gateway looks, and what a timer does has one effect, however many of them do it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from schemas import Unavailable
+from state import Timer, TimerStore
+
+log = logging.getLogger("cauce.gateway")
+
+Fires = Callable[[Timer], Awaitable[datetime | None]]
+"""Does what a timer is for. Returns when it is due again, None for never: the same time whoever does it, so that two who do it at
+once put one timer (`later`). Raises `Unavailable` where it could not be done and is to be tried at the next look."""
+
+_AT_ONCE = 20
+FAILED_SECONDS = 60.0
+"""A timer that fails is due again then, and holds nothing else up."""
+
+
+def later(timer: Timer, seconds: float, *, now: datetime | None = None) -> datetime:
+    """The first time after now that is a whole number of these steps after the timer's: the same for everybody who asks within a
+    step."""
+    behind = ((now or datetime.now(UTC)) - timer.due).total_seconds()
+    return timer.due + timedelta(seconds=seconds * max(1, math.floor(behind / seconds) + 1))
+
+
+class Timers:
+    """Looks for timers that are due, and does what they are for."""
+
+    def __init__(self, store: TimerStore, *, every: float) -> None:
+        """`every`: seconds between two looks. What this process puts happens on time."""
+        self._store, self._every = store, every
+        self._fires: dict[str, Fires] = {}
+        self._look = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+        self._away = False
+
+    def on(self, kind: str, fires: Fires) -> None:
+        """Says what timers of a kind are for."""
+        self._fires[kind] = fires
+
+    async def start(self) -> None:
+        """Begins to look."""
+        self._looking = asyncio.create_task(self._run(), name="gateway-timers")
+
+    async def stop(self) -> None:
+        """Looks no more. What is under way is done by the next who looks."""
+        if self._looking:
+            self._looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._looking
+
+    async def put(self, timer: Timer) -> None:
+        """Stores a timer; when this returns, it will happen."""
+        await self._store.put(timer)
+        seconds = (timer.due - datetime.now(UTC)).total_seconds()
+        if seconds < self._every:
+            asyncio.get_running_loop().call_later(max(seconds, 0.0) + 0.001, self._look.set)
+
+    async def remove(self, timer: Timer) -> None:
+        """Takes a timer back, as far as nobody is at it yet."""
+        await self._store.remove(timer)
+
+    async def count(self, tenant_id: str, user_id: str, kind: str, *, most: int) -> int:
+        """How many timers of a kind a user has, up to `most`."""
+        return await self._store.count(tenant_id, user_id, kind, most=most)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.fire_due()
+                self._away = False
+            except Unavailable as error:
+                if not self._away:
+                    log.warning("what is due has to wait: %s", error)
+                self._away = True
+            except Exception:
+                log.exception("looking for what is due failed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), self._every)
+            self._look.clear()
+
+    async def fire_due(self) -> None:
+        """Does all that is due now. Raises `Unavailable` where some of it has to wait for a server."""
+        while found := await self._store.due(datetime.now(UTC), limit=_AT_ONCE):
+            done = await asyncio.gather(*(self._fire(timer) for timer in found), return_exceptions=True)
+            for failed in done:
+                if isinstance(failed, BaseException):
+                    raise failed
+            if len(found) < _AT_ONCE:
+                return
+
+    async def _fire(self, timer: Timer) -> None:
+        try:
+            if (fires := self._fires.get(timer.kind)) is None:
+                raise LookupError("this version knows no timer of this kind")
+            again = await fires(timer)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("the timer %s (%s) of %s failed", timer.timer_id, timer.kind, timer.tenant_id)
+            again = later(timer, FAILED_SECONDS)
+        if again is not None:
+            await self._store.put(replace(timer, due=again))
+        await self._store.remove(timer)

@@ -1,0 +1,35 @@
+"""What timers do when they are due. `TYPE` is the kind of the timer (`state.Timer`), and these are its body."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from schemas.base import Body, Timestamp
+from schemas.chat import UserMessage
+from schemas.graphs import GraphInput
+from schemas.ids import Id
+
+
+class DelayedRun(Body):
+    """A run that begins later: `input` becomes a record with the run's id."""
+
+    TYPE: ClassVar[str] = "cauce.timer.run"
+    thread_id: Id
+    run_id: Id
+    input: UserMessage | GraphInput
+
+
+class RunsThread(Body):
+    """A thread that is there for one run alone: it goes once the run is over, or waits for somebody."""
+
+    TYPE: ClassVar[str] = "cauce.timer.runs_thread"
+    thread_id: Id
+    run_id: Id
+
+
+class ThreadExpiry(Body):
+    """A thread's time is up, if `ThreadHead.ttl` says the same."""
+
+    TYPE: ClassVar[str] = "cauce.timer.thread"
+    thread_id: Id
+    expires_at: Timestamp

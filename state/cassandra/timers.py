@@ -1,0 +1,81 @@
+"""What is due at a time: see `state.TimerStore`. Laid out in `migrations/0004_timers.cql`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from state.cassandra.queries import Kind, Query
+from state.cassandra.session import Session
+from state.rows import from_micros, to_micros
+from state.timers import Timer
+
+BUCKET_SECONDS = 15 * 60
+"""Timers of as long a time stand in one partition."""
+KEPT_SECONDS = 3_600
+"""An empty bucket is looked at for so long after its end: clocks differ, and a `put` may be under way."""
+
+_BUCKET, _KEPT = BUCKET_SECONDS * 1_000_000, KEPT_SECONDS * 1_000_000
+_COLUMNS = "tenant_id, user_id, timer_id, kind, due, body"
+_PUT = Query(Kind.WRITE, f"INSERT INTO KEYSPACE.timers (bucket, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)")
+_PUT_BUCKET = Query(Kind.WRITE, "INSERT INTO KEYSPACE.timer_buckets (part, bucket) VALUES (0, ?)")
+_PUT_OF_USER = Query(
+    Kind.WRITE,
+    "INSERT INTO KEYSPACE.timers_by_user (tenant_id, user_id, kind, due, timer_id) VALUES (?, ?, ?, ?, ?)",
+)
+_REMOVE = Query(
+    Kind.WRITE, "DELETE FROM KEYSPACE.timers WHERE bucket = ? AND due = ? AND tenant_id = ? AND timer_id = ?"
+)
+_REMOVE_BUCKET = Query(Kind.WRITE, "DELETE FROM KEYSPACE.timer_buckets WHERE part = 0 AND bucket = ?")
+_REMOVE_OF_USER = Query(
+    Kind.WRITE,
+    "DELETE FROM KEYSPACE.timers_by_user WHERE tenant_id = ? AND user_id = ? AND kind = ? AND due = ? AND timer_id = ?",
+)
+_BUCKETS = Query(Kind.READ, "SELECT bucket FROM KEYSPACE.timer_buckets WHERE part = 0 AND bucket <= ?")
+_DUE = Query(Kind.READ, f"SELECT {_COLUMNS} FROM KEYSPACE.timers WHERE bucket = ? AND due <= ? LIMIT ?")
+_OF_USER = Query(
+    Kind.READ,
+    "SELECT timer_id FROM KEYSPACE.timers_by_user WHERE tenant_id = ? AND user_id = ? AND kind = ? LIMIT ?",
+)
+
+
+class CassandraTimers:
+    """Partitions by time, and a list of those that may have rows: whoever looks comes to what was due long ago, too."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def put(self, timer: Timer) -> None:
+        """See `state.TimerStore.put`."""
+        due = to_micros(timer.due)
+        of_user = (timer.tenant_id, timer.user_id, timer.kind, due, timer.timer_id)
+        row = (timer.tenant_id, timer.user_id, timer.timer_id, timer.kind, due, timer.body)
+        # The bucket comes after its row: who found the bucket empty before, and takes it off the list, does so before this.
+        await self._session.execute(_PUT, due // _BUCKET, *row)
+        await self._session.execute(_PUT_BUCKET, due // _BUCKET)
+        await self._session.execute(_PUT_OF_USER, *of_user)
+
+    async def remove(self, timer: Timer) -> None:
+        """See `state.TimerStore.remove`."""
+        due = to_micros(timer.due)
+        await self._session.execute(_REMOVE_OF_USER, timer.tenant_id, timer.user_id, timer.kind, due, timer.timer_id)
+        await self._session.execute(_REMOVE, due // _BUCKET, due, timer.tenant_id, timer.timer_id)
+
+    async def due(self, now: datetime, *, limit: int = 20) -> list[Timer]:
+        """See `state.TimerStore.due`. Takes buckets that are over and empty off their list."""
+        until, found = to_micros(now), list[Timer]()
+        pages = self._session.pages(_BUCKETS, until // _BUCKET)
+        for bucket in [bucket async for page in pages for (bucket,) in page]:
+            if (left := limit - len(found)) <= 0:
+                break
+            rows = await self._session.execute(_DUE, bucket, until, left)
+            found += [Timer(*who, from_micros(due), bytes(body)) for *who, due, body in rows]
+            if not rows and (bucket + 1) * _BUCKET + _KEPT < until:
+                await self._session.execute(_REMOVE_BUCKET, bucket)
+        return found
+
+    async def count(self, tenant_id: str, user_id: str, kind: str, *, most: int) -> int:
+        """See `state.TimerStore.count`."""
+        if most <= 0:
+            return 0
+        pages = self._session.pages(_OF_USER, tenant_id, user_id, kind, most)
+        return sum([len(page) async for page in pages])

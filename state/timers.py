@@ -1,0 +1,44 @@
+"""Timers: what is to happen at a time. They are kept until whoever makes them happen has done so and removes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Something that is due at a time. `kind` says what, `body` is its JSON and opaque to the store."""
+
+    tenant_id: str
+    user_id: str
+    timer_id: str
+    """Together with tenant and time it is the timer: the same one put twice is one, at another time it is another."""
+    kind: str
+    due: datetime
+    body: bytes
+
+
+class TimerStore(Protocol):
+    """The timers of all tenants.
+
+    Nobody owns a timer: several readers may see one that is due, and one may be seen again after it was acted on, since its
+    reader can die before `remove`. What it does has to have an effect once, however often it is done.
+    """
+
+    async def put(self, timer: Timer) -> None:
+        """Stores or replaces one. When it returns, `due` finds the timer from its time on."""
+        ...
+
+    async def remove(self, timer: Timer) -> None:
+        """Removes one, if it is there; its `body` has no say."""
+        ...
+
+    async def due(self, now: datetime, *, limit: int = 20) -> list[Timer]:
+        """At most `limit` timers whose time is not after `now`, the earliest first."""
+        ...
+
+    async def count(self, tenant_id: str, user_id: str, kind: str, *, most: int) -> int:
+        """How many timers of a kind a user has; those beyond `most` are not counted."""
+        ...
