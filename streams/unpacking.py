@@ -46,11 +46,13 @@ _room: ContextVar[_Room | None] = ContextVar("room", default=None)
 @contextmanager
 def shared_room() -> Iterator[None]:
     """While the block lasts, in its task, `ROOM_BYTES` are unpacked at most; then batches raise `NoRoom`."""
-    before = _room.set(_Room(ROOM_BYTES))
+    before = _room.get()
+    _room.set(_Room(ROOM_BYTES))
     try:
         yield
     finally:
-        _room.reset(before)
+        # Not by the token: a task that is collected instead of ended is closed in somebody else's context.
+        _room.set(before)
 
 
 def unpacked(name: str, data: bytes) -> bytes:
