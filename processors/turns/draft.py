@@ -212,7 +212,9 @@ class Draft:
     def superstep_committed(self, commit: Commit, version: int) -> None:
         """Goes on from the thread as the superstep's batch left it."""
         self.base = Hydrated(version, commit.head, self.base.messages)
-        self.change(next_row=commit.head.next_row)
+        # The progress, too: the last batch takes it away, also where it has no row left to write.
+        made = commit.head
+        self.change(next_row=made.next_row, progress=made.progress, progress_from=made.progress_from)
 
     def _envelope(self, record_id: str, event_type: str) -> Envelope:
         return Envelope(record_id, event_type, SOURCE, self.thread.tenant_id, self.now, self.traceparent)

@@ -1,7 +1,7 @@
 """One leg of a graph's run: a hosted graph goes from an input or an answer to its end, a pause or a failure (decision 9).
 
 What it stages, streams and says goes into the draft, and is committed with the turn. A process that dies before leaves nothing:
-the leg is made again, from its start, or from the last superstep where the run asks for `durability="sync"`.
+the leg is made again, from its start, or after the last superstep that was committed while it worked (`graph_saving.py`).
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ from processors.turns.answers import seconds_left
 from processors.turns.draft import Draft
 from processors.turns.graph_messages import new_messages
 from processors.turns.graph_parts import Parts, PartTooLarge
+from processors.turns.graph_saving import CommittingSaver, LostRace, saving
 from processors.turns.graph_state import (
-    LostRace,
-    SteppingSaver,
     changed_by_hand,
     interrupts_of,
     newest_id,
@@ -56,6 +55,7 @@ from processors.turns.graph_transitions import (
 )
 from processors.turns.legs import Interrupted, Legs, Waiting
 from processors.turns.transitions import CancelReason, Next, cancel_run, fail_run, refuse
+from processors.turns.underway import TOLD_AFTER
 from schemas import (
     GraphRequest,
     GraphStreamed,
@@ -91,7 +91,7 @@ class _Leg:
     request: GraphRequest
     thread_id: str
     config: RunnableConfig
-    saver: StagingSaver
+    saver: CommittingSaver
     store: UserStore
     parts: Parts
     early: EarlyPieces
@@ -124,7 +124,9 @@ class GraphLegs:
         *,
         limits: RunLimits | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        trail_after: float = TOLD_AFTER,
     ) -> None:
+        self._trail_after = trail_after  # seconds, see `TrailingSaver`
         self._graphs, self._journal, self._items, self._emit, self._now = graphs, journal, items, emit, now
         self.limits = limits or RunLimits()
         self._going, self._whole = Legs(), Legs()
@@ -155,10 +157,11 @@ class GraphLegs:
             self._keep(draft, leg)
             fail_run(draft, "graph_error", f"The thread has no checkpoint {wanted!r} to go on from.")
             return Next.COMMIT
-        end, before, after = await self._contained(draft, leg, hosted, waiting)
-        if isinstance(leg.saver, SteppingSaver):
+        try:
+            end, before, after = await self._contained(draft, leg, hosted, waiting)
             await leg.saver.close()
-            leg.saver.check()
+        finally:
+            leg.saver.stop()
         draft.now = self._now()
         if end.stopped == "rolled_back":
             cancel_run(draft, "rolled_back")
@@ -234,9 +237,8 @@ class GraphLegs:
         async def step(new: tuple[StateRow, ...], next_row: int) -> None:
             await commit(draft, new, next_row, began_at)
 
-        saver = StagingSaver(rows, next_row=draft.head.next_row)
-        if run.graph.durability == "sync":
-            saver = SteppingSaver(rows, step, next_row=draft.head.next_row)
+        next_row = draft.head.next_row
+        saver = saving(run.graph.durability, rows, step, next_row=next_row, after=self._trail_after)
         known = draft.base.head
         goes_on = known is not None and known.progress == draft.input_id
         if known and goes_on:

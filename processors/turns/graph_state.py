@@ -1,79 +1,18 @@
-"""The state of a graph's thread around a leg: committed step by step, taken back, looked at."""
+"""The state of a graph's thread around a leg: taken back, looked at."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import (
-    ChannelVersions,
-    Checkpoint,
-    CheckpointMetadata,
-    copy_checkpoint,
-    empty_checkpoint,
-)
+from langgraph.checkpoint.base import copy_checkpoint, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.types import StateSnapshot, StateUpdate
 
-from connectors.graphs import RowReader, StagingSaver, place, to_json
+from connectors.graphs import StagingSaver, place, to_json
 from processors.turns.draft import Draft
-from schemas import GraphInterrupt, GraphRequest, StateRow, UpdateState, storable_text
-
-CommitRows = Callable[[tuple[StateRow, ...], int], Awaitable[None]]
-"""Commits these rows of a graph that goes on; the number is that of the row after them."""
-
-
-class LostRace(Exception):
-    """Another writer moved the thread on while its graph ran: the input is processed again from the start."""
-
-
-class SteppingSaver(StagingSaver):
-    """Commits each checkpoint when it is made (durability `sync`): LangGraph waits for it before the next superstep.
-
-    What a commit raised is kept: a node that runs a subgraph may swallow it, and the leg must not count then. LangGraph copies
-    a saver, and the copies share all that is here.
-    """
-
-    def __init__(self, rows: RowReader, commit: CommitRows, *, next_row: int) -> None:
-        super().__init__(rows, next_row=next_row)
-        self._commit, self._one_at_a_time, self._failures = commit, asyncio.Lock(), list[Exception]()
-        self._closed = [False]
-
-    async def close(self) -> None:
-        """Nothing is committed after this: a graph that was left behind may still go on."""
-        async with self._one_at_a_time:
-            self._closed[0] = True  # in a list, since copies share it
-
-    def check(self) -> None:
-        """Raises what a commit raised."""
-        if self._failures:
-            raise self._failures[0]
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """See `BaseCheckpointSaver`; raises what the commit raises."""
-        made = await super().aput(config, checkpoint, metadata, new_versions)
-        if metadata.get("source") == "fork":
-            return made  # what the run begins with is still to be written to it, and is committed with that
-        async with self._one_at_a_time:
-            self.check()
-            if self._closed[0]:
-                raise RuntimeError("the run of this graph is over")
-            if rows := self.staged():
-                try:
-                    await self._commit(rows, self.next_row)
-                except Exception as error:
-                    self._failures.append(error)
-                    raise
-                self.committed()
-        return made
+from schemas import GraphInterrupt, GraphRequest, UpdateState, storable_text
 
 
 async def newest_id(saver: StagingSaver, thread_id: str) -> str:

@@ -23,7 +23,7 @@ from processors.turns.calls import find_pending
 from processors.turns.copying import copy_thread
 from processors.turns.draft import Draft
 from processors.turns.graph_leg import GraphLegs
-from processors.turns.graph_state import LostRace
+from processors.turns.graph_saving import LostRace
 from processors.turns.hydration import Threads
 from processors.turns.leg import LegRunner
 from processors.turns.message_changes import on_change_messages

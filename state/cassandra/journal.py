@@ -184,7 +184,7 @@ class CassandraJournal(Promises):
         key, line = (tenant_id, thread_id), _line(thread_id, commit.head)
         listed = commit.expected_version == 0 or commit.head.run is None or self._lines.get(key) != line
         listed = listed or commit.announced  # the list may say that it is busy
-        if not listed:
+        if not listed or not commit.final:  # a batch in the middle of a turn says nothing of how the thread stands
             return await decided(turn.write, turn.look)
         outcome, listing = await asyncio.gather(
             decided(turn.write, turn.look), self._list(tenant_id, thread_id, commit.head), return_exceptions=True

@@ -138,3 +138,30 @@ async def test_agents_first_run_is_running_while_its_model_writes(door: Door, sl
         values: Any = await client.runs.join(thread, run["run_id"])
         assert values["messages"][-1]["type"] == "ai"
         assert (await client.threads.get(thread))["status"] == "idle"
+
+
+@pytest.mark.parametrize("durability", [None, "async", "sync"])
+async def test_state_and_history_of_a_graph_show_while_it_works(
+    client: LangGraphClient, elsewhere: LangGraphClient, until: Gate, durability: Any
+) -> None:
+    thread = await new_thread(client)
+    given = {"until": until.file, "notes": ["given"]}
+    run: Any = await client.runs.create(thread, "task", input=given, durability=durability)
+    for each in (client, elsewhere):
+
+        async def shown(each: LangGraphClient = each) -> bool:
+            return (await each.threads.get_state(thread))["next"] == ["work"]
+
+        await until_true(shown, 10)
+        state: Any = await each.threads.get_state(thread)
+        assert state["values"] == given
+        assert state["metadata"]["run_id"] == run["run_id"]
+        history: Any = await each.threads.get_history(thread)
+        assert [s["next"] for s in history] == [["work"], ["ask"], ["__start__"]]
+        assert (await each.threads.get(thread))["values"] == given
+        await is_at_work(each, thread, run["run_id"])
+    until.open()
+    await client.runs.join(thread, run["run_id"])
+    history = await client.threads.get_history(thread)
+    assert [s["next"] for s in history] == [[], ["work"], ["ask"], ["__start__"]]
+    assert history[1:] == (await elsewhere.threads.get_history(thread))[1:]

@@ -65,13 +65,16 @@ async def test_list_says_busy_while_a_worker_is_at_it_and_what_is_so_afterwards(
     await stores.journal.announce(tenant, "th", opened("i2", begun=True))
     (line,) = await stores.journal.threads(tenant, "u1")
     assert (line.condition, line.title) == ("busy", "Mail")
+    middle = commit("i2", 1, thread=head(title="Mail"), final=False)
+    await stores.journal.commit(tenant, "th", middle)
+    assert [t.condition for t in await stores.journal.threads(tenant, "u1")] == ["busy"]
 
     paused = head(running=True, updated=2)
     assert paused.run
     paused = paused.model_copy(update={"run": paused.run.model_copy(update={"paused": True})})
-    await stores.journal.commit(tenant, "th", commit("i2", 1, thread=paused, announced=True))
+    await stores.journal.commit(tenant, "th", commit("i2", 2, thread=paused, announced=True))
     assert [t.condition for t in await stores.journal.threads(tenant, "u1")] == ["approval"]
     await stores.journal.announce(tenant, "th", opened("i3", begun=True))
     assert [t.condition for t in await stores.journal.threads(tenant, "u1")] == ["busy"]
-    await stores.journal.commit(tenant, "th", commit("i3", 2, thread=paused, announced=True))
+    await stores.journal.commit(tenant, "th", commit("i3", 3, thread=paused, announced=True))
     assert [t.condition for t in await stores.journal.threads(tenant, "u1")] == ["approval"]

@@ -59,16 +59,20 @@ async def hosting(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 class Hosting:
     """Workers that host the sample graphs on a system's stores."""
 
-    def __init__(self, system: System, *, limits: RunLimits | None = None) -> None:
+    def __init__(self, system: System, *, limits: RunLimits | None = None, trail_after: float = 60) -> None:
         self.system, self.stores = system, system.stores
-        self.limits = limits
+        self.limits, self.trail_after = limits, trail_after
         self.pieces: list[tuple[str, GraphPiece]] = []
         self.graphs = Graphs(graphs_sample.SPECS)
 
     def processor(self) -> TurnsProcessor:
         profiles = Profiles(_NoTools(), UserCache(self.stores.directory, ttl=0), self.system.model)
         legs = LegRunner(Agent(), profiles, self.emit)
-        graphs = GraphLegs(self.graphs, self.stores.journal, self.stores.items, self.emit, limits=self.limits)
+        graphs = GraphLegs(
+            *(self.graphs, self.stores.journal, self.stores.items, self.emit),
+            limits=self.limits,
+            trail_after=self.trail_after,
+        )
         tenants = TenantCache(self.stores.directory, ttl=0)
         return TurnsProcessor(self.stores.journal, self.stores.ledger, tenants, legs, graphs)
 

@@ -32,8 +32,8 @@ async def test_a_graph_goes_on_after_its_last_superstep(hosting: Hosting) -> Non
     assert list(await hosting.processor().process(asked)) == list(outputs)
 
 
-async def test_other_durabilities_start_over(hosting: Hosting) -> None:
-    asked = run("steps", {"log": ["in"]}, durability="async")
+async def test_durability_exit_starts_over(hosting: Hosting) -> None:
+    asked = run("steps", {"log": ["in"]}, durability="exit")
     await crash(hosting, asked, "three")
     await hosting.processor().process(asked)
     assert graphs_sample.ran == ["one", "two", "three", "one", "two", "three"]
@@ -107,6 +107,20 @@ async def test_a_race_that_is_lost_between_supersteps_starts_the_input_again(hos
     stored = await hosting.stores.journal.events("acme", "t1")
     assert [e.seq for e in stored] == list(range(1, len(stored) + 1))
     assert (await hosting.state("steps"))["values"]["log"][-3:] == ["one", "two", "three"]
+
+
+@on_both_stores
+async def test_a_run_that_overtakes_another_in_supersteps_of_its_own_leaves_no_progress(hosting: Hosting) -> None:
+    other = hosting.processor()
+
+    async def be_overtaken() -> None:
+        await other.process(run("chat", say("first"), durability="sync"))
+        assert (await hosting.head()).progress == ""
+
+    graphs_sample.hooks["two"] = be_overtaken
+    outputs = await hosting.processor().process(run("steps", {"log": ["in"]}, durability="sync"))
+    assert told(outputs)[-1] == "run.completed"
+    assert graphs_sample.ran[-3:] == ["one", "two", "three"]
 
 
 async def test_a_change_of_the_thread_in_between_does_not_make_the_graph_start_over(hosting: Hosting) -> None:

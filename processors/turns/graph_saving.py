@@ -1,0 +1,155 @@
+"""Savers that commit checkpoints while their graph works: with each superstep, or behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+
+from connectors.graphs import RowReader, StagingSaver
+from processors.turns.underway import TOLD_AFTER
+from schemas import Durability, StateRow
+
+CommitRows = Callable[[tuple[StateRow, ...], int], Awaitable[None]]
+"""Commits these rows of a graph that goes on; the number is that of the row after them."""
+
+
+class LostRace(Exception):
+    """Another writer moved the thread on while its graph ran: the input is processed again from the start."""
+
+
+@dataclass
+class _Shared:
+    """What a saver and its copies have together: LangGraph copies a saver."""
+
+    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    failures: list[Exception] = field(default_factory=list)
+    closed: bool = False
+    writing: asyncio.Task[None] | None = None
+
+
+def saving(
+    durability: Durability, rows: RowReader, commit: CommitRows, *, next_row: int, after: float
+) -> CommittingSaver:
+    """The saver of a leg; `after` is as with `TrailingSaver`."""
+    if durability == "sync":
+        return SteppingSaver(rows, commit, next_row=next_row)
+    if durability == "async":
+        return TrailingSaver(rows, commit, next_row=next_row, after=after)
+    return CommittingSaver(rows, commit, next_row=next_row)
+
+
+class CommittingSaver(StagingSaver):
+    """May commit what is staged while its graph works; this one does not (durability `exit`).
+
+    What a commit raised is kept: a node that runs a subgraph may swallow it, and the leg must not count then.
+    """
+
+    def __init__(self, rows: RowReader, commit: CommitRows, *, next_row: int) -> None:
+        super().__init__(rows, next_row=next_row)
+        self._commit, self._shared = commit, _Shared()
+
+    async def close(self) -> None:
+        """Nothing is committed after this: a graph that was left behind may still go on. Raises what a commit raised."""
+        async with self._shared.one_at_a_time:
+            self.stop()
+        self._check()
+
+    def stop(self) -> None:
+        """As `close`, without waiting for what is being committed."""
+        self._shared.closed = True
+        if self._shared.writing:
+            self._shared.writing.cancel()
+
+    def _check(self) -> None:
+        if self._shared.failures:
+            raise self._shared.failures[0]
+
+    async def _commit_staged(self) -> bool:
+        """Whether there was anything. The lock is the caller's."""
+        rows = self.staged()
+        if rows:
+            try:
+                await self._commit(rows, rows[-1].seq + 1)
+            except Exception as error:
+                self._shared.failures.append(error)
+                raise
+            self.committed()
+        return bool(rows)
+
+
+class SteppingSaver(CommittingSaver):
+    """Commits each checkpoint when it is made (durability `sync`): LangGraph waits for it before the next superstep."""
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """See `BaseCheckpointSaver`; raises what the commit raises."""
+        made = await super().aput(config, checkpoint, metadata, new_versions)
+        if metadata.get("source") == "fork":
+            return made  # what the run begins with is still to be written to it, and is committed with that
+        async with self._shared.one_at_a_time:
+            self._check()
+            if self._shared.closed:
+                raise RuntimeError("the run of this graph is over")
+            await self._commit_staged()
+        return made
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """See `BaseCheckpointSaver`: of a graph that a node calls by `invoke`. It is committed with the next checkpoint that is
+        waited for."""
+        return self._now(lambda: StagingSaver.aput(self, config, checkpoint, metadata, new_versions))
+
+
+class TrailingSaver(CommittingSaver):
+    """Commits checkpoints behind the graph, which does not wait for it (durability `async`).
+
+    Not each by itself: what was made within `after` seconds goes in one batch, and a leg that is over by then has made none.
+    """
+
+    def __init__(self, rows: RowReader, commit: CommitRows, *, next_row: int, after: float = TOLD_AFTER) -> None:
+        super().__init__(rows, commit, next_row=next_row)
+        self._after = after
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """See `BaseCheckpointSaver`; raises what a commit before has raised."""
+        made = await super().aput(config, checkpoint, metadata, new_versions)
+        self._check()
+        if metadata.get("source") != "fork" and self._loop:  # as above
+            self._loop.call_soon_threadsafe(self._write_later)  # a node may call a graph from a thread
+        return made
+
+    def _write_later(self) -> None:
+        if self._shared.writing is None and not self._shared.closed:
+            self._shared.writing = asyncio.create_task(self._write(), name="graph-trail")
+
+    async def _write(self) -> None:
+        try:
+            while not self._shared.failures:
+                await asyncio.sleep(self._after)
+                async with self._shared.one_at_a_time:
+                    if self._shared.closed or not await self._commit_staged():
+                        return
+        except Exception:  # it is kept, and ends the leg
+            return
+        finally:
+            self._shared.writing = None
