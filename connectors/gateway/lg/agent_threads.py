@@ -10,7 +10,7 @@ from connectors.gateway.client_messages import listed, text_of
 from connectors.gateway.core import Core
 from connectors.gateway.core.branches import Branches
 from connectors.gateway.lg import shapes
-from connectors.gateway.lg.graph_threads import where
+from connectors.gateway.lg.graph_threads import where, where_of
 from connectors.gateway.lg.messages import to_langchain
 from connectors.gateway.lg.requests import mapping, number
 from connectors.gateway.problems import Problem, checked, not_found
@@ -62,7 +62,7 @@ async def agent_history(core: Core, caller: Principal, thread_id: str, body: Map
 
 async def change_agent_state(core: Core, caller: Principal, thread_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Adds, replaces and removes messages as LangGraph's `add_messages` does; the answer names the new checkpoint."""
-    checkpoint_id, namespace = where(body.get("checkpoint") or body.get("checkpoint_id"))
+    checkpoint_id, namespace = where_of(body)
     if namespace:
         raise Problem(422, "not_supported", "checkpoint: an agent has no subgraphs.")
     if body.get("as_node") not in NODES:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.lg import shapes
+from connectors.gateway.lg.fields import one_of, text, texts
 from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, is_set, mapping, page_of
 from connectors.gateway.problems import Problem
 from schemas import UnreadableRow, contains
@@ -28,14 +29,13 @@ _BY_ADMINISTRATOR = "Agents are made and changed by the tenant's administrator: 
 async def search(request: Request) -> Response:
     """`POST /assistants/search`."""
     found, body = await _all(request), await body_of(request)
-    if (by := body.get("sort_by")) is not None:
-        if by not in _SORTED_BY:
-            raise Problem(422, "invalid", f"sort_by is one of {', '.join(_SORTED_BY)}.")
-        found.sort(key=lambda a: str(a[by]), reverse=body.get("sort_order", "desc") != "asc")
+    by, order = one_of(body, "sort_by", _SORTED_BY), one_of(body, "sort_order", ("asc", "desc"))
+    if by is not None:
+        found.sort(key=lambda a: str(a[by]), reverse=order != "asc")
     limit, offset = page_of(body)
     more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
     page = found[offset : offset + limit]
-    if isinstance(select := body.get("select"), list):
+    if (select := texts(body, "select")) is not None:
         page = [{name: a[name] for name in a if name in select} for a in page]
     return answer(page, headers={"X-Pagination-Total": str(len(found)), **more})
 
@@ -48,14 +48,14 @@ async def count(request: Request) -> Response:
 async def create(request: Request) -> Response:
     """`POST /assistants`: one more on a hosted graph. Of an agent it gives what is there, when `if_exists` is `do_nothing`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    exists: Any = "do_nothing" if body.get("if_exists") == "do_nothing" else "raise"
-    if body.get("graph_id") in core.graphs.names:
-        tenant, wanted_id = await core.tenant(caller), body.get("assistant_id")
+    exists: Any = one_of(body, "if_exists", ("raise", "do_nothing")) or "raise"
+    if text(body, "graph_id") in core.graphs.names:
+        tenant, wanted_id = await core.tenant(caller), text(body, "assistant_id")
         made = await core.assistants.create(
             caller,
             tenant,
             _changes(body),
-            assistant_id=None if wanted_id is None else str(wanted_id),
+            assistant_id=wanted_id,
             if_exists=exists,
         )
         return answer(shapes.graph_assistant(made))
@@ -151,7 +151,7 @@ async def latest(request: Request) -> Response:
         await _one(request, given)
         raise Problem(403, "administrator_only", _BY_ADMINISTRATOR)
     version = (await body_of(request)).get("version")
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool):
         raise Problem(422, "invalid", "version is a number.")
     return answer(
         shapes.graph_assistant(await core.assistants.choose(caller, await core.tenant(caller), given, version))
@@ -199,9 +199,9 @@ async def _all(request: Request) -> list[dict[str, Any]]:
     tenant = await core_of(request).tenant(caller)
     found = [shapes.graph_assistant(a) for a in await core_of(request).assistants.all(tenant)]
     found += [shapes.assistant(tenant, agent) for agent in tenant.agents]
-    if graph_id := body.get("graph_id"):
+    if graph_id := text(body, "graph_id"):
         found = [a for a in found if a["graph_id"] == graph_id]
-    if name := body.get("name"):
-        found = [a for a in found if str(name).casefold() in a["name"].casefold()]
+    if name := text(body, "name"):
+        found = [a for a in found if name.casefold() in a["name"].casefold()]
     metadata = mapping(body.get("metadata"), "metadata")
     return [a for a in found if contains(a["metadata"], metadata)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core
+from connectors.gateway.lg.fields import text
 from connectors.gateway.lg.requests import mapping, number
 from connectors.gateway.problems import Problem
 from schemas import ThreadHead
@@ -47,7 +48,7 @@ async def change_graph_state(
     core: Core, caller: Principal, thread_id: str, head: ThreadHead, graph: str, body: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Writes into the state as a node would; the answer names the new checkpoint."""
-    checkpoint_id, namespace = where(body.get("checkpoint") or body.get("checkpoint_id"))
+    checkpoint_id, namespace = where_of(body)
     if namespace:
         raise Problem(422, "not_supported", "checkpoint: the state of a subgraph cannot be changed by hand yet.")
     as_node = body.get("as_node")
@@ -68,6 +69,12 @@ async def change_graph_state(
     )
     place = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": made}
     return {"checkpoint": {**place, "checkpoint_map": None}, "configurable": place, "checkpoint_id": made}
+
+
+def where_of(body: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The checkpoint that a body names, by itself or by its id. Raises `Problem`."""
+    by_id, found = text(body, "checkpoint_id"), where(body.get("checkpoint"))
+    return found if found[0] or found[1] else (by_id, "")
 
 
 def where(given: object) -> tuple[str | None, str]:

@@ -17,6 +17,7 @@ from connectors.gateway.core.assistants import Assistant, check_configuration
 from connectors.gateway.core.delayed import LONGEST_DELAY
 from connectors.gateway.core.expiry import MOST_MINUTES, from_now
 from connectors.gateway.given_json import given_json
+from connectors.gateway.lg.fields import flag, one_of, text
 from connectors.gateway.lg.projection import MODES
 from connectors.gateway.lg.thread_state import dumps
 from connectors.gateway.problems import Problem, checked, known_time_zone
@@ -93,7 +94,7 @@ def number(given: object, name: str, default: int, most: int) -> int:
         return default
     try:
         found = int(given)  # type: ignore[call-overload]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise Problem(422, "invalid", f"{name} must be a number.") from error
     if found < 0:
         raise Problem(422, "invalid", f"{name} must not be negative.")
@@ -162,19 +163,17 @@ class RunRequest:
             raise Problem(
                 422, "invalid_argument", "assistant_id is missing: who is to run, an assistant's id or a graph's name."
             )
-        strategy = body.get("multitask_strategy") or "enqueue"
-        if strategy not in STRATEGIES:
-            raise Problem(422, "invalid", f"multitask_strategy is one of {', '.join(STRATEGIES)}.")
+        one_of(body, "on_completion", ("delete", "keep"))
         return cls(
-            assistant=body["assistant_id"],
+            assistant=text(body, "assistant_id"),
             body=body,
             command=mapping(body.get("command"), "command"),
             modes=modes_of(body.get("stream_mode")),
-            resumable=bool(body.get("stream_resumable")),
-            strategy=strategy,
+            resumable=flag(body, "stream_resumable"),
+            strategy=one_of(body, "multitask_strategy", STRATEGIES) or "enqueue",
             metadata=_metadata_of(body),
-            create_thread=body.get("if_not_exists") == "create",
-            cancel_when_left=body.get("on_disconnect") == "cancel",
+            create_thread=one_of(body, "if_not_exists", ("create", "reject")) == "create",
+            cancel_when_left=one_of(body, "on_disconnect", ("cancel", "continue")) == "cancel",
             delay=_delay(body.get("after_seconds")),
         )
 
@@ -221,7 +220,7 @@ class RunRequest:
             interrupt_before=_nodes(self.body, "interrupt_before"),
             interrupt_after=_nodes(self.body, "interrupt_after"),
             modes=tuple(dict.fromkeys("messages" if m == "messages-tuple" else m for m in self.modes)),
-            subgraphs=bool(self.body.get("stream_subgraphs")),
+            subgraphs=flag(self.body, "stream_subgraphs"),
             durability=self._durability(),
         )
 
@@ -231,19 +230,18 @@ class RunRequest:
         config = mapping(self.body.get("config"), "config")
         checkpoint = mapping(self.body.get("checkpoint"), "checkpoint")
         configurable = mapping(config.get("configurable"), "config.configurable")
+        ways = ((self.body, ""), (checkpoint, "checkpoint."), (configurable, "config.configurable."))
+        found = [text(way, "checkpoint_id", where) for way, where in ways]
         if checkpoint.get("checkpoint_ns") or configurable.get("checkpoint_ns"):
             words = "checkpoint: a run begins at a checkpoint of the graph itself, not of a subgraph."
             raise Problem(422, "not_supported", words)
-        ways = (self.body, checkpoint, configurable)
-        return next((way["checkpoint_id"] for way in ways if way.get("checkpoint_id")), None)
+        return next((one for one in found if one), None)
 
     def _durability(self) -> str:
-        given = self.body.get("durability")
+        given, during = one_of(self.body, "durability", _DURABILITIES), flag(self.body, "checkpoint_during")
         if given is None and self.body.get("checkpoint_during") is not None:
-            return "async" if self.body["checkpoint_during"] else "exit"
-        if given not in (None, *_DURABILITIES):
-            raise Problem(422, "invalid", f"durability is one of {', '.join(_DURABILITIES)}.")
-        return str(given or "async")
+            return "async" if during else "exit"
+        return given or "async"
 
 
 def _metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:

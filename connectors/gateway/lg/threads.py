@@ -14,6 +14,7 @@ from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.agent_threads import agent_history, agent_state, change_agent_state
+from connectors.gateway.lg.fields import one_of, text, texts
 from connectors.gateway.lg.graph_threads import (
     change_graph_state,
     graph_history,
@@ -51,7 +52,13 @@ MOST_PRUNED = 1_000
 """Threads of one request."""
 _AT_ONCE = 50
 """Threads that are read at a time."""
-_SORTED_BY = ("created_at", "updated_at", "thread_id", "status")
+_SORTED_BY = {
+    "thread_id": "thread_id",
+    "status": "condition",
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "state_updated_at": "updated_at",
+}
 
 
 async def create(request: Request) -> Response:
@@ -64,10 +71,10 @@ async def create(request: Request) -> Response:
         raise Problem(422, "invalid", "supersteps need a hosted graph, whose state they make: name it as graph_id.")
     thread_id, head = await core.threads.create(
         caller,
-        thread_id=str(body["thread_id"]) if body.get("thread_id") else None,
+        thread_id=text(body, "thread_id"),
         **thread_fields(metadata),
         ttl=ttl,
-        if_exists="do_nothing" if body.get("if_exists") == "do_nothing" else "raise",
+        if_exists="do_nothing" if one_of(body, "if_exists", ("raise", "do_nothing")) == "do_nothing" else "raise",
     )
     if steps and head.next_row == 1:
         try:
@@ -99,18 +106,19 @@ async def one(request: Request) -> Response:
 async def search(request: Request) -> Response:
     """`POST /threads/search`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    if body.get("extract"):
+        words = "extract: parts of states are not taken out here; ask for values and take them out yourself."
+        raise Problem(422, "not_supported", words)
+    by, order = one_of(body, "sort_by", tuple(_SORTED_BY)), one_of(body, "sort_order", ("asc", "desc"))
+    select, (limit, offset) = texts(body, "select"), page_of(body)
     found = await _found(core, caller, body)
-    if (by := body.get("sort_by")) in _SORTED_BY:
-        found.sort(key=lambda line: str(getattr(line, "condition" if by == "status" else by)))
-        if body.get("sort_order", "desc") != "asc":
-            found.reverse()
-    limit, offset = page_of(body)
+    if by is not None:
+        found.sort(key=lambda line: str(getattr(line, _SORTED_BY[by])), reverse=order != "asc")
     page = found[offset : offset + limit]
-    select = body.get("select")
     wanted, window = _wants_values(select), _window(core, select)
     every = await asyncio.gather(*(_listed(core, caller, line, values=wanted, window=window) for line in page))
     shown = [thread for thread in every if thread is not None]
-    if isinstance(select, list):
+    if select is not None:
         shown = [{name: thread[name] for name in thread if name in select} for thread in shown]
     more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
     return answer(shown, headers={"X-Pagination-Total": str(len(found)), **more})
@@ -241,12 +249,10 @@ async def _listed(
 
 async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list[ThreadSummary]:
     metadata, values = mapping(body.get("metadata"), "metadata"), mapping(body.get("values"), "values")
-    ids, status = body.get("ids"), body.get("status")
-    if status is not None and not (isinstance(status, str) and status in _CONDITIONS):
-        raise Problem(422, "invalid", f"status is one of {', '.join(_CONDITIONS)}.")
+    status = one_of(body, "status", tuple(_CONDITIONS))
     found = await core.threads.search(
         caller,
-        ids=[str(i) for i in ids] if isinstance(ids, list) else None,
+        ids=texts(body, "ids"),
         condition=_CONDITIONS[status] if status else None,
     )
     if metadata:
