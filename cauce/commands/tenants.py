@@ -172,9 +172,12 @@ def set_tenant(
         "tools": tuple(tools) if tools else None,
     }
 
+    before: Tenant | None = None
+
     async def run() -> Tenant:
+        nonlocal before
         async with opened_stores(settings) as stores:
-            found = _known(await stores.directory.tenant(tenant_id), tenant_id)
+            found = before = _known(await stores.directory.tenant(tenant_id), tenant_id)
             try:
                 changed = _changed(found, agent, changes, name=name, paused=paused, time_zone=time_zone)
             except ValidationError as error:
@@ -185,6 +188,8 @@ def set_tenant(
             return changed
 
     changed = asyncio.run(run())
+    if left := _left_behind(before, changed, agent):
+        typer.echo(f"{' and '.join(left)} of the model before no longer apply and were taken out")
     typer.echo(f"changed {changed.tenant_id}, version {changed.version}")
 
 
@@ -194,6 +199,31 @@ def _known(found: Tenant | None, tenant_id: str) -> Tenant:
     if found is None:
         raise NotFound(f"there is no tenant {tenant_id!r}; add it with: cauce tenant add {tenant_id}")
     return found
+
+
+_OF_THE_SERVER = {"base_url": "--model-url", "api_key_env": "--api-key-env"}
+
+
+def _check_model(old: dict[str, Any], change: dict[str, Any]) -> None:
+    """Takes out of the old settings what belongs to another provider. Raises `SettingsError` for what cannot be."""
+    from connectors.models import check_model_name, provider_of
+    from schemas import SettingsError
+
+    name = change["name"] or old["name"]
+    if change["name"] is not None:
+        check_model_name(name := change["name"])
+        if provider_of(name) != provider_of(old["name"]):
+            old |= dict.fromkeys(_OF_THE_SERVER)
+    given = [option for field, option in _OF_THE_SERVER.items() if change[field]]
+    if name == "rules" and given:
+        raise SettingsError(f"{' and '.join(given)}: the model rules asks no server; name the model, too, with --model")
+
+
+def _left_behind(before: Tenant | None, after: Tenant, agent_id: str) -> list[str]:
+    old, new = before and before.agent(agent_id), after.agent(agent_id)
+    if not (old and new) or old.model.name == new.model.name:
+        return []
+    return [name for name in _OF_THE_SERVER if getattr(old.model, name) and getattr(new.model, name) is None]
 
 
 def _changed(
@@ -210,6 +240,7 @@ def _changed(
 
     old: AgentSettings = found.agent(agent_id) or AgentSettings(agent_id=agent_id)
     fields = old.model_dump()
+    _check_model(fields["model"], changes["model"])
     for option, value in changes.items():
         if isinstance(value, dict):
             fields[option] |= {k: v for k, v in value.items() if v is not None}

@@ -2,6 +2,7 @@
 
 from connectors.models.choice import Detected, ModelCache, ModelChoice, chat_model, detect_model, model_identity
 from connectors.models.kinds import is_chat_model
+from connectors.models.names import check_model_name, provider_of
 from connectors.models.requests import OUTPUT_TOKENS
 
 __all__ = [
@@ -10,7 +11,9 @@ __all__ = [
     "ModelCache",
     "ModelChoice",
     "chat_model",
+    "check_model_name",
     "detect_model",
     "is_chat_model",
     "model_identity",
+    "provider_of",
 ]
