@@ -95,6 +95,11 @@ class Journal(Protocol):
         """Reads the head, at most `window` newest messages of its branch and, when `input_id` is given, its stored outputs."""
         ...
 
+    async def numbers(self, tenant_id: str, thread_id: str) -> tuple[int, int]:
+        """The thread's version and the number of its newest event, 0 for none: all that erasing a thread takes, also where its
+        head cannot be read."""
+        ...
+
     async def outputs_of(self, tenant_id: str, thread_id: str, input_id: str) -> bytes | None:
         """The stored outputs of a processed input; None when it was not processed or its record expired."""
         ...
@@ -338,6 +343,10 @@ class AuditStore(Protocol):
 
     async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:
         """Stores rows; a row that is there already (same position and event id) is stored again without effect."""
+        ...
+
+    async def add_missing(self, tenant_id: str, row: AuditRow) -> None:
+        """Stores a row unless there is one of its position and event id, which stays as it is."""
         ...
 
     async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from schemas import ThreadKey
+from schemas import ThreadHead, ThreadKey
 from state import Commit, Hydrated, Journal
 
 WINDOW = 120
 """Newest messages kept of a thread; the model's budget is usually smaller."""
+
+_ALL = 10**9
 
 
 @dataclass
@@ -57,6 +60,14 @@ class Threads:
             self.forget(key)
             return await self.hydrate(key, input_id)
         return Hydrated(kept.thread.version, kept.thread.head, kept.thread.messages, outputs)
+
+    async def without_head(self, key: ThreadKey, user_id: str, now: datetime) -> Hydrated | None:
+        """A thread whose head cannot be read, as far as it takes to erase it; None where the user's list does not have it."""
+        tenant_id, thread_id = key
+        if not any(line.thread_id == thread_id for line in await self._journal.threads(tenant_id, user_id, limit=_ALL)):
+            return None
+        version, newest = await self._journal.numbers(tenant_id, thread_id)
+        return Hydrated(version, ThreadHead(user_id=user_id, created_at=now, updated_at=now, next_event=newest + 1), ())
 
     def peek(self, key: ThreadKey) -> Hydrated | None:
         """The thread if it is kept."""

@@ -48,6 +48,7 @@ from schemas import (
     ToolResult,
     Unavailable,
     UnreadableBody,
+    UnreadableRow,
     UpdateState,
     UserMessage,
     check_sizes,
@@ -144,10 +145,10 @@ class TurnsProcessor:
 
     async def _until_committed(self, record: Record, apply: Callable[[Draft], Any]) -> Sequence[Output]:
         assert record.thread, "conversation topics are keyed by thread"
-        key, input_id = record.thread, record.envelope.id
+        key = record.thread
         while True:
             with self._timed("hydrate"):
-                thread = await self._threads.hydrate(key, input_id, waited_for=self._waited_for(key, record.body))
+                thread = await self._hydrated(record, key)
             if thread.outputs is not None:
                 return [*await self._unpublished_before(record, thread), *outputs_for(record, thread.outputs)]
             draft = self._draft(record, key, thread)
@@ -167,6 +168,20 @@ class TurnsProcessor:
                 self._threads.committed(key, draft.base, commit, result.version)
                 return [*await self._unpublished_before(record, thread), *draft.outputs]
             self._threads.forget(key)
+
+    async def _hydrated(self, record: Record, key: ThreadKey) -> Hydrated:
+        """The thread; of one that cannot be read and is to be deleted as much as that takes."""
+        waited_for = self._waited_for(key, record.body)
+        try:
+            return await self._threads.hydrate(key, record.envelope.id, waited_for=waited_for)
+        except UnreadableRow:
+            body = record.body
+            if not (isinstance(body, ChangeThread) and body.action == "delete"):
+                raise
+            found = await self._threads.without_head(key, body.user_id, self._now())
+            if found is None:
+                raise
+            return found
 
     async def _committed(
         self, draft: Draft, before: Sequence[ProcessedInput]

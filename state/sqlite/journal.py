@@ -44,6 +44,10 @@ _PURGED_A_COMMIT = 8
 _NO_SEQ = 2**63 - 1  # above the number of any row
 
 _HEAD = "SELECT version, head FROM threads WHERE tenant_id = ? AND thread_id = ?"
+_NUMBERS = """
+SELECT (SELECT version FROM threads WHERE tenant_id = ? AND thread_id = ?),
+       (SELECT max(seq) FROM events WHERE tenant_id = ? AND thread_id = ?)
+"""
 _OUTPUTS = "SELECT outputs FROM inputs WHERE tenant_id = ? AND thread_id = ? AND input_id = ? AND expires_at > ?"
 _NEWEST = "SELECT seq, body FROM messages WHERE tenant_id = ? AND thread_id = ? ORDER BY seq DESC"
 _SPAN = "SELECT seq, body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq BETWEEN ? AND ? ORDER BY seq DESC"
@@ -130,6 +134,12 @@ class SqliteJournal:
             )
 
         return await self._readers.run(read)
+
+    async def numbers(self, tenant_id: str, thread_id: str) -> tuple[int, int]:
+        """See `state.Journal.numbers`."""
+        key = (tenant_id, thread_id)
+        row = await self._readers.run(lambda c: c.execute(_NUMBERS, (*key, *key)).fetchone())
+        return row[0] or 0, row[1] or 0
 
     async def outputs_of(self, tenant_id: str, thread_id: str, input_id: str) -> bytes | None:
         """See `state.Journal.outputs_of`."""

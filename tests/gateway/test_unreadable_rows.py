@@ -92,6 +92,29 @@ async def test_a_thread_whose_head_cannot_be_read_stays_in_lists_and_is_told_in_
     assert len(json.loads(words)) == 3
 
 
+@pytest.mark.parametrize("path", ["/v1/threads", "/lg/threads"])
+async def test_a_thread_whose_head_cannot_be_read_can_be_deleted_by_its_user_alone(embedded: Door, path: str) -> None:
+    """Both where the worker still knows it and where it has to read it."""
+    tenant = embedded.tenant()
+    rows = Rows(embedded, tenant)
+    async with embedded.caller(embedded.key(tenant)) as client, embedded.caller(embedded.key(tenant, "eve")) as eve:
+        known, moved, fine = [await made(client, "hello") for _ in range(3)]
+        rows.change("threads", "head", BROKEN[0], thread_id=known)
+        for table in ("threads", "messages", "events"):
+            rows.change(table, "thread_id", f"{moved}-moved", thread_id=moved)
+        moved = f"{moved}-moved"
+        rows.change("threads", "head", BROKEN[1], thread_id=moved)
+        for thread in (known, moved):
+            problem(await eve.delete(f"{path}/{thread}"))
+            deleted = await client.delete(f"{path}/{thread}")
+            assert deleted.status_code == 204, deleted.text
+            assert (await client.get(f"/v1/threads/{thread}")).status_code == 404
+            assert (await client.get(f"/v1/threads/{thread}/messages")).status_code == 404
+        assert await all_pages(client, 5) == [fine]
+        again = await client.post("/v1/threads", json={"thread_id": moved})
+        assert again.json()["code"] == "thread_deleted"
+
+
 async def test_an_input_of_a_thread_whose_head_cannot_be_read_is_a_dead_letter_and_others_are_answered(
     embedded: Door,
 ) -> None:

@@ -24,6 +24,7 @@ from schemas import (
     ThreadKey,
     ThreadSummary,
     ThreadTtl,
+    UnreadableRow,
     contains,
     is_id,
 )
@@ -172,9 +173,16 @@ class Threads:
         return await self.get(principal, thread_id)
 
     async def delete(self, principal: Principal, thread_id: str) -> None:
-        """Ends what runs in a thread and erases it."""
+        """Ends what runs in a thread and erases it; also one whose head cannot be read, where the user's list has it."""
         principal.require("write")
-        head = await self.get(principal, thread_id)
+        head: ThreadHead | None
+        try:
+            head = await self.get(principal, thread_id)
+        except UnreadableRow:
+            listed = await self._journal.threads(principal.tenant_id, principal.user_id, limit=LISTED)
+            if not any(line.thread_id == thread_id for line in listed):
+                raise
+            head = None
         body = ChangeThread(user_id=principal.user_id, action="delete")
         await self._apply(principal, thread_id, head, body)
 

@@ -22,7 +22,7 @@ from schemas import (
     UnreadableRow,
     User,
 )
-from state import AuditRow, Stores
+from state import AuditRow, Committed, Stores
 
 SECRET = "what-nobody-may-see"
 
@@ -84,6 +84,22 @@ async def test_a_head_that_cannot_be_read_is_told_in_words_and_its_thread_stays_
     assert SECRET not in str(refused.value)
     assert {line.thread_id for line in await stores.journal.threads(tenant, "u1")} == {"fine", "lost"}
     assert (await stores.journal.hydrate(tenant, "fine", window=10)).head == head(updated=0)
+
+
+async def test_a_thread_whose_head_cannot_be_read_can_be_erased_by_its_numbers(stores: Stores, tenant: str) -> None:
+    newer = NewerHead(**{**head().model_dump(), "next_message": SECRET})
+    key = (tenant, "lost")
+    assert await stores.journal.numbers(*key) == (0, 0)
+    first = commit("i1", 0, thread=newer, messages=[message(1)], events=[event(1), event(2)])
+    await stores.journal.commit(*key, first)
+    assert await stores.journal.numbers(*key) == (1, 2)
+    gone = head(updated=9).model_copy(update={"deleted": True})
+    last = commit("i2", 1, thread=gone, events=[event(3)], erase=True, remove_messages_from=1)
+    assert await stores.journal.commit(*key, last) == Committed(2)
+    found = await stores.journal.hydrate(*key, window=9)
+    assert (found.head, found.messages) == (gone, ())
+    assert await stores.journal.numbers(*key) == (2, 3)
+    assert await stores.journal.threads(tenant, "u1") == []
 
 
 @pytest.mark.parametrize("spans", [None, [(1, 9)]])
