@@ -50,6 +50,7 @@ from schemas.records import (
     BODIES,
     MAX_BODY_BYTES,
     MAX_OUTPUT_BYTES,
+    REPLAY_OF,
     Envelope,
     Output,
     RawRecord,
@@ -61,6 +62,7 @@ from schemas.records import (
     decode,
     decode_outputs,
     encode_outputs,
+    first_offset,
 )
 from schemas.responses import (
     TERMINAL_TYPES,
@@ -118,6 +120,7 @@ __all__ = [
     "MAX_TEXT",
     "MOST_FORKS",
     "QUEUED_BYTES",
+    "REPLAY_OF",
     "SYSTEM_TENANT",
     "TERMINAL_TYPES",
     "TOPICS",
@@ -232,6 +235,7 @@ __all__ = [
     "derived_id",
     "encode_outputs",
     "error_words",
+    "first_offset",
     "forked",
     "is_id",
     "is_left_out",

@@ -192,6 +192,21 @@ class RawRecord:
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
+REPLAY_OF = "cauce-replay-of"
+"""Header of a record that was replayed from `dead.letters`: the `RawRecord.position` that it had at first."""
+
+
+def first_offset(raw: RawRecord) -> int | None:
+    """The offset that a replayed record had at first; None for one that was not replayed, or whose header says nothing."""
+    for name, value in raw.headers:
+        if name == REPLAY_OF:
+            topic, _, rest = (value or b"").decode("utf-8", "replace").rpartition("/")[0].partition("/")
+            offset = (value or b"").rpartition(b"/")[2]
+            if topic == raw.topic and rest.isdecimal() and offset.isdigit() and len(offset) <= 18:
+                return int(offset)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A decoded record: its body has the type that its topic and `ce_type` promise, its key fits its tenant."""

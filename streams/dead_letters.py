@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas import (
+    REPLAY_OF,
     SYSTEM_TENANT,
     AuditEvent,
     DeadLetter,
@@ -89,6 +90,13 @@ def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
 
 
+def _with_place(headers: list[tuple[str, bytes]], raw: RawRecord) -> list[tuple[str, bytes]]:
+    """With the place that the record had at first: a row whose key is a place is written under that one."""
+    if any(name == REPLAY_OF for name, _ in headers):
+        return headers
+    return [*headers, (REPLAY_OF, raw.position.encode())]
+
+
 _Parts = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
@@ -109,6 +117,7 @@ class DeadLetterRow:
                 f"partition {letter.partition}, offset {letter.offset}, until the topic's retention ends"
             )
         headers = [(name, base64.b64decode(value or "")) for name, value in letter.headers]
+        headers = _with_place(headers, RawRecord(letter.topic, letter.partition, letter.offset, 0, None, None))
         key = None if letter.key is None else base64.b64decode(letter.key)
         return key, None if letter.value is None else base64.b64decode(letter.value), headers
 
@@ -126,7 +135,11 @@ class DeadLetterRow:
                 f"that still cannot be read: {error}; whoever wrote them has to send the message again"
             ) from error
         wanted = range(letter.offset, letter.through + 1)
-        return [(r.key, r.value, [(name, v or b"") for name, v in r.headers]) for r in found if r.offset in wanted]
+        return [
+            (r.key, r.value, _with_place([(name, v or b"") for name, v in r.headers], r))
+            for r in found
+            if r.offset in wanted
+        ]
 
 
 async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLetterRow]:

@@ -212,6 +212,7 @@ class Intake:
         tracker.read_to(unreadable.end)
         if not outputs:
             self._metrics.unreadable_given_up.labels(self._group, tp.topic).inc()
+            self._metrics.dead_letters.labels(self._group, tp.topic).inc()
             log.error("group %s: %s/%d: dead-lettered what %s", self._group, tp.topic, tp.partition, reason)
 
     async def _skip_deleted(self, slot: Slot, tp: TopicPartition) -> bool:

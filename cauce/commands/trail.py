@@ -180,19 +180,34 @@ def replay(
 ) -> None:
     """Send records again to the topic they came from, once the reason is mended.
 
-    Their ids stay the same, so what was done in the meantime is not done twice.
+    Their ids stay the same, so what was done in the meantime is not done twice. What cannot be sent is named, and the exit
+    code is 1 then; the others are sent.
     """
     import asyncio
 
     from cauce.running import connected
+    from schemas import NotFound
     from streams import dead_letters
 
     settings = connected(settings_of(data, config))
     assert settings.kafka
     kafka = settings.kafka
 
-    async def run() -> int:
-        rows = [await dead_letters.find_dead_letter(kafka, number) for number in numbers]
-        return await dead_letters.replay(kafka, rows)
+    async def run() -> tuple[int, list[str]]:
+        rows, problems = list[dead_letters.DeadLetterRow](), list[str]()
+        for number in dict.fromkeys(numbers):
+            try:
+                row = await dead_letters.find_dead_letter(kafka, number)
+                if not row.records:
+                    raise NotFound("its batch has no records at the offsets that were given up")
+                rows.append(row)
+            except NotFound as error:
+                problems.append(f"{number}: {error}")
+        return await dead_letters.replay(kafka, rows) if rows else 0, problems
 
-    typer.echo(f"replayed {asyncio.run(run())}")
+    sent, problems = asyncio.run(run())
+    typer.echo(f"replayed {sent}")
+    for problem in problems:
+        typer.echo(f"not replayed: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)

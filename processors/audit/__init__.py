@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
-from schemas import Output, RawRecord, Record, Unavailable
+from schemas import Output, RawRecord, Record, Unavailable, first_offset
 from state import AuditRow, AuditStore
 from streams import RuntimeView
 
@@ -18,6 +19,8 @@ _Refused = list[tuple[AuditRow, Exception]]
 class AuditProcessor:
     """Writes each event at its offset: its order is that of the topic whenever it is written, and a replay writes the same row.
 
+    An event that was replayed from `dead.letters` goes to the place that it had at first, where nothing stands there.
+
     So the runtime hands over all events at once (`streams.options.TRAITS`), and those of a tenant share a write.
     """
 
@@ -27,7 +30,11 @@ class AuditProcessor:
 
     async def process(self, record: Record) -> Sequence[Output]:
         """Stores the event; publishes nothing. Raises what the store refuses this event with, whatever came of others."""
+        first = first_offset(record.raw)
         row = AuditRow(event_id=record.envelope.id, position=record.raw.offset, event=record.body)
+        if first is not None:
+            await self._store.add_missing(record.tenant_id, replace(row, position=first))
+            return ()
         gathered = self._gathering.get(record.tenant_id)
         if gathered is None:
             rows: list[AuditRow] = []

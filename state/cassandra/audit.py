@@ -22,6 +22,10 @@ _MONTHS_KNOWN = 10_000
 _APPEND = Query(
     Kind.WRITE, "INSERT INTO KEYSPACE.audit (tenant_id, month, position, event_id, body) VALUES (?, ?, ?, ?, ?)"
 )
+_ADD = Query(
+    Kind.CONDITIONAL,
+    "INSERT INTO KEYSPACE.audit (tenant_id, month, position, event_id, body) VALUES (?, ?, ?, ?, ?) IF NOT EXISTS",
+)
 _ADD_MONTH = Query(Kind.WRITE, "INSERT INTO KEYSPACE.audit_months (tenant_id, month) VALUES (?, ?)")
 _MONTHS = Query(Kind.READ, "SELECT month FROM KEYSPACE.audit_months WHERE tenant_id = ?")
 _ROWS = Query(Kind.READ, "SELECT position, event_id, body FROM KEYSPACE.audit WHERE tenant_id = ? AND month = ?")
@@ -50,6 +54,13 @@ class CassandraAudit:
             await self._add_month(tenant_id, month)
             for batch in _batches(inserts):
                 await self._session.execute_batch(Kind.WRITE, batch)
+
+    async def add_missing(self, tenant_id: str, row: AuditRow) -> None:
+        """See `state.AuditStore.add_missing`."""
+        month = _month(row.event.at)
+        await self._add_month(tenant_id, month)
+        values = (tenant_id, month, row.position, row.event_id, row.event.to_bytes())
+        await self._session.execute(_ADD, *values)
 
     async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
         """See `state.AuditStore.tail`."""

@@ -14,6 +14,7 @@ _PAGE = 500
 _FROM_THE_START = (-1, "")
 
 _APPEND = "INSERT OR REPLACE INTO audit (tenant_id, position, event_id, at, body) VALUES (?, ?, ?, ?, ?)"
+_ADD = _APPEND.replace("REPLACE", "IGNORE")
 _TAIL = """
 SELECT position, event_id, body FROM audit WHERE tenant_id = ? ORDER BY position DESC, event_id DESC LIMIT ?
 """
@@ -29,12 +30,13 @@ class SqliteAudit:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer, self._readers = writer, readers
 
+    async def add_missing(self, tenant_id: str, row: AuditRow) -> None:
+        """See `state.AuditStore.add_missing`."""
+        await self._writer.run(lambda c: c.execute(_ADD, _values(tenant_id, row)))
+
     async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:
         """See `state.AuditStore.append`."""
-        values = [
-            (tenant_id, row.position, row.event_id, to_micros(row.event.at), row.event.to_bytes().decode())
-            for row in rows
-        ]
+        values = [_values(tenant_id, row) for row in rows]
         await self._writer.run(lambda c: c.executemany(_APPEND, values))
 
     async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
@@ -54,3 +56,7 @@ class SqliteAudit:
             if len(page) < _PAGE:
                 return
             after = page[-1][:2]
+
+
+def _values(tenant_id: str, row: AuditRow) -> tuple[str, int, str, int, str]:
+    return tenant_id, row.position, row.event_id, to_micros(row.event.at), row.event.to_bytes().decode()

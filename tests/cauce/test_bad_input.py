@@ -250,3 +250,23 @@ async def test_what_a_model_asks_for_in_error_is_told_to_it_and_the_run_ends(
     shown = json.dumps(await asyncio.to_thread(system.json, "threads", "show", "t", "--tenant", tenant))
     assert words in shown
     assert (await sender.audited("run.completed", tenant=tenant))["run_id"] == answer["run"]
+
+
+async def test_of_several_dead_letters_those_that_can_be_are_replayed_and_the_others_are_named(
+    system: RunningSystem, sender: Sender
+) -> None:
+    place = await sender.send(b"not json")
+    await sender.dead_letter(place)
+    (number,) = [
+        row.number
+        for row in await list_dead_letters(system.kafka)
+        if f"{row.letter.topic}/{row.letter.partition}/{row.letter.offset}" == place
+    ]
+    told = await asyncio.to_thread(system.cauce, "dlq", "replay", "0-99999", number, "nonsense", number)
+    assert told.returncode == 1
+    assert "replayed 1" in told.stdout
+    assert "not replayed: 0-99999: there is no dead letter 0-99999" in told.stderr
+    assert "not replayed: nonsense: 'nonsense' is not a dead letter's number" in told.stderr
+    again = await asyncio.to_thread(system.cauce, "dlq", "replay", number)
+    assert (again.returncode, again.stdout.strip()) == (0, "replayed 1")
+    await sender.goes_on()

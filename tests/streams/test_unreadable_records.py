@@ -114,6 +114,9 @@ async def test_a_damaged_record_becomes_a_dead_letter_with_its_bytes_and_its_par
             await chat.answered([before, behind, *others])
             await until(lambda: bool(chat.dead))
             await until_ready(worker)
+            metrics = worker.runtime("turns")._metrics
+            for counter in (metrics.dead_letters, metrics.unreadable_given_up):
+                assert counter.labels("turns", PLACE.topic)._value.get() == 1
         (row,) = await list_dead_letters(embedded.bootstrap)
         letter = row.letter
         assert (letter.topic, letter.partition, letter.offset, letter.through) == (*PLACE, 1, 1)

@@ -35,6 +35,13 @@ async def test_append_again_changes_nothing(stores: Stores, tenant: str) -> None
     assert await export(stores, tenant) == rows
 
 
+async def test_a_row_that_is_missing_is_added_and_one_that_stands_there_stays(stores: Stores, tenant: str) -> None:
+    await stores.audit.append(tenant, [audit_row(1), audit_row(3)])
+    await stores.audit.add_missing(tenant, audit_row(2))
+    await stores.audit.add_missing(tenant, audit_row(1, note="another"))
+    assert await export(stores, tenant) == [audit_row(n) for n in (1, 2, 3)]
+
+
 async def test_events_that_share_a_position_are_both_kept(stores: Stores, tenant: str) -> None:
     rows = [audit_row(7, event_id="a"), audit_row(7, event_id="b")]
     await stores.audit.append(tenant, rows[1:])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from processors.audit import AuditProcessor
 from processors.audit_trail import audit_output
-from schemas import AuditEvent, Output, RawRecord, Record, Topic, decode
+from schemas import REPLAY_OF, AuditEvent, Output, RawRecord, Record, Topic, decode
 from state import AuditRow, Stores, open_stores
 
+HUGE = b"audit.events/0/" + b"9" * 30
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -66,6 +68,27 @@ async def test_a_replay_stores_an_event_once(processor: AuditProcessor, stores: 
         for offset in range(5):
             await processor.process(at(offset, happened(f"c{offset}")))
     assert [row.position for row in await stores.audit.tail("acme")] == [0, 1, 2, 3, 4]
+
+
+async def test_an_event_that_is_replayed_goes_to_its_first_place_once(
+    processor: AuditProcessor, stores: Stores
+) -> None:
+    """Also where it had been stored, and only its dead letter was not known to be one."""
+    one, two = happened("c1"), happened("c2")
+    await processor.process(at(4, one))
+    for n, (offset, output) in enumerate(((4, one), (2, two), (2, two))):
+        record = at(90 + n, output)
+        headers = (*record.raw.headers, (REPLAY_OF, f"audit.events/0/{offset}".encode()))
+        await processor.process(replace(record, raw=replace(record.raw, headers=headers)))
+    found = await stores.audit.tail("acme")
+    assert [(row.position, row.event.subject) for row in found] == [(2, "c2"), (4, "c1")]
+
+
+@pytest.mark.parametrize("value", [None, b"", b"4", b"a/b/c", b"chat.messages/0/4", b"audit.events/0/-1", HUGE])
+async def test_a_place_that_is_none_is_not_used(processor: AuditProcessor, stores: Stores, value: bytes | None) -> None:
+    record = at(7, happened("c1"))
+    await processor.process(replace(record, raw=replace(record.raw, headers=(*record.raw.headers, (REPLAY_OF, value)))))
+    assert [row.position for row in await stores.audit.tail("acme")] == [7]
 
 
 async def test_a_row_that_the_store_refuses_costs_itself_and_not_its_neighbours(
