@@ -176,7 +176,7 @@ def _nothing_passed_over(outside: Outside) -> list[str]:
 
 def _unreadable_is_kept(outside: Outside, groups: Iterable[str]) -> list[str]:
     """What nobody can read is a dead letter, once, and what somebody can read later is none."""
-    wrong, letters = [], _dead_letters(outside)
+    wrong, letters, unread = [], _dead_letters(outside), _dead_letters(outside, "cannot be read")
     for tp in outside.kafka.logs:
         if not any(tp.topic in GROUPS[group] for group in groups):
             continue
@@ -184,7 +184,7 @@ def _unreadable_is_kept(outside: Outside, groups: Iterable[str]) -> list[str]:
             found = letters[tp.topic, tp.partition, offset]
             if entry.is_lost and found != 1:
                 wrong.append(f"{tp.topic}/{tp.partition}/{offset} cannot be read, and has {found} dead letters")
-            elif entry.unreadable_until and not entry.is_lost and found:
+            elif entry.unreadable_until and not entry.is_lost and unread[tp.topic, tp.partition, offset]:
                 wrong.append(f"{tp.topic}/{tp.partition}/{offset} can be read, and was given up")
     return wrong
 
@@ -202,14 +202,15 @@ def _given_up_for_a_reason(outside: Outside) -> list[str]:
     return wrong
 
 
-def _dead_letters(outside: Outside) -> Counter[tuple[str, int, int]]:
-    """Positions of the records that were given up."""
+def _dead_letters(outside: Outside, reason: str = "") -> Counter[tuple[str, int, int]]:
+    """Positions of the records that were given up, for a reason that begins so."""
     found: Counter[tuple[str, int, int]] = Counter()
     for tp in outside.kafka.logs:
         if tp.topic == Topic.DEAD_LETTERS.value:
             for _, entry in outside.kafka.read(tp, 0, 100_000)[0]:
                 letter = json.loads(entry.value or b"{}")
-                found[letter["topic"], letter["partition"], letter["offset"]] += 1
+                if letter["reason"].startswith(reason):
+                    found[letter["topic"], letter["partition"], letter["offset"]] += 1
     return found
 
 
