@@ -98,6 +98,8 @@ class ChangeThread(Body):
     """Merged into what is there; a key whose value is null goes."""
     ttl: ThreadTtl | None = None
     """When the thread's time is up; what was said before stays when absent."""
+    hide_run: Id | None = None
+    """Of `update`: a run that is over and is to be in no list of runs any more."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> ChangeThread:

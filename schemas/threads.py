@@ -259,6 +259,8 @@ class StoredRun(Stored):
     usage: TokenUsage | None = None
     """None where no provider counted."""
     metadata: dict[str, Any] = Field(default_factory=dict)
+    hidden: bool = False
+    """Its user has taken it out of the lists of runs. What it did is the thread's history and stays."""
 
 
 class OpenInput(Body):

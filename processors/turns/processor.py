@@ -295,6 +295,9 @@ class TurnsProcessor:
         if isinstance(body, ChangeThread) and body.action == "copy":
             return await copy_thread(draft, body, self._journal)
         if isinstance(body, ChangeThread):
+            if body.hide_run:
+                over = await self._journal.runs(*draft.thread, run_id=body.hide_run)
+                draft.runs += [run.model_copy(update={"hidden": True}) for run in over]
             return transitions.on_change(draft, body)
         if isinstance(body, ChangeMessages):
             return on_change_messages(draft, body)

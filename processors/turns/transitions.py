@@ -318,7 +318,7 @@ def on_change(draft: Draft, change: ChangeThread) -> Next:
         metadata=draft.head.metadata,
         ttl=draft.head.ttl,
     )
-    draft.audit(f"thread.{change.action}", actor=f"user:{change.user_id}")
+    draft.audit(f"thread.{change.action}", actor=f"user:{change.user_id}", run_id=change.hide_run)
     return Next.COMMIT
 
 

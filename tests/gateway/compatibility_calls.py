@@ -117,7 +117,7 @@ async def _assistants__delete(client: LangGraphClient, assistant: str) -> None:
 
 @_call
 async def _threads__create(client: LangGraphClient, assistant: str) -> None:
-    thread = await client.threads.create(metadata={"a": 1}, graph_id=assistant)
+    thread = await client.threads.create(metadata={"a": 1}, graph_id=assistant, ttl=60)
     assert thread["metadata"]["a"] == 1
     assert thread["status"] == "idle"
 
@@ -282,6 +282,7 @@ async def _runs__cancel_many(client: LangGraphClient, assistant: str) -> None:
 async def _runs__delete(client: LangGraphClient, assistant: str) -> None:
     thread, run = await _ran(client, assistant)
     await client.runs.delete(thread, run)
+    assert await client.runs.list(thread) == []
 
 
 # --- crons

@@ -28,6 +28,7 @@ from schemas import (
     ApprovalResolved,
     BadRecord,
     CancelRun,
+    ChangeThread,
     GraphInput,
     GraphRequest,
     InputRefused,
@@ -164,8 +165,8 @@ class Runs:
             await self._ingress.produce(key, answer.input_id, body)
         return await self.get(principal, thread_id, head.run.run_id)
 
-    async def get(self, principal: Principal, thread_id: str, run_id: str) -> RunView:
-        """A run as it stands. Raises `Problem` when the thread has none of this id."""
+    async def get(self, principal: Principal, thread_id: str, run_id: str, *, hidden: bool = False) -> RunView:
+        """A run as it stands. Raises `Problem` when the thread has none of this id, or a hidden one that is not asked for."""
         key = ThreadKey(principal.tenant_id, thread_id)
         for _ in range(_LOOKS):
             head = await self._threads.get(principal, thread_id)
@@ -176,6 +177,8 @@ class Runs:
             if found := in_head(thread_id, head, run_id, known):
                 return replace(found, as_of=head.next_event - 1)
             if over := await self._journal.runs(*key, run_id=run_id):
+                if over[0].hidden and not hidden:
+                    break
                 return over_view(thread_id, over[0], known)
             if known is None:
                 break
@@ -203,7 +206,8 @@ class Runs:
                 view = await unless_lost(self.get(principal, thread_id, run_id))
             if view:
                 found[run_id] = view
-        found |= {run_id: over_view(thread_id, run, accepted.get(run_id)) for run_id, run in over.items()}
+        shown = {run_id: run for run_id, run in over.items() if not run.hidden}
+        found |= {run_id: over_view(thread_id, run, accepted.get(run_id)) for run_id, run in shown.items()}
         return sorted(found.values(), key=lambda view: (view.created_at, view.run_id), reverse=True)
 
     async def any_going(self, principal: Principal, thread_id: str) -> bool:
@@ -250,6 +254,17 @@ class Runs:
             await self._ingress.produce(
                 key, new_id("x"), CancelRun(user_id=principal.user_id, run_id=run_id, rollback=rollback)
             )
+
+    async def hide(self, principal: Principal, thread_id: str, run_id: str) -> None:
+        """Takes a run that is over out of the lists; what it did stays. Raises `Problem` 409 for one that is not over."""
+        principal.require("write")
+        if (await self.get(principal, thread_id, run_id)).status not in OVER:
+            raise Problem(409, "run_not_over", "The run is not over; cancel it.")
+        head = await self._threads.get(principal, thread_id)
+        body = ChangeThread(user_id=principal.user_id, action="update", hide_run=run_id)
+        answer = await self._changes.apply(principal, thread_id, head, body)
+        if isinstance(answer, InputRefused):
+            raise Problem(409, "refused", f"Not done: {answer.reason}.")
 
     async def cancel_many(
         self,

@@ -162,15 +162,13 @@ async def listing(request: Request) -> Response:
 
 
 async def one(request: Request) -> Response:
-    """`GET` and `DELETE /threads/{t}/runs/{r}`. A run that is over cannot be taken out of its thread."""
+    """`GET` and `DELETE /threads/{t}/runs/{r}`. A run that is over leaves the lists of runs; its thread stays as it is."""
     core, caller = core_of(request), caller_of(request)
     thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
-    view = await core.runs.get(caller, thread_id, run_id)
     if request.method == "DELETE":
-        if view.status not in OVER:
-            raise Problem(409, "run_not_over", "The run is not over; cancel it.")
-        words = "A run is part of its thread's history; delete the thread instead."
-        raise Problem(405, "not_supported", words, headers={"Allow": "GET"})
+        await core.runs.hide(caller, thread_id, run_id)
+        return Response(status_code=204)
+    view = await core.runs.get(caller, thread_id, run_id)
     return answer(shapes.run(view, caller.tenant_id))
 
 

@@ -81,7 +81,7 @@ class _Following:
 
     async def _projection(self, run_id: str, position: Position) -> RunProjection | GraphProjection:
         core, caller, thread_id = self._core, self._caller, self._thread_id
-        view = await core.runs.get(caller, thread_id, run_id)
+        view = await core.runs.get(caller, thread_id, run_id, hidden=True)
         head = await core.threads.get(caller, thread_id)
         modes = self._modes or _modes_of(view)
         if graph := await core.graph_of_run(caller, view, head):

@@ -64,3 +64,21 @@ async def test_list_says_which_threads_wait_for_their_user_and_which_failed(stor
     await stores.journal.commit(tenant, "th", commit("i3", 2, thread=failed))
     (line,) = await stores.journal.threads(tenant, "u1")
     assert (line.condition, line.metadata, line.created_at, line.updated_at) == ("failed", {}, NOON, at(3))
+
+
+async def test_run_that_a_later_commit_hides_is_the_same_run_and_stays_in_its_place(
+    stores: Stores, tenant: str
+) -> None:
+    first, second = run("z", 2), run("a", 4)
+    await stores.journal.commit(tenant, "th", commit("i1", 0, runs=[first]))
+    await stores.journal.commit(tenant, "th", commit("i2", 1, runs=[second]))
+    hidden = first.model_copy(update={"hidden": True})
+    await stores.journal.commit(tenant, "th", commit("i3", 2, runs=[hidden]))
+    assert await stores.journal.runs(tenant, "th") == [hidden, second]
+
+
+async def test_run_that_is_to_begin_later_is_read_back_with_its_time(stores: Stores, tenant: str) -> None:
+    for run_id, seconds in (("soon", 1), ("late", 300 * 86_400)):
+        one = accepted(run_id, begins_at=at(seconds))
+        await stores.journal.accept(tenant, "th", one)
+        assert await stores.journal.accepted(tenant, "th", run_id=run_id) == [one]

@@ -49,7 +49,7 @@ const calls = {
   "assistants.delete": async (a) => client.assistants.delete(await made(a)),
 
   "threads.create": async (a) => {
-    const thread = await client.threads.create({ metadata: { a: 1 }, graphId: a });
+    const thread = await client.threads.create({ metadata: { a: 1 }, graphId: a, ttl: 60 });
     assert.equal(thread.metadata.a, 1);
   },
   "threads.get": async (a) => assert.deepEqual(types((await client.threads.get((await ran(a))[0])).values), ["human", "ai"]),
@@ -98,7 +98,8 @@ const calls = {
   "runs.create": async (a) => assert.ok((await client.runs.create(await newThread(), a, { input })).run_id),
   "runs.createBatch": async (a) =>
     assert.equal((await client.runs.createBatch([{ assistantId: a, input }])).length, 1),
-  "runs.wait": async (a) => assert.deepEqual(types(await client.runs.wait(await newThread(), a, { input })), ["human", "ai"]),
+  "runs.wait": async (a) =>
+    assert.deepEqual(types(await client.runs.wait(await newThread(), a, { input, afterSeconds: 1 })), ["human", "ai"]),
   "runs.stream": async (a) => {
     const told = await streamed(
       client.runs.stream(await newThread(), a, { input, streamMode: ["values", "messages-tuple"] }),
@@ -125,7 +126,11 @@ const calls = {
     const run = await client.runs.create(thread, a === "agent" ? a : "slow", { input: task });
     await client.runs.cancelMany({ threadId: thread, runIds: [run.run_id] });
   },
-  "runs.delete": async (a) => client.runs.delete(...(await ran(a))),
+  "runs.delete": async (a) => {
+    const [thread, run] = await ran(a);
+    await client.runs.delete(thread, run);
+    assert.deepEqual(await client.runs.list(thread), []);
+  },
 
   "crons.create": async (a) => client.crons.create(a, { schedule: "0 8 * * *", input }),
   "crons.createForThread": async (a) => client.crons.createForThread(await newThread(), a, { schedule: "0 8 * * *", input }),
