@@ -68,7 +68,10 @@ class CassandraTimers:
             if (left := limit - len(found)) <= 0:
                 break
             rows = await self._session.execute(_DUE, bucket, until, left)
-            found += [Timer(*who, from_micros(due), bytes(body)) for *who, due, body in rows]
+            found += [
+                Timer(tenant, user, timer, kind, from_micros(at), bytes(body))
+                for tenant, user, timer, kind, at, body in rows
+            ]
             if not rows and (bucket + 1) * _BUCKET + _KEPT < until:
                 await self._session.execute(_REMOVE_BUCKET, bucket)
         return found

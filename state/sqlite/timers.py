@@ -37,7 +37,10 @@ class SqliteTimers:
         """See `state.TimerStore.due`."""
         wanted = (to_micros(now), max(limit, 0))
         rows = await self._readers.run(lambda c: c.execute(_DUE, wanted).fetchall())
-        return [Timer(*who, from_micros(due), bytes(body)) for *who, due, body in rows]
+        return [
+            Timer(tenant, user, timer, kind, from_micros(due), bytes(body))
+            for tenant, user, timer, kind, due, body in rows
+        ]
 
     async def count(self, tenant_id: str, user_id: str, kind: str, *, most: int) -> int:
         """See `state.TimerStore.count`."""

@@ -80,7 +80,7 @@ class DelayedRuns:
         if tenant.paused:
             return later(timer, _PAUSED_SECONDS)
         body: UserMessage | GraphInput | CancelRun = due.input
-        if body.multitask_strategy == "reject" and await is_busy(self._journal, key, besides=due.run_id):
+        if due.input.multitask_strategy == "reject" and await is_busy(self._journal, key, besides=due.run_id):
             # A worker comes to the record only when the run that is going is over.
             body = CancelRun(user_id=timer.user_id, run_id=due.run_id, delayed=True, rejected=True)
         if isinstance(body, UserMessage) and tenant.agent(body.agent_id) is None:
