@@ -11,7 +11,7 @@ test: check ## Everything that CI runs; starts a real Kafka and a real Cassandra
 	@deploy/test_tools.sh
 	@deploy/pythons.sh --if-possible forky
 	@.venv/bin/python -m deploy.cluster --fetch-only
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: .venv/.dev ## Format, lint, types and the direction of imports
 	@.venv/bin/ruff format --check .

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 from deploy.cluster import CassandraServer, KafkaServer
 from deploy.cluster.process import ServerProcess
 
+pytest_plugins = ["side_by_side"]
+
 Server = TypeVar("Server", bound=ServerProcess)
 
 # A deadline for one example, or for drawing it, measures how busy the machine is.

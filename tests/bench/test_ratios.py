@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from bench import http_load, in_process
 from bench.load import Load
 from bench.systems import TENANTS, embedded
 
+pytestmark = pytest.mark.alone
 RECORDED = json.loads((Path(__file__).parents[2] / "bench" / "recorded.json").read_text())
 SLACK = 0.7
 """Shared machines differ by a tenth from run to run, and this one may be busier in one half than in the other."""

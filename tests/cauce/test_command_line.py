@@ -54,19 +54,19 @@ def cauce(*arguments: str, python: tuple[str, ...] = ()) -> subprocess.Completed
     )
 
 
-def commands(*names: str) -> list[tuple[str, ...]]:
-    """This command and all below it, as its help lists them."""
-    shown = cauce(*names, "--help").stdout
-    listed = re.search(r"─ Commands ─.*", shown, re.DOTALL)
+def commands(*names: str) -> dict[tuple[str, ...], subprocess.CompletedProcess[str]]:
+    """This command and all below it, as its help lists them, with their help."""
+    helped = cauce(*names, "--help")
+    listed = re.search(r"─ Commands ─.*", helped.stdout, re.DOTALL)
     found = re.findall(r"^│ ([a-z]+)  ", listed.group(), re.MULTILINE) if listed else []
-    return [names, *(command for name in found for command in commands(*names, name))]
+    below = [commands(*names, name) for name in found]
+    return {names: helped} | {command: said for one in below for command, said in one.items()}
 
 
 def test_every_command_explains_itself(folder: Path) -> None:
     found = commands()
     assert {("up",), ("chat",), ("ask",), ("work",), ("doctor",), ("threads", "show"), ("dlq", "replay")} <= set(found)
-    for command in found:
-        helped = cauce(*command, "--help")
+    for command, helped in found.items():
         assert helped.returncode == 0, command
         said = helped.stdout.split("Usage:")[1].splitlines()
         assert any(line.strip() and not re.match(r"\W*(Usage|Options|Arguments)", line) for line in said[1:]), command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -101,7 +102,10 @@ def javascript() -> Path:
     npm = shutil.which("npm")
     assert npm, "the tests of the JavaScript clients need Node 20 and npm"
     wanted, there = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
-    if not there.exists() or there.stat().st_mtime < wanted.stat().st_mtime:
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True, timeout=300)
-        there.touch()
+    with wanted.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process of the tests may need them now, too
+        if not there.exists() or there.stat().st_mtime < wanted.stat().st_mtime:
+            install = [npm, "ci", "--no-audit", "--no-fund"]
+            subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=600)
+            there.touch()
     return folder

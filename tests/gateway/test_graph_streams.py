@@ -143,11 +143,15 @@ async def test_thread_centric_stream_runs_a_graph_and_answers_its_interrupts(cli
     assert sorted(values["answers"]) == ["left: to left", "right: to right"]
 
 
-async def envelopes(client: httpx.AsyncClient, thread: str, **more: Any) -> list[dict[str, Any]]:
-    """What a thread-centric stream tells until its run is over."""
+async def envelopes(
+    client: httpx.AsyncClient, thread: str, *, follows: asyncio.Event | None = None, **more: Any
+) -> list[dict[str, Any]]:
+    """What a thread-centric stream tells until its run is over; says when it has begun to follow the thread."""
     channels = ["values", "updates", "messages", "custom", "tasks", "checkpoints", "lifecycle", "tools", "input"]
     body, found = {"channels": channels, **more}, []
     async with streamed(client, "POST", f"/lg/threads/{thread}/stream/events", json=body) as events:
+        if follows:
+            follows.set()
         async for event in events:
             found.append(json.loads(event.data))
             told = found[-1]
@@ -167,7 +171,10 @@ async def test_thread_centric_streams_tell_the_same_on_every_gateway_live_and_la
     with door.another() as elsewhere:
         async with door.caller(home_key) as here, door.caller(home_key, elsewhere.url) as there:
             thread = (await here.post("/lg/threads", json={"graph_id": "slow"})).json()["thread_id"]
-            live = [asyncio.create_task(envelopes(client, thread)) for client in (here, there)]
+            both = {client: asyncio.Event() for client in (here, there)}
+            live = [asyncio.create_task(envelopes(client, thread, follows=event)) for client, event in both.items()]
+            for event in both.values():
+                await event.wait()
             params = {"assistant_id": "slow", "input": says("write")}
             started = await here.post(
                 f"/lg/threads/{thread}/commands", json={"id": 1, "method": "run.start", "params": params}

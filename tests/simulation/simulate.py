@@ -78,11 +78,11 @@ def many(first: int, count: int) -> int:
     return failed > 0
 
 
-def catch(bug: str, count: int) -> tuple[int, str] | None:
+def catch(bug: str, count: int, first: int = 0) -> tuple[int, str] | None:
     """How many seeds it took to notice the bug, and what was noticed first."""
-    for seeds in _chunks(0, count):
+    for seeds in _chunks(first, count):
         if (last := _run_chunk(seeds, bug)[-1]).broken:
-            return last.seed + 1, last.broken[0]
+            return last.seed + 1 - first, last.broken[0]
     return None
 
 
@@ -113,7 +113,7 @@ def main() -> int:
         return one(given.seed, given.bug)
     if given.bug:
         _without_pauses()
-        found = catch(given.bug, given.seeds)
+        found = catch(given.bug, given.seeds, given.first)
         print(f"noticed after {found[0]} seeds: {found[1]}" if found else f"not noticed in {given.seeds} seeds")
         return found is not None
     if given.bugs:

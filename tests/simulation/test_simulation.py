@@ -1,4 +1,4 @@
-"""The promises of the pipeline under ten thousand random schedules of faults, and that the simulation would notice."""
+"""The promises of the pipeline under random schedules of faults, and that the simulation would notice."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ import pytest
 import sim_bugs
 
 SIMULATE = Path(__file__).parent / "simulate.py"
-SEEDS = 10_000
-ENOUGH = 2000
+SEEDS = 1500
+"""`make simulate` runs more."""
+ENOUGH = 5000
 """Seeds within which every deliberate bug is noticed; docs/reliability.md has the numbers."""
+NEAR = {
+    "silence_is_taken_for_the_end": 1125,
+    "completed_records_far_above_leave_no_room": 300,
+    "slot_resumed_unseen": 1450,
+}
+"""Where the search for a rare one begins: a little below the seed that noticed it last. A wrong number costs time only."""
 
 
 def simulate(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +49,6 @@ def test_a_seed_gives_the_same_run_byte_for_byte_in_another_process() -> None:
 
 @pytest.mark.parametrize("bug", sim_bugs.BUGS)
 def test_a_deliberate_bug_is_noticed(bug: str) -> None:
-    done = simulate("--bug", bug, "--seeds", str(ENOUGH))
+    done = simulate("--bug", bug, "--first", str(NEAR.get(bug, 0)), "--seeds", str(ENOUGH))
     assert done.returncode == 1, f"nobody noticed: {sim_bugs.BUGS[bug].__doc__}\n{done.stdout}{done.stderr}"
     assert "noticed after" in done.stdout

@@ -1,0 +1,87 @@
+"""Which tests run in which process, and which run alone, when `make test` runs several processes of pytest side by side.
+
+Most tests wait most of the time for something else than the processor. Each process has the session's fixtures to itself, so what
+needs the same servers goes to the same process and starts them once. What compares speeds runs alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+LONGEST = ("chaos", "simulation")
+"""Folders whose tests begin first, each in any process, so that no process ends long after the others."""
+SERVERS = {"apache_kafka", "cassandra", "cluster"}
+"""Fixtures that start Apache Kafka or Cassandra, which are also the names of parameters that ask for them."""
+
+
+def group_of(item: pytest.Item) -> str:
+    """Tests with the same group run in one process, one after the other."""
+    path = item.path.relative_to(TESTS)
+    if item.get_closest_marker("alone"):
+        return "alone"
+    if path.parts[0] in LONGEST:
+        return item.name
+    callspec = getattr(item, "callspec", None)
+    needs = {
+        *getattr(item, "fixturenames", ()),
+        *(v for v in (callspec.params if callspec else {}).values() if isinstance(v, str)),
+    }
+    if needs & {*SERVERS, "apache"}:
+        return "gateway on servers" if path.parts[0] == "gateway" else "on servers"
+    if path.parts[0] == "gateway" and "embedded" in needs:
+        return "gateway embedded"
+    return path.stem
+
+
+def place(item: pytest.Item, group: str) -> int:
+    """When a test begins: the long ones first, those that run alone last, when nothing long is left to be waited for."""
+    if group == "alone":
+        return 3
+    if item.path.relative_to(TESTS).parts[0] in LONGEST:
+        return 0
+    return 1 if "servers" in group or group == "gateway embedded" else 2
+
+
+@contextmanager
+def apart(alone: bool) -> Iterator[None]:
+    """Lets a test that runs alone wait until the tests of all other processes have ended, and those wait for its end.
+
+    Locks of two files that are there: whoever waits to be alone holds the door, so that nobody else begins meanwhile.
+    """
+    with (TESTS / "conftest.py").open() as door, Path(__file__).open() as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            fcntl.flock(door, fcntl.LOCK_UN)
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Gives each test its group before xdist looks, and its place after pytest has put shared fixtures together."""
+    groups = {item: group_of(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    yield
+    items.sort(key=lambda item: place(item, groups[item]))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Keeps the tests that run alone apart from those of other processes."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    with apart(item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than processors: most of what a test does is to wait."""
+    return (os.cpu_count() or 1) + 1
