@@ -31,7 +31,7 @@ class RunningSystem:
         self.output = folder / "up.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, seconds: float = 60) -> RunningSystem:
+    def start(self, seconds: float = 120) -> RunningSystem:
         """Starts it and returns when it says that it is ready."""
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
@@ -46,7 +46,7 @@ class RunningSystem:
         assert process.poll() is None, self.output.read_text()
         return self
 
-    def stop(self, seconds: float = 40) -> int:
+    def stop(self, seconds: float = 120) -> int:
         """Stops it as Ctrl-C does; the exit code."""
         assert self.process
         self.process.send_signal(signal.SIGINT)

@@ -43,13 +43,13 @@ class Terminal:
     def type(self, line: str) -> None:
         self.press(f"{line}\r")
 
-    def sees(self, words: str, seconds: float = 30) -> str:
+    def sees(self, words: str, seconds: float = 120) -> str:
         """Waits until the words appear, and returns what came up to them; the next look begins after them."""
         return self._until([words], seconds)[0]
 
     def sees_one_of(self, *words: str) -> str:
         """Which of these comes first; the next look begins after it."""
-        return self._until(words, 30)[1]
+        return self._until(words, 120)[1]
 
     def _until(self, wanted: Sequence[str], seconds: float) -> tuple[str, str]:
         deadline = time.monotonic() + seconds

@@ -59,7 +59,7 @@ class WorkerProcess:
     def terminate(self) -> None:
         self._process.terminate()
 
-    def wait(self, seconds: float = 40) -> int:
+    def wait(self, seconds: float = 120) -> int:
         return self._process.wait(seconds)
 
     def kill(self) -> None:
@@ -95,7 +95,7 @@ class OnServers:
         """Workers that are ready; those that still run at the end are killed."""
         started = [self.worker(group) for group in groups]
         try:
-            until(lambda: all(worker.is_ready() for worker in started), 90)
+            until(lambda: all(worker.is_ready() for worker in started), 120)
             yield started
         finally:
             for worker in started:
@@ -106,7 +106,7 @@ class OnServers:
         for position, worker in enumerate(workers):
             if worker.has_ended:
                 workers[position] = self.worker(worker.group)
-        until(lambda: all(worker.is_ready() for worker in workers), 90)
+        until(lambda: all(worker.is_ready() for worker in workers), 120)
 
     def worker(self, group: str, program: Sequence[str] = CAUCE) -> WorkerProcess:
         """Starts a worker and does not wait for it."""

@@ -71,7 +71,7 @@ class Sender:
 
     async def dead_letter(self, position: str) -> DeadLetter:
         """The dead letter of the record at this position."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while True:
                 for row in await list_dead_letters(self.system.kafka):
                     if f"{row.letter.topic}/{row.letter.partition}/{row.letter.offset}" == position:
@@ -80,7 +80,7 @@ class Sender:
 
     async def audited(self, subject: str, *, tenant: str = "home") -> dict[str, Any]:
         """The audit event about a subject."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while True:
                 told = await asyncio.to_thread(self.system.told, "audit", "export", "--tenant", tenant)
                 for row in map(json.loads, told.splitlines()):
@@ -105,7 +105,7 @@ async def sender(system: RunningSystem) -> AsyncIterator[Sender]:
 
 async def events_of(system: RunningSystem, thread: str, wanted: int, *, send: Any) -> list[ThreadEvent]:
     """The first events of a thread after `send(client)`, without the pieces of answers."""
-    async with asyncio.timeout(30), ChatClient(system.kafka, "home", "owner", committed=True) as client:
+    async with asyncio.timeout(120), ChatClient(system.kafka, "home", "owner", committed=True) as client:
         listener = await client.listen(deltas=False)
         try:
             await send(client)

@@ -26,7 +26,7 @@ def test_a_conversation_with_a_tool_and_an_approval_by_one_key(system: RunningSy
         terminal.sees("you ›")
         assert system.effects("all Zoe") == 1
         terminal.type("/quit")
-        assert terminal.process.wait(10) == 0
+        assert terminal.process.wait(120) == 0
 
 
 def test_a_rejected_call_is_not_made(system: RunningSystem) -> None:
@@ -89,7 +89,7 @@ def test_threads_are_listed_opened_and_begun_with_commands(system: RunningSystem
         terminal.sees("there is no /nonsense")
         terminal.sees("you ›")
         terminal.press("\x04")
-        assert terminal.process.wait(10) == 0
+        assert terminal.process.wait(120) == 0
 
 
 def test_a_message_that_cannot_be_taken_is_answered_with_the_reason(system: RunningSystem) -> None:

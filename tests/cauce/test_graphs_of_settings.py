@@ -74,7 +74,7 @@ async def _ask(client: ChatClient, kafka: str, body: GraphInput, run_id: str) ->
         envelope = Envelope(new_id("m"), GraphInput.TYPE, "test", "home", datetime.now(UTC))
         headers: Any = list(envelope.headers())
         await producer.send_and_wait(Topic.CHAT_MESSAGES.value, body.to_bytes(), key=b"home:greeted", headers=headers)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             async for event in listener.run("greeted", run_id):
                 assert isinstance(event, ThreadEvent)
                 found.append(event)

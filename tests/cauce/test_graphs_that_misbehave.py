@@ -121,7 +121,7 @@ async def test_graph_that_refuses_to_end_is_left_behind_when_its_run_is_cancelle
     mark.unlink(missing_ok=True)
     thread = (await client.threads.create())["thread_id"]
     going = await client.runs.create(thread, graph, input={})
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not mark.exists():
             await asyncio.sleep(0.05)
         await client.runs.cancel(thread, going["run_id"], wait=True)
@@ -131,14 +131,14 @@ async def test_graph_that_refuses_to_end_is_left_behind_when_its_run_is_cancelle
 
 
 async def test_what_a_graph_cleans_up_does_not_keep_its_run_waiting(client: LangGraphClient) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         ended, value = await run(client, "make_cleans_up_for_ever")
     assert (ended["status"], value) == ("success", {"done": "yes"})
 
 
 async def test_plain_function_does_not_wait_for_others_that_block(hosting: Hosting, client: LangGraphClient) -> None:
     waiting = [asyncio.create_task(run(client, "waits")) for _ in range(SLEEPERS)]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while len(list(hosting.marks.glob("waits-*"))) < SLEEPERS:
             await asyncio.sleep(0.05)
         (ended, _), (made, _) = await asyncio.gather(run(client, "plain"), run(client, "make_exits"))

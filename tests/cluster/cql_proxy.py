@@ -44,7 +44,7 @@ class CqlProxy:
         """Waits until the clients have gone; close the stores before the proxy."""
         assert self._server
         self._server.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while self._tasks:
                 await asyncio.wait(self._tasks)
 

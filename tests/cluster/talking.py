@@ -46,7 +46,7 @@ class Talk:
             elif kind == ToolFinished.TYPE.encode():
                 self.tools[event["status"]] += 1
 
-    async def ended_once(self, runs: list[str], seconds: float = 60) -> None:
+    async def ended_once(self, runs: list[str], seconds: float = 120) -> None:
         async with asyncio.timeout(seconds):
             while not all(self.ends[run] for run in runs):
                 await asyncio.sleep(0.05)

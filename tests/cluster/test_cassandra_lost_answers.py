@@ -243,7 +243,7 @@ async def test_audit_row_whose_answer_is_lost_is_written_again(
     ]
     await stores.audit.append(tenant, rows[:1])
     proxy.lose(loss, tenant)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while not await _appended(stores, tenant, rows):
             pass
     assert proxy.losses == 1

@@ -93,7 +93,7 @@ async def test_client_waits_for_the_lock_of_another_and_finds_its_work_done(
     assert not done
     await asyncio.to_thread(operator.execute, f"INSERT INTO {marks} (name) VALUES ('0001_stores')")
     await asyncio.to_thread(operator.execute, f"DELETE FROM {lock} WHERE name = 'migrations' IF EXISTS")
-    assert await asyncio.wait_for(waiting, 20) == []
+    assert await asyncio.wait_for(waiting, 120) == []
 
 
 async def test_keyspace_has_the_replication_of_the_url(clients: list[Stores], operator: Session, keyspace: str) -> None:

@@ -32,7 +32,7 @@ async def test_an_owner_is_told_what_is_committed_or_an_error_and_never_nothing(
 
         restarting = asyncio.create_task(asyncio.to_thread(server.restart))
         told = []
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not restarting.done() or len(told) < 50:
                 try:
                     # As a slot does: the transactional id first, which waits for markers that are still to be written.

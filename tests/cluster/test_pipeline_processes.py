@@ -61,7 +61,7 @@ async def test_a_worker_stopped_mid_turn_loses_nothing(servers: OnServers, worke
     async with talk(servers, "slow") as talking:
         runs = await talking.say(*(f"stop {n}" for n in range(THREADS)))
         turns = [worker for worker in workers if worker.group == "turns"]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while sum([worker.metric("cauce_records_running") for worker in turns]) < THREADS:
                 await asyncio.sleep(0.05)
         leaving = max(turns, key=lambda worker: worker.metric("cauce_records_running"))
@@ -82,7 +82,7 @@ async def test_a_killed_worker_is_replaced_and_no_side_effect_is_repeated(
         names = [f"call {group} {n}" for n in range(THREADS)]
         runs = await talking.say(*(f"create a task to {name}" for name in names))
         doomed = next(worker for worker in workers if worker.group == group)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not doomed.metric("cauce_records_running"):
                 await asyncio.sleep(0.005)
         doomed.kill()

@@ -166,7 +166,7 @@ def test_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     finally:
         starter.kill()
         starter.communicate()
-    wait_until(lambda: is_free(port), 10)
+    wait_until(lambda: is_free(port), 120)
 
 
 def test_command_starts_both_servers_and_stops_them_at_an_interrupt(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_command_starts_both_servers_and_stops_them_at_an_interrupt(tmp_path: Pa
         assert line.strip() == f"export CAUCE_KAFKA={HOST}:{ports[0]} CAUCE_CASSANDRA={HOST}:{ports[1]}"
         assert not any(is_free(port) for port in ports)
         os.kill(command.pid, signal.SIGINT)
-        command.communicate(timeout=60)
+        command.communicate(timeout=120)
         assert command.returncode == 0
         assert all(is_free(port) for port in ports)
     finally:

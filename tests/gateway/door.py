@@ -79,7 +79,7 @@ class Door:
     def run(self, *command: str) -> str:
         """Runs a program beside the system, as its user does, and gives what it prints."""
         done = subprocess.run(
-            command, env=dict(self.environment), cwd=self.folder, capture_output=True, text=True, timeout=90
+            command, env=dict(self.environment), cwd=self.folder, capture_output=True, text=True, timeout=120
         )
         assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return done.stdout
@@ -97,7 +97,7 @@ class Door:
     def caller(self, key: str, url: str | None = None) -> httpx.AsyncClient:
         """A client with this key."""
         return httpx.AsyncClient(
-            base_url=url or self.url, headers={"x-api-key": key}, timeout=60, trust_env=False, follow_redirects=False
+            base_url=url or self.url, headers={"x-api-key": key}, timeout=120, trust_env=False, follow_redirects=False
         )
 
 
@@ -154,7 +154,7 @@ async def streamed(
         yield frames(response)
 
 
-async def until_true(condition: Callable[[], Any], seconds: float = 30) -> Any:
+async def until_true(condition: Callable[[], Any], seconds: float = 120) -> Any:
     """Waits until an asynchronous condition holds, and returns what it gave."""
     async with asyncio.timeout(seconds):
         while not (found := await condition()):

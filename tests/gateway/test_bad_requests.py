@@ -72,7 +72,7 @@ async def test_key_works_as_bearer_and_stops_when_it_is_revoked_or_expires(door:
         assert (await client.get("/v1/me", headers={"authorization": f"Bearer {key}"})).json()["user_id"] == "kim"
         door.told("tenant", "key", "revoke", tenant, key.split(".")[2])
         for gone in (key, short):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 while (await client.get("/v1/me", headers={"x-api-key": gone})).status_code != 401:
                     await asyncio.sleep(0.1)
 
@@ -95,7 +95,7 @@ async def test_stream_ends_when_its_credential_expires(door: Door) -> None:
         thread = (await tom.post("/v1/threads", json={})).json()["thread_id"]
     async with (
         door.caller(door.key(tenant, "tom", "--days", str(8 / 86_400))) as short,
-        asyncio.timeout(30),
+        asyncio.timeout(120),
         streamed(short, "GET", f"/v1/threads/{thread}/events") as events,
     ):
         told = [e async for e in events]
@@ -107,7 +107,7 @@ async def test_tenant_that_is_paused_is_told_so(door: Door) -> None:
     async with door.caller(door.key(tenant, "pia")) as pia:
         thread = (await pia.post("/v1/threads", json={})).json()["thread_id"]
         door.told("tenant", "set", tenant, "--pause")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while True:
                 sent = await pia.post(f"/v1/threads/{thread}/messages", json={"text": "hello"})
                 if sent.status_code != 202:

@@ -28,7 +28,7 @@ def test_conversation_of_the_readme_over_http(door: Door, home_key: str) -> None
         terminal.sees(thread)
         terminal.sees("you ›")
         terminal.press("\x04")
-        assert terminal.process.wait(10) == 0
+        assert terminal.process.wait(120) == 0
 
 
 def test_key_that_is_wrong_is_said_at_once(door: Door) -> None:
@@ -40,7 +40,7 @@ def test_key_that_is_wrong_is_said_at_once(door: Door) -> None:
         env={**door.environment, "CAUCE_KEY": "ck.home.0.wrong"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert told.returncode == 2

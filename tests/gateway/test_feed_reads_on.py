@@ -39,7 +39,7 @@ async def test_odd_records_do_not_end_the_feed(tmp_path: Path) -> None:
 
                 async def an_event_comes() -> None:
                     nonlocal seq
-                    async with asyncio.timeout(30):
+                    async with asyncio.timeout(120):
                         await feed.ready.wait()
                         while True:  # what comes while the feed begins again is read from the store
                             seq += 1

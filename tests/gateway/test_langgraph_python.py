@@ -190,13 +190,13 @@ async def test_thread_centric_stream_runs_and_answers_an_interrupt(client: LangG
     thread_id = str(uuid.uuid4())
     async with client.threads.stream(thread_id, assistant_id="agent") as thread:
         await thread.run.start(input=says(TASK))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not thread.interrupted:
                 await asyncio.sleep(0.05)
         (asked,) = thread.interrupts
         assert asked["value"]["action_requests"][0]["name"] == "Asana_CreateTask"
         await thread.run.respond({"decisions": [{"type": "approve"}]})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             values: Any = await thread.output
     assert [m["type"] for m in values["messages"]] == ["human", "ai", "tool", "ai"]
 

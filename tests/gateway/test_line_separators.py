@@ -52,7 +52,7 @@ def test_the_terminal_over_http_shows_the_whole_answer(door: Door, home_key: str
         env={**door.environment, "CAUCE_KEY": home_key, "PYTHONIOENCODING": "utf-8"},
         input=f"hello{separator}there\n/history\n".encode(),
         capture_output=True,
-        timeout=90,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

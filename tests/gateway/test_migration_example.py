@@ -45,7 +45,7 @@ def test_langgraph_application_and_its_client_run_unchanged(tmp_path: Path) -> N
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
     finally:
         system.end()

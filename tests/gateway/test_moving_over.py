@@ -68,7 +68,7 @@ async def test_thread_is_followed_through_its_runs_and_from_where_the_reader_was
 
     async def follow(last: str | None, runs: int) -> list[Any]:
         found, ended = [], 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             async for part in await client.threads.join_stream(thread, last_event_id=last):
                 found.append(part)
                 ended += part.event == "values" and len(part.data.get("notes", [])) > 1

@@ -29,7 +29,7 @@ class Redis:
     def start(self) -> None:
         options = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
         self._process = subprocess.Popen([self._program, *options], cwd=self._folder, stdout=subprocess.DEVNULL)
-        until(lambda: self._answers(), 10)
+        until(lambda: self._answers(), 120)
 
     def _answers(self) -> bool:
         import socket

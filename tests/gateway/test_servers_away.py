@@ -50,8 +50,8 @@ async def test_message_that_kafka_did_not_take_is_sent_again_under_its_key_and_i
         async def taken() -> bool:
             return (await ida.post(path, json={"text": "hello"}, headers=again)).status_code == 202
 
-        await until_true(taken, 60)
-        await until_true(lambda: _is_over(told), 60)
+        await until_true(taken, 120)
+        await until_true(lambda: _is_over(told), 120)
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
@@ -94,4 +94,4 @@ async def test_store_that_does_not_answer_is_said_and_found_again(cluster: Door,
             found = await joe.post(f"/v1/threads/{thread}/runs/wait", json={"text": "hello"})
             return found.status_code == 200 and found.json()["status"] == "completed"
 
-        await until_true(answered, 60)
+        await until_true(answered, 120)

@@ -39,7 +39,7 @@ async def _ends(client: httpx.AsyncClient, thread: str) -> None:
         runs = (await client.get(f"/v1/threads/{thread}/runs")).json()["runs"]
         return all(run["status"] not in ("pending", "running") for run in runs)
 
-    await until_true(over, 60)
+    await until_true(over, 120)
 
 
 async def _refused_or_over(client: httpx.AsyncClient, thread: str, response: httpx.Response, size: int) -> None:

@@ -64,11 +64,11 @@ async def test_timer_that_is_put_here_happens_on_time_and_one_from_elsewhere_at_
         timers.on(KIND, fires)
     await rarely.start()
     await rarely.put(timer("here", datetime.now(UTC) + timedelta(seconds=0.05)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         assert await fired.get() == "here"
     await often.start()
     await stores.timers.put(timer("elsewhere"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         assert await fired.get() == "elsewhere"
     await rarely.stop()
     await often.stop()

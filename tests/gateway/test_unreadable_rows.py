@@ -139,7 +139,7 @@ async def test_an_input_of_a_thread_whose_head_cannot_be_read_is_a_dead_letter_a
         async def letters() -> list[DeadLetterRow]:
             return [row for row in await list_dead_letters(kafka, limit=50) if broken in row.letter.reason]
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not (found := await letters()):
                 await asyncio.sleep(0.2)
     assert "cannot be read as it is stored" in found[0].letter.reason
@@ -172,7 +172,7 @@ async def test_messages_runs_events_and_lines_that_cannot_be_read_cost_themselve
         assert history.status_code == 200
         assert await all_pages(client, 1) == [thread]
         async with client.stream("GET", f"{path}/events") as stream:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 async for line in stream.aiter_lines():
                     if line.startswith("data: ") and '"run_id":"' + runs[0]["run_id"] in line.replace('": "', '":"'):
                         break

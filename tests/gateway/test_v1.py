@@ -169,7 +169,7 @@ async def test_thread_that_is_followed_tells_of_every_run(ana: httpx.AsyncClient
     for n in range(2):
         await ana.post(f"/v1/threads/{thread}/runs/wait", json={"text": f"hello {n}"})
     await ana.delete(f"/v1/threads/{thread}")
-    await asyncio.wait_for(following, 20)
+    await asyncio.wait_for(following, 120)
     kinds = [e.event for e in told if e.event != "message.delta"]
     one = ["run.started", "message.added", "message.added", "run.completed"]
     assert kinds == ["thread.changed", *one, *one, "thread.changed", "end"]

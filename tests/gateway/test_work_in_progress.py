@@ -32,7 +32,7 @@ async def is_at_work(client: LangGraphClient, thread: str, run_id: str) -> None:
     async def told() -> bool:
         return (await client.runs.get(thread, run_id))["status"] == "running"
 
-    await until_true(told, 10)
+    await until_true(told, 120)
     found = await client.threads.get(thread)
     assert (found["status"], found["interrupts"]) == ("busy", {})
     assert [r["run_id"] for r in await client.runs.list(thread, status="running")] == [run_id]
@@ -120,7 +120,7 @@ async def is_at_work_beside(client: LangGraphClient, thread: str, run_id: str, o
     async def told() -> bool:
         return [r["run_id"] for r in await client.runs.list(thread, status="running")] == [run_id]
 
-    await until_true(told, 10)
+    await until_true(told, 120)
     assert (await client.threads.get(thread))["status"] == "busy"
     assert (await client.runs.get(thread, old))["status"] == "interrupted"
 
@@ -133,7 +133,7 @@ async def test_agents_first_run_is_running_while_its_model_writes(door: Door, sl
         async def told() -> bool:
             return (await client.runs.get(thread, run["run_id"]))["status"] == "running"
 
-        await until_true(told, 10)
+        await until_true(told, 120)
         assert (await client.threads.get(thread))["status"] == "busy"
         values: Any = await client.runs.join(thread, run["run_id"])
         assert values["messages"][-1]["type"] == "ai"

@@ -52,7 +52,7 @@ def cache(clock: Clock) -> TtlCache[str | None]:
 
 
 async def begun(source: Source, loads: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         while source.loads < loads:
             await asyncio.sleep(0)
 

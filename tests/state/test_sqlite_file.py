@@ -207,7 +207,7 @@ async def test_open_waits_for_a_file_that_is_held_exclusively(tmp_path: Path, ur
     assert not done
     holder.execute("COMMIT")
     holder.close()
-    await asyncio.wait_for(opening, 10)
+    await asyncio.wait_for(opening, 120)
     await stores.close()
 
 

@@ -118,7 +118,7 @@ async def running(bootstrap: str, processor: Any, **options: Any) -> AsyncIterat
         await worker.stop()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
@@ -184,7 +184,7 @@ class Chat:
     ) -> None:
         await self.producer.send_and_wait(Topic.CHAT_MESSAGES.value, value, key=key, headers=list(headers), **where)
 
-    async def answered(self, messages: Sequence[str], seconds: float = 30) -> None:
+    async def answered(self, messages: Sequence[str], seconds: float = 120) -> None:
         """Waits until each message has an answer, and tells if one has two."""
         await until(lambda: all(self.answers[m] for m in messages), seconds)
         assert [self.answers[m] for m in messages] == [1] * len(messages)

@@ -55,7 +55,7 @@ async def test_topics_grow_under_load_and_every_thread_keeps_its_order(tmp_path:
                 assert await growth.grow(server.bootstrap, 4) is not None
                 slots = {s for w in workers for s in w.runtime("turns").open_slots}
                 assert slots <= {0, 1}, "new slots begin only after the old ones"
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(120):
                     while {s for w in workers for s in w.runtime("turns").open_slots} != {0, 1, 2, 3}:
                         await asyncio.sleep(0.1)
                 seen = sum(processor.seen.values())
@@ -63,7 +63,7 @@ async def test_topics_grow_under_load_and_every_thread_keeps_its_order(tmp_path:
                 enough.set()
                 await talking
                 # A record whose slot went to the other worker is processed again there; the journal knows it then.
-                await until(lambda: len(processor.seen) == sum(map(len, sent.values())), 60)
+                await until(lambda: len(processor.seen) == sum(map(len, sent.values())), 120)
                 await until(lambda: not processor.running.total())
             moved = [key for key in sent if partition(key, 4) != partition(key, 2)]
             assert len(moved) > 5

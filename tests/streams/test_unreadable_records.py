@@ -94,7 +94,7 @@ async def test_of_150_messages_beside_an_unreadable_record_150_are_answered(
 
 
 async def until_ready(worker: Worker) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while (await readiness(worker))[0] != 200:
             await asyncio.sleep(0.05)
 
@@ -175,7 +175,7 @@ async def test_whatever_a_poll_raises_what_it_had_taken_is_read_again(
 
         monkeypatch.setattr(consumer, "getmany", getmany)
         messages: list[str] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while failures < 5:
                 messages += await asyncio.gather(*(chat.say(f"t{n}") for n in range(10)))
         await chat.answered(messages)

@@ -26,7 +26,7 @@ def unique(prefix: str) -> str:
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
 
 
-async def until(look: Callable[[], Awaitable[Value]], holds: Callable[[Value], bool], seconds: float = 30) -> Value:
+async def until(look: Callable[[], Awaitable[Value]], holds: Callable[[Value], bool], seconds: float = 120) -> Value:
     """Looks again and again until what is seen holds, and returns it. Raises `AssertionError` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds(seen := await look()):
@@ -35,7 +35,7 @@ async def until(look: Callable[[], Awaitable[Value]], holds: Callable[[Value], b
     return seen
 
 
-async def until_true(holds: Callable[[], bool], seconds: float = 30) -> None:
+async def until_true(holds: Callable[[], bool], seconds: float = 120) -> None:
     """Waits for a condition. Raises `AssertionError` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -103,7 +103,7 @@ class KafkaAccess:
             bootstrap_servers=self.bootstrap, **{"acks": "all", "retry_backoff_ms": 20, **options}
         )
         self._clients.push_async_callback(close_producer, producer)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await producer.start()
         return producer
 
@@ -117,7 +117,7 @@ class KafkaAccess:
         chosen = {"auto_offset_reset": "earliest", "enable_auto_commit": False, "retry_backoff_ms": 20, **options}
         consumer = AIOKafkaConsumer(*topics, bootstrap_servers=self.bootstrap, **chosen)
         self._clients.push_async_callback(close_consumer, consumer)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await consumer.start()
         return consumer
 
@@ -145,7 +145,7 @@ class KafkaAccess:
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)
         found: list[ConsumerRecord] = []
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while behind := [tp for tp in partitions if await consumer.position(tp) < ends[tp]]:
                 for records in (await consumer.getmany(*behind, timeout_ms=1000)).values():
                     found += records
@@ -172,7 +172,7 @@ class KafkaAccess:
             return (await committed(wire, group)).get(TopicPartition(topic, partition))
 
 
-async def take(consumer: AIOKafkaConsumer, count: int, seconds: float = 30) -> list[ConsumerRecord]:
+async def take(consumer: AIOKafkaConsumer, count: int, seconds: float = 120) -> list[ConsumerRecord]:
     """The next `count` records of a consumer. Raises `TimeoutError` when they do not come."""
     found: list[ConsumerRecord] = []
     async with asyncio.timeout(seconds):

@@ -36,7 +36,7 @@ async def killable(access: KafkaAccess, topic: str, group: str) -> AsyncIterator
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
     assert process.stdout
     try:
-        share = await asyncio.wait_for(process.stdout.readline(), 60)
+        share = await asyncio.wait_for(process.stdout.readline(), 120)
         assert int(share) > 0
         yield process
     finally:

@@ -83,7 +83,7 @@ async def test_an_offset_beyond_the_end_is_out_of_range(access: KafkaAccess) -> 
     consumer = await access.reader(*partition, auto_offset_reset="none")
     consumer.seek(partition, 999)
     with pytest.raises(OffsetOutOfRangeError):
-        await asyncio.wait_for(consumer.getone(), 30)
+        await asyncio.wait_for(consumer.getone(), 120)
 
 
 async def test_a_reader_that_is_out_of_range_may_begin_again(access: KafkaAccess) -> None:

@@ -102,7 +102,7 @@ async def test_clients_go_on_when_the_broker_comes_back(living: ServerProcess) -
         await until_true(lambda: len(reader.seen) >= 20)
         sends = [await producer.send(topic, b"%d" % number, partition=number % 4) for number in range(20, 40)]
         await crash(living)
-        await asyncio.wait_for(asyncio.gather(*sends), 60)
+        await asyncio.wait_for(asyncio.gather(*sends), 120)
         await producer.send_and_wait(topic, b"40", partition=0)
         await until_true(lambda: len(set(reader.seen)) >= 41, seconds=60)
         await reader.stop()

@@ -32,7 +32,7 @@ async def ask_when_ready(
     code_of: Callable[[Any], int] = lambda answer: int(answer.error_code),
 ) -> Any:
     """Asks until the coordinator is ready; `also` are further errors after which a client asks again."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while code_of(answer := await wire.ask(request)) in _NOT_READY | also:
             await asyncio.sleep(0.02)
         return answer

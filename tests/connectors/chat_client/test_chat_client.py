@@ -65,7 +65,7 @@ async def sent(broker: EmbeddedBroker, count: int) -> list[Record]:
     )
     await consumer.start()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             found = [await anext(consumer) for _ in range(count)]
     finally:
         await close_consumer(consumer)
@@ -127,7 +127,7 @@ async def test_events_of_the_tenant_come_once_and_in_order(client: ChatClient, p
     await emit(producer, started(1), tenant="acme2")
     await emit(producer, started(1), thread="t2")
     found: dict[str, list[int]] = {}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         async for thread, event in listener.events():
             assert isinstance(event, ThreadEvent)
             found.setdefault(thread, []).append(event.seq)
@@ -147,7 +147,7 @@ async def test_a_run_is_followed_to_its_end_or_its_pause(
     listener = await client.listen()
     await emit(producer, started(1))
     await emit(producer, piece("r0", "of another run"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         following = listener.run("t1", "r1")
         assert await anext(following) == started(1)
         await emit(producer, piece("r1", "hel"))
@@ -162,7 +162,7 @@ async def test_an_event_of_a_newer_version_is_passed_over(client: ChatClient, pr
     head = Envelope("e1", "cauce.run.dreamt", "test", "acme", NOW).headers()
     await producer.send_and_wait(Topic.CHAT_RESPONSES.value, b"{}", key=b"acme:t1", headers=list(head))
     await emit(producer, completed(2))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         assert [event async for event in listener.run("t1", "r1")] == [completed(2)]
     await listener.close()
 

@@ -80,7 +80,7 @@ async def test_a_worker_cancelled_while_the_service_works_leaves_at_most_one_eff
     record = request("Gmail_SendEmail", send_mail(unique).body.arguments, user_id=unique)
     await emulated.fault("slow", match="/messages/send", seconds=0.5)
     working = asyncio.create_task(workers.processor().process(record))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         await until_sent(stores.ledger)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
