@@ -70,7 +70,7 @@ try() {
     # The mounts, and whatever still runs in the root, are gone with the command.
     unshare --mount --pid --fork --kill-child bash -c '
         mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" &&
-        exec env -u PIP_FIND_LINKS HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin \
+        exec env -u PIP_FIND_LINKS -u MAKEFLAGS -u ARGS HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin \
             chroot "$1" bash /pythons_inside.sh' - "$root" || die "Cauce does not run on the Python of Debian $release."
     rm -rf "$root/cauce"
     say "Debian $release: $((SECONDS - began)) s"
