@@ -9,10 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import date, time
+from decimal import Decimal
 from typing import Any
 
 DEEPEST = 100
 """Levels of objects and lists in a value. pydantic reads 200 levels of JSON and writes 255, and a record has some of its own."""
+LARGEST_NUMBER_BITS = 1023
+"""Of a whole number in JSON. Readers that keep numbers as doubles refuse the whole document for a larger one (orjson, which
+LangGraph's client reads with), or read infinity (JavaScript); Python's own stop at 4,300 digits."""
 LONGEST_ERROR = 500
 """Characters of somebody else's error that a person is shown."""
 
@@ -37,7 +41,8 @@ def storable(value: Any) -> Any:
     """The value as JSON can say it and read it back the same. Never raises.
 
     Texts by `storable_text`, keys as texts, lists for tuples and sets, ISO 8601 for times, null for what is no finite number,
-    `...` below `DEEPEST` levels, and the `repr` of what JSON has no word for.
+    the digits as a text for a whole number of more than `LARGEST_NUMBER_BITS`, `...` below `DEEPEST` levels, and the `repr` of
+    what JSON has no word for.
     """
     return _storable(value, 0)
 
@@ -48,7 +53,7 @@ def _storable(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return int(value) if value.bit_length() <= 10_000 else None  # longer ones cannot be written in decimals
+        return int(value) if value.bit_length() <= LARGEST_NUMBER_BITS else _digits(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, date | time):
@@ -68,7 +73,14 @@ def _key(name: Any) -> str:
         return storable_text(str.__str__(name))
     if name is None or isinstance(name, bool):
         return {None: "null", True: "true", False: "false"}[name]
+    if isinstance(name, int):
+        return _digits(name)
     return storable_text(_said(lambda: repr(name)) or f"<{type(name).__name__}>")
+
+
+def _digits(number: int) -> str:
+    """Of any length: `str` of an int stops at 4,300 digits."""
+    return str(Decimal(int(number)))
 
 
 def _said(say: Callable[[], str]) -> str:

@@ -18,6 +18,8 @@ class State(TypedDict, total=False):
 
 plans: dict[str, Callable[[], Any]] = {}
 """By node: what it does and gives. Nodes without a plan give nothing."""
+looks: list[Callable[[State], None]] = []
+"""What is shown the state that each node begins with."""
 ran: list[str] = []
 """Nodes that were run, in this process."""
 
@@ -28,6 +30,8 @@ HALF = "\ud83d"
 def _node(name: str) -> Callable[[State], Any]:
     async def node(state: State) -> Any:
         ran.append(name)
+        for look in looks:
+            look(state)
         plan = plans.get(name)
         return plan() if plan else {}
 

@@ -110,7 +110,7 @@ class WritesRow:
         return self.namespace, self.checkpoint_id
 
 
-_plain = StorableSerializer(allowed_msgpack_modules=None)
+_plain = StorableSerializer()
 _CHECKPOINT, _WRITES = 1, 2
 
 

@@ -47,7 +47,7 @@ class StagingSaver(BaseCheckpointSaver[int]):
     """
 
     def __init__(self, rows: RowReader, *, next_row: int = 1) -> None:
-        super().__init__(serde=StorableSerializer(allowed_msgpack_modules=None))
+        super().__init__(serde=StorableSerializer())
         self._rows = ThreadRows(rows, next_row)
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()

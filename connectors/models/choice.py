@@ -75,7 +75,13 @@ def chat_model(choice: ModelChoice) -> BaseChatModel:
     # Repeats are the pipeline's business: it counts them, bounds them and tells the user.
     try:
         given = {k: v for k, v in options.items() if v is not None}
-        made: BaseChatModel = init_chat_model(model, model_provider=provider, max_retries=0, **given)
+        made: BaseChatModel
+        if provider == "openai":
+            from connectors.models.openai import OpenAIModel
+
+            made = OpenAIModel(model=model, max_retries=0, **given)
+        else:
+            made = init_chat_model(model, model_provider=provider, max_retries=0, **given)
         complete(made, provider, choice.max_output_tokens)
         return made
     except Exception as error:

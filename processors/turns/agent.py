@@ -21,7 +21,7 @@ from langgraph.runtime import Runtime
 from processors.turns.answers import Answer
 from processors.turns.model_answers import to_answer
 from processors.turns.model_history import to_history
-from processors.turns.written import Gathered, Written, text_of
+from processors.turns.written import Gathered, Written, words_of
 from schemas import Message, storable_text
 
 DELTA_SECONDS = 0.03
@@ -73,7 +73,7 @@ async def _ask(state: _State, runtime: Runtime[TurnContext]) -> _State:
     gathered = Gathered()
     async for piece in model.astream([SystemMessage(context.instructions), *state["messages"]]):
         gathered.add(piece)
-        if text := text_of(piece):
+        if text := words_of(piece):
             pieces.add(text)
     pieces.flush(last=True)
     return {"answer": gathered.whole()}

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from connectors.graphs import to_json
-from processors.turns.written import text_of
+from processors.turns.written import words_of
 from schemas import MAX_TEXT, Message, TokenUsage, ToolCall, left_out, own_id, storable_text
 
 CHANNEL = "messages"
@@ -43,7 +43,7 @@ def to_message(message: BaseMessage, id: str, *, run_id: str, at: datetime) -> M
     """A message of a person, a model or a tool as the thread has it; None for any other."""
     common: dict[str, Any] = {
         "message_id": own_id("msg", id),
-        "text": _cut(storable_text(text_of(message))),
+        "text": _cut(storable_text(words_of(message))),
         "run_id": run_id,
         "at": at,
     }

@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage
 
 from processors.turns.answers import Answer, AskedTool
 from processors.turns.provider_parts import provider_part
-from processors.turns.written import Written, WrittenCall, text_of, written_of
+from processors.turns.written import Written, WrittenCall, words_of, written_of
 from schemas import MAX_TEXT, ProviderPart, TokenUsage, storable, storable_text
 
 MOST_CALLS = 64
@@ -87,11 +87,7 @@ def to_answer(message: AIMessage | Written, model_key: str = "") -> Answer:
 
 def _text(message: AIMessage) -> tuple[str, bool]:
     """The text, and whether it was too long to be kept."""
-    text = text_of(message)
-    extra = message.additional_kwargs if isinstance(message.additional_kwargs, dict) else {}
-    if not text.strip() and isinstance(refusal := extra.get("refusal"), str):
-        text = refusal  # OpenAI's models say why not beside the content
-    text = storable_text(text)
+    text = storable_text(words_of(message))
     kept = text[:MAX_TEXT]
     while len(json.dumps(kept, ensure_ascii=False).encode()) > MOST_TEXT_BYTES:
         kept = kept[: len(kept) * 3 // 4]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +52,14 @@ def test_good_text_stays_as_it_is(text: str) -> None:
 )
 def test_half_an_emoji_is_replaced_and_two_halves_are_put_together(given: str, kept: str) -> None:
     assert storable_text(given) == kept
+
+
+@pytest.mark.parametrize("digits", [20, 300, 1000, 4000, 6000, 100_000])
+def test_a_whole_number_is_its_digits_for_every_reader_of_json(digits: int) -> None:
+    number, text = 10 ** (digits - 1), "1" + "0" * (digits - 1)
+    (made, negative), (key,) = storable([number, -number]), storable({number: 1})
+    assert (str(made), str(negative), key) == (text, f"-{text}", text)
+    assert orjson.loads(json.dumps([made, negative]))
 
 
 def test_what_contains_itself_ends() -> None:

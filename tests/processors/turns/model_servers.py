@@ -82,6 +82,11 @@ def says(*texts: str, finish: str | None = "stop", usage: tuple[int, int] | None
     return [*(_chunk({"content": text}) for text in texts), *_last(finish, usage)]
 
 
+def refuses(*texts: str) -> list[dict[str, Any]]:
+    """A stream of OpenAI's that refuses in these pieces."""
+    return [*(_chunk({"content": None, "refusal": text}) for text in texts), *_last("stop", (10, 5))]
+
+
 def calls(
     *pieces: dict[str, Any], finish: str | None = "tool_calls", usage: tuple[int, int] | None = (10, 5)
 ) -> list[Any]:

@@ -25,6 +25,7 @@ __all__ = ["hosting"]
 def _hostile(hosting: Hosting) -> Iterator[None]:
     hosting.graphs = Graphs(graphs_hostile.SPECS)
     graphs_hostile.ran.clear()
+    graphs_hostile.looks.clear()
     plans.clear()
     yield
     plans.clear()
@@ -105,6 +106,29 @@ async def test_whatever_a_node_gives_or_streams_the_run_completes(hosting: Hosti
     assert told(outputs)[-1] == "run.completed", events(outputs, "run.failed")
     assert graphs_hostile.ran.count("one") == 1
     json.dumps(await hosting.state("anything"), ensure_ascii=False, allow_nan=False).encode()
+
+
+async def test_what_a_node_gives_is_kept_for_the_graph_and_shown_the_same_live_and_later(hosting: Hosting) -> None:
+    given = [2**64, -(2**70), 10**6000, {"n": [10**6000]}, HALF, HALF + "\ude00", {HALF: HALF}]
+    shown = [2**64, -(2**70), "1" + "0" * 6000, {"n": ["1" + "0" * 6000]}, "\ufffd", "\U0001f600", {"\ufffd": "\ufffd"}]
+    plans["one"] = lambda: {
+        "values": given,
+        "messages": [AIMessage(HALF, id="a", additional_kwargs={"n": 10**6000, HALF: HALF})],
+    }
+    outputs = await _played(hosting)
+    assert told(outputs)[-1] == "run.completed", events(outputs, "run.failed")
+    values = (await hosting.state("anything"))["values"]
+    assert values["values"] == shown
+    assert values["messages"][-1]["content"] == "\ufffd"
+    assert values["messages"][-1]["additional_kwargs"] == {"n": "1" + "0" * 6000, "\ufffd": "\ufffd"}
+    streamed = [e["data"] for e in events(outputs, "graph.streamed") if e["mode"] == "updates"]
+    assert [part["one"]["values"] for part in streamed if "one" in part] == [shown]
+    seen = list[Any]()
+    graphs_hostile.looks.append(seen.append)
+    plans.clear()
+    await hosting.processor().process(run("anything", say("again")))
+    assert seen[0]["values"][:4] == given[:4]
+    assert seen[0]["messages"][1].additional_kwargs["n"] == 10**6000
 
 
 async def test_half_an_emoji_in_a_question_is_asked_and_answered(hosting: Hosting) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_servers import ModelServer, Refusal, anthropic_server, anthropic_stream, calls, openai_server, says
+from model_servers import ModelServer, Refusal, anthropic_server, anthropic_stream, calls, openai_server, refuses, says
 from turns_kit import System, kinds, messages, opened_stores, requests, result_of, say
 
 from schemas import RunCompleted, RunLimits, StoredRun
@@ -89,6 +89,20 @@ async def test_a_chosen_limit_of_output_tokens_is_sent(system: System) -> None:
         await system.processor().process(say("hi", "t2"))
         assert server.asked[0]["max_tokens"] == 77
         assert claude.asked[0]["max_tokens"] == 78
+
+
+async def test_a_refusal_is_shown_while_it_is_written_and_kept_as_the_answer(system: System) -> None:
+    async with openai_server(refuses("I cannot ", "help with that \ud83d", "\ude00."), says("fine")) as server:
+        use(system, server)
+        message = say("hi")
+        done = await system.processor().process(message)
+        words = "I cannot help with that 😀."
+        assert (await messages(system))[-1] == f"assistant: {words}"
+        assert "".join(delta.text for delta in system.deltas) == words
+        assert (kinds(done)[-1], len(server.asked)) == ("run.completed", 1)
+        await system.processor().process(say("and now?"))
+        assert (await messages(system))[-1] == "assistant: fine"
+        assert server.asked[1]["messages"][-2] == {"role": "assistant", "content": words}
 
 
 THINKING = {"type": "thinking", "thinking": "I shall look.", "signature": "sig"}

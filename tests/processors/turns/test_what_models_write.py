@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -79,6 +80,25 @@ def test_no_whole_message_raises(content: Any, calls: list[Any], about: Any, usa
     message.tool_calls, message.invalid_tool_calls = calls, [{**c, "error": None} for c in calls]
     message.additional_kwargs = {"refusal": content}
     taken(to_answer(message, "m"))
+
+
+@pytest.mark.parametrize(
+    ("content", "extra", "words"),
+    [
+        ("", {"refusal": "I cannot."}, "I cannot."),
+        ("Well. ", {"refusal": "I cannot."}, "Well. I cannot."),
+        ([{"type": "refusal", "refusal": "I cannot."}], {}, "I cannot."),
+        ([{"type": "refusal", "refusal": "I cannot."}], {"refusal": "I cannot."}, "I cannot."),
+        ([{"type": "text", "text": "Well. "}, {"type": "refusal", "refusal": "No."}], {}, "Well. No."),
+        ([{"type": "refusal", "refusal": None}], {"refusal": ["x"]}, ""),
+    ],
+)
+def test_the_words_of_a_refusal_are_the_answer(content: Any, extra: dict[str, Any], words: str) -> None:
+    assert to_answer(AIMessage(content, additional_kwargs=extra)).text == words
+    gathered = Gathered()
+    gathered.add(AIMessageChunk(content, additional_kwargs=extra))
+    gathered.add(AIMessageChunk(""))
+    assert to_answer(gathered.whole()).text == words
 
 
 def test_what_is_huge_still_fits_into_records() -> None:
