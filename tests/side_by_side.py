@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def group_of(item: pytest.Item) -> str:
         *(v for v in (callspec.params if callspec else {}).values() if isinstance(v, str)),
     }
     if needs & {*SERVERS, "apache"}:
-        return "gateway on servers" if path.parts[0] == "gateway" else "on servers"
+        return "on servers"  # one process, one Cassandra: each takes 2 GB, and servers that idle cost the others processor time
     if path.parts[0] == "gateway" and "embedded" in needs:
         return "gateway embedded"
     return path.stem
@@ -80,6 +81,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     with apart(item.get_closest_marker("alone") is not None):
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Iterator[None]:
+    """What a test prints or logs may hold half an emoji, which does not go from one process to another."""
+    return _storable((yield))
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_storable(key): _storable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_storable, value))
+    return value
 
 
 def pytest_xdist_auto_num_workers() -> int:
