@@ -27,6 +27,10 @@ async def head_of(servers: OnServers, thread: str) -> ThreadHead:
         await stores.close()
 
 
+MOST_OPEN = 30
+"""Runs that wait for their ends at once: a machine on which an upgrade takes longer must not get more to do meanwhile."""
+
+
 async def exchange(servers: OnServers, workers: list[WorkerProcess], program: tuple[str, ...]) -> None:
     """One after the other, as an operator does it: stop one, start one of the other version, wait until it is ready."""
     for position, worker in enumerate(workers):
@@ -47,6 +51,9 @@ async def test_workers_of_two_versions_work_side_by_side_while_turns_run(servers
 
             async def chatter() -> None:
                 while not going.is_set():
+                    if sum(not talking.ends[run] for run in runs) > MOST_OPEN:
+                        await asyncio.sleep(0.1)
+                        continue
                     n = len(runs)
                     runs.extend(await talking.say(f"create a task to upgrade {n}"))
                     runs.append(await talking.again("one thread", f"hello {n}"))
@@ -59,7 +66,7 @@ async def test_workers_of_two_versions_work_side_by_side_while_turns_run(servers
             await exchange(servers, workers, usual)
             going.set()
             await chatting
-            await talking.ended_once(runs, 90)
+            await talking.ended_once(runs)
             # A worker that does not know the field has written the head since, and has kept what it did not know.
             await talking.ended_once([await talking.again("one thread", "goodbye")])
             assert (await head_of(servers, "one-thread")).model_extra == {"from_the_future": "yes"}

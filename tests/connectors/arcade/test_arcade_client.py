@@ -27,7 +27,7 @@ USER = arcade_user_id("acme", "u1")
 
 @pytest.fixture
 async def arcade(emulated: Emulated) -> AsyncIterator[ArcadeClient]:
-    client = ArcadeClient(emulated.base_url, emulated.api_key, timeout=10)
+    client = ArcadeClient(emulated.base_url, emulated.api_key, timeout=120)
     yield client
     await client.close()
 

@@ -189,7 +189,7 @@ async def test_the_page_shows_what_came_in_as_text_and_not_as_markup(api: httpx.
 
 async def test_what_was_accepted_survives_a_kill_and_so_does_the_key(tmp_path: Path) -> None:
     async def tasks(running: Emulated) -> str:
-        client = ArcadeClient(running.base_url, running.api_key, timeout=10)
+        client = ArcadeClient(running.base_url, running.api_key, timeout=120)
         catalogue = Catalogue(client.list_tools)
         listing = await catalogue.get("Asana_GetTasksWithoutId")
         assert listing
@@ -199,7 +199,7 @@ async def test_what_was_accepted_survives_a_kill_and_so_does_the_key(tmp_path: P
 
     async with emulators(tmp_path) as running:
         key, address = running.api_key, running.base_url
-        client = ArcadeClient(running.base_url, running.api_key, timeout=10)
+        client = ArcadeClient(running.base_url, running.api_key, timeout=120)
         create = await Catalogue(client.list_tools).get("Asana_CreateTask")
         assert create
         outcome = await client.execute(tool=create, arguments={"name": "Outlive this"}, user_id="acme.u1")

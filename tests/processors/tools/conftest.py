@@ -40,7 +40,7 @@ async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
 
 @pytest.fixture
 async def workers(stores: Stores, emulated: Emulated) -> AsyncIterator[Workers]:
-    client = ArcadeClient(emulated.base_url, emulated.api_key, timeout=10)
+    client = ArcadeClient(emulated.base_url, emulated.api_key, timeout=120)
     yield Workers(stores, client)
     await client.close()
 
