@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -167,7 +168,7 @@ class KafkaClients:
             try:
                 producer = await self._idempotent()
                 futures = [await enqueue(producer, o) for o in left]
-                results = await asyncio.gather(*futures, return_exceptions=True)
+                results = await self._acknowledged(producer, futures)
                 errors = [r for r in results if isinstance(r, BaseException)]
                 left = [o for o, r in zip(left, results, strict=True) if isinstance(r, BaseException)]
                 if not errors:
@@ -180,6 +181,17 @@ class KafkaClients:
                 await self._discard_sender(producer)
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, self.options.max_backoff)
+
+    async def _acknowledged(self, producer: AIOKafkaProducer, acks: Sequence[asyncio.Future[object]]) -> list[object]:
+        """What each acknowledgement came to, or its exception.
+
+        aiokafka leaves some without an end: those of a producer that was closed because another output of its failed, and those
+        of a batch that its sender has dropped. They count as failed.
+        """
+        deadline, pending = time.monotonic() + 5 * REQUEST_TIMEOUT_MS / 1000, set(acks)
+        while pending and self._sender is producer and time.monotonic() < deadline:
+            _, pending = await asyncio.wait(pending, timeout=1.0)
+        return [_came_to(ack) for ack in acks]
 
     async def _idempotent(self) -> AIOKafkaProducer:
         async with self._sender_lock:
@@ -234,3 +246,9 @@ async def close_producer(producer: AIOKafkaProducer, seconds: float = 5) -> None
     """Stops a producer whatever state it is in: a fenced or cut-off one cannot stop cleanly."""
     with contextlib.suppress(Exception):
         await asyncio.wait_for(producer.stop(), seconds)
+
+
+def _came_to(ack: asyncio.Future[object]) -> object:
+    if not ack.done() or ack.cancelled():
+        return KafkaError("the producer gave no answer")
+    return ack.exception() or ack.result()
