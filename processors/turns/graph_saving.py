@@ -52,6 +52,24 @@ class CommittingSaver(StagingSaver):
         super().__init__(rows, next_row=next_row)
         self._commit, self._shared = commit, _Shared()
 
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """See `BaseCheckpointSaver`; raises what a commit raises."""
+        made = await super().aput(config, checkpoint, metadata, new_versions)
+        if (
+            metadata.get("source") != "fork"
+        ):  # what its run begins with is still to be written to it, and is committed with that
+            await self._made()
+        return made
+
+    async def _made(self) -> None:
+        """A checkpoint is staged, and may be committed."""
+
     async def close(self) -> None:
         """Nothing is committed after this: a graph that was left behind may still go on. Raises what a commit raised."""
         async with self._shared.one_at_a_time:
@@ -84,23 +102,12 @@ class CommittingSaver(StagingSaver):
 class SteppingSaver(CommittingSaver):
     """Commits each checkpoint when it is made (durability `sync`): LangGraph waits for it before the next superstep."""
 
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """See `BaseCheckpointSaver`; raises what the commit raises."""
-        made = await super().aput(config, checkpoint, metadata, new_versions)
-        if metadata.get("source") == "fork":
-            return made  # what the run begins with is still to be written to it, and is committed with that
+    async def _made(self) -> None:
         async with self._shared.one_at_a_time:
             self._check()
             if self._shared.closed:
                 raise RuntimeError("the run of this graph is over")
             await self._commit_staged()
-        return made
 
     def put(
         self,
@@ -124,19 +131,10 @@ class TrailingSaver(CommittingSaver):
         super().__init__(rows, commit, next_row=next_row)
         self._after = after
 
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """See `BaseCheckpointSaver`; raises what a commit before has raised."""
-        made = await super().aput(config, checkpoint, metadata, new_versions)
+    async def _made(self) -> None:
         self._check()
-        if metadata.get("source") != "fork" and self._loop:  # as above
+        if self._loop:
             self._loop.call_soon_threadsafe(self._write_later)  # a node may call a graph from a thread
-        return made
 
     def _write_later(self) -> None:
         if self._shared.writing is None and not self._shared.closed:

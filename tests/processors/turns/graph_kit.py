@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +107,15 @@ def run(graph: str, given: Any = None, thread: str = "t1", *, id: str | None = N
     return record(GraphInput(user_id="u", agent_id=graph, request=request, **inputs), thread, id=id)
 
 
-async def crash(hosting: Hosting, one: Record, node: str) -> None:
-    """Processes a record up to this node, where the process ends."""
+async def crash(
+    hosting: Hosting, one: Record, node: str, *, when: Callable[[], Awaitable[object]] | None = None
+) -> None:
+    """Processes a record up to this node, where the process ends, or `when` that has come."""
     there = asyncio.Event()
 
     async def die() -> None:
+        if when:
+            await when()
         there.set()
         await asyncio.Event().wait()
 

@@ -33,19 +33,7 @@ async def shown(hosting: Hosting, graph: str, log: list[str]) -> None:
 
 async def crash_when_shown(hosting: Hosting, one: Record, node: str, log: list[str]) -> None:
     """The process ends in this node, when the state before it is in the journal."""
-    there = asyncio.Event()
-
-    async def die() -> None:
-        await shown(hosting, graph_of(one), log)
-        there.set()
-        await asyncio.Event().wait()
-
-    graphs_sample.hooks[node] = die
-    dying = asyncio.create_task(hosting.processor().process(one))
-    await there.wait()
-    dying.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await dying
+    await crash(hosting, one, node, when=lambda: shown(hosting, graph_of(one), log))
 
 
 def graph_of(one: Record) -> str:
