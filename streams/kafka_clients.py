@@ -191,6 +191,7 @@ class KafkaClients:
         deadline, pending = time.monotonic() + 5 * REQUEST_TIMEOUT_MS / 1000, set(acks)
         while pending and self._sender is producer and time.monotonic() < deadline:
             _, pending = await asyncio.wait(pending, timeout=1.0)
+        leave(pending)
         return [_came_to(ack) for ack in acks]
 
     async def _idempotent(self) -> AIOKafkaProducer:
@@ -246,6 +247,13 @@ async def close_producer(producer: AIOKafkaProducer, seconds: float = 5) -> None
     """Stops a producer whatever state it is in: a fenced or cut-off one cannot stop cleanly."""
     with contextlib.suppress(Exception):
         await asyncio.wait_for(producer.stop(), seconds)
+
+
+def leave(acks: Iterable[asyncio.Future[object]]) -> None:
+    """Nobody waits for these any more. A producer that breaks may end them later, and asking for their errors keeps asyncio from
+    reporting them."""
+    for ack in acks:
+        ack.add_done_callback(lambda a: a.cancelled() or a.exception())
 
 
 def _came_to(ack: asyncio.Future[object]) -> object:

@@ -10,7 +10,6 @@ A legitimate gap between offsets is one of: a control batch, a batch of an abort
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -218,12 +217,7 @@ def _decompressed(data: bytes, kind: int) -> bytes:
         raise ValueError(f"it is compressed in way {kind}, which Kafka does not know")
     if not getattr(codec, f"has_{name}")():
         raise _Missing(f"it is compressed with {name}, and the library for that is not installed: pip install cramjam")
-    try:
-        return unpacked(name, data)
-    except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, NoRoom, ValueError):
-        raise
-    except BaseException as error:  # cramjam's own panics are no `Exception`
-        raise ValueError(f"its {name} data is broken: {error}") from error
+    return unpacked(name, data)
 
 
 def readable_again(data: bytes, topic: str, partition: int) -> list[RawRecord]:

@@ -24,7 +24,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas import Output
 from streams.contract import Publication
-from streams.kafka_clients import KafkaClients, close_producer, enqueue
+from streams.kafka_clients import KafkaClients, close_producer, enqueue, leave
 from streams.metrics import RuntimeMetrics
 from streams.offsets import OffsetTracker, decode_completed
 from streams.options import RuntimeOptions
@@ -260,9 +260,7 @@ class Slot:
                 await _taken(ack)
             await producer.commit_transaction()
         finally:
-            # A producer that breaks leaves these behind; asking for their errors keeps asyncio from reporting them.
-            for ack in acks:
-                ack.add_done_callback(lambda a: a.cancelled() or a.exception())
+            leave(acks)
         self._keep(self._ready[len(batch) :])
         self._metrics.transaction_seconds.labels(self.group).observe(time.perf_counter() - started)
         self._metrics.committed_records.labels(self.group).inc(len(batch))

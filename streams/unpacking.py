@@ -7,6 +7,7 @@ one that cannot be read; and of what one poll or one look unpacks together, beyo
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import struct
@@ -66,7 +67,9 @@ def unpacked(name: str, data: bytes) -> bytes:
         if limit < MAX_UNPACKED:
             raise NoRoom("as much as may be unpacked at a time was unpacked; the rest has its turn later") from None
         raise ValueError(f"its {len(data):,} bytes of {name} unpack to more than {MAX_UNPACKED:,}") from None
-    except Exception as error:
+    except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # cramjam's own panics are no `Exception`
         raise ValueError(f"its {name} data is broken: {error or type(error).__name__}") from error
     if room:
         room.left -= len(found)
