@@ -182,8 +182,9 @@ class SqliteJournal:
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """See `state.Journal.accept`."""
-        now, start = to_micros(self._now()), to_micros(kept_from(run, self._now()))
-        row = (tenant_id, thread_id, run.run_id, run.to_bytes().decode(), start + self._ttl_micros)
+        at = self._now()
+        now, until = to_micros(at), to_micros(kept_from(run, at)) + self._ttl_micros
+        row = (tenant_id, thread_id, run.run_id, run.to_bytes().decode(), until)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_ACCEPT, row)

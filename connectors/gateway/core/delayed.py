@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 
 from connectors.gateway.core.standing import is_busy, is_in
-from connectors.gateway.core.timers import Timers, later
+from connectors.gateway.core.timers import Timers, later, timer_of
 from connectors.gateway.ingress import Ingress
 from connectors.gateway.problems import Problem
 from schemas import (
@@ -50,7 +50,7 @@ class DelayedRuns:
     async def put(self, key: ThreadKey, run_id: str, body: UserMessage | GraphInput, begins_at: datetime) -> None:
         """Has the run begin at its time."""
         what = DelayedRun(thread_id=key.thread_id, run_id=run_id, input=body)
-        await self._timers.put(_timer(key, body.user_id, run_id, what, begins_at))
+        await self._timers.put(timer_of(key, body.user_id, run_id, what, begins_at))
 
     async def cancel(
         self, key: ThreadKey, user_id: str, run_id: str, begins_at: datetime, *, rollback: bool = False
@@ -64,7 +64,7 @@ class DelayedRuns:
     async def delete_thread_after(self, key: ThreadKey, user_id: str, run_id: str, begins_at: datetime) -> None:
         """Has the thread deleted once its run is over or waits, whichever process sees it."""
         what = RunsThread(thread_id=key.thread_id, run_id=run_id)
-        await self._timers.put(_timer(key, user_id, f"{run_id}.end", what, begins_at))
+        await self._timers.put(timer_of(key, user_id, f"{run_id}.end", what, begins_at))
 
     async def _begin(self, timer: Timer) -> datetime | None:
         due = DelayedRun.model_validate_json(timer.body)
@@ -106,7 +106,3 @@ class DelayedRuns:
         if is_in(head, run_id) or await self._journal.runs(*key, run_id=run_id):
             return True
         return not await self._journal.accepted(*key, run_id=run_id)  # else it is to come yet
-
-
-def _timer(key: ThreadKey, user_id: str, timer_id: str, what: DelayedRun | RunsThread, due: datetime) -> Timer:
-    return Timer(key.tenant_id, user_id, timer_id, what.TYPE, due, what.to_bytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from connectors.gateway.core.standing import is_busy
-from connectors.gateway.core.timers import Timers, later
+from connectors.gateway.core.timers import Timers, later, timer_of
 from connectors.gateway.ingress import Ingress
 from schemas import ChangeThread, ThreadExpiry, ThreadKey, ThreadTtl, TtlStrategy, derived_id
 from state import Journal, Timer
@@ -57,5 +57,4 @@ class Expiry:
 
 def _timer(key: ThreadKey, user_id: str, ttl: ThreadTtl) -> Timer:
     what = ThreadExpiry(thread_id=key.thread_id, expires_at=ttl.expires_at)
-    timer_id = derived_id("ttl", key.thread_id)
-    return Timer(key.tenant_id, user_id, timer_id, ThreadExpiry.TYPE, ttl.expires_at, what.to_bytes())
+    return timer_of(key, user_id, derived_id("ttl", key.thread_id), what, ttl.expires_at)

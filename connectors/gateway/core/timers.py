@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from schemas import Unavailable
+from schemas import DelayedRun, RunsThread, ThreadExpiry, ThreadKey, Unavailable
 from state import Timer, TimerStore
 
 log = logging.getLogger("cauce.gateway")
@@ -22,6 +22,13 @@ once put one timer (`later`). Raises `Unavailable` where it could not be done an
 _AT_ONCE = 20
 FAILED_SECONDS = 60.0
 """A timer that fails is due again then, and holds nothing else up."""
+
+
+def timer_of(
+    key: ThreadKey, user_id: str, timer_id: str, what: DelayedRun | RunsThread | ThreadExpiry, due: datetime
+) -> Timer:
+    """A timer of a thread's user, whose body says what is due."""
+    return Timer(key.tenant_id, user_id, timer_id, what.TYPE, due, what.to_bytes())
 
 
 def later(timer: Timer, seconds: float, *, now: datetime | None = None) -> datetime:
