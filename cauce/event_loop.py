@@ -18,6 +18,9 @@ from typing import Any, TypeVar
 log = logging.getLogger("cauce")
 T = TypeVar("T")
 
+END_SECONDS = 5.0
+"""For what is left when everything of ours was closed."""
+
 
 class _Outliving:
     """What a loop's `run_forever` and `run_until_complete` do beside their own."""
@@ -63,9 +66,23 @@ def outliving_loop(*, uv: bool = False) -> asyncio.AbstractEventLoop:
 
 
 def run(work: Coroutine[Any, Any, T], *, uv: bool = False) -> T:
-    """As `asyncio.run`, on an outliving loop."""
+    """As `asyncio.run`, on an outliving loop. Where tasks or threads of somebody else's refuse to end once the work is done, the
+    process ends without them after `END_SECONDS`."""
     with asyncio.Runner(loop_factory=lambda: outliving_loop(uv=uv)) as runner:
-        return runner.run(work)
+        found = runner.run(work)
+        last = threading.Timer(END_SECONDS, _leave_behind)
+        last.daemon = True
+        last.start()
+    last.cancel()
+    return found
+
+
+def _leave_behind() -> None:
+    log.warning("ending although code of somebody else's does not end within %g s", END_SECONDS)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    logging.shutdown()
+    os._exit(0)
 
 
 def end_process(code: int = 0) -> None:

@@ -4,10 +4,9 @@ of ours. Middleware of a Starlette application is around all that the gateway se
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,9 +16,8 @@ from starlette.routing import BaseRoute, Match, Mount
 from connectors.foreign import contained, no_exits
 from connectors.gateway.auth.middleware import App, Scope
 from connectors.gateway.auth.principal import Principal
-from schemas import SettingsError, error_words
-
-log = logging.getLogger("cauce.gateway")
+from connectors.gateway.own_lifespan import lifespan_of
+from schemas import SettingsError
 
 _INNER = "cauce.inner"
 _OF_A_ROUTER = ("app", "router", "route", "endpoint", "path_params")
@@ -103,25 +101,8 @@ class OwnApp:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Its lifespan, around what is done in the block. Raises `SettingsError` where it does not begin."""
-        async with AsyncExitStack() as stack:
-            try:
-                with no_exits():
-                    if isinstance(self.app, Starlette):
-                        context: Any = self.app.router.lifespan_context(self.app)
-                        self.state = dict(await stack.enter_async_context(context) or {})
-                    else:
-                        self.state = await stack.enter_async_context(_lifespan(self.app))
-            except Exception as error:
-                log.error("the lifespan of http.app failed", exc_info=error)
-                raise SettingsError(f"the lifespan of http.app does not begin: {error_words(error)}") from error
-            try:
-                yield
-            finally:
-                try:
-                    with no_exits():
-                        await stack.aclose()
-                except Exception as error:
-                    log.error("the lifespan of http.app did not end well", exc_info=error)
+        async with lifespan_of(self.app) as self.state:
+            yield
 
     async def around(self, scope: Scope, receive: Any, send: Any, inner: App) -> None:
         """Passes a request through its middleware, and on to `inner`."""
@@ -186,22 +167,6 @@ async def _contained(app: App, scope: Scope, receive: Any, send: Any) -> None:
 
     work: Awaitable[None] = called()
     await contained(work)
-
-
-@asynccontextmanager
-async def _lifespan(app: App) -> AsyncIterator[Mapping[str, Any]]:
-    """The lifespan of any ASGI application, which may know none."""
-    from uvicorn import Config
-    from uvicorn.lifespan.on import LifespanOn
-
-    lifespan = LifespanOn(Config(app, lifespan="auto", log_config=None))
-    await lifespan.startup()
-    if lifespan.should_exit:
-        raise RuntimeError("it said so; the gateway's log has its words")
-    try:
-        yield lifespan.state
-    finally:
-        await lifespan.shutdown()
 
 
 def _paths(routes: Sequence[BaseRoute]) -> Iterator[str]:
