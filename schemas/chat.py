@@ -98,6 +98,9 @@ class ChangeThread(Body):
     """Merged into what is there; a key whose value is null goes."""
     ttl: ThreadTtl | None = None
     """When the thread's time is up; what was said before stays when absent."""
+    expired: Timestamp | None = None
+    """Of `delete`, when it is the time of the thread that is up: nothing happens where the thread says another time by now, or
+    something runs in it."""
     hide_run: Id | None = None
     """Of `update`: a run that is over and is to be in no list of runs any more."""
 

@@ -85,7 +85,7 @@ def _reason_to_stop(raw: RawRecord, run_id: str, user_id: str) -> CancelReason |
     if isinstance(body, CancelRun) and body.run_id in (None, run_id):
         return "rolled_back" if body.rollback else "cancelled"
     if isinstance(body, ChangeThread) and body.action == "delete":
-        return "cancelled"
+        return None if body.expired else "cancelled"
     if isinstance(body, GraphInput) and body.request.command and body.request.command.resumes:
         return None  # it answers a run that waits, and starts none
     if isinstance(body, UserMessage | GraphInput) and body.multitask_strategy == "interrupt":

@@ -292,6 +292,8 @@ def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
 def on_change(draft: Draft, change: ChangeThread) -> Next:
     """The user makes, renames, labels or deletes the thread."""
     head = draft.head
+    if change.expired and not _is_over(head, change.expired):
+        return Next.COMMIT  # nobody asked for it, and who set its timer looks again
     if head.deleted:
         return refuse(draft, "the thread was deleted")
     if change.action == "create" and draft.base.head is not None:
@@ -320,6 +322,11 @@ def on_change(draft: Draft, change: ChangeThread) -> Next:
     )
     draft.audit(f"thread.{change.action}", actor=f"user:{change.user_id}", run_id=change.hide_run)
     return Next.COMMIT
+
+
+def _is_over(head: ThreadHead, expired: datetime) -> bool:
+    """Whether the thread still says that its time is up then, and nothing runs in it."""
+    return not head.deleted and head.ttl is not None and head.ttl.expires_at == expired and head.condition != "busy"
 
 
 def refuse(draft: Draft, reason: str) -> Next:

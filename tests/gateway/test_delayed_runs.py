@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from door import Door, until_true
+from gates import Gate, until
 from langgraph_client import client, new_thread, says
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 
-__all__ = ["client"]
+__all__ = ["client", "until"]
 
 LATER = 3600
 ASSISTANTS = pytest.mark.parametrize("assistant", ["agent", "plain"])
@@ -110,11 +111,16 @@ async def _is(client: LangGraphClient, run: Any, wanted: str) -> bool:
 
 
 async def test_cancel_at_the_moment_of_beginning_ends_the_run_or_keeps_it_from_beginning(
-    client: LangGraphClient,
+    client: LangGraphClient, until: Gate
 ) -> None:
     thread = await new_thread(client)
-    runs = [await client.runs.create(thread, "slow", input=says(f"r{n}"), after_seconds=1) for n in range(3)]
-    await until_true(lambda: _is(client, runs[0], "running"))
+    works = {"until": until.file}
+    runs = [await client.runs.create(thread, "task", input=works, after_seconds=1) for _ in range(3)]
+
+    async def one_is_running() -> bool:
+        return "running" in [await status(client, run) for run in runs]
+
+    await until_true(one_is_running)
     await asyncio.gather(*(client.runs.cancel(thread, run["run_id"]) for run in runs))
     for run in runs:
         await client.runs.join(thread, run["run_id"])

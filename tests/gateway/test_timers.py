@@ -131,6 +131,24 @@ async def test_timer_that_cannot_happen_while_a_server_is_away_stays_as_it_is(st
     assert await left(stores) == []
 
 
+async def test_timers_that_have_to_wait_for_a_server_hold_no_other_up(stores: Stores) -> None:
+    timers, fired = Timers(stores.timers, every=1), list[str]()
+
+    async def fires(one: Timer) -> None:
+        if one.timer_id.startswith("away"):
+            raise Unavailable("a partition has no leader")
+        fired.append(one.timer_id)
+
+    timers.on(KIND, fires)
+    for n in range(45):
+        await timers.put(timer(f"away{n}"))
+        await timers.put(timer(f"good{n}", NOON + timedelta(seconds=1)))
+    with pytest.raises(Unavailable):
+        await timers.fire_due()
+    assert sorted(fired) == sorted(f"good{n}" for n in range(45))
+    assert len(await left(stores)) == 45
+
+
 @pytest.mark.parametrize("behind", [0, 59, 60, 61, 3600])
 def test_next_time_is_on_the_grid_of_the_first_and_after_now(behind: int) -> None:
     now = NOON + timedelta(seconds=behind)

@@ -52,7 +52,7 @@ class Core:
         self._streams: Counter[tuple[str, str]] = Counter()
         changes = Changes(stores.journal, ingress, self._stream_of, seconds=options.apply_seconds)
         self.timers = Timers(stores.timers, every=options.timer_seconds)
-        self.threads = Threads(stores.journal, changes, Expiry(self.timers, stores.journal, ingress))
+        self.threads = Threads(stores.journal, changes, Expiry(self.timers, stores.journal, stores.directory, ingress))
         self.delayed = DelayedRuns(self.timers, stores.journal, stores.directory, ingress, most=options.delayed_runs)
         self.runs = Runs(stores.journal, ingress, changes, self.threads, self._prepared, self._stream_of, self.delayed)
         self.stateless = StatelessThreads(

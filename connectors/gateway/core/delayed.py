@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from connectors.gateway.core.standing import is_busy, is_in
 from connectors.gateway.core.timers import Timers, later, timer_of
@@ -28,6 +28,19 @@ log = logging.getLogger("cauce.gateway")
 LONGEST_DELAY = timedelta(days=366)
 _PAUSED_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
+
+
+async def forget_runs(timers: Timers, journal: Journal, key: ThreadKey, user_id: str) -> None:
+    """Takes the delayed runs of a thread that is gone off its user's number; they would do nothing when their time comes."""
+    now = datetime.now(UTC)
+    for run in await journal.accepted(*key):
+        if run.begins_at and run.begins_at > now:
+            for timer_id, kind in ((run.run_id, DelayedRun.TYPE), (_end_id(run.run_id), RunsThread.TYPE)):
+                await timers.remove(Timer(key.tenant_id, user_id, timer_id, kind, run.begins_at, b""))
+
+
+def _end_id(run_id: str) -> str:
+    return f"{run_id}.end"
 
 
 class DelayedRuns:
@@ -64,7 +77,7 @@ class DelayedRuns:
     async def delete_thread_after(self, key: ThreadKey, user_id: str, run_id: str, begins_at: datetime) -> None:
         """Has the thread deleted once its run is over or waits, whichever process sees it."""
         what = RunsThread(thread_id=key.thread_id, run_id=run_id)
-        await self._timers.put(timer_of(key, user_id, f"{run_id}.end", what, begins_at))
+        await self._timers.put(timer_of(key, user_id, _end_id(run_id), what, begins_at))
 
     async def _begin(self, timer: Timer) -> datetime | None:
         due = DelayedRun.model_validate_json(timer.body)

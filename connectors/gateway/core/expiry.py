@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 
+from connectors.gateway.core.delayed import forget_runs
 from connectors.gateway.core.standing import is_busy
 from connectors.gateway.core.timers import Timers, later, timer_of
 from connectors.gateway.ingress import Ingress
-from schemas import ChangeThread, ThreadExpiry, ThreadKey, ThreadTtl, TtlStrategy, derived_id
-from state import Journal, Timer
+from schemas import ChangeThread, ThreadExpiry, ThreadKey, ThreadTtl, TtlStrategy, Unavailable, derived_id
+from state import Directory, Journal, Timer
+
+log = logging.getLogger("cauce.gateway")
 
 MOST_MINUTES = 100 * 366 * 24 * 60
-_LOOK_SECONDS = 10.0
-_ON_ITS_WAY = timedelta(minutes=15)
-"""So long after a timer's time the thread may not say it yet: the change that says it is in Kafka."""
+_LOOK_SECONDS, _SELDOM_SECONDS = 10.0, 600.0
+_ON_ITS_WAY = timedelta(days=8)
+"""So long after a timer's time the thread may not say it yet: the change that says it is in Kafka, which keeps it for a week."""
 
 
 def from_now(minutes: float, strategy: TtlStrategy) -> ThreadTtl:
@@ -23,10 +27,11 @@ def from_now(minutes: float, strategy: TtlStrategy) -> ThreadTtl:
 
 class Expiry:
     """The timer is stored before the thread says when its time is up, so that no thread says it in vain. What the thread says
-    counts: a timer of a time before that does nothing."""
+    counts: a timer of a time before that does nothing. The timer stays until the thread is gone: the worker who
+    comes to the deletion leaves a thread alone that has got more time meanwhile, or in which something runs."""
 
-    def __init__(self, timers: Timers, journal: Journal, ingress: Ingress) -> None:
-        self._timers, self._journal, self._ingress = timers, journal, ingress
+    def __init__(self, timers: Timers, journal: Journal, directory: Directory, ingress: Ingress) -> None:
+        self._timers, self._journal, self._directory, self._ingress = timers, journal, directory, ingress
         timers.on(ThreadExpiry.TYPE, self._expire)
 
     async def set(self, key: ThreadKey, user_id: str, ttl: ThreadTtl) -> None:
@@ -37,22 +42,41 @@ class Expiry:
         """What the thread does not say any more, so that no timers pile up."""
         await self._timers.remove(_timer(key, user_id, ttl))
 
+    async def gone(self, key: ThreadKey, user_id: str, ttl: ThreadTtl | None) -> None:
+        """The thread is deleted: nothing of it is due any more. Best effort, what stays does nothing when its time comes."""
+        try:
+            if ttl:
+                await self.forget(key, user_id, ttl)
+            await forget_runs(self._timers, self._journal, key, user_id)
+        except Unavailable as error:
+            log.info("timers of the deleted thread %s stay until they are due: %s", key, error)
+
     async def _expire(self, timer: Timer) -> datetime | None:
         what = ThreadExpiry.model_validate_json(timer.body)
         key = ThreadKey(timer.tenant_id, what.thread_id)
+        if await self._directory.tenant(timer.tenant_id) is None:
+            return None
         head = (await self._journal.hydrate(*key, window=0)).head
         if head and (head.deleted or head.user_id != timer.user_id):
+            await forget_runs(self._timers, self._journal, key, timer.user_id)
             return None
+        again = _next_look(timer, what)
         if head is None or head.ttl is None or head.ttl.expires_at < what.expires_at:
             on_its_way = datetime.now(UTC) < what.expires_at + _ON_ITS_WAY
-            return later(timer, _LOOK_SECONDS) if on_its_way else None
+            return again if on_its_way else None
         if head.ttl.expires_at > what.expires_at or head.ttl.strategy != "delete":
             return None
-        if await is_busy(self._journal, key):
-            return later(timer, _LOOK_SECONDS)
-        delete = ChangeThread(user_id=timer.user_id, action="delete")
-        await self._ingress.produce(key, derived_id("expired", key, what.expires_at.isoformat()), delete)
-        return None
+        if not await is_busy(self._journal, key):
+            delete = ChangeThread(user_id=timer.user_id, action="delete", expired=what.expires_at)
+            record_id = derived_id("expired", key, what.expires_at.isoformat(), timer.due.isoformat())
+            await self._ingress.produce(key, record_id, delete)
+        return again
+
+
+def _next_look(timer: Timer, what: ThreadExpiry) -> datetime:
+    """The longer the time is up, the later; of the timer alone, so that all who look at it put the same one."""
+    late = (timer.due - what.expires_at).total_seconds()
+    return later(timer, min(max(_LOOK_SECONDS, late), _SELDOM_SECONDS))
 
 
 def _timer(key: ThreadKey, user_id: str, ttl: ThreadTtl) -> Timer:

@@ -185,6 +185,9 @@ class Threads:
             head = None
         body = ChangeThread(user_id=principal.user_id, action="delete")
         await self._apply(principal, thread_id, head, body)
+        await self._expiry.gone(
+            ThreadKey(principal.tenant_id, thread_id), principal.user_id, head.ttl if head else None
+        )
 
     async def copy(self, principal: Principal, source: str) -> tuple[str, ThreadHead]:
         """Makes a thread that says and knows what another one does; returns its id and what it is now."""

@@ -20,6 +20,8 @@ Fires = Callable[[Timer], Awaitable[datetime | None]]
 once put one timer (`later`). Raises `Unavailable` where it could not be done and is to be tried at the next look."""
 
 _AT_ONCE = 20
+_MOST_WAITING = 200
+"""Timers of one look that have to wait for a server, after which it is away for all."""
 FAILED_SECONDS = 60.0
 """A timer that fails is due again then, and holds nothing else up."""
 
@@ -36,6 +38,10 @@ def later(timer: Timer, seconds: float, *, now: datetime | None = None) -> datet
     step."""
     behind = ((now or datetime.now(UTC)) - timer.due).total_seconds()
     return timer.due + timedelta(seconds=seconds * max(1, math.floor(behind / seconds) + 1))
+
+
+def _name(timer: Timer) -> tuple[str, str, datetime]:
+    return timer.tenant_id, timer.timer_id, timer.due
 
 
 class Timers:
@@ -95,14 +101,22 @@ class Timers:
             self._look.clear()
 
     async def fire_due(self) -> None:
-        """Does all that is due now. Raises `Unavailable` where some of it has to wait for a server."""
-        while found := await self._store.due(datetime.now(UTC), limit=_AT_ONCE):
-            done = await asyncio.gather(*(self._fire(timer) for timer in found), return_exceptions=True)
-            for failed in done:
-                if isinstance(failed, BaseException):
+        """Does all that is due now. What has to wait for a server holds nothing up; `Unavailable` is raised for it in the end."""
+        waits: dict[tuple[str, str, datetime], Unavailable] = {}
+        while True:
+            limit = len(waits) + _AT_ONCE
+            found = await self._store.due(datetime.now(UTC), limit=limit)
+            new = [timer for timer in found if _name(timer) not in waits]
+            done = await asyncio.gather(*(self._fire(timer) for timer in new), return_exceptions=True)
+            for timer, failed in zip(new, done, strict=True):
+                if isinstance(failed, Unavailable):
+                    waits[_name(timer)] = failed
+                elif isinstance(failed, BaseException):
                     raise failed
-            if len(found) < _AT_ONCE:
-                return
+            if len(found) < limit or len(waits) >= _MOST_WAITING:
+                break
+        for first in waits.values():
+            raise first
 
     async def _fire(self, timer: Timer) -> None:
         try:

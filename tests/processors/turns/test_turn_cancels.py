@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from turns_kit import Behind, System, kinds, messages, record, say, system
 
-from schemas import CancelRun, UserMessage
+from schemas import CancelRun, ChangeThread, ThreadTtl, UserMessage
 from streams import Reject
 
 __all__ = ["system"]
@@ -101,3 +102,16 @@ async def test_cancel_of_a_run_that_begins_later_ends_it_where_it_has_begun_or_w
     processor.attach(Behind(record(CancelRun(user_id="u", run_id="r2", delayed=True))))
     async with asyncio.timeout(120):
         assert kinds(await processor.process(waiting))[-1] == "run.cancelled"
+
+
+async def test_thread_whose_time_is_up_ends_no_run_that_goes_on_in_it(system: System) -> None:
+    await system.tenant("scripted:delay=0.3")
+    processor, up = system.processor(), datetime(2026, 1, 1, tzinfo=UTC)
+    await processor.process(record(ChangeThread(user_id="u", action="create", ttl=ThreadTtl(minutes=1, expires_at=up))))
+    deletion = record(ChangeThread(user_id="u", action="delete", expired=up))
+    running = asyncio.create_task(processor.process(say("hi")))  # type: ignore[arg-type]
+    while not running.done():
+        processor.arrived(deletion.raw)
+        await asyncio.sleep(0.01)
+    assert kinds(await running)[-1] == "run.completed"
+    assert "thread.changed" in kinds(await processor.process(deletion))

@@ -10,7 +10,7 @@ from transition_kit import LIMITS, START, Thread, wants
 from processors.turns import transitions
 from processors.turns.answers import Answer, AskedTool
 from processors.turns.transitions import NewInput, Next
-from schemas import QUEUED_BYTES, TERMINAL_TYPES, ChangeThread, ContinueThread, ThreadHead, TokenUsage, Topic
+from schemas import QUEUED_BYTES, TERMINAL_TYPES, ChangeThread, ContinueThread, ThreadHead, ThreadTtl, TokenUsage, Topic
 
 
 def test_a_plain_question_is_answered_in_one_turn() -> None:
@@ -246,6 +246,24 @@ def test_deleting_a_thread_ends_its_runs_and_leaves_nothing_that_a_late_message_
     assert thread.say("late") == ["run.failed"]
     assert thread.messages == []
     assert change(thread, "update", title="x") == ["input.refused"]
+
+
+def test_thread_whose_time_is_up_goes_only_if_it_still_says_so_and_nothing_runs_in_it() -> None:
+    thread, first, longer = Thread(), ttl_of(1), ttl_of(60)
+    change(thread, "create", ttl=first)
+    change(thread, "update", ttl=longer)
+    assert change(thread, "delete", expired=first.expires_at) == []
+    thread.say("first", wants("Read"))
+    assert change(thread, "delete", expired=longer.expires_at) == []
+    assert thread.result(thread.requested[0].call_id)[-1] == "run.completed"
+    assert change(thread, "delete", expired=longer.expires_at) == ["thread.changed"]
+    assert thread.head
+    assert thread.head.deleted
+    assert change(thread, "delete", expired=longer.expires_at) == []
+
+
+def ttl_of(minutes: float) -> ThreadTtl:
+    return ThreadTtl(minutes=minutes, expires_at=START + timedelta(minutes=minutes))
 
 
 def test_every_end_of_a_run_is_kept_with_its_outcome() -> None:
