@@ -59,12 +59,12 @@ class StagingSaver(BaseCheckpointSaver[int]):
         """The number that the next row gets, after those that are staged."""
         return self._rows.next_row
 
-    def staged(self) -> tuple[StateRow, ...]:
-        """The rows that are new since the last `committed`, in order.
+    def staged(self, before: int | None = None) -> tuple[StateRow, ...]:
+        """The rows that are new since the last `committed`, in order; `before`: those with lower numbers.
 
         Writes whose checkpoint LangGraph has not handed over yet are not among them; they come with it.
         """
-        return self._rows.staged()
+        return self._rows.staged(before)
 
     def committed(self) -> None:
         """Says that what `staged` gave last is in the journal."""

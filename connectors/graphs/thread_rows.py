@@ -83,11 +83,12 @@ class ThreadRows:
         """The number that the next row gets."""
         return self._next_row
 
-    def staged(self) -> tuple[StateRow, ...]:
-        """Rows since the last `committed`."""
+    def staged(self, before: int | None = None) -> tuple[StateRow, ...]:
+        """Rows since the last `committed`: all, or those with numbers below `before`."""
         with self._changing:
-            self._given = len(self._staged)
-            return tuple(self._staged)
+            given = [row for row in self._staged if before is None or row.seq < before]
+            self._given = len(given)
+            return tuple(given)
 
     def committed(self) -> None:
         """Forgets the rows that `staged` gave last."""

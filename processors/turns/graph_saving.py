@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,11 @@ CommitRows = Callable[[tuple[StateRow, ...], int], Awaitable[None]]
 """Commits these rows of a graph that goes on; the number is that of the row after them."""
 
 
+PIECE_BYTES = 4 << 20
+"""What trails behind a graph is committed in pieces of so many bytes: a quick graph, or a slow store, must not make a batch
+that is larger than a store takes (`state.cassandra.journal.MOST_BYTES`)."""
+
+
 class LostRace(Exception):
     """Another writer moved the thread on while its graph ran: the input is processed again from the start."""
 
@@ -29,6 +35,8 @@ class _Shared:
     failures: list[Exception] = field(default_factory=list)
     closed: bool = False
     writing: asyncio.Task[None] | None = None
+    ends: list[int] = field(default_factory=list)
+    """The rows before each of these numbers, ascending, are of whole checkpoints."""
 
 
 def saving(
@@ -73,8 +81,13 @@ class CommittingSaver(StagingSaver):
     async def close(self) -> None:
         """Nothing is committed after this: a graph that was left behind may still go on. Raises what a commit raised."""
         async with self._shared.one_at_a_time:
+            if not self._shared.failures:
+                await self._before_the_end()
             self.stop()
         self._check()
+
+    async def _before_the_end(self) -> None:
+        """What is staged comes with the turn's batch, but for what is committed here. The lock is the caller's."""
 
     def stop(self) -> None:
         """As `close`, without waiting for what is being committed."""
@@ -86,9 +99,9 @@ class CommittingSaver(StagingSaver):
         if self._shared.failures:
             raise self._shared.failures[0]
 
-    async def _commit_staged(self) -> bool:
-        """Whether there was anything. The lock is the caller's."""
-        rows = self.staged()
+    async def _commit_staged(self, before: int | None = None) -> bool:
+        """Whether there was anything, among the rows before this number. The lock is the caller's."""
+        rows = self.staged(before)
         if rows:
             try:
                 await self._commit(rows, rows[-1].seq + 1)
@@ -133,6 +146,7 @@ class TrailingSaver(CommittingSaver):
 
     async def _made(self) -> None:
         self._check()
+        self._shared.ends.append(self.next_row)
         if self._loop:
             self._loop.call_soon_threadsafe(self._write_later)  # a node may call a graph from a thread
 
@@ -145,9 +159,36 @@ class TrailingSaver(CommittingSaver):
             while not self._shared.failures:
                 await asyncio.sleep(self._after)
                 async with self._shared.one_at_a_time:
-                    if self._shared.closed or not await self._commit_staged():
+                    if self._shared.closed or not await self._commit_pieces(self.next_row):
                         return
         except Exception:  # it is kept, and ends the leg
             return
         finally:
             self._shared.writing = None
+
+    async def _before_the_end(self) -> None:
+        if _size(self.staged()) > PIECE_BYTES and self._shared.ends:
+            await self._commit_pieces(self._shared.ends[-1])
+
+    async def _commit_pieces(self, before: int) -> bool:
+        """Commits the rows before this number. Whether there were any."""
+        any_yet = False
+        while await self._commit_staged(self._end_of_piece(before)):
+            any_yet = True
+        return any_yet
+
+    def _end_of_piece(self, before: int) -> int:
+        rows, size, at, end = self.staged(before), 0, 0, 0
+        ends = [*(one for one in self._shared.ends if rows and rows[0].seq < one < before), before]
+        for one in ends:
+            while at < len(rows) and rows[at].seq < one:
+                size, at = size + len(rows[at].body), at + 1
+            if end and size > PIECE_BYTES:
+                break
+            end = one
+        del self._shared.ends[: bisect_left(self._shared.ends, end)]
+        return end
+
+
+def _size(rows: tuple[StateRow, ...]) -> int:
+    return sum(len(row.body) for row in rows)

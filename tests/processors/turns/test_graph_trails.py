@@ -11,6 +11,7 @@ import pytest
 from graph_kit import Hosting, _fresh_graphs, answer, crash, hosting, on_both_stores, run, say, told
 from turns_kit import Behind, messages, record
 
+from processors.turns import graph_saving
 from schemas import CancelRun, GraphInput, Record, Unavailable
 
 __all__ = ["_fresh_graphs", "hosting"]
@@ -98,6 +99,34 @@ async def test_graph_does_not_wait_for_what_is_committed_behind_it(hosting: Host
     assert commits[0] is False
     assert commits.count(True) == 1
     assert (await hosting.state("steps"))["values"]["log"] == ["one", "two", "three"]
+
+
+async def test_what_piles_up_behind_a_slow_store_is_committed_in_pieces(
+    hosting: Hosting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_saving, "PIECE_BYTES", 10_000)
+    in_commit, three_ran, sizes = asyncio.Event(), asyncio.Event(), list[int]()
+
+    async def slow(batch: Any) -> None:
+        sizes.append(sum(len(row.body) for row in batch.rows))
+        in_commit.set()
+        await three_ran.wait()
+
+    async def wait() -> None:
+        await in_commit.wait()
+
+    async def go() -> None:
+        three_ran.set()
+
+    graphs_sample.hooks |= {"one": wait, "three": go}
+    commits = on_commits(hosting, slow)
+    given = "x" * 8_000  # of which each checkpoint has a copy
+    assert told(await hosting.processor().process(run("steps", {"log": [given]})))[-1] == "run.completed"
+    assert len(sizes) > 3
+    assert commits == [*[False] * (len(sizes) - 1), True]
+    assert max(sizes) < 2 * 10_000
+    assert (await hosting.state("steps"))["values"]["log"] == [given, "one", "two", "three"]
+    assert (await hosting.head()).progress == ""
 
 
 @on_both_stores
