@@ -26,7 +26,7 @@ from schemas import (
     derived_id,
     is_tenant_id,
 )
-from streams.kafka_clients import close_consumer
+from streams.kafka_clients import close_consumer, close_producer
 from streams.raw_reading import Unreadable, read_between, readable_again
 from streams.topics import partitions_of
 
@@ -255,4 +255,4 @@ async def replay(bootstrap: str, rows: Sequence[DeadLetterRow]) -> int:
     except KafkaError as error:
         raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
     finally:
-        await producer.stop()
+        await close_producer(producer)

@@ -1,22 +1,29 @@
 """The Kafka clients of a worker: one admin client, one idempotent producer, one transactional producer per slot.
 
 The one module that owns what we use of aiokafka's private parts: `BACKOFF_OVERRIDE` (kafka notes in docs/decisions: a
-producer that meets the markers of its last transaction sleeps 20 ms by default; 2 ms doubles the rate).
+producer that meets the markers of its last transaction sleeps 20 ms by default; 2 ms doubles the rate), and the sender of a
+producer that cannot be stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import aiokafka.producer.sender
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CoordinatorLoadInProgressError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerClosed,
+)
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import BadRecord, Output
@@ -30,6 +37,9 @@ log = logging.getLogger("cauce.streams")
 REQUEST_TIMEOUT_MS = 6_000
 """A request without an answer is sent again on a new connection then: the connection may be half open. Kafka knows what
 it has seen before by producer and sequence."""
+
+PATIENCE_SECONDS = 5 * REQUEST_TIMEOUT_MS / 1000
+"""For how long a producer may try to start, and to have a record acknowledged; then another one takes its place."""
 
 CommittedOffsets = Mapping[TopicPartition, OffsetAndMetadata]
 
@@ -127,11 +137,7 @@ class KafkaClients:
             metadata_max_age_ms=self.options.metadata_max_age_ms,
             transaction_timeout_ms=self.options.transaction_timeout_ms,
         )
-        try:
-            await producer.start()
-        except BaseException:
-            await close_producer(producer)
-            raise
+        await _start(producer)
         return producer
 
     async def committed(self, group: str, partitions: Sequence[TopicPartition]) -> CommittedOffsets:
@@ -167,8 +173,7 @@ class KafkaClients:
         while left:
             try:
                 producer = await self._idempotent()
-                futures = [await enqueue(producer, o) for o in left]
-                results = await self._acknowledged(producer, futures)
+                results = await acknowledged([await enqueue(producer, o) for o in left])
                 errors = [r for r in results if isinstance(r, BaseException)]
                 left = [o for o, r in zip(left, results, strict=True) if isinstance(r, BaseException)]
                 if not errors:
@@ -182,18 +187,6 @@ class KafkaClients:
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, self.options.max_backoff)
 
-    async def _acknowledged(self, producer: AIOKafkaProducer, acks: Sequence[asyncio.Future[object]]) -> list[object]:
-        """What each acknowledgement came to, or its exception.
-
-        aiokafka leaves some without an end: those of a producer that was closed because another output of its failed, and those
-        of a batch that its sender has dropped. They count as failed.
-        """
-        deadline, pending = time.monotonic() + 5 * REQUEST_TIMEOUT_MS / 1000, set(acks)
-        while pending and self._sender is producer and time.monotonic() < deadline:
-            _, pending = await asyncio.wait(pending, timeout=1.0)
-        leave(pending)
-        return [_came_to(ack) for ack in acks]
-
     async def _idempotent(self) -> AIOKafkaProducer:
         async with self._sender_lock:
             if self._sender is None:
@@ -206,11 +199,7 @@ class KafkaClients:
                     request_timeout_ms=REQUEST_TIMEOUT_MS,
                     metadata_max_age_ms=self.options.metadata_max_age_ms,
                 )
-                try:
-                    await producer.start()
-                except BaseException:
-                    await close_producer(producer)
-                    raise
+                await _start(producer)
                 self._sender = producer
             return self._sender
 
@@ -243,10 +232,78 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
             raise
 
 
+async def _start(producer: AIOKafkaProducer) -> None:
+    """Starts it, or closes it and raises `KafkaError`."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await producer.start()
+    except TimeoutError as error:
+        await close_producer(producer)
+        raise KafkaTimeoutError("the producer could not start in time") from error
+    except BaseException:
+        await close_producer(producer)
+        raise
+
+
 async def close_producer(producer: AIOKafkaProducer, seconds: float = 5) -> None:
-    """Stops a producer whatever state it is in: a fenced or cut-off one cannot stop cleanly."""
+    """Stops a producer whatever state it is in: a fenced or cut-off one cannot stop cleanly.
+
+    What it could not send in `seconds` fails, and is not sent later. A stop of aiokafka's that is given up leaves its sender
+    running: that would send when the broker is back, or be collected as garbage, and its acknowledgements would never end.
+    """
+    try:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(producer.stop(), seconds)
+    finally:
+        _abandon(producer)
+
+
+def _abandon(producer: AIOKafkaProducer) -> None:
+    sender = getattr(producer, "_sender", None)
+    if sender is None or sender.sender_task is None or sender.sender_task.done():
+        return
+    for batch in _batches(producer):
+        for ack, _ in batch._msg_futures:
+            if not ack.done():
+                ack.set_exception(ProducerClosed())
+    ending = asyncio.create_task(_end(producer))
+    _ending.add(ending)  # or it would be collected
+    ending.add_done_callback(_ending.discard)
+
+
+_ending: set[asyncio.Task[None]] = set()
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
+    sender = producer._sender.sender_task
+    while not sender.done():
+        sender.cancel()  # once more where it then waits for requests that do not end
+        await asyncio.wait([sender], timeout=1)
+    left = _batches(producer)
+    producer._message_accumulator._pending_batches.update(left)  # where each looks for itself when it ends
+    for batch in left:
+        batch.failure(ProducerClosed())
+        batch._drain_waiter.exception()
     with contextlib.suppress(Exception):
-        await asyncio.wait_for(producer.stop(), seconds)
+        await asyncio.wait_for(producer.client.close(), 5)
+
+
+def _batches(producer: AIOKafkaProducer) -> list[Any]:
+    """What it has been given and not sent."""
+    waiting = producer._message_accumulator
+    return [*itertools.chain.from_iterable(waiting._batches.values()), *waiting._pending_batches]
+
+
+async def acknowledged(acks: Sequence[asyncio.Future[object]]) -> list[object]:
+    """What each acknowledgement came to, or its exception. One that does not come in `PATIENCE_SECONDS` has failed.
+
+    aiokafka leaves acknowledgements without an end where its sender dies.
+    """
+    pending: Iterable[asyncio.Future[object]] = ()
+    if acks:
+        _, pending = await asyncio.wait(acks, timeout=PATIENCE_SECONDS)
+    leave(pending)
+    return [_came_to(ack) for ack in acks]
 
 
 def leave(acks: Iterable[asyncio.Future[object]]) -> None:

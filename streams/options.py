@@ -84,6 +84,11 @@ class RuntimeOptions:
         return max(self.publish_linger, self.relaxed_linger if traits(group).awaited else self.background_linger)
 
     @property
+    def transaction_seconds(self) -> float:
+        """The longest that a transaction is waited for. Kafka has aborted it by then, unless it was committed."""
+        return 2 * self.transaction_timeout_ms / 1000
+
+    @property
     def tenant_share(self) -> int:
         """The most records of one tenant at once."""
         return self.tenant_running or max(1, self.max_running * 3 // 4)

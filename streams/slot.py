@@ -19,12 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import Output
 from streams.contract import Publication
-from streams.kafka_clients import KafkaClients, close_producer, enqueue, leave
+from streams.kafka_clients import KafkaClients, acknowledged, close_producer, enqueue, leave
 from streams.metrics import RuntimeMetrics
 from streams.offsets import OffsetTracker, decode_completed
 from streams.options import RuntimeOptions
@@ -221,7 +220,7 @@ class Slot:
                     self._wake.set() if self._ready else None
                     continue
                 try:
-                    async with self._clients.transactions:
+                    async with self._clients.transactions, asyncio.timeout(self._options.transaction_seconds):
                         await self._transact()
                 except Exception as error:
                     self._broken = True
@@ -256,8 +255,9 @@ class Slot:
         try:
             await producer.send_offsets_to_transaction(offsets, self.group)
             # aiokafka commits offsets also where the broker has refused a record of the transaction.
-            for ack in acks:
-                await _taken(ack)
+            for result in await acknowledged(acks):
+                if isinstance(result, BaseException):
+                    raise result
             await producer.commit_transaction()
         finally:
             leave(acks)
@@ -293,14 +293,3 @@ class Slot:
                 continue
             self._wake.set()
             return
-
-
-async def _taken(ack: asyncio.Future[object]) -> None:
-    """Waits for an acknowledgement. Raises what it says, and `KafkaError` where the producer has dropped the record."""
-    try:
-        await ack
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task and task.cancelling():
-            raise
-        raise KafkaError("the producer has dropped a record") from None

@@ -35,6 +35,7 @@ from schemas import (
     new_id,
 )
 from schemas.base import Body
+from streams.kafka_clients import close_producer
 from streams.tail import Tail
 
 log = logging.getLogger("cauce.chat")
@@ -74,7 +75,7 @@ class ChatClient:
         try:
             await self._producer.start()
         except KafkaError as error:
-            await self._producer.stop()
+            await close_producer(self._producer)
             raise Unavailable(f"Kafka at {self._bootstrap} does not answer: {error}") from error
         return self
 
@@ -82,7 +83,7 @@ class ChatClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._producer:
-            await self._producer.stop()
+            await close_producer(self._producer)
 
     async def send(
         self,

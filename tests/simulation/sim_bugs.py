@@ -21,6 +21,7 @@ import processors.turns.processor
 import processors.turns.transitions
 import state.cassandra.journal
 import streams.group
+import streams.kafka_clients
 import streams.slot
 from processors.audit import AuditProcessor
 from processors.tools.decisions import Step
@@ -36,6 +37,7 @@ from streams.intake import Intake
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
 from streams.offsets import OffsetTracker
+from streams.options import RuntimeOptions
 from streams.slot import Slot
 from streams.unreadable import UnreadablePlaces
 
@@ -83,6 +85,30 @@ def acknowledgements_not_looked_at() -> list[Any]:
         return taken
 
     return [patch.object(streams.slot, "enqueue", enqueue)]
+
+
+@bug
+def acknowledgements_waited_for_without_end() -> list[Any]:
+    """Outputs wait for acknowledgements however long they take (this bug was ours)."""
+
+    async def all_of(acks: Any) -> Any:
+        return await asyncio.gather(*acks, return_exceptions=True)
+
+    return [patch.object(streams.kafka_clients, "acknowledged", all_of)]
+
+
+@bug
+def transactions_waited_for_without_end() -> list[Any]:
+    """The same in a slot's transactions (this bug was ours)."""
+
+    async def all_of(acks: Any) -> Any:
+        return await asyncio.gather(*acks, return_exceptions=True)
+
+    endless = property(lambda _: 1e9)
+    return [
+        patch.object(streams.slot, "acknowledged", all_of),
+        patch.object(RuntimeOptions, "transaction_seconds", endless),
+    ]
 
 
 @bug

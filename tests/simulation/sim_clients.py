@@ -80,11 +80,15 @@ class SimProducer:
         if self._broken:
             raise self._broken
         tp = self._to.kafka.partition_of(topic, key)
-        acknowledged = asyncio.ensure_future(self._deliver(self._last.get(tp), tp, key, value, headers))
-        acknowledged.add_done_callback(lambda t: t.cancelled() or t.exception())
-        self._last[tp] = acknowledged
-        self._pending.add(acknowledged)
-        acknowledged.add_done_callback(self._pending.discard)
+        delivery = asyncio.ensure_future(self._deliver(self._last.get(tp), tp, key, value, headers))
+        delivery.add_done_callback(lambda t: t.cancelled() or t.exception())
+        self._last[tp] = delivery
+        self._pending.add(delivery)
+        delivery.add_done_callback(self._pending.discard)
+        # aiokafka's sender can die without a word: what was given to it is sent or not, and no acknowledgement ends.
+        acknowledged: asyncio.Future[Any] = self._to.loop.create_future()
+        if not self._to.network.forgets_an_acknowledgement():
+            delivery.add_done_callback(lambda t: _settle(acknowledged, t))
         return acknowledged
 
     async def _deliver(
@@ -150,6 +154,17 @@ class SimProducer:
         except KafkaError as error:
             self._broken = error
             raise
+
+
+def _settle(acknowledged: asyncio.Future[Any], delivery: asyncio.Task[Any]) -> None:
+    """A delivery that was cancelled, by the producer's end, is forgotten."""
+    if acknowledged.done() or delivery.cancelled():
+        return
+    if error := delivery.exception():
+        acknowledged.set_exception(error)
+        acknowledged.exception()
+    else:
+        acknowledged.set_result(delivery.result())
 
 
 class SimAdmin:

@@ -29,6 +29,8 @@ class Weather:
 
     refused_records: float = 0.002
     """Records of a transaction that the broker will never take; aiokafka tells it by their acknowledgements only."""
+    forgotten_acknowledgements: float = 0.002
+    """Of records that a producer was given: it is sent, and nobody is ever told."""
     typical: float = 0.002
     odd_records: float = 0.05
     """Records of people that cannot be read for a while: broken on the way to the reader, or compressed with what it lacks."""
@@ -44,6 +46,7 @@ FINE = Weather(
     lost_answers=0,
     late_requests=0,
     refused_records=0,
+    forgotten_acknowledgements=0,
     odd_records=0,
     failed_polls=0,
     deaf_polls=0,
@@ -69,6 +72,10 @@ class Network:
     def refuses_a_record(self) -> bool:
         """Whether the broker refuses this one."""
         return self._random.random() < self.weather.refused_records
+
+    def forgets_an_acknowledgement(self) -> bool:
+        """Whether nobody is told what becomes of this record."""
+        return self._random.random() < self.weather.forgotten_acknowledgements
 
     async def ask(
         self,

@@ -16,6 +16,7 @@ SEEDS = 1500
 ENOUGH = 5000
 """Seeds within which every deliberate bug is noticed; docs/reliability.md has the numbers."""
 NEAR = {
+    "acknowledgements_waited_for_without_end": 600,
     "silence_is_taken_for_the_end": 1125,
     "completed_records_far_above_leave_no_room": 300,
     "slot_resumed_unseen": 1450,
