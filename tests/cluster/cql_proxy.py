@@ -15,7 +15,7 @@ class CqlProxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._marker: bytes | None = None
         self._loss: Loss = "answer"
         self._passing = 0
@@ -41,23 +41,29 @@ class CqlProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Waits until the clients have gone; close the stores before the proxy."""
+        """Cuts the connections that are left: the driver leaves one that it makes at the moment its session ends."""
         assert self._server
-        self._server.close()
+        server, self._server = self._server, None
+        server.close()
         async with asyncio.timeout(120):
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+            while self._clients:
+                for writer in self._clients.values():
+                    writer.transport.abort()  # its reads end; a cancelled task of a server would be reported by asyncio
+                await asyncio.wait(self._clients)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
-        self._tasks.add(task)
+        if self._server is None:
+            writer.transport.abort()
+            return
+        self._clients[task] = writer
         try:
             with suppress(OSError):
                 await self._serve(reader, writer)
         finally:
             writer.close()
-            self._tasks.discard(task)
+            del self._clients[task]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)
