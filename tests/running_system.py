@@ -99,5 +99,5 @@ class RunningSystem:
     def effects(self, text: str) -> int:
         """How many side effects the emulated services have made of mails and tasks with this text."""
         emulators = json.loads((self.data / "run" / "emulators.json").read_text())
-        made = httpx.get(f"{emulators['base_url']}/_ctl/effects", trust_env=False).json()["effects"]
+        made = httpx.get(f"{emulators['base_url']}/_ctl/effects", trust_env=False, timeout=120).json()["effects"]
         return sum(text in json.dumps(effect) for effect in made)

@@ -140,7 +140,7 @@ def test_a_worker_beside_the_running_system_takes_slots_and_leaves_them(system: 
     try:
         until(lambda: second.pid in {worker.pid for worker in find_workers(settings)})
         health = next(worker.health for worker in find_workers(settings) if worker.pid == second.pid)
-        metrics = httpx.Client(base_url=health, trust_env=False)
+        metrics = httpx.Client(base_url=health, trust_env=False, timeout=120)
         wanted = 'cauce_slots_open{group="turns"} 4.0'
         until(lambda: wanted in metrics.get("/metrics").text)
         assert metrics.get("/healthz").status_code == metrics.get("/readyz").status_code == 200

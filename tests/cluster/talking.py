@@ -78,6 +78,8 @@ async def talk(servers: OnServers, tenant: str) -> AsyncIterator[Talk]:
 
 async def effects(servers: OnServers, text: str) -> Counter[str]:
     """How often a task whose name contains `text` was made, by name."""
-    async with httpx.AsyncClient(base_url=servers.environment["CAUCE_ARCADE_URL"], trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=servers.environment["CAUCE_ARCADE_URL"], trust_env=False, timeout=120
+    ) as client:
         made = (await client.get("/_ctl/effects")).json()["effects"]
     return Counter(name for e in made if text in (name := str(e.get("name", ""))))

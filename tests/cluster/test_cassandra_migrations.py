@@ -37,7 +37,7 @@ async def clients(url: str) -> AsyncIterator[list[Stores]]:
 @pytest.fixture
 def operator(cassandra: CassandraServer) -> Iterator[Session]:
     """Somebody at a CQL shell."""
-    profile = ExecutionProfile(load_balancing_policy=RoundRobinPolicy(), request_timeout=30)
+    profile = ExecutionProfile(load_balancing_policy=RoundRobinPolicy(), request_timeout=120)
     cluster = Cluster(
         [cassandra.contact_point],
         port=cassandra.port,

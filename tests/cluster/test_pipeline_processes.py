@@ -75,7 +75,9 @@ async def test_a_worker_stopped_mid_turn_loses_nothing(servers: OnServers, worke
 async def test_a_killed_worker_is_replaced_and_no_side_effect_is_repeated(
     servers: OnServers, workers: list[WorkerProcess], group: str
 ) -> None:
-    async with httpx.AsyncClient(base_url=servers.environment["CAUCE_ARCADE_URL"], trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=servers.environment["CAUCE_ARCADE_URL"], trust_env=False, timeout=120
+    ) as client:
         slow = {"kind": "slow", "match": "CreateTask", "seconds": 1, "times": THREADS}
         (await client.post("/_ctl/fault", json=slow)).raise_for_status()
     async with talk(servers, "eager") as talking:

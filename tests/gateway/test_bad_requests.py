@@ -58,7 +58,7 @@ async def test_body_without_a_length_is_cut_off_too(ana: httpx.AsyncClient) -> N
     ],
 )
 async def test_nobody_passes_without_a_valid_credential(door: Door, headers: dict[str, str]) -> None:
-    async with httpx.AsyncClient(base_url=door.url, trust_env=False) as nobody:
+    async with httpx.AsyncClient(base_url=door.url, trust_env=False, timeout=120) as nobody:
         for path in ("/v1/me", "/lg/info", "/lg/threads/search", "/agui", "/v1/threads/x/events", "/metrics"):
             refused = await nobody.post(path, headers=headers, json={})
             assert refused.status_code == 401, path
@@ -68,7 +68,7 @@ async def test_nobody_passes_without_a_valid_credential(door: Door, headers: dic
 async def test_key_works_as_bearer_and_stops_when_it_is_revoked_or_expires(door: Door) -> None:
     tenant = door.tenant()
     key, short = door.key(tenant, "kim"), door.key(tenant, "kim", "--days", "0.00004")
-    async with httpx.AsyncClient(base_url=door.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=door.url, trust_env=False, timeout=120) as client:
         assert (await client.get("/v1/me", headers={"authorization": f"Bearer {key}"})).json()["user_id"] == "kim"
         door.told("tenant", "key", "revoke", tenant, key.split(".")[2])
         for gone in (key, short):

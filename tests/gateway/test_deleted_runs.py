@@ -39,7 +39,7 @@ async def test_stream_of_a_thread_tells_a_deleted_run_that_it_has(client: LangGr
     await client.runs.join(thread, run["run_id"])
     await client.runs.delete(thread, run["run_id"])
     events = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         stream: Any = await client.threads.join_stream(thread, last_event_id="-1")
         async for part in stream:
             events.append(part.event)

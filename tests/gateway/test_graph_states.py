@@ -147,7 +147,7 @@ async def test_others_find_nothing_of_a_graphs_thread(door: Door, client: LangGr
     key = door.key("home", "eve") if who == "another user" else door.key(door.tenant(), "eve")
     checkpoint = (await client.threads.get_state(thread))["checkpoint"]
     async with httpx.AsyncClient(
-        base_url=f"{door.url}/lg", headers={"x-api-key": key}, timeout=30, trust_env=False
+        base_url=f"{door.url}/lg", headers={"x-api-key": key}, timeout=120, trust_env=False
     ) as eve:
         for method, path, body in (
             ("GET", f"/threads/{thread}", None),

@@ -19,6 +19,6 @@ async def test_api_has_a_port_of_its_own_behind_the_same_door(embedded: Door) ->
             thread = await client.threads.create()
             values = await client.runs.wait(thread["thread_id"], "agent", input=said)
         assert [m["type"] for m in values["messages"]] == ["human", "ai"]
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as nobody:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=120) as nobody:
             assert (await nobody.get("/ok")).status_code == 200
             assert (await nobody.post("/threads/search", json={})).status_code == 401

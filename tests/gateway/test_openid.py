@@ -30,6 +30,7 @@ class Provider:
             data={"grant_type": "client_credentials", "scope": "api"},
             auth=("robot", self.secret),
             trust_env=False,
+            timeout=120,
         )
         assert told.status_code == 200, told.text
         return str(told.json()["access_token"])
@@ -65,7 +66,7 @@ def provider(door: Door, javascript: Path) -> Iterator[Provider]:
 
 
 async def test_access_token_signs_a_program_in_until_it_expires(door: Door, provider: Provider) -> None:
-    async with httpx.AsyncClient(base_url=door.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=door.url, trust_env=False, timeout=120) as client:
 
         async def a_known_token() -> str | None:  # gateways look for new providers every few seconds
             fresh = provider.token()
@@ -90,7 +91,7 @@ async def test_access_token_signs_a_program_in_until_it_expires(door: Door, prov
 
 
 async def test_browser_signs_in_acts_and_logs_out(door: Door, provider: Provider) -> None:
-    async with httpx.AsyncClient(base_url=door.url, trust_env=False) as browser:
+    async with httpx.AsyncClient(base_url=door.url, trust_env=False, timeout=120) as browser:
         arrived = await _sign_in(browser, f"{door.url}/auth/{provider.tenant}/test/login")
         assert arrived.status_code == 303, arrived.text
         cookie = next(c for c in arrived.headers.get_list("set-cookie") if c.startswith("cauce_session="))
@@ -116,11 +117,11 @@ async def test_browser_signs_in_acts_and_logs_out(door: Door, provider: Provider
 
 
 async def test_login_that_was_begun_elsewhere_is_refused(door: Door, provider: Provider) -> None:
-    async with httpx.AsyncClient(base_url=door.url, trust_env=False) as browser:
+    async with httpx.AsyncClient(base_url=door.url, trust_env=False, timeout=120) as browser:
         begun = await browser.get(f"/auth/{provider.tenant}/test/login")
         state = httpx.URL(begun.headers["location"]).params["state"]
         callback = f"/auth/{provider.tenant}/test/callback?code=x&state="
-        async with httpx.AsyncClient(base_url=door.url, trust_env=False) as other:
+        async with httpx.AsyncClient(base_url=door.url, trust_env=False, timeout=120) as other:
             assert (await other.get(callback + state)).json()["code"] == "login_unknown"
         assert (await browser.get(callback + "made-up")).json()["code"] == "login_unknown"
         assert (await browser.get("/auth/nobody/test/login")).status_code == 404
@@ -129,7 +130,7 @@ async def test_login_that_was_begun_elsewhere_is_refused(door: Door, provider: P
 
 async def test_link_signs_a_browser_of_this_machine_in_once(embedded: Door) -> None:
     link = embedded.told("login").strip()
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=120) as browser:
         asked = await browser.get(link)
         assert "Sign in" in asked.text
         secret = httpx.URL(link).params["link"]

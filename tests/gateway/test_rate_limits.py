@@ -59,7 +59,7 @@ def test_user_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_he
     busy, calm = embedded.key(tenant, "busy"), embedded.key(tenant, "calm")
     with ExitStack() as stack:
         (gateway,) = _gateways(embedded, stack, 1)
-        with httpx.Client(base_url=gateway.url, trust_env=False) as client:
+        with httpx.Client(base_url=gateway.url, trust_env=False, timeout=120) as client:
             told = [client.get("/v1/me", headers={"x-api-key": busy}) for _ in range(32)]
             assert [r.status_code for r in told] == [200] * 30 + [429] * 2
             assert told[-1].json()["code"] == "rate_limited"
@@ -73,7 +73,7 @@ def test_messages_have_a_limit_of_their_own(embedded: Door) -> None:
     key = embedded.key(embedded.tenant(), "lea")
     with ExitStack() as stack:
         (gateway,) = _gateways(embedded, stack, 1)
-        with httpx.Client(base_url=gateway.url, headers={"x-api-key": key}, trust_env=False) as client:
+        with httpx.Client(base_url=gateway.url, headers={"x-api-key": key}, trust_env=False, timeout=120) as client:
             thread = client.post("/v1/threads", json={}).json()["thread_id"]
             path = f"/v1/threads/{thread}/messages"
             sent = [client.post(path, json={"text": "hello"}).status_code for _ in range(6)]
@@ -86,10 +86,18 @@ def test_gateways_count_together_in_redis_and_go_on_without_it(embedded: Door, r
     with ExitStack() as stack:
         both = _gateways(embedded, stack, 2, CAUCE_REDIS=f"redis://127.0.0.1:{redis.port}")
         headers = {"x-api-key": key}
-        told = [httpx.get(f"{both[n % 2].url}/v1/me", headers=headers, trust_env=False).status_code for n in range(32)]
+        told = [
+            httpx.get(f"{both[n % 2].url}/v1/me", headers=headers, trust_env=False, timeout=120).status_code
+            for n in range(32)
+        ]
         assert told == [200] * 30 + [429] * 2
         redis.kill()
-        assert {httpx.get(f"{g.url}/v1/me", headers=headers, trust_env=False).status_code for g in both} == {200}
+        assert {
+            httpx.get(f"{g.url}/v1/me", headers=headers, trust_env=False, timeout=120).status_code for g in both
+        } == {200}
         redis.start()
-        again = [httpx.get(f"{both[0].url}/v1/me", headers=headers, trust_env=False).status_code for _ in range(31)]
+        again = [
+            httpx.get(f"{both[0].url}/v1/me", headers=headers, trust_env=False, timeout=120).status_code
+            for _ in range(31)
+        ]
         assert again[-1] == 429

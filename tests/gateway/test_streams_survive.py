@@ -101,7 +101,7 @@ async def test_reader_who_does_not_read_is_cut_off_and_goes_on_by_its_last_id(em
 async def is_cut_off(door: Door) -> bool:
     found = find_gateway(load_settings(environment=door.environment))
     assert found
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
         page = (await client.get(f"{found.health}/metrics")).text
     return 'cauce_gateway_streams_cut_total{reason="slow_reader"} 1.0' in page
 
@@ -138,7 +138,7 @@ async def test_user_has_so_many_streams_and_another_user_has_their_own(door: Doo
     many = httpx.Limits(max_connections=200)
     headers = {"x-api-key": keys[0]}
     async with (
-        httpx.AsyncClient(base_url=door.url, headers=headers, timeout=60, trust_env=False, limits=many) as gus,
+        httpx.AsyncClient(base_url=door.url, headers=headers, timeout=120, trust_env=False, limits=many) as gus,
         door.caller(keys[1]) as hal,
     ):
         path = f"/v1/threads/{(await gus.post('/v1/threads', json={})).json()['thread_id']}/events"

@@ -180,7 +180,7 @@ async def test_websocket_without_a_credential_is_refused(door: Door) -> None:
 
 async def test_websocket_of_a_session_is_opened_by_our_own_page_alone(embedded: Door) -> None:
     door = embedded
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=120) as browser:
         link = door.told("login").strip()
         await browser.post(httpx.URL(link).join("/login"), data={"link": httpx.URL(link).params["link"]})
         cookie = "; ".join(f"{c.name}={c.value}" for c in browser.cookies.jar)

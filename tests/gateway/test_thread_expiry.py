@@ -82,7 +82,7 @@ async def test_thread_in_which_something_runs_goes_when_that_is_over(client: Lan
     await until_true(lambda: gone(client, control))
     assert (await client.runs.get(thread, run["run_id"]))["status"] in ("pending", "running")
     until.open()
-    await until_true(lambda: gone(client, thread), seconds=60)
+    await until_true(lambda: gone(client, thread))
 
 
 async def test_times_that_cannot_be_are_refused_in_words(client: LangGraphClient) -> None:

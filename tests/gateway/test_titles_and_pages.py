@@ -52,7 +52,7 @@ async def test_pages_of_allowed_origins_may_call_into_a_private_network_and_no_o
     gateway = Gateway(settings, door.folder / "origins.log")
     asked = {"access-control-request-method": "POST", "access-control-request-private-network": "true"}
     try:
-        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as page:
+        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=120) as page:
             allowed = await page.options(path, headers={"origin": "https://chat.example", **asked})
             other = await page.options(path, headers={"origin": "https://else.example", **asked})
     finally:

@@ -36,7 +36,7 @@ async def test_next_request_of_the_connection_is_answered_after_an_unexpected_er
     try:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         limits = httpx.Limits(max_connections=1)
-        async with httpx.AsyncClient(base_url=address, trust_env=False, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=120, limits=limits) as client:
             connections = set()
             for path in ("/breaks", "/fine", "/lg/breaks", "/fine", "/lg/breaks", "/lg/fine"):
                 answered = await client.get(path)

@@ -30,7 +30,7 @@ class Rows:
 
     def change(self, table: str, column: str, value: Any, **where: Any) -> None:
         conditions = " AND ".join(f"{name} = ?" for name in ("tenant_id", *where))
-        with closing(sqlite3.connect(self._file, timeout=20)) as file, file:
+        with closing(sqlite3.connect(self._file, timeout=120)) as file, file:
             done = file.execute(
                 f"UPDATE {table} SET {column} = ? WHERE {conditions}", (value, self._tenant, *where.values())
             )

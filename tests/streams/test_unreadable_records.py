@@ -37,7 +37,7 @@ def message_of(chat: Chat, thread: str = "beside") -> tuple[str, tuple[bytes, by
 
 
 async def readiness(worker: Worker) -> tuple[int, str]:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=120) as http:
         answer = await http.get(worker.health_address + "/readyz")
         return answer.status_code, answer.text
 

@@ -170,7 +170,7 @@ async def test_a_graceful_stop_finishes_and_publishes_what_runs(kafka: str) -> N
         messages = [await chat.say(f"t{n}") for n in range(20)]
         await until(lambda: processor.seen.total() == 20)
         await worker.stop()
-        await chat.answered(messages, seconds=5)
+        await chat.answered(messages)
         again = Answering()
         async with running(kafka, again):
             await chat.answered([await chat.say("t1")])
@@ -211,7 +211,7 @@ async def test_a_broker_that_restarts_loses_and_doubles_nothing(embedded: Embedd
         await embedded.kill()
         await embedded.start()
         messages += [await chat.say(f"t{n}") for n in range(20)]
-        await chat.answered(messages, seconds=40)
+        await chat.answered(messages)
 
 
 async def test_a_fenced_worker_takes_up_its_slot_again_and_doubles_nothing(kafka: str) -> None:
@@ -262,7 +262,7 @@ async def unwell() -> str | None:
 async def test_a_worker_says_how_it_is(embedded: EmbeddedBroker) -> None:
     async with (
         running(embedded.bootstrap, Answering()) as worker,
-        httpx.AsyncClient() as http,
+        httpx.AsyncClient(timeout=120) as http,
         Chat(embedded.bootstrap) as chat,
     ):
         await chat.answered([await chat.say("t1")])

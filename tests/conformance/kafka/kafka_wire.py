@@ -22,7 +22,8 @@ from aiokafka.protocol.produce import ProduceRequest_v7
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 120.0
+"""After which a test counts as hung."""
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 _NO_FETCH_SESSION = (0, -1)  # id and epoch
 _NOT_LEADER = 6

@@ -104,7 +104,7 @@ async def test_clients_go_on_when_the_broker_comes_back(living: ServerProcess) -
         await crash(living)
         await asyncio.wait_for(asyncio.gather(*sends), 120)
         await producer.send_and_wait(topic, b"40", partition=0)
-        await until_true(lambda: len(set(reader.seen)) >= 41, seconds=60)
+        await until_true(lambda: len(set(reader.seen)) >= 41)
         await reader.stop()
         assert sorted(int(value) for value in await access.values(topic)) == list(range(41))
 

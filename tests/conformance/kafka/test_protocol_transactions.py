@@ -161,12 +161,12 @@ async def test_ids_of_other_producers_are_left_alone(access: KafkaAccess) -> Non
 
 async def test_a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced(access: KafkaAccess) -> None:
     topic, producer = await access.topic(), await access.transactional(transaction_timeout_ms=2000)
+    start = time.monotonic()
     await begin(producer, topic, b"forgotten")
     await access.send(topic, b"after")
-    consumer, start = await access.reader(topic, isolation_level=COMMITTED), time.monotonic()
+    consumer = await access.reader(topic, isolation_level=COMMITTED)
     assert [record.value for record in await take(consumer, 1)] == [b"after"]
-    # Apache Kafka looks for such transactions every ten seconds (`transaction.abort.timed.out...interval.ms`).
-    assert 1 < time.monotonic() - start < 2 + 10 + 5
+    assert time.monotonic() - start > 1.9
     with pytest.raises(ProducerFenced):
         await producer.commit_transaction()
     assert await access.settled_values(topic) == [b"after"]

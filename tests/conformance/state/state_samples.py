@@ -149,7 +149,7 @@ def audit_row(position: int, *, seconds: float | None = None, event_id: str | No
     )
 
 
-async def until_none(read: Callable[[], Awaitable[Any]], *, seconds: float) -> None:
+async def until_none(read: Callable[[], Awaitable[Any]], *, seconds: float = 120) -> None:
     """Waits until `read` gives None."""
     async with asyncio.timeout(seconds):
         while True:

@@ -295,8 +295,8 @@ async def test_a_failure_of_the_service_behind_a_writing_tool_is_unknown(
 
 
 async def test_an_answer_that_comes_too_late_is_unknown(emulated: Emulated) -> None:
-    await emulated.fault("slow", match="Gmail.ListDraftEmails", seconds=5)
-    client = ArcadeClient(emulated.base_url, emulated.api_key, timeout=0.3)
+    await emulated.fault("slow", match="Gmail.ListDraftEmails", seconds=60)
+    client = ArcadeClient(emulated.base_url, emulated.api_key, timeout=2)
     outcome = await client.execute(tool=LIST_DRAFTS, arguments={}, user_id=USER)
     assert (outcome.kind, outcome.message) == ("unknown", "no answer in time")
     await client.close()

@@ -103,7 +103,7 @@ async def test_a_call_that_is_always_refused_is_tried_a_few_times_and_then_told(
 
 @asynccontextmanager
 async def workers_of(stores: Stores, base_url: str, api_key: str) -> AsyncIterator[Workers]:
-    client = ArcadeClient(base_url, api_key, timeout=5)
+    client = ArcadeClient(base_url, api_key, timeout=120)
     yield Workers(stores, client)
     await client.close()
 

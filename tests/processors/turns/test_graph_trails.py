@@ -24,7 +24,7 @@ def _at_once(hosting: Hosting) -> None:
 
 async def shown(hosting: Hosting, graph: str, log: list[str]) -> None:
     """Waits until the journal has this state of the thread."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while True:
             found = await hosting.stores.journal.hydrate("acme", "t1", window=0)
             if found.head and (await hosting.state(graph))["values"].get("log") == log:
