@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from runtime_kit import NOW, QUICK, until
+from runtime_kit import NOW, until
 
 from schemas import Envelope, Output, RunStarted, Topic
 from streams.embedded import EmbeddedBroker
-from streams.kafka_clients import KafkaClients, acknowledged, close_consumer, close_producer, enqueue
+from streams.kafka_clients import acknowledged, close_consumer, close_producer, enqueue
 
 
 def an_output(name: str) -> Output:
