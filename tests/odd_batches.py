@@ -23,9 +23,9 @@ Parts = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]
 _CRC, _CRC_FROM = 17, 21
 
 
-def batch_of(*records: Parts, compression: str = "") -> bytes:
-    """A batch of these records; compressed however small it is."""
-    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+def batch_of(*records: Parts, compression: str = "", room: int = 1 << 20) -> bytes:
+    """A batch of these records, of `room` bytes before compression at most; compressed however small it is."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, room)
     for number, (key, value, headers) in enumerate(records):
         assert builder.append(number, int(time.time() * 1000), key, value, list(headers))
     whole = bytes(builder.build())

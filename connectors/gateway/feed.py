@@ -46,6 +46,9 @@ _LEG_ENDS = {RunPaused.TYPE, *TERMINAL_TYPES}
 _TEXTS_KEPT = 10_000
 _RETRY = 1.0
 _STALL = 10.0
+_AT_ONCE = 500
+"""Records between two turns of everybody else: a small compressed batch may have a million of them, and a poll that has more
+waiting returns without giving way."""
 
 
 class TextPiece(NamedTuple):
@@ -216,10 +219,11 @@ class Feed:
                 stalls = Stalls(_STALL)
                 while True:
                     with shared_room():
-                        fetched = await consumer.getmany(timeout_ms=1000)
+                        fetched = await consumer.getmany(timeout_ms=1000, max_records=_AT_ONCE)
                     for records in fetched.values():
                         for record in records:
                             self._hand_out_safely(record)
+                    await asyncio.sleep(0)
                     if silent := await stalls.among(consumer.assignment(), consumer):
                         raise KafkaError(f"{silent[0]} has more and gives nothing")
             except Exception as error:

@@ -65,3 +65,28 @@ async def test_odd_records_do_not_end_the_feed(tmp_path: Path) -> None:
                 await an_event_comes()
         finally:
             await feed.stop()
+
+
+async def test_a_small_batch_of_many_records_lets_everybody_else_have_their_turn(tmp_path: Path) -> None:
+    """One who reads all the time is never too far behind, however many records a batch holds."""
+    count = 20_000
+    key, headers = str(KEY).encode(), Envelope("e", RunStarted.TYPE, "test", "home", NOW).headers()
+    body = RunStarted(seq=1, run_id="r", user_id="u", at=NOW, input_id="m", agent_id="default").to_bytes()
+    many = batch_of(*[(key, body, headers)] * count, compression="zstd", room=16 << 20)
+    assert len(many) < 1 << 20
+    async with EmbeddedBroker(tmp_path / "kafka") as broker:
+        await topics.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 1, PartitionSet.TENANT: 1})
+        feed = Feed(broker.bootstrap, items=1_000)
+        await feed.start()
+        try:
+            with feed.subscribed(KEY) as live:
+                await feed.ready.wait()
+                place = TopicPartition(Topic.CHAT_RESPONSES.value, 0)
+                assert (await write(broker.bootstrap, place, many))[0] == "NoError"
+                came = 0
+                async with asyncio.timeout(120):
+                    while came < count:
+                        assert not live.overflowed
+                        came += sum(isinstance(item, RunStarted) for item in await live.take(1))
+        finally:
+            await feed.stop()
