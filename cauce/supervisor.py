@@ -23,7 +23,8 @@ from cauce.settings import Settings
 from schemas import CauceError, SettingsError
 
 START_SECONDS = 60.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 10.0
+"""Beyond its grace period, before a child that was told to stop is killed."""
 REFUSED = 2
 """Exit code of a child whose settings cannot work (`Exit.USAGE`): another start would not help."""
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -280,8 +281,9 @@ class Supervisor:
     async def _stop_children(self) -> None:
         """The worker first, since it still needs the others."""
         self._stopping.set()
+        seconds = self._settings.grace_seconds + STOP_SECONDS
         await asyncio.gather(
-            *(self._children[name].stop(STOP_SECONDS) for name in ("gateway", "worker") if name in self._children)
+            *(self._children[name].stop(seconds) for name in ("gateway", "worker") if name in self._children)
         )
         for name in ("emulators", "broker"):
             if name in self._children:
