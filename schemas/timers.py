@@ -25,6 +25,8 @@ class RunsThread(Body):
     TYPE: ClassVar[str] = "cauce.timer.runs_thread"
     thread_id: Id
     run_id: Id
+    begins_at: Timestamp | None = None
+    """The run's time; absent from timers of an older version."""
 
 
 class ThreadExpiry(Body):

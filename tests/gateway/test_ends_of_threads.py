@@ -10,10 +10,10 @@ import pytest
 
 from connectors.gateway.core.delayed import DelayedRuns
 from connectors.gateway.core.expiry import Expiry
-from connectors.gateway.core.timers import Timers
+from connectors.gateway.core.timers import Timers, timer_of
 from connectors.gateway.ingress import Ingress
 from connectors.gateway.problems import Problem
-from schemas import AcceptedRun, Tenant, ThreadHead, ThreadKey, ThreadTtl, Unavailable, UserMessage
+from schemas import AcceptedRun, RunsThread, Tenant, ThreadHead, ThreadKey, ThreadTtl, Unavailable, UserMessage
 from state import Commit, Stores, Timer, open_stores
 
 KEY, USER = ThreadKey("t", "th"), "u"
@@ -100,3 +100,19 @@ async def test_delayed_runs_of_a_thread_that_is_gone_do_not_count(stores: Stores
     await expiry.gone(KEY, USER, ttl)
     await delayed.check(KEY.tenant_id, USER)
     assert await left(stores) == []
+
+
+@pytest.mark.parametrize(("hours", "seconds"), [(0, 2), (5, 60)])
+async def test_thread_of_a_run_that_takes_long_is_looked_at_less_often(
+    stores: Stores, nowhere: Ingress, hours: int, seconds: float
+) -> None:
+    timers, begins_at = Timers(stores.timers, every=1), NOW - timedelta(hours=hours)
+    DelayedRuns(timers, stores.journal, stores.directory, nowhere, most=2)
+    await thread(stores, "in1")
+    await stores.journal.accept(*KEY, AcceptedRun(run_id="r1", user_id=USER, agent_id="a", at=NOW, begins_at=begins_at))
+    what = RunsThread(thread_id=KEY.thread_id, run_id="r1", begins_at=begins_at)
+    await stores.timers.put(timer_of(KEY, USER, "r1.end", what, NOW))
+    await timers.fire_due()
+    (again,) = await left(stores)
+    assert (again.due - NOW) % timedelta(seconds=seconds) == timedelta(0)
+    assert again.due > NOW

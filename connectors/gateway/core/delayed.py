@@ -27,7 +27,7 @@ log = logging.getLogger("cauce.gateway")
 
 LONGEST_DELAY = timedelta(days=366)
 _PAUSED_SECONDS = 60.0
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS, _SELDOM_SECONDS = 2.0, 60.0
 
 
 async def forget_runs(timers: Timers, journal: Journal, key: ThreadKey, user_id: str) -> None:
@@ -76,7 +76,7 @@ class DelayedRuns:
 
     async def delete_thread_after(self, key: ThreadKey, user_id: str, run_id: str, begins_at: datetime) -> None:
         """Has the thread deleted once its run is over or waits, whichever process sees it."""
-        what = RunsThread(thread_id=key.thread_id, run_id=run_id)
+        what = RunsThread(thread_id=key.thread_id, run_id=run_id, begins_at=begins_at)
         await self._timers.put(timer_of(key, user_id, _end_id(run_id), what, begins_at))
 
     async def _begin(self, timer: Timer) -> datetime | None:
@@ -110,7 +110,9 @@ class DelayedRuns:
             return None
         going = is_in(head, ends.run_id) and head.condition != "approval"
         if going or not await self._is_known_to_end(key, head, ends.run_id):
-            return later(timer, _LOOK_SECONDS)
+            # Each look is a row that is gone again, and Cassandra reads past those: a run of hours is not looked at all the time.
+            since = (timer.due - (ends.begins_at or timer.due)).total_seconds()
+            return later(timer, min(max(_LOOK_SECONDS, since / 10), _SELDOM_SECONDS))
         delete = ChangeThread(user_id=timer.user_id, action="delete")
         await self._ingress.produce(key, derived_id("end", key, ends.run_id), delete)
         return None
