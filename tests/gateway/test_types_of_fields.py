@@ -28,6 +28,11 @@ SEARCHED: dict[str, list[dict[str, Any]]] = {
         {"assistant_id": 7, "graph_id": "both"},
         {"if_exists": 1, "graph_id": "both"},
     ],
+    "/lg/runs/cancel": [
+        *({"status": v} for v in ([], {}, ["all"], 1, "nope")),
+        *({"run_ids": v} for v in ("r", [1], {})),
+        *({"thread_id": v, "status": "all"} for v in (7, {}, [])),
+    ],
 }
 WRONG = [(path, body) for path, bodies in SEARCHED.items() for body in bodies]
 RUNS: list[dict[str, Any]] = [
@@ -105,3 +110,8 @@ async def test_a_search_among_no_ids_finds_no_threads_and_sorts_as_it_says(ana: 
             body = {"metadata": {"of": "sorting"}, "sort_by": by, "sort_order": order}
             found = (await ana.post("/lg/threads/search", json=body)).json()
             assert [thread["thread_id"] for thread in found] == expected
+
+
+async def test_no_thread_is_not_all_threads_where_runs_are_cancelled(ana: httpx.AsyncClient) -> None:
+    refused = await ana.post("/lg/runs/cancel", json={"thread_id": "", "status": "all"})
+    assert (refused.status_code, refused.json()["code"]) == (404, "thread_not_found"), refused.text

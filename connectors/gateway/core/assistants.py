@@ -32,6 +32,8 @@ _FORMS: dict[str, tuple[type, ...]] = {
     "metadata": (dict,),
 }
 _TRIES = 5
+_MOST_VERSION = 2**31 - 1
+"""What the column of Cassandra holds."""
 _PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
@@ -254,8 +256,10 @@ class Assistants:
         """Makes a version the current one."""
         caller.require("write")
         current = await self._current(tenant, given)
-        chosen = await self._store.choose(tenant.tenant_id, current.assistant_id, version)
-        if not chosen and version != current.version:
+        known = 0 < version <= _MOST_VERSION and await self._store.choose(
+            tenant.tenant_id, current.assistant_id, version
+        )
+        if not known and version != current.version:
             raise not_found("version", str(version))
         return await self._current(tenant, given)
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, RunView
 from connectors.gateway.core.run_views import OVER, RunStatus, until
-from connectors.gateway.lg import shapes
+from connectors.gateway.lg import fields, shapes
 from connectors.gateway.lg.agent_runs import start_agent
 from connectors.gateway.lg.graph_projection import GraphProjection
 from connectors.gateway.lg.graph_runs import graph_outcome, graph_projection, start_graph
@@ -231,16 +231,13 @@ async def cancel(request: Request) -> Response:
 async def cancel_many(request: Request) -> Response:
     """`POST /runs/cancel`: runs by their ids, or all of a status, of a thread or of all threads of the caller."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    status, run_ids, thread_id = body.get("status"), body.get("run_ids"), body.get("thread_id")
-    if status is not None and status not in _BULK:
-        raise Problem(422, "invalid", f"status is one of {', '.join(_BULK)}.")
-    if run_ids is not None and not (isinstance(run_ids, list) and all(isinstance(one, str) for one in run_ids)):
-        raise Problem(422, "invalid", "run_ids is a list of ids.")
+    status, run_ids = fields.one_of(body, "status", tuple(_BULK)), fields.texts(body, "run_ids")
+    fields.text(body, "thread_id")  # one that is empty is no word for all threads
     if (status is None) == (run_ids is None):
         raise Problem(422, "invalid", "Give run_ids, or a status of runs: pending, running or all.")
     found = await core.runs.cancel_many(
         caller,
-        thread_id=None if thread_id is None else str(thread_id),
+        thread_id=body.get("thread_id"),
         run_ids=run_ids,
         statuses=_BULK[status or "all"],
         rollback=_rolls_back(request),
