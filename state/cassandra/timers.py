@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from schemas import OutcomeUnknown, Unavailable
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session
 from state.rows import from_micros, to_micros
@@ -49,10 +50,13 @@ class CassandraTimers:
         due = to_micros(timer.due)
         of_user = (timer.tenant_id, timer.user_id, timer.kind, due, timer.timer_id)
         row = (timer.tenant_id, timer.user_id, timer.timer_id, timer.kind, due, timer.body)
-        # The bucket comes after its row: who found the bucket empty before, and takes it off the list, does so before this.
+        # The bucket comes after its row: who took it off the list, since there was nothing in it, looks for this row again.
         await self._session.execute(_PUT, due // _BUCKET, *row)
-        await self._session.execute(_PUT_BUCKET, due // _BUCKET)
-        await self._session.execute(_PUT_OF_USER, *of_user)
+        try:
+            await self._session.execute(_PUT_BUCKET, due // _BUCKET)
+            await self._session.execute(_PUT_OF_USER, *of_user)
+        except Unavailable as error:
+            raise OutcomeUnknown(str(error)) from error  # what is there may be found when its time comes
 
     async def remove(self, timer: Timer) -> None:
         """See `state.TimerStore.remove`."""
@@ -74,6 +78,8 @@ class CassandraTimers:
             ]
             if not rows and (bucket + 1) * _BUCKET + _KEPT < until:
                 await self._session.execute(_REMOVE_BUCKET, bucket)
+                if await self._session.execute(_DUE, bucket, until, 1):
+                    await self._session.execute(_PUT_BUCKET, bucket)
         return found
 
     async def count(self, tenant_id: str, user_id: str, kind: str, *, most: int) -> int:
