@@ -35,7 +35,7 @@ class Emulated:
         (await self.request("POST", "/_ctl/fault", json={"kind": kind, **fields})).raise_for_status()
 
     async def reset(self) -> None:
-        """Switches all faults off."""
+        """Switches all faults off, and waits until what the engine has in hand has ended."""
         (await self.request("POST", "/_ctl/reset")).raise_for_status()
 
     async def effects(self, text: str) -> list[dict[str, Any]]:

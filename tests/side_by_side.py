@@ -67,11 +67,18 @@ def apart(alone: bool) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Gives each test its group before xdist looks, and its place after pytest has put shared fixtures together."""
-    groups = {item: group_of(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
     yield
-    items.sort(key=lambda item: place(item, groups[item]))
+    items.sort(key=lambda item: place(item, group_of(item)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fails where pytest-xdist did not put the groups into the tests' ids: each process would start all servers."""
+    if "PYTEST_XDIST_WORKER" in os.environ and session.config.getvalue("loadgroup"):
+        ungrouped = [item.nodeid for item in session.items if not item.nodeid.endswith(f"@{group_of(item)}")]
+        if ungrouped:
+            raise pytest.UsageError(f"pytest-xdist has not grouped {len(ungrouped)} tests, such as {ungrouped[0]}")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

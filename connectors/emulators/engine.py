@@ -33,6 +33,8 @@ class Engine:
     faults: Faults = field(default_factory=Faults)
     connections: dict[tuple[str, str], str] = field(default_factory=dict)
     executions: list[dict[str, Any]] = field(default_factory=list)
+    in_hand: int = 0
+    """Executions that have begun and not ended."""
     _tools: list[dict[str, Any]] = field(default_factory=list)
 
     async def tools(self) -> list[dict[str, Any]]:
@@ -139,7 +141,12 @@ def routes(engine: Engine) -> APIRouter:
 
     @router.post("/tools/execute", response_model=None)
     async def execute(request: Request) -> dict[str, Any] | JSONResponse:
-        return await _execute(engine, await request.json())
+        body = await request.json()
+        engine.in_hand += 1
+        try:
+            return await _execute(engine, body)
+        finally:
+            engine.in_hand -= 1
 
     return router
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -88,6 +89,8 @@ def _control_routes(app: FastAPI, store: Store, arcade: engine.Engine) -> None:
     @app.post("/_ctl/reset")
     async def reset() -> dict[str, bool]:
         arcade.faults.clear()
+        while arcade.in_hand:  # whose caller may have gone: it must not meet the next fault
+            await asyncio.sleep(0.01)
         return {"ok": True}
 
     @app.get("/_ctl/effects")

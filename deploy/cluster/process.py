@@ -20,6 +20,7 @@ from deploy.cluster.errors import ClusterError, end_of_file, last_lines
 
 HOST = "127.0.0.1"
 _PR_SET_TIMERSLACK = 29  # linux/prctl.h
+_STOPPED_SECONDS = 60.0  # until a process that was told to stop stands; only a lost signal takes so long
 _POLL = 0.05  # seconds between two looks at a server that is starting
 # Below the ports that Linux gives to outgoing connections (32768 and up): there, a client that keeps trying to reach a
 # stopped server can be given the server's port, connect to itself and hold it.
@@ -159,8 +160,16 @@ class ServerProcess(ABC):
         return self.start()
 
     def pause(self) -> None:
-        """Freezes the process (SIGSTOP): its connections stay open and nothing is answered."""
+        """Freezes the process (SIGSTOP): its connections stay open and nothing is answered.
+
+        Returns when all its threads stand.
+        """
         os.kill(self.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + _STOPPED_SECONDS
+        while not all(_stands(task) for task in Path(f"/proc/{self.pid}/task").glob("*")):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the process {self.pid} does not stand still")
+            time.sleep(0.01)
 
     def resume(self) -> None:
         """Lets a paused process go on (SIGCONT)."""
@@ -223,3 +232,11 @@ def _kill_when_we_are_gone(pid: int) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _stands(task: Path) -> bool:
+    """Whether a thread of a process is stopped, or gone (proc(5): the state follows the name in parentheses)."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] in "TtXZ"
+    except OSError:
+        return True
