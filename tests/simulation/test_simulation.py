@@ -19,7 +19,7 @@ NEAR = {
     "acknowledgements_waited_for_without_end": 600,
     "silence_is_taken_for_the_end": 1125,
     "completed_records_far_above_leave_no_room": 300,
-    "slot_resumed_unseen": 1450,
+    "slot_resumed_unseen": 5950,
 }
 """Where the search for a rare one begins: a little below the seed that noticed it last. A wrong number costs time only."""
 
