@@ -78,19 +78,19 @@ def run(work: Coroutine[Any, Any, T], *, uv: bool = False) -> T:
 
 
 def _leave_behind() -> None:
-    log.warning("ending although code of somebody else's does not end within %g s", END_SECONDS)
+    _exit_now(0, f"code of somebody else's does not end within {END_SECONDS:g} s")
+
+
+def _exit_now(code: int, why: str) -> None:
+    log.warning("ending although %s", why)
     sys.stdout.flush()
     sys.stderr.flush()
     logging.shutdown()
-    os._exit(0)
+    os._exit(code)
 
 
 def end_process(code: int = 0) -> None:
     """Ends this process now where threads of somebody else's would keep Python from ending it; else does nothing."""
-    sys.stdout.flush()
-    sys.stderr.flush()
     left = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
     if left:
-        log.warning("ending although threads run: %s", ", ".join(t.name for t in left)[:300])
-        logging.shutdown()
-        os._exit(code)
+        _exit_now(code, f"threads run: {', '.join(t.name for t in left)[:300]}")

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import Output
-from streams.kafka_clients import close_producer, enqueue
+from streams.kafka_clients import close_producer, enqueue, leave
 from streams.metrics import RuntimeMetrics
 
 log = logging.getLogger("cauce.streams")
@@ -62,8 +62,7 @@ class BestEffortPublisher:
                     await self._wake.wait()
                     self._wake.clear()
                     while self._queue:
-                        ack = await enqueue(producer, self._queue.popleft())
-                        ack.add_done_callback(lambda a: a.cancelled() or a.exception())
+                        leave([await enqueue(producer, self._queue.popleft())])
             except Exception as error:  # whatever it is, the next output is another one
                 if not isinstance(error, KafkaError):
                     log.warning("publishing deltas failed, beginning again: %r", error)

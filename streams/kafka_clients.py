@@ -137,7 +137,7 @@ class KafkaClients:
             metadata_max_age_ms=self.options.metadata_max_age_ms,
             transaction_timeout_ms=self.options.transaction_timeout_ms,
         )
-        await _start(producer)
+        await start_producer(producer)
         return producer
 
     async def committed(self, group: str, partitions: Sequence[TopicPartition]) -> CommittedOffsets:
@@ -199,7 +199,7 @@ class KafkaClients:
                     request_timeout_ms=REQUEST_TIMEOUT_MS,
                     metadata_max_age_ms=self.options.metadata_max_age_ms,
                 )
-                await _start(producer)
+                await start_producer(producer)
                 self._sender = producer
             return self._sender
 
@@ -232,8 +232,8 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
             raise
 
 
-async def _start(producer: AIOKafkaProducer) -> None:
-    """Starts it, or closes it and raises `KafkaError`."""
+async def start_producer(producer: AIOKafkaProducer) -> None:
+    """Starts it, or closes it and raises `KafkaError`, after `PATIENCE_SECONDS` at the latest."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await producer.start()

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from connectors.gateway.request_context import current
 from schemas import Envelope, OutcomeUnknown, Output, ThreadKey, TooLarge, Topic, Unavailable, check_sizes
 from schemas.base import Body
-from streams.kafka_clients import close_producer, enqueue
+from streams.kafka_clients import close_producer, enqueue, start_producer
 
 log = logging.getLogger("cauce.gateway")
 
@@ -97,15 +97,11 @@ class Ingress:
                 metadata_max_age_ms=10_000,
             )
             try:
-                await producer.start()
+                await start_producer(producer)
             except KafkaError as error:
                 log.warning("Kafka at %s does not answer yet (%s)", self._bootstrap, error)
-                await close_producer(producer, 2)
                 await asyncio.sleep(_RETRY)
                 continue
-            except BaseException:
-                await close_producer(producer, 2)
-                raise
             self._producer = producer
             return
 

@@ -87,26 +87,22 @@ def acknowledgements_not_looked_at() -> list[Any]:
     return [patch.object(streams.slot, "enqueue", enqueue)]
 
 
+async def _all_of(acks: Any) -> Any:
+    return await asyncio.gather(*acks, return_exceptions=True)
+
+
 @bug
 def acknowledgements_waited_for_without_end() -> list[Any]:
     """Outputs wait for acknowledgements however long they take (this bug was ours)."""
-
-    async def all_of(acks: Any) -> Any:
-        return await asyncio.gather(*acks, return_exceptions=True)
-
-    return [patch.object(streams.kafka_clients, "acknowledged", all_of)]
+    return [patch.object(streams.kafka_clients, "acknowledged", _all_of)]
 
 
 @bug
 def transactions_waited_for_without_end() -> list[Any]:
     """The same in a slot's transactions (this bug was ours)."""
-
-    async def all_of(acks: Any) -> Any:
-        return await asyncio.gather(*acks, return_exceptions=True)
-
     endless = property(lambda _: 1e9)
     return [
-        patch.object(streams.slot, "acknowledged", all_of),
+        patch.object(streams.slot, "acknowledged", _all_of),
         patch.object(RuntimeOptions, "transaction_seconds", endless),
     ]
 
