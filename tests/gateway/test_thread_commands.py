@@ -121,6 +121,42 @@ async def test_end_of_an_earlier_run_is_not_told_for_that_of_the_one_that_goes(a
     assert second["result"]["run_id"] in lives[-1]["event_id"]
 
 
+async def test_question_of_an_agent_is_told_to_whom_opens_the_stream_after_it(ana: httpx.AsyncClient) -> None:
+    thread = str(uuid.uuid4())
+    text = "create a task to call Ana tomorrow"
+    started = await command(ana, thread, "run.start", assistant_id="agent", input=says(text))
+    waits = await ana.get(f"/v1/threads/{thread}/runs/{started['result']['run_id']}/join")
+    assert waits.json()["status"] == "paused"
+    async with asyncio.timeout(120):
+        (asked,) = [e["params"] for e in await told(ana, thread) if e["method"] == "input.requested"]
+    assert asked["data"]["value"]["action_requests"][0]["name"] == "Asana_CreateTask"
+    decided = {"decisions": [{"type": "approve"}]}
+    params = {"namespace": asked["namespace"], "interrupt_id": asked["data"]["interrupt_id"], "response": decided}
+    done = await command(ana, thread, "input.respond", **params)
+    assert done["type"] == "success"
+    await ana.get(f"/v1/threads/{thread}/runs/{started['result']['run_id']}/join")
+    async with asyncio.timeout(120):
+        methods = [e["method"] for e in await told(ana, thread)]
+    assert "input.requested" not in methods, "it is answered"
+
+
+async def test_question_of_an_agent_is_about_the_calls_that_still_wait(door: Door) -> None:
+    tenant = door.tenant("--model", "scripted:tool=Gmail_SendEmail,calls=2")
+    async with door.caller(door.key(tenant)) as ana:
+        thread = str(uuid.uuid4())
+        started = await command(ana, thread, "run.start", assistant_id="agent", input=says("write"))
+        run = f"/v1/threads/{thread}/runs/{started['result']['run_id']}/join"
+        first, second = (await ana.get(run)).json()["approvals"]
+        decided = await ana.post(f"/v1/threads/{thread}/approvals/{first['call_id']}", json={"decision": "reject"})
+        assert decided.status_code == 200
+        async with asyncio.timeout(120):
+            (asked,) = [e["params"]["data"] for e in await told(ana, thread) if e["method"] == "input.requested"]
+        assert asked["value"]["call_ids"] == [second["call_id"]]
+        params = {"interrupt_id": asked["interrupt_id"], "response": {"decisions": [{"type": "reject"}]}}
+        assert (await command(ana, thread, "input.respond", **params))["type"] == "success"
+        assert (await ana.get(run)).json()["status"] == "completed"
+
+
 @asynccontextmanager
 async def socket(door: Door, thread: str, headers: dict[str, str]) -> AsyncIterator[Any]:
     url = door.url.replace("http", "ws", 1)

@@ -14,7 +14,7 @@ from connectors.gateway.legs import GraphPieces
 from connectors.gateway.lg.graph_channels import GraphChannels
 from connectors.gateway.lg.graph_projection import StateOf
 from connectors.gateway.lg.message_events import Told
-from connectors.gateway.lg.shapes import graph_id, interrupt
+from connectors.gateway.lg.shapes import graph_id, interrupt, interrupts
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
 from connectors.gateway.thread_position import Position
@@ -106,7 +106,9 @@ class ThreadProjection:
         """Events below this are of the past."""
         self._going = going
         run = head.run
-        self._asks = frozenset(asked.id for asked in run.interrupts) if run and run.paused else frozenset[str]()
+        self._asks = frozenset(asked["id"] for asked in interrupts(thread_id, head))
+        """What is asked as the stream is opened."""
+        self._waiting = frozenset(p.call.call_id for p in head.pending if p.state == "approval")
         self._graphs, self._graph = graphs, graph
         self._channels = GraphChannels(state_of, wrap_custom=wrap_custom)
         self.begin = max(0, min(self._since // STEP - _LOOK_BACK, head.next_event - 1))
@@ -272,7 +274,9 @@ class ThreadProjection:
         if isinstance(event, ApprovalRequested):
             self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
         elif isinstance(event, RunPaused):
-            calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in event.call_ids]
+            # Of a question of the past, what is still open: its id is that of the calls that wait.
+            open_calls = [c for c in event.call_ids if event.seq >= self._old or c in self._waiting]
+            calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in open_calls]
             asked = interrupt(self._thread_id, run, calls)
             told = {"interrupt_id": asked["id"], "payload": asked["value"], "value": asked["value"]}
             return [
