@@ -94,7 +94,7 @@ def make_app(
         before, after = ([], around) if own and own.auth_first else (around, [])
         return [
             Middleware(Observed, metrics=core.metrics, api=named.get("api")),
-            Middleware(Cors, allow_private_network=True, **rules),
+            Middleware(Cors, rules=rules, others=bool(before)),
             *before,
             Middleware(Authentication, keys=keys, sessions=sessions, tokens=tokens, open_paths=open_paths, **foreign),
             Middleware(RateLimits, rates=rates),

@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from connectors.gateway.problems import as_problem, response
+from connectors.gateway.problems import as_problem, response, write_down
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -76,3 +76,5 @@ class Observed:
             if not begun:
                 problem = as_problem(error)
                 await response(problem, scope.get("cauce.request_id", ""))(scope, receive, counting)
+            else:  # an application of the user's own answers an error itself, or has work to do after its answer
+                write_down(error, f"{scope['method']} {scope['path']} failed; it was answered by then")

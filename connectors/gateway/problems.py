@@ -5,6 +5,7 @@ The LangGraph clients show `detail`; `code` is for programs and does not change.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Mapping
@@ -26,7 +27,7 @@ _CODES = {400: "not_json", 413: "body_too_large"}
 """Of the errors that FastAPI and Starlette raise themselves."""
 RETRY_AFTER = "2"
 """Seconds after which a server that was away is worth another try."""
-
+_WRITTEN = "_cauce_written"
 
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
@@ -101,8 +102,16 @@ def as_problem(error: Exception) -> Problem:
         words = error.detail or HTTPStatus(error.status_code).phrase
         code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
         return Problem(error.status_code, code, words, headers=error.headers)
-    log.error("a request failed", exc_info=error)
+    write_down(error, "a request failed")
     return Problem(500, "internal_error", "Something went wrong here; it was written down under the request id.")
+
+
+def write_down(error: Exception, words: str) -> None:
+    """Logs an error that nobody foresaw, once, however many see it on its way out."""
+    if not getattr(error, _WRITTEN, False):
+        log.error(words, exc_info=error)
+        with contextlib.suppress(AttributeError):  # a class with slots
+            setattr(error, _WRITTEN, True)
 
 
 def checked(model: type[Model], **fields: Any) -> Model:

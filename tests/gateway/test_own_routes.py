@@ -16,6 +16,7 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.errors import APIStatusError
 from running_system import RunningSystem
+from waiting import until
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -40,7 +41,7 @@ APP = """
     from pathlib import Path
 
     import prices
-    from fastapi import FastAPI, HTTPException, Request, WebSocket
+    from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, WebSocket
     from fastapi.responses import StreamingResponse
 
     diary = Path(__file__).with_name("diary")
@@ -105,6 +106,17 @@ APP = """
 """
 
 GUARD = """
+    from starlette.middleware.cors import CORSMiddleware
+
+    app.add_middleware(CORSMiddleware, allow_origins=["https://page.example"], allow_methods=["*"],
+                       allow_headers=["x-api-key"], expose_headers=["x-shop"])
+
+    @app.get("/left")
+    async def left(tasks: BackgroundTasks):
+        def work():
+            raise ValueError("what was left to do")
+        tasks.add_task(work)
+        return "answered"
 
     @app.middleware("http")
     async def guard(request: Request, call_next):
@@ -224,6 +236,43 @@ async def test_what_fails_in_them_costs_its_own_request(plain: Shop) -> None:
         answers = await asyncio.gather(*(client.get(f"/breaks/{how}") for how in ("exit", "error") * 5))
         assert {answer.status_code for answer in answers} == {500}
         assert (await client.get("/hello")).status_code == (await client.get("/v1/me")).status_code == 200
+
+
+@pytest.mark.parametrize("found", ["plain", "opened"])
+async def test_what_they_raise_is_in_the_log_once_whoever_answered_it(
+    found: str, request: pytest.FixtureRequest
+) -> None:
+    there: Shop = request.getfixturevalue(found)
+    log = there.system.data / "logs" / "gateway.log"
+    before = len(log.read_text())
+    async with there.client() as client:
+        assert (await client.get("/breaks/error")).status_code == 500
+    until(lambda: "GET /breaks/error failed" in log.read_text()[before:])
+    assert log.read_text()[before:].count("ValueError: a secret") == 1
+
+
+async def test_work_that_fails_after_the_answer_is_in_the_log(opened: Shop) -> None:
+    log = opened.system.data / "logs" / "gateway.log"
+    async with opened.client() as client:
+        assert (await client.get("/left")).json() == "answered"
+    until(lambda: "ValueError: what was left to do" in log.read_text())
+
+
+async def test_pages_that_its_own_cors_middleware_allows_may_call_and_no_others(opened: Shop) -> None:
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+    for url, ours in ((opened.url, "/v1/me"), (f"{opened.url}/lg", "/ok"), (opened.alone, "/ok")):
+        async with opened.client(url) as client:
+            for path in (ours, "/who"):
+                page = {"origin": "https://page.example"}
+                preflight = await client.options(path, headers=page | asked)
+                assert preflight.status_code == 200
+                assert preflight.headers["access-control-allow-origin"] == "https://page.example"
+                answer = await client.get(path, headers=page)
+                assert answer.headers.get_list("access-control-allow-origin") == ["https://page.example"]
+                assert "x-shop" in answer.headers["access-control-expose-headers"]
+                other = {"origin": "https://else.example"}
+                assert (await client.options(path, headers=other | asked)).status_code == 400
+                assert "access-control-allow-origin" not in (await client.get(path, headers=other)).headers
 
 
 async def test_opened_routes_need_no_credential_and_ours_do(opened: Shop) -> None:
