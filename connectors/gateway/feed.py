@@ -44,6 +44,7 @@ _TYPES: dict[str, type[ThreadEvent]] = {body.TYPE: body for body in BODIES[Topic
 _TEXT_ENDS = {MessageAdded.TYPE, *TERMINAL_TYPES}
 _LEG_ENDS = {RunPaused.TYPE, *TERMINAL_TYPES}
 _TEXTS_KEPT = 10_000
+_ENDS_KEPT = 10_000
 _RETRY = 1.0
 _STALL = 10.0
 _AT_ONCE = 500
@@ -165,6 +166,8 @@ class Feed:
         self._subscriptions: dict[bytes, set[Subscription]] = {}
         self._texts: OrderedDict[bytes, _Text] = OrderedDict()
         self._legs = GoingLegs()
+        self._over: OrderedDict[tuple[bytes, str], None] = OrderedDict()
+        """By thread: ids of the newest messages that are whole, and of the newest runs that are over."""
         self._task: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
 
@@ -259,7 +262,7 @@ class Feed:
             item = self._delta(key, kind, record.value)
         else:
             if kind in _TEXT_ENDS:
-                self._texts.pop(key, None)
+                self._ended(key, kind, record.value)
             if kind in _LEG_ENDS:
                 self._legs.end(key)
             if key in self._subscriptions:
@@ -268,18 +271,28 @@ class Feed:
             for subscription in self._subscriptions.get(key, ()):
                 subscription.put(item)
 
+    def _ended(self, key: bytes, kind: str, value: bytes) -> None:
+        """A message is there, or a run is over: what is on its way in the other topic comes too late to be told."""
+        self._texts.pop(key, None)
+        event = json.loads(value)
+        self._over[key, event["message"]["message_id"] if kind == MessageAdded.TYPE else event["run_id"]] = None
+        while len(self._over) > _ENDS_KEPT:
+            self._over.popitem(last=False)
+
     def _delta(self, key: bytes, kind: str, value: bytes) -> Item | None:
         if kind == Delta.TYPE:
             return self._text(key, value)
         if kind == GraphDelta.TYPE:
-            return self._leg(key, value)
-        if kind == ToolFinished.TYPE and key in self._subscriptions:
+            self._leg(key, value)
+        elif kind == ToolFinished.TYPE and key in self._subscriptions:
             return EarlyResult(ToolFinished.model_validate_json(value))
         return None
 
     def _text(self, key: bytes, value: bytes) -> TextPiece | None:
         """A piece in its place in the answer, which is kept for those who come in the middle of it."""
         piece = json.loads(value)
+        if (key, piece["message_id"]) in self._over or (key, piece["run_id"]) in self._over:
+            return None
         text = self._texts.get(key)
         if text is None or (text.message_id, text.attempt) != (piece["message_id"], piece["attempt"]):
             text = self._texts[key] = _Text(piece)
@@ -287,13 +300,15 @@ class Feed:
                 self._texts.popitem(last=False)
         return text.add(piece)
 
-    def _leg(self, key: bytes, value: bytes) -> GraphPieces:
+    def _leg(self, key: bytes, value: bytes) -> None:
         """Pieces of a graph's leg, which are kept; messages also as texts, for those who follow only the answers."""
         delta = GraphDelta.model_validate_json(value)
+        if (key, delta.run_id) in self._over:
+            return
         pieces, said = self._legs.add(key, delta, len(value))
         for subscription in self._subscriptions.get(key, ()):
+            subscription.put(pieces)  # first: they say that the run is a graph's
             _put_texts(subscription, said)
-        return pieces
 
 
 def _put_texts(subscription: Subscription, said: Iterable[MessagePiece]) -> None:

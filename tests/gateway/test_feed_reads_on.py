@@ -5,12 +5,27 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from aiokafka import TopicPartition
 from odd_batches import CODECS, batch_of, with_body, write
 
-from connectors.gateway.feed import Feed
-from schemas import Delta, Envelope, GraphDelta, PartitionSet, RunStarted, ThreadKey, Topic
+from connectors.gateway.feed import Feed, TextPiece
+from connectors.gateway.legs import GraphPieces
+from schemas import (
+    Delta,
+    Envelope,
+    GraphDelta,
+    GraphPiece,
+    Message,
+    MessageAdded,
+    PartitionSet,
+    RunCancelled,
+    RunStarted,
+    ThreadEvent,
+    ThreadKey,
+    Topic,
+)
 from streams import topics
 from streams.embedded import EmbeddedBroker
 
@@ -88,5 +103,58 @@ async def test_a_small_batch_of_many_records_lets_everybody_else_have_their_turn
                     while came < count:
                         assert not live.overflowed
                         came += sum(isinstance(item, RunStarted) for item in await live.take(1))
+        finally:
+            await feed.stop()
+
+
+async def test_pieces_that_come_after_their_message_or_the_end_of_their_run_are_not_told(tmp_path: Path) -> None:
+    """The two topics are read apart, so that either can be behind the other."""
+    about: dict[str, Any] = {"user_id": "u", "at": NOW}
+    message = Message(message_id="m1", role="assistant", text="whole", run_id="r1", at=NOW)
+    added = MessageAdded(seq=1, run_id="r1", message=message, **about)
+    ended = RunCancelled(seq=2, run_id="r2", reason="cancelled", message="Cancelled.", **about)
+    chunk = [{"type": "AIMessageChunk", "id": "m4", "content": "text"}, {}]
+
+    def piece(run_id: str, message_id: str) -> Delta:
+        return Delta(run_id=run_id, message_id=message_id, turn=1, attempt=1, index=0, text="text")
+
+    def of_graph(run_id: str) -> GraphDelta:
+        pieces = (GraphPiece(index=0, mode="messages", data=chunk, chunks=1),)
+        return GraphDelta(run_id=run_id, leg=f"leg-{run_id}", graph="g", pieces=pieces)
+
+    async with EmbeddedBroker(tmp_path / "kafka") as broker:
+        await topics.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 1, PartitionSet.TENANT: 1})
+        feed = Feed(broker.bootstrap, items=1_000)
+        await feed.start()
+
+        async def put(topic: Topic, *bodies: ThreadEvent | Delta | GraphDelta) -> None:
+            for body in bodies:
+                headers = Envelope(f"e{id(body)}", body.TYPE, "test", "home", NOW).headers()
+                batch = batch_of((str(KEY).encode(), body.to_bytes(), headers))
+                assert (await write(broker.bootstrap, TopicPartition(topic.value, 0), batch))[0] == "NoError"
+
+        try:
+            async with asyncio.timeout(120):
+                await feed.ready.wait()
+                with feed.subscribed(KEY) as live:
+                    await put(Topic.CHAT_RESPONSES, added, ended)
+                    came: list[object] = []
+                    while sum(isinstance(item, ThreadEvent) for item in came) < 2:
+                        came += await live.take(1)
+                    late = (piece("r1", "m1"), piece("r2", "m2"), of_graph("r2"))
+                    await put(Topic.CHAT_DELTAS, *late, piece("r1", "m3"), of_graph("r3"))
+                    told: list[object] = []
+                    while not any(isinstance(item, TextPiece) and item.run_id == "r3" for item in told):
+                        told += await live.take(1)
+                pieces = [item for item in told if isinstance(item, TextPiece | GraphPieces)]
+                # That a run is a graph's is told before what its models write.
+                assert [(type(item), item.run_id) for item in pieces] == [
+                    (TextPiece, "r1"),
+                    (GraphPieces, "r3"),
+                    (TextPiece, "r3"),
+                ]
+                with feed.subscribed(KEY) as later:
+                    kept = [item for item in await later.take(1) if isinstance(item, TextPiece | GraphPieces)]
+                assert {item.run_id for item in kept} == {"r1", "r3"}
         finally:
             await feed.stop()

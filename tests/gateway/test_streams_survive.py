@@ -8,6 +8,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -17,6 +18,8 @@ from door import Door, Frame, streamed, until_true
 from cauce.gateway import find_gateway
 from cauce.running import connected
 from cauce.settings import load_settings
+from connectors.gateway.core.run_views import RunView, joins_at
+from connectors.gateway.thread_position import Position
 
 BIG = "x" * 190_000
 
@@ -192,3 +195,53 @@ async def _headers(door: Door, record_id: str) -> dict[str, str]:
     finally:
         await consumer.stop()
     raise AssertionError("a topic has no end")
+
+
+@pytest.mark.parametrize("agent", ["agent", "asks_inside"])
+async def test_who_joins_a_run_that_waits_already_is_told_its_question_and_the_end(
+    ana: httpx.AsyncClient, agent: str
+) -> None:
+    thread = (await ana.post("/lg/threads", json={})).json()["thread_id"]
+    content = {"role": "user", "content": "create a task to call Ana tomorrow"}
+    given = {"answers": ["a"]} if agent == "asks_inside" else {"messages": [content]}
+    body = {"assistant_id": agent, "input": given}
+    run = (await ana.post(f"/lg/threads/{thread}/runs", json=body)).json()["run_id"]
+    waits = (await ana.get(f"/lg/threads/{thread}/runs/{run}/join")).json()
+    async with asyncio.timeout(120):
+        async with streamed(ana, "GET", f"/lg/threads/{thread}/runs/{run}/stream") as events:
+            told = [event async for event in events]
+    asked = [json.loads(e.data)["__interrupt__"] for e in told if e.event == "updates" and "__interrupt__" in e.data]
+    assert asked == [waits["__interrupt__"]]
+    assert told[-1].event == "end"
+
+
+async def test_who_joins_a_run_after_one_of_two_answers_is_asked_for_the_other(door: Door) -> None:
+    tenant = door.tenant("--model", "scripted:tool=Gmail_SendEmail,calls=2")
+    async with door.caller(door.key(tenant)) as ana:
+        thread = (await ana.post("/lg/threads", json={})).json()["thread_id"]
+        run = (await ana.post(f"/v1/threads/{thread}/runs/wait", json={"text": "write"})).json()
+        first, second = run["approvals"]
+        path = f"/v1/threads/{thread}/approvals/{first['call_id']}"
+        assert (await ana.post(path, json={"decision": "reject"})).status_code == 200
+        waits = (await ana.get(f"/lg/threads/{thread}/runs/{run['run_id']}/join")).json()["__interrupt__"]
+        async with asyncio.timeout(120):
+            path = f"/lg/threads/{thread}/runs/{run['run_id']}/stream"
+            async with streamed(ana, "GET", path, headers={"Last-Event-ID": "-1"}) as events:
+                told = [json.loads(e.data) async for e in events if e.event == "updates"]
+        asked = [one["__interrupt__"] for one in told if "__interrupt__" in one]
+        assert asked, "it waits"
+        assert all(one == waits for one in asked)
+        assert waits[0]["value"]["call_ids"] == [second["call_id"]]
+
+
+def test_who_joins_a_run_begins_where_it_was_looked_at() -> None:
+    """What came since is told: read from the thread's newest event on, a run that had just ended would never end."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    running = RunView("r", "t", "default", "running", at, at, first_event=3, as_of=4)
+    assert joins_at(running, None) == Position(4)
+    assert joins_at(running, Position()) == Position(2)
+    assert joins_at(running, Position(3)) == Position(3)
+    waiting_its_turn = RunView("r", "t", "default", "pending", at, at, as_of=4)
+    assert joins_at(waiting_its_turn, Position()) == joins_at(waiting_its_turn, None) == Position(4)
+    over = RunView("r", "t", "default", "completed", at, at, first_event=3, last_event=6)
+    assert joins_at(over, None) == Position(2)

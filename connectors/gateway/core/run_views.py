@@ -129,6 +129,15 @@ def over_view(thread_id: str, run: StoredRun, known: AcceptedRun | None) -> RunV
     )
 
 
+def joins_at(view: RunView, given: Position | None) -> Position:
+    """Where who joins a run begins: at what it has given, but not before the run; without it from now on, and from the run's
+    beginning where it is over or waits. "Now" is when the run was looked at: its end may have come since."""
+    begin = (view.first_event or view.as_of + 1) - 1
+    if given is not None:
+        return given if given.seq >= begin else Position(begin)
+    return Position(begin if view.status in (*OVER, "paused") else view.as_of)
+
+
 def until(view: RunView, position: Position) -> tuple[int | None, int]:
     """Where a reader at this position comes to the end of what is known of a run: the event that is the last one, and the one
     up to which pauses are past. A run that waits has perhaps waited before."""

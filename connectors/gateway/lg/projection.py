@@ -72,11 +72,13 @@ class RunProjection:
         """`pending` are the calls of the thread as it was read, which events before `position` had asked for."""
         self._thread_id, self._run_id, self._modes, self._state = thread_id, run_id, modes, state
         self._position, self._resumable = position, resumable
+        waiting = tuple(pending)
         self._answers = Answers(position)
         self._results: set[str] = set()
         self._asked: dict[str, tuple[str, str, Mapping[str, Any]]] = {
-            p.call.call_id: (p.call.call_id, p.call.name, p.call.arguments) for p in pending
+            p.call.call_id: (p.call.call_id, p.call.name, p.call.arguments) for p in waiting
         }
+        self._waiting = frozenset(p.call.call_id for p in waiting if p.state == "approval")
 
     async def frames(
         self, items: Items, *, last_event: int | None = None, paused_after: int = 0
@@ -199,7 +201,9 @@ class RunProjection:
         return made
 
     def _paused(self, event: RunPaused) -> list[Frame]:
-        calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in event.call_ids]
+        # Of what was asked before this stream, what is still open, as the thread has it and an answer is to have it.
+        open_calls = [call_id for call_id in event.call_ids if call_id in self._waiting] or event.call_ids
+        calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in open_calls]
         told = dumps({"__interrupt__": [interrupt(self._thread_id, self._run_id, calls)]})
         return [*self._in("updates", "updates", told), *self._in("values", "values", told)]
 

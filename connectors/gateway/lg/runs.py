@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, RunView
-from connectors.gateway.core.run_views import OVER, RunStatus, until
+from connectors.gateway.core.run_views import RunStatus, joins_at, until
 from connectors.gateway.lg import fields, shapes
 from connectors.gateway.lg.agent_runs import start_agent
 from connectors.gateway.lg.graph_projection import GraphProjection
@@ -188,9 +188,7 @@ async def join_stream(request: Request) -> Any:
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     given = request.headers.get("last-event-id")
     position = Position.parse(given).known(head.next_event - 1)
-    begin = (view.first_event or head.next_event) - 1
-    if position.seq < begin or given is None:
-        position = Position(begin if given is not None or view.status in OVER else head.next_event - 1)
+    position = joins_at(view, position if given is not None else None)
     stream = core.stream(caller, thread_id)
     projection: RunProjection | GraphProjection
     if graph := await core.graph_of_run(caller, view, head):

@@ -120,6 +120,10 @@ class ThreadProjection:
         self._agents: dict[str, str] = {}
         self._of_graphs: dict[str, str] = {}
         """Runs of graphs, with the graph's name where it is known."""
+        if run and run.graph:
+            self._of_graphs[run.run_id] = run.graph.graph
+        elif run:
+            self._agents[run.run_id] = run.agent_id
         self._started = {run.run_id} if run and run.first_event else set[str]()
         self._said_running: set[str] = set()
         self._paused: dict[str, int] = {}

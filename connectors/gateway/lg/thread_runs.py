@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from connectors.gateway.auth import Principal
 from connectors.gateway.core import Core, RunView
+from connectors.gateway.core.run_views import OVER
 from connectors.gateway.feed import EarlyResult
 from connectors.gateway.lg.graph_projection import GraphProjection
 from connectors.gateway.lg.graph_runs import graph_projection
@@ -68,7 +69,10 @@ class _Following:
                 else:
                     last = _Last(item, items)
                     run_id = item.event.run_id if isinstance(item, EarlyResult) else item.run_id
-                    projection = await self._projection(run_id, position)
+                    view = await self._core.runs.get(self._caller, self._thread_id, run_id, hidden=True)
+                    if not isinstance(item, ThreadEvent) and view.status in OVER:
+                        continue  # a piece that comes late; whatever the run has left to tell, its events tell
+                    projection = await self._projection(view, position)
                     passed = item.seq - 1 if isinstance(item, ThreadEvent) else position.seq
                     async for piece in projection.frames(last.items(), paused_after=passed):
                         # The stream goes on where the run's own would end.
@@ -79,14 +83,15 @@ class _Following:
         finally:
             await items.aclose()  # type: ignore[attr-defined]  # it is a generator
 
-    async def _projection(self, run_id: str, position: Position) -> RunProjection | GraphProjection:
+    async def _projection(self, view: RunView, position: Position) -> RunProjection | GraphProjection:
         core, caller, thread_id = self._core, self._caller, self._thread_id
-        view = await core.runs.get(caller, thread_id, run_id, hidden=True)
         head = await core.threads.get(caller, thread_id)
         modes = self._modes or _modes_of(view)
         if graph := await core.graph_of_run(caller, view, head):
             return graph_projection(core, caller, view, graph, modes, position=position, resumable=True)
-        return RunProjection(thread_id, run_id, modes, self._state, position=position, resumable=True)
+        return RunProjection(
+            thread_id, view.run_id, modes, self._state, position=position, resumable=True, pending=head.pending
+        )
 
 
 class _Last:

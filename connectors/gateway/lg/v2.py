@@ -23,6 +23,7 @@ from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.problems import Problem, as_problem
 from connectors.gateway.sse import EventStream, frame
 from connectors.gateway.thread_stream import StreamItem
+from schemas import ThreadHead
 
 _OF_THE_THREAD = ("thread_not_found", "thread_deleted", "thread_id_taken")
 _BY_CODE = {name: name for name in ("unknown_command", "no_such_interrupt", "no_such_subscription")}
@@ -158,7 +159,7 @@ async def opened(
         ThreadState(messages),
         since=since,
         head=head,
-        going=since is None and any(run.status not in OVER for run in await core.runs.of_thread(caller, thread_id)),
+        going=since is None and await _going(core, caller, thread_id, head),
         graphs={a.assistant_id: a.graph_id for a in assistants},
         graph=await core.graph_of(caller, head),
         state_of=_states_of(core, caller, thread_id),
@@ -187,6 +188,13 @@ def _wanted(channels: list[str], body: Mapping[str, Any]) -> Wanted:
         tuple(tuple(n) for n in namespaces),
         depth,
     )
+
+
+async def _going(core: Core, caller: Principal, thread_id: str, head: ThreadHead) -> bool:
+    """Whether a run went as `head` was read, or goes now: the end of either is still to be told."""
+    if head.run or head.queued:
+        return True
+    return any(run.status not in OVER for run in await core.runs.of_thread(caller, thread_id))
 
 
 async def _state_now(core: Core, caller: Principal, thread_id: str) -> ThreadState:
