@@ -68,6 +68,8 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """Slots that a rebalance took away and may give back."""
         self._tasks: dict[asyncio.Task[None], Delivery] = {}
         self._openings: set[asyncio.Task[None]] = set()
+        self._bring_ups: dict[int, asyncio.Task[None]] = {}
+        """The one that counts of each slot: a slot that comes and goes may have several on their way."""
         self._holdings = Holdings(group, clients, options, spills=self._traits.in_order)
         self._progress = asyncio.Event()
         self._stopping = False
@@ -227,30 +229,38 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                     on_progress=self._progress.set,
                 )
             self._slots[number] = slot
-            self._in_background(self._bring_up(slot, again=again))
+            self._bring_ups[number] = self._in_background(self._bring_up(slot, again=again))
         for slot in lost:
             self._in_background(self._let_go(slot))
         self.assigned = True
         log.info("group %s: slots %s", self.group, sorted(numbers) or "none")
 
-    def _in_background(self, work: Awaitable[None]) -> None:
+    def _in_background(self, work: Awaitable[None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._openings.add(task)
         task.add_done_callback(self._openings.discard)
+        return task
 
     async def _bring_up(self, slot: Slot, *, again: bool) -> None:
-        backoff = self._options.backoff
-        while self._slots.get(slot.number) is slot and not self._stopping:
+        backoff, task = self._options.backoff, asyncio.current_task()
+
+        def wanted() -> bool:
+            mine = self._bring_ups.get(slot.number) is task and self._slots.get(slot.number) is slot
+            return mine and not self._stopping
+
+        while wanted():
             try:
                 if again:
                     await slot.resume()
                 else:
                     await slot.open(await self._consumer.end_offsets(list(slot.partitions)))
                 if slot.fresh:
-                    await self._until_settled(slot)
-                if self._slots.get(slot.number) is not slot:
+                    await self._until_settled(slot, wanted)
+                if not wanted():
                     break
                 await self._seek(slot)
+                if not wanted():
+                    break
                 slot.admit()
                 self._consumer.resume(*slot.partitions)
             except Exception as error:
@@ -264,7 +274,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         if self._slots.get(slot.number) is not slot and slot.number not in self._limbo:
             await self._let_go(slot)
 
-    async def _until_settled(self, slot: Slot) -> None:
+    async def _until_settled(self, slot: Slot, wanted: Callable[[], bool]) -> None:
         await until_settled(
             self._clients,
             self.group,
@@ -272,7 +282,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             slot.number,
             self._consumer,
             pause=self._options.growth_pause,
-            wanted=lambda: self._slots.get(slot.number) is slot and not self._stopping,
+            wanted=wanted,
         )
 
     async def _seek(self, slot: Slot) -> None:

@@ -82,6 +82,8 @@ class Slot:
         self._wake, self._hurry = asyncio.Event(), asyncio.Event()
         self._open = asyncio.Event()
         self._publishing = asyncio.Lock()
+        self._bringing_up = asyncio.Lock()
+        """A bring-up that a rebalance has overtaken may still be on its way when the next one begins."""
         self._publisher: asyncio.Task[None] | None = None
 
     @property
@@ -100,7 +102,8 @@ class Slot:
         `log_ends` are the ends of the partitions now. Raises what the clients raise; it can be called again then.
         """
         started = time.perf_counter()
-        await self._take_over()
+        async with self._bringing_up:
+            await self._take_over()
         self.suspect_below = dict(log_ends)
         if self._publisher is None:
             name = f"publish-{self.group}-{self.number}"
@@ -161,8 +164,8 @@ class Slot:
 
         Nobody else can have owned it in between, unless this worker had been thrown out: what is committed tells.
         """
-        async with self._publishing:
-            await (self._take_over() if self._broken else self._refresh())
+        async with self._bringing_up, self._publishing:
+            await (self._take_over() if self._broken or self._producer is None else self._refresh())
 
     async def drain(self) -> None:
         """Publishes what is finished, for a graceful stop."""
@@ -261,7 +264,8 @@ class Slot:
             await producer.commit_transaction()
         finally:
             leave(acks)
-        self._keep(self._ready[len(batch) :])
+        published = {id(f) for f in batch}
+        self._keep([f for f in self._ready if id(f) not in published])
         self._metrics.transaction_seconds.labels(self.group).observe(time.perf_counter() - started)
         self._metrics.committed_records.labels(self.group).inc(len(batch))
         committed = time.perf_counter()
