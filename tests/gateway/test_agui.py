@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from connectors.gateway.agui.projection import AguiProjection
 from connectors.gateway.feed import TextPiece
 from connectors.gateway.thread_stream import StreamItem
-from schemas import MessageAdded, RunCompleted
+from schemas import MessageAdded, RunCompleted, ThreadHead
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(Event)
 
@@ -153,9 +153,10 @@ async def test_an_answer_that_is_begun_again_in_other_words_is_put_right() -> No
         yield added(2, "assistant", "another one")
         yield RunCompleted.model_validate({**about, "seq": 3, "message_id": "m2", "turns": 1})
 
+    head = ThreadHead(user_id="ana", created_at=about["at"], updated_at=about["at"])
     told = [
         json.loads(piece.decode().partition("data: ")[2])
-        async for piece in AguiProjection("t1", "c1", "r1", listed=("m1",)).frames(happened())
+        async for piece in AguiProjection("t1", "c1", "r1", head=head, listed=("m1",)).frames(happened())
     ]
     shown: dict[str, str] = {}
     for event in told:
@@ -198,3 +199,24 @@ async def test_same_run_of_the_client_twice_is_one_run(ana: httpx.AsyncClient) -
             kinds = [json.loads(event.data)["type"] async for event in events]
         assert kinds[-1] == "RUN_FINISHED"
     assert len((await ana.get(f"/v1/threads/{thread}/runs")).json()["runs"]) == 1
+
+
+async def test_same_run_again_is_asked_what_is_open_and_told_how_it_went_on(door: Door) -> None:
+    tenant = door.tenant("--model", "scripted:tool=Gmail_SendEmail,calls=2")
+    async with door.caller(door.key(tenant)) as client:
+        thread, run_id = str(uuid.uuid4()), str(uuid.uuid4())
+        body = {"threadId": thread, "runId": run_id, "messages": [{"id": "u1", "role": "user", "content": "write"}]}
+
+        async def outcome() -> dict[str, Any]:
+            async with streamed(client, "POST", "/agui", json=body) as events:
+                last: dict[str, Any] = [json.loads(event.data) async for event in events][-1]
+            assert last["type"] == "RUN_FINISHED"
+            return dict(last["outcome"])
+
+        first, second = [one["id"] for one in (await outcome())["interrupts"]]
+        for call, left in ((first, [second]), (second, [])):
+            decided = await client.post(f"/v1/threads/{thread}/approvals/{call}", json={"decision": "reject"})
+            assert decided.status_code == 200
+            told = await outcome()
+            assert told["type"] == ("interrupt" if left else "success")
+            assert [one["id"] for one in told.get("interrupts", [])] == left

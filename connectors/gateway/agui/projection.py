@@ -19,7 +19,6 @@ from schemas import (
     Message,
     MessageAdded,
     MessagesRemoved,
-    PendingCall,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -28,6 +27,7 @@ from schemas import (
     StoredMessage,
     ThreadChanged,
     ThreadEvent,
+    ThreadHead,
     ToolFinished,
     derived_id,
     is_left_out,
@@ -65,14 +65,19 @@ class AguiProjection:
         client_run: str,
         run_id: str,
         *,
-        pending: Iterable[PendingCall] = (),
+        head: ThreadHead,
         history: Iterable[StoredMessage] = (),
         listed: Collection[object] = (),
     ) -> None:
         self._thread_id, self._client_run, self._run_id = thread_id, client_run, run_id
         self._asked: dict[str, tuple[str, Mapping[str, Any]]] = {
-            p.call.call_id: (p.call.name, p.call.arguments) for p in pending
+            p.call.call_id: (p.call.name, p.call.arguments) for p in head.pending
         }
+        self._old = head.next_event
+        """Events below this are of the past: of their questions some are answered."""
+        self._stopped = bool(head.run and head.run.run_id == run_id and head.run.paused)
+        self._waiting = {asked.id for asked in head.open_interrupts}
+        self._waiting |= {p.call.call_id for p in head.pending if p.state == "approval"}
         self._messages = [_whole(stored.message) for stored in history]
         """The thread as far as it was told, also by other runs."""
         self._unknown = any(message["id"] not in listed for message in self._messages)
@@ -193,6 +198,8 @@ class AguiProjection:
             return None
         if isinstance(item, ThreadChanged) and item.action != "delete":
             return None
+        if isinstance(item, RunPaused) and not self._waits(item):
+            return None
         end = b"".join(self._stop_writing())
         if isinstance(item, RunCompleted):
             return end + self._finished({"type": "success"})
@@ -201,8 +208,8 @@ class AguiProjection:
                 {
                     "type": "interrupt",
                     "interrupts": [
-                        *(self._interrupt(call_id) for call_id in item.call_ids),
-                        *(_asked(interrupt) for interrupt in item.interrupts),
+                        *(self._interrupt(call_id) for call_id in item.call_ids if self._is_open(item, call_id)),
+                        *(_asked(interrupt) for interrupt in item.interrupts if self._is_open(item, interrupt.id)),
                     ],
                 }
             )
@@ -211,6 +218,16 @@ class AguiProjection:
         if isinstance(item, RunFailed):
             return end + event("RUN_ERROR", message=item.message, code=item.code)
         return end + event("RUN_ERROR", message="The thread was deleted.", code="thread_deleted")
+
+    def _waits(self, item: RunPaused) -> bool:
+        """Whether the run still waits there: the same run may be asked for again when it has gone on."""
+        asked = [*item.call_ids, *(interrupt.id for interrupt in item.interrupts)]
+        if not asked:  # it stops before or after a node
+            return item.seq >= self._old or self._stopped
+        return any(self._is_open(item, one) for one in asked)
+
+    def _is_open(self, item: RunPaused, asked: str) -> bool:
+        return item.seq >= self._old or asked in self._waiting
 
     def _interrupt(self, call_id: str) -> dict[str, Any]:
         name, arguments = self._asked.get(call_id, ("", {}))

@@ -40,7 +40,7 @@ async def run(request: Request) -> Any:
         wanted.for_agent()
     await core.threads.ensure(caller, thread_id)
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
-    since, pending = head.next_event - 1, head.pending
+    since = head.next_event - 1
     if wanted.resume:
         view = await _resume(core, caller, thread_id, head, wanted.resume)
     elif known := await core.runs.known(caller, thread_id, _key(wanted.run_id)):
@@ -51,7 +51,7 @@ async def run(request: Request) -> Any:
         view, since = await core.runs.start(caller, thread_id, new, head=head)
         messages = [stored for stored in messages if new.after is None or stored.seq <= new.after]
     listed = {message.message_id for message in wanted.messages}
-    projection = AguiProjection(thread_id, wanted.run_id, view.run_id, pending=pending, history=messages, listed=listed)
+    projection = AguiProjection(thread_id, wanted.run_id, view.run_id, head=head, history=messages, listed=listed)
     return EventStream(
         projection.frames(core.stream(caller, thread_id).items(since)),
         headers={"Content-Location": f"/v1/threads/{thread_id}/runs/{view.run_id}"},
