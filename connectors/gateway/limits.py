@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,8 @@ from schemas import SettingsError
 
 log = logging.getLogger("cauce.gateway")
 
-_RUN_PATHS = ("/messages", "/runs", "/runs/stream", "/runs/wait", "/runs/batch", "/commands", "/agui")
+_RUN_PATHS = re.compile(r"/agui(/[^/]+)?|.*/(messages|runs|runs/stream|runs/wait|runs/batch|commands)")
+"""Of a POST that may start a run."""
 _SAY_AGAIN = 10.0
 
 
@@ -101,7 +103,7 @@ class RateLimits:
             ("tenant", self._tenant, ("tenant", principal.tenant_id)),
             ("user", self._user, ("user", *who)),
         ]
-        if scope.get("method") == "POST" and scope["path"].rstrip("/").endswith(_RUN_PATHS):
+        if scope.get("method") == "POST" and _RUN_PATHS.fullmatch(scope["path"].rstrip("/")):
             counted.append(("runs", self._runs, ("runs", *who)))
         tightest: tuple[float, dict[str, str]] | None = None
         for name, item, key in counted:

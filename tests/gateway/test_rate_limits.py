@@ -81,6 +81,16 @@ def test_messages_have_a_limit_of_their_own(embedded: Door) -> None:
             assert client.get(path).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/agui", "/agui/helper", "/lg/runs/wait"])
+def test_runs_count_over_every_protocol_whatever_agent_is_named(embedded: Door, path: str) -> None:
+    key = embedded.key(embedded.tenant(), "mia")
+    with ExitStack() as stack:
+        (gateway,) = _gateways(embedded, stack, 1)
+        with httpx.Client(base_url=gateway.url, headers={"x-api-key": key}, trust_env=False, timeout=120) as client:
+            sent = [client.post(path, json={}).status_code for _ in range(6)]  # refused, and counted all the same
+            assert sent == [422] * 5 + [429]
+
+
 def test_gateways_count_together_in_redis_and_go_on_without_it(embedded: Door, redis: Redis) -> None:
     key = embedded.key(embedded.tenant(), "rob")
     with ExitStack() as stack:
