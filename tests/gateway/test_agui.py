@@ -16,8 +16,9 @@ from pydantic import TypeAdapter
 
 from connectors.gateway.agui.projection import AguiProjection
 from connectors.gateway.feed import TextPiece
+from connectors.gateway.legs import GraphPieces
 from connectors.gateway.thread_stream import StreamItem
-from schemas import MessageAdded, RunCompleted, ThreadHead
+from schemas import GraphPiece, GraphStreamed, MessageAdded, RunCompleted, ThreadHead
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(Event)
 
@@ -220,3 +221,27 @@ async def test_same_run_again_is_asked_what_is_open_and_told_how_it_went_on(door
             told = await outcome()
             assert told["type"] == ("interrupt" if left else "success")
             assert [one["id"] for one in told.get("interrupts", [])] == left
+
+
+@pytest.mark.parametrize("pieces", [(), (0,), (0, 1)])
+async def test_last_state_of_a_graph_is_told_once_whichever_pieces_came(pieces: tuple[int, ...]) -> None:
+    about: dict[str, Any] = {"run_id": "r1", "user_id": "ana", "at": datetime.now(UTC)}
+    states = [{"notes": ["given"], "messages": []}, {"notes": ["given", "seen"], "messages": []}]
+
+    async def happened() -> AsyncIterator[StreamItem]:
+        for n in pieces:
+            yield GraphPieces("r1", "leg1", (GraphPiece(index=n, mode="values", data=states[n]),))
+        for n in (0, 1):
+            part = {"leg": "leg1", "index": n, "mode": "values", "checkpoint_id": str(n)}
+            yield GraphStreamed.model_validate({**about, **part, "seq": n + 1})
+        yield RunCompleted.model_validate({**about, "seq": 3, "turns": 1})
+
+    async def state_of(checkpoint_id: str, namespace: tuple[str, ...]) -> Any:
+        return states[int(checkpoint_id)]
+
+    head = ThreadHead(user_id="ana", created_at=about["at"], updated_at=about["at"])
+    projection = AguiProjection("t1", "c1", "r1", head=head, state_of=state_of)
+    told = [json.loads(piece.decode().partition("data: ")[2]) async for piece in projection.frames(happened())]
+    shown = [event["snapshot"]["notes"] for event in told if event["type"] == "STATE_SNAPSHOT"]
+    assert shown == [states[n]["notes"] for n in sorted({*pieces, 1})]
+    assert told[-1]["type"] == "RUN_FINISHED"

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
 from connectors.gateway.answers import Answers
+from connectors.gateway.core.graph_states import StateOf
 from connectors.gateway.feed import EarlyResult, TextPiece
 from connectors.gateway.legs import GraphPieces
 from connectors.gateway.problems import Problem
@@ -16,6 +17,7 @@ from connectors.gateway.thread_stream import Heartbeat, StreamItem
 from schemas import (
     ApprovalRequested,
     GraphInterrupt,
+    GraphStreamed,
     Message,
     MessageAdded,
     MessagesRemoved,
@@ -68,7 +70,9 @@ class AguiProjection:
         head: ThreadHead,
         history: Iterable[StoredMessage] = (),
         listed: Collection[object] = (),
+        state_of: StateOf | None = None,
     ) -> None:
+        """`state_of` reads states of the graph whose run it is."""
         self._thread_id, self._client_run, self._run_id = thread_id, client_run, run_id
         self._asked: dict[str, tuple[str, Mapping[str, Any]]] = {
             p.call.call_id: (p.call.name, p.call.arguments) for p in head.pending
@@ -84,6 +88,10 @@ class AguiProjection:
         self._answers = Answers(Position())
         self._writing: str | None = None
         self._results: set[str] = set()
+        self._state_of, self._shown = state_of, ("", -1)
+        """`_shown` is the part of a leg that the newest snapshot has told, by the leg and its index."""
+        self._told: GraphStreamed | None = None
+        """The newest state that the run's events name."""
 
     async def frames(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[bytes]:
         """The run from its start to its end, or until it waits for its user."""
@@ -105,7 +113,11 @@ class AguiProjection:
                 if item.run_id == self._run_id or isinstance(item, ThreadChanged):
                     for piece in self._event(item):
                         yield piece
+                    if isinstance(item, GraphStreamed) and item.mode == "values" and not item.namespace:
+                        self._told = item
                     if last := self._last(item):
+                        async for piece in self._missing():
+                            yield piece
                         yield last
                         return
                 self._keep(item)
@@ -121,12 +133,20 @@ class AguiProjection:
             self._messages = [message for message in self._messages if message["id"] not in item.message_ids]
 
     def _snapshot(self, item: GraphPieces) -> bytes | None:
-        """The newest state of a graph that runs, without what the messages say already."""
-        states = [p.data for p in item.pieces if p.mode == "values" and not p.namespace and isinstance(p.data, Mapping)]
-        if item.run_id != self._run_id or not states or is_left_out(states[-1]):
+        """The newest state of a graph that runs."""
+        states = [p for p in item.pieces if p.mode == "values" and not p.namespace and isinstance(p.data, Mapping)]
+        if item.run_id != self._run_id or not states or is_left_out(states[-1].data):
             return None
-        state = {name: value for name, value in states[-1].items() if name not in ("messages", "__interrupt__")}
-        return event("STATE_SNAPSHOT", snapshot=state) if state else None
+        self._shown = (item.leg, states[-1].index)
+        return _state(states[-1].data)
+
+    async def _missing(self) -> AsyncIterator[bytes]:
+        """The run's last state, where no piece told it: they are best effort."""
+        last = self._told
+        if self._state_of and last and last.checkpoint_id and self._shown != (last.leg, last.index):
+            values = await self._state_of(last.checkpoint_id, ())
+            if isinstance(values, Mapping) and not is_left_out(values) and (snapshot := _state(values)):
+                yield snapshot
 
     def _piece(self, piece: TextPiece) -> Iterable[bytes]:
         if piece.run_id != self._run_id:
@@ -242,6 +262,12 @@ class AguiProjection:
 
     def _finished(self, outcome: Mapping[str, Any]) -> bytes:
         return event("RUN_FINISHED", threadId=self._thread_id, runId=self._client_run, outcome=outcome)
+
+
+def _state(values: Mapping[str, Any]) -> bytes | None:
+    """Without what the messages say already."""
+    state = {name: value for name, value in values.items() if name not in ("messages", "__interrupt__")}
+    return event("STATE_SNAPSHOT", snapshot=state) if state else None
 
 
 def _asked(interrupt: GraphInterrupt) -> dict[str, Any]:

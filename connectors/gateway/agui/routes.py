@@ -51,7 +51,16 @@ async def run(request: Request) -> Any:
         view, since = await core.runs.start(caller, thread_id, new, head=head)
         messages = [stored for stored in messages if new.after is None or stored.seq <= new.after]
     listed = {message.message_id for message in wanted.messages}
-    projection = AguiProjection(thread_id, wanted.run_id, view.run_id, head=head, history=messages, listed=listed)
+    graph = assistant.graph_id if assistant else head.run.graph.graph if head.run and head.run.graph else None
+    projection = AguiProjection(
+        thread_id,
+        wanted.run_id,
+        view.run_id,
+        head=head,
+        history=messages,
+        listed=listed,
+        state_of=core.graphs.states_of(caller, thread_id, graph) if graph else None,
+    )
     return EventStream(
         projection.frames(core.stream(caller, thread_id).items(since)),
         headers={"Content-Location": f"/v1/threads/{thread_id}/runs/{view.run_id}"},
