@@ -6,6 +6,7 @@ import asyncio
 import json
 import operator
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from deepagents import create_deep_agent
@@ -57,8 +58,10 @@ class SaysChunks(BaseChatModel):
     async def _astream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **options: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for one in self._chunks(messages):
+        for n, one in enumerate(self._chunks(messages)):
             await asyncio.sleep(self.seconds)
+            while n == 3 and (file := _until(messages)) and not await asyncio.to_thread(Path(file).exists):
+                await asyncio.sleep(0.01)
             chunk = ChatGenerationChunk(message=AIMessageChunk(**{"content": "", **one}))
             if run_manager:
                 await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
@@ -79,6 +82,12 @@ class SaysChunks(BaseChatModel):
             response_metadata=whole.message.response_metadata,
         )
         return ChatResult(generations=[ChatGeneration(message=made)])
+
+
+def _until(messages: list[BaseMessage]) -> str:
+    """The file that a writer waits for in the middle, where a person has said so."""
+    said = [str(message.content) for message in messages if message.type == "human"]
+    return next((words.partition(" until ")[2] for words in said if " until " in words), "")
 
 
 def text(*pieces: str, **last: Any) -> list[dict[str, Any]]:
