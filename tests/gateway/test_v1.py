@@ -248,7 +248,11 @@ async def test_text_runs_a_hosted_graph_and_its_question_is_shown(ana: httpx.Asy
             said[piece["message_id"]] = said.get(piece["message_id"], "") + piece["text"]
     added = [json.loads(e.data)["message"] for e in had if e.event == "message.added"]
     assert [m["role"] for m in added] == ["user", "assistant", "assistant"]
-    assert said == {m["message_id"]: m["text"] for m in added if m["role"] == "assistant"}
+    whole = {m["message_id"]: m["text"] for m in added if m["role"] == "assistant"}
+    assert said.keys() <= whole.keys()
+    # Pieces come in their order and are best effort: those that the whole message has overtaken are not told any more.
+    assert said
+    assert all(whole[message_id].startswith(text) for message_id, text in said.items())
 
     headers = {"Idempotency-Key": "k1"}
     results = [
