@@ -261,21 +261,21 @@ class Feed:
         if record.topic == Topic.CHAT_DELTAS:
             item = self._delta(key, kind, record.value)
         else:
-            if kind in _TEXT_ENDS:
-                self._ended(key, kind, record.value)
+            if kind in _TEXT_ENDS or key in self._subscriptions:
+                event = decode_event(kind, record.value)
+                item = event if key in self._subscriptions else None
+                if kind in _TEXT_ENDS and event is not None:
+                    self._ended(key, event)
             if kind in _LEG_ENDS:
                 self._legs.end(key)
-            if key in self._subscriptions:
-                item = decode_event(kind, record.value)
         if item is not None:
             for subscription in self._subscriptions.get(key, ()):
                 subscription.put(item)
 
-    def _ended(self, key: bytes, kind: str, value: bytes) -> None:
+    def _ended(self, key: bytes, event: ThreadEvent) -> None:
         """A message is there, or a run is over: what is on its way in the other topic comes too late to be told."""
         self._texts.pop(key, None)
-        event = json.loads(value)
-        self._over[key, event["message"]["message_id"] if kind == MessageAdded.TYPE else event["run_id"]] = None
+        self._over[key, event.message.message_id if isinstance(event, MessageAdded) else event.run_id] = None
         while len(self._over) > _ENDS_KEPT:
             self._over.popitem(last=False)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from connectors.gateway.answers import Answers
 from connectors.gateway.core.graph_states import StateOf
+from connectors.gateway.core.runs import Runs
 from connectors.gateway.feed import EarlyResult, TextPiece
 from connectors.gateway.legs import GraphPieces
 from connectors.gateway.problems import Problem
@@ -81,7 +82,7 @@ class AguiProjection:
         """Events below this are of the past: of their questions some are answered."""
         self._stopped = bool(head.run and head.run.run_id == run_id and head.run.paused)
         self._waiting = {asked.id for asked in head.open_interrupts}
-        self._waiting |= {p.call.call_id for p in head.pending if p.state == "approval"}
+        self._waiting |= {p.call.call_id for p in Runs.open_approvals(head)}
         self._messages = [_whole(stored.message) for stored in history]
         """The thread as far as it was told, also by other runs."""
         self._unknown = any(message["id"] not in listed for message in self._messages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from connectors.gateway.core.runs import Runs
 from connectors.gateway.lg.shapes import interrupts
 from connectors.gateway.problems import Problem
 from schemas import PendingCall, ThreadHead
@@ -24,7 +25,7 @@ def decisions_of(thread_id: str, head: ThreadHead, resume: object) -> dict[str, 
         resume = resume[asked[0]["id"]]
     if isinstance(resume, Mapping):
         resume = resume.get("decisions", [resume])
-    calls = [p for p in head.pending if p.state == "approval"]
+    calls = Runs.open_approvals(head)
     if not isinstance(resume, Sequence) or isinstance(resume, str) or len(resume) != len(calls):
         words = f"Answer with one decision for each of the {len(calls)} calls that wait, in their order."
         raise Problem(422, "decisions_do_not_fit", words)

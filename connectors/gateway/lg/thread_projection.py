@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.gateway.answers import Answers
+from connectors.gateway.core.runs import Runs
 from connectors.gateway.feed import TextPiece
 from connectors.gateway.legs import GraphPieces
 from connectors.gateway.lg.graph_channels import GraphChannels
@@ -108,7 +109,7 @@ class ThreadProjection:
         run = head.run
         self._asks = frozenset(asked["id"] for asked in interrupts(thread_id, head))
         """What is asked as the stream is opened."""
-        self._waiting = frozenset(p.call.call_id for p in head.pending if p.state == "approval")
+        self._waiting = frozenset(p.call.call_id for p in Runs.open_approvals(head))
         self._graphs, self._graph = graphs, graph
         self._channels = GraphChannels(state_of, wrap_custom=wrap_custom)
         self.begin = max(0, min(self._since // STEP - _LOOK_BACK, head.next_event - 1))
