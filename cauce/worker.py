@@ -17,7 +17,7 @@ from cauce.hosting import Served, hosting_of
 from cauce.settings import Settings
 from cauce.telemetry import log_fields, set_up_tracing
 from connectors.models import OUTPUT_TOKENS, Detected, ModelCache, ModelChoice, detect_model
-from schemas import GROUPS, AgentSettings, Output, RawRecord, Record, SettingsError, Tenant, Unavailable, User
+from schemas import GROUPS, AgentSettings, Output, RawRecord, Record, ServerTrouble, SettingsError, Tenant, User
 from state import Stores, open_stores
 from streams.contract import Processor, RuntimeView
 
@@ -172,7 +172,7 @@ def _store_check(stores: Stores) -> Callable[[], Awaitable[str | None]]:
     async def check() -> str | None:
         try:
             await stores.ping()
-        except Unavailable as error:
+        except ServerTrouble as error:
             return str(error)
         return None
 

@@ -2,7 +2,8 @@
 
     CauceError
     ├── SettingsError        the configuration is wrong; the text says which setting and what it may be
-    ├── Unavailable          a server that we need does not answer; trying again later may work
+    ├── ServerTrouble        a server that we need did not answer as it should
+    │   ├── Unavailable      nothing happened; trying again later may work
     │   └── OutcomeUnknown   a write may or may not have happened; read before you decide
     ├── BadRecord            a record that can never be processed, whatever is tried
     │   ├── TooLarge         a record, or what a turn would write, that does not fit
@@ -23,11 +24,15 @@ class SettingsError(CauceError):
     """The configuration is wrong. The text names the setting, what is wrong and what to do."""
 
 
-class Unavailable(CauceError):
+class ServerTrouble(CauceError):
+    """A server that we need did not answer as it should. Who catches this does not care whether the operation happened."""
+
+
+class Unavailable(ServerTrouble):
     """A server that we need does not answer now. The operation did not happen."""
 
 
-class OutcomeUnknown(Unavailable):
+class OutcomeUnknown(ServerTrouble):
     """A write was sent and its answer lost: it may or may not have happened."""
 
 

@@ -15,7 +15,7 @@ The rules:
   |---|---|
   | `Retry(after)` | called again after that many seconds; the lane waits. The processor bounds the repeats |
   | `Reject(reason)` or `schemas.BadRecord` | to `dead.letters` with the reason; the lane goes on |
-  | `schemas.Unavailable` | called again with backoff for as long as it takes: an outage is nobody's fault |
+  | `schemas.ServerTrouble` | called again with backoff for as long as it takes: an outage is nobody's fault |
   | anything else | called again a few times with backoff, then `give_up` and `dead.letters` |
 """
 

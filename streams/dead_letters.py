@@ -21,6 +21,7 @@ from schemas import (
     NotFound,
     Output,
     RawRecord,
+    ServerTrouble,
     Topic,
     Unavailable,
     derived_id,
@@ -216,7 +217,7 @@ async def until_dead(bootstrap: str, record_id: str, *, every: float = 2.0) -> s
     while True:
         await asyncio.sleep(every)
         every = min(1.5 * every, 15.0)
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(ServerTrouble):
             for row in await list_dead_letters(bootstrap):
                 if wanted in row.letter.headers:
                     return row.letter.reason

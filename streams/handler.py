@@ -14,7 +14,7 @@ from schemas import (
     Output,
     RawRecord,
     Record,
-    Unavailable,
+    ServerTrouble,
     Unreadable,
     UnreadableRow,
     check_sizes,
@@ -125,7 +125,7 @@ class RecordHandler:
                 return await self._give_up(record, str(error), failures + 1)
             except BadRecord as error:
                 return self._dead_letter(record.raw, str(error), failures + 1)
-            except Unavailable as error:
+            except ServerTrouble as error:
                 self._metrics.retries.labels(self._group, "unavailable").inc()
                 if outages % 20 == 0:
                     log.warning("group %s: waiting for a server: %s", self._group, error)
@@ -168,7 +168,7 @@ class RecordHandler:
         while True:
             try:
                 return await work()
-            except Unavailable:
+            except ServerTrouble:
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, self._options.outage_backoff)
 

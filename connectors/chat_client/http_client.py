@@ -17,6 +17,7 @@ from schemas import (
     Message,
     NotFound,
     RunPaused,
+    ServerTrouble,
     SettingsError,
     ThreadEvent,
     ThreadSummary,
@@ -90,7 +91,7 @@ class HttpChatClient:
                             return
                     elif event.TYPE in _LAST:
                         return
-            except (httpx.TransportError, Unavailable):
+            except (httpx.TransportError, ServerTrouble):
                 pass
             await asyncio.sleep(_RETRY)
 

@@ -18,7 +18,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas import BadRecord, NotFound, OutcomeUnknown, TooLarge, Unavailable, UnreadableRow, check_zone, storable_text
+from schemas import (
+    BadRecord,
+    NotFound,
+    OutcomeUnknown,
+    ServerTrouble,
+    TooLarge,
+    Unavailable,
+    UnreadableRow,
+    check_zone,
+    storable_text,
+)
 from state import BadItem
 
 log = logging.getLogger("cauce.gateway")
@@ -152,7 +162,7 @@ HANDLERS = {
     Problem: handle,
     HTTPException: handle,
     RequestValidationError: handle,
-    Unavailable: handle,
+    ServerTrouble: handle,
     NotFound: handle,
     BadRecord: handle,
     BadItem: handle,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from connectors.gateway.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, stored_events
 from connectors.gateway.legs import GraphPieces
 from connectors.gateway.problems import Problem
-from schemas import ThreadEvent, ThreadKey, Unavailable
+from schemas import ServerTrouble, ThreadEvent, ThreadKey
 from state import Journal
 
 PAGE = 500
@@ -74,7 +74,7 @@ class ThreadStream:
         while True:
             try:
                 page = await self._journal.events(*self._key, since=since, limit=PAGE)
-            except Unavailable:
+            except ServerTrouble:
                 return  # live events still come, and the next heartbeat looks again
             for event in stored_events(page, self._key):
                 yield event

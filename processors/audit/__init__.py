@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from schemas import Output, RawRecord, Record, Unavailable, first_offset
+from schemas import Output, RawRecord, Record, ServerTrouble, first_offset
 from state import AuditRow, AuditStore
 from streams import RuntimeView
 
@@ -56,7 +56,7 @@ class AuditProcessor:
         del self._gathering[tenant_id]
         try:
             await self._store.append(tenant_id, rows)
-        except Unavailable:
+        except ServerTrouble:
             raise
         except Exception as error:
             return [(rows[0], error)] if len(rows) == 1 else await self._one_by_one(tenant_id, rows)

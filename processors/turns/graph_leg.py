@@ -62,9 +62,9 @@ from schemas import (
     Output,
     RawRecord,
     RunLimits,
+    ServerTrouble,
     SettingsError,
     StateRow,
-    Unavailable,
     UpdateState,
     error_words,
     storable_text,
@@ -208,7 +208,7 @@ class GraphLegs:
         try:
             async with asyncio.timeout(self.limits.seconds):
                 before, changed, after = await contained(updated())
-        except Unavailable:
+        except ServerTrouble:
             raise
         except SettingsError as error:
             return refuse(draft, storable_text(str(error)))
@@ -319,7 +319,7 @@ class GraphLegs:
                     end = await self._go(draft, leg, graph, waiting, limit)
                     if end.stopped != "rolled_back":
                         after = await graph.aget_state(place(leg.thread_id), subgraphs=True)
-        except (Unavailable, LostRace):
+        except (ServerTrouble, LostRace):
             raise
         except Exception as error:
             if end == _End():
@@ -341,7 +341,7 @@ class GraphLegs:
                 await self._going.run(str(draft.thread), run.run_id, run.user_id, work, waiting)
         except Interrupted as interrupted:
             return _End(stopped=interrupted.reason)
-        except (Unavailable, LostRace):
+        except (ServerTrouble, LostRace):
             raise
         except Exception as error:
             return self._too_long() if clock.expired() else _failed(leg, error)

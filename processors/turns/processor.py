@@ -40,13 +40,13 @@ from schemas import (
     ProcessedInput,
     RawRecord,
     Record,
+    ServerTrouble,
     StateRow,
     Tenant,
     ThreadHead,
     ThreadKey,
     TooLarge,
     ToolResult,
-    Unavailable,
     UnreadableBody,
     UnreadableRow,
     UpdateState,
@@ -192,7 +192,7 @@ class TurnsProcessor:
         try:
             with self._timed("commit"):
                 return commit, await self._journal.commit(*draft.thread, commit)
-        except Unavailable:
+        except ServerTrouble:
             self._threads.forget(draft.thread)  # it may have been applied: the journal will tell
             raise
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from schemas import OutcomeUnknown, Unavailable
+from schemas import OutcomeUnknown, ServerTrouble
 from state.cassandra.errors import SchemaMissing
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
@@ -99,7 +99,7 @@ async def _lock(session: Session) -> AsyncIterator[str]:
     try:
         yield owner
     finally:
-        with suppress(Unavailable):  # it expires by itself
+        with suppress(ServerTrouble):  # it expires by itself
             await session.execute(_UNLOCK, owner)
 
 

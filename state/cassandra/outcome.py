@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from schemas import OutcomeUnknown, Unavailable
+from schemas import OutcomeUnknown, ServerTrouble
 
 _ROUNDS = 6
 _PATIENCE = 6.0  # seconds that looking is tried for: a server that restarts takes longer, a reconnection does not
@@ -50,7 +50,7 @@ async def _look(look: Callable[[], Awaitable[Result | None]], lost: OutcomeUnkno
     while True:
         try:
             return await look()
-        except Unavailable as error:
+        except ServerTrouble as error:
             if time.monotonic() + wait > deadline:
                 raise OutcomeUnknown(f"{lost} Looking whether it was done failed too: {error}") from lost
         await asyncio.sleep(wait)

@@ -15,7 +15,7 @@ import cassandra
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, ResultSet
 from cassandra.query import BatchStatement, BatchType, SimpleStatement
 
-from schemas import Unavailable
+from schemas import ServerTrouble, Unavailable
 from state.cassandra.connecting import CONDITIONAL_PROFILE, Attempt, CassandraOptions
 from state.cassandra.errors import explain
 from state.cassandra.queries import Kind, Query
@@ -51,7 +51,7 @@ class Session:
                 raise
             except Exception as error:
                 told = explain(error, Kind.READ)
-                if not isinstance(told, Unavailable):
+                if not isinstance(told, ServerTrouble):
                     raise told from error
                 if failures % 20 == 0:
                     log.warning("waiting for Cassandra at %s: %s", ", ".join(self.options.hosts), error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from schemas import OutcomeUnknown, Unavailable
+from schemas import OutcomeUnknown, ServerTrouble
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session
 from state.rows import from_micros, to_micros
@@ -55,7 +55,7 @@ class CassandraTimers:
         try:
             await self._session.execute(_PUT_BUCKET, due // _BUCKET)
             await self._session.execute(_PUT_OF_USER, *of_user)
-        except Unavailable as error:
+        except ServerTrouble as error:
             raise OutcomeUnknown(str(error)) from error  # what is there may be found when its time comes
 
     async def remove(self, timer: Timer) -> None:

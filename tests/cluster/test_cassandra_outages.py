@@ -13,7 +13,7 @@ import pytest
 
 from deploy.cluster import CassandraServer
 from deploy.cluster.process import free_port
-from schemas import Message, OutcomeUnknown, StoredMessage, ThreadHead, Unavailable
+from schemas import Message, OutcomeUnknown, ServerTrouble, StoredMessage, ThreadHead, Unavailable
 from state import AlreadyDone, Commit, Committed, Stale, Stores, open_stores
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -117,7 +117,7 @@ async def test_service_is_back_within_seconds_of_an_outage_and_nothing_acknowled
             try:
                 outcomes[n] = await stores.journal.commit(tenant, f"th{n}", a_turn())
                 acknowledged.append(n)
-            except Unavailable as error:
+            except ServerTrouble as error:
                 outcomes[n] = type(error)
 
         writes = [asyncio.create_task(write(n)) for n in range(400)]

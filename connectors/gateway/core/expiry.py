@@ -9,7 +9,7 @@ from connectors.gateway.core.delayed import forget_runs
 from connectors.gateway.core.standing import is_busy
 from connectors.gateway.core.timers import Timers, later, timer_of
 from connectors.gateway.ingress import Ingress
-from schemas import ChangeThread, ThreadExpiry, ThreadKey, ThreadTtl, TtlStrategy, Unavailable, derived_id
+from schemas import ChangeThread, ServerTrouble, ThreadExpiry, ThreadKey, ThreadTtl, TtlStrategy, derived_id
 from state import Directory, Journal, Timer
 
 log = logging.getLogger("cauce.gateway")
@@ -48,7 +48,7 @@ class Expiry:
             if ttl:
                 await self.forget(key, user_id, ttl)
             await forget_runs(self._timers, self._journal, key, user_id)
-        except Unavailable as error:
+        except ServerTrouble as error:
             log.info("timers of the deleted thread %s stay until they are due: %s", key, error)
 
     async def _expire(self, timer: Timer) -> datetime | None:

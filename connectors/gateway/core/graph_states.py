@@ -16,10 +16,10 @@ from connectors.graphs import Graphs
 from schemas import (
     GraphRequest,
     InputRefused,
+    ServerTrouble,
     SettingsError,
     StateUpdated,
     ThreadHead,
-    Unavailable,
     UpdateState,
     error_words,
 )
@@ -102,7 +102,7 @@ class GraphStates:
         read: what a thread is shows without them."""
         try:
             return (await self.read(caller, thread_id, graph))["values"]
-        except Unavailable:
+        except ServerTrouble:
             raise
         except Exception as error:
             log.warning("the values of thread %s cannot be read: %s", thread_id, error)
@@ -306,7 +306,7 @@ def _told(graph: str) -> Iterator[None]:
     """A function that fails to make its graph is told in words. Raises `Problem`; `Unavailable` stays what it is."""
     try:
         yield
-    except (Problem, Unavailable):
+    except (Problem, ServerTrouble):
         raise
     except BaseException as error:
         if _is_ours(error):

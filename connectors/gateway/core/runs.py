@@ -32,7 +32,6 @@ from schemas import (
     GraphInput,
     GraphRequest,
     InputRefused,
-    OutcomeUnknown,
     PendingCall,
     RunPaused,
     ThreadEvent,
@@ -129,9 +128,7 @@ class Runs:
                 await self._delayed.put(key, run_id, body, begins_at)
             else:
                 await self._ingress.send(record)
-        except OutcomeUnknown:
-            raise  # it may have been taken
-        except (Unavailable, BadRecord):
+        except (Unavailable, BadRecord):  # where the outcome is not known it may have been taken
             if not repeated:
                 await withdrawn(self._journal, key, run_id)
             raise

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from schemas import BadRecord, OpenInput, ThreadHead, ThreadKey, Unavailable
+from schemas import BadRecord, OpenInput, ServerTrouble, ThreadHead, ThreadKey
 from state import Journal
 
 
@@ -33,12 +33,15 @@ async def sent(journal: Journal, key: ThreadKey, answer: OpenInput) -> AsyncIter
     await journal.announce(*key, answer)
     try:
         yield
-    except (Unavailable, BadRecord):
+    except (
+        ServerTrouble,
+        BadRecord,
+    ):  # also where it may have been taken: a user who could not answer again would be stuck
         await withdrawn(journal, key, answer.input_id)
         raise
 
 
 async def withdrawn(journal: Journal, key: ThreadKey, input_id: str) -> None:
     """Takes back what was promised of an input that was not sent."""
-    with contextlib.suppress(Unavailable):  # the caller is told what is worse; this ends by itself
+    with contextlib.suppress(ServerTrouble):  # the caller is told what is worse; this ends by itself
         await journal.withdraw(*key, input_id)

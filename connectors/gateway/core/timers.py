@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from schemas import DelayedRun, RunsThread, ThreadExpiry, ThreadKey, Unavailable
+from schemas import DelayedRun, RunsThread, ServerTrouble, ThreadExpiry, ThreadKey
 from state import Timer, TimerStore
 
 log = logging.getLogger("cauce.gateway")
@@ -90,7 +90,7 @@ class Timers:
             try:
                 await self.fire_due()
                 self._away = False
-            except Unavailable as error:
+            except ServerTrouble as error:
                 if not self._away:
                     log.warning("what is due has to wait: %s", error)
                 self._away = True
@@ -101,15 +101,15 @@ class Timers:
             self._look.clear()
 
     async def fire_due(self) -> None:
-        """Does all that is due now. What has to wait for a server holds nothing up; `Unavailable` is raised for it in the end."""
-        waits: dict[tuple[str, str, datetime], Unavailable] = {}
+        """Does all that is due. What has to wait for a server holds nothing up; in the end `ServerTrouble` is raised for it."""
+        waits: dict[tuple[str, str, datetime], ServerTrouble] = {}
         while True:
             limit = len(waits) + _AT_ONCE
             found = await self._store.due(datetime.now(UTC), limit=limit)
             new = [timer for timer in found if _name(timer) not in waits]
             done = await asyncio.gather(*(self._fire(timer) for timer in new), return_exceptions=True)
             for timer, failed in zip(new, done, strict=True):
-                if isinstance(failed, Unavailable):
+                if isinstance(failed, ServerTrouble):
                     waits[_name(timer)] = failed
                 elif isinstance(failed, BaseException):
                     raise failed
@@ -123,7 +123,7 @@ class Timers:
             if (fires := self._fires.get(timer.kind)) is None:
                 raise LookupError("this version knows no timer of this kind")
             again = await fires(timer)
-        except Unavailable:
+        except ServerTrouble:
             raise
         except Exception:
             log.exception("the timer %s (%s) of %s failed", timer.timer_id, timer.kind, timer.tenant_id)
