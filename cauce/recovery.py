@@ -17,8 +17,8 @@ from schemas import (
     BadRecord,
     ExternalEvent,
     GraphInput,
+    Input,
     LedgerEntry,
-    QueuedInput,
     Record,
     ThreadEvent,
     ThreadKey,
@@ -60,7 +60,7 @@ class Recovered:
 @dataclass
 class _Found:
     events: dict[ThreadKey, list[ThreadEvent]] = field(default_factory=lambda: defaultdict(list))
-    queueable: dict[ThreadKey, dict[str, QueuedInput]] = field(default_factory=lambda: defaultdict(dict))
+    queueable: dict[ThreadKey, dict[str, Input]] = field(default_factory=lambda: defaultdict(dict))
     requests: dict[str, Record] = field(default_factory=dict)
     results: dict[str, ToolResult] = field(default_factory=dict)
 
@@ -97,24 +97,12 @@ async def _read(bootstrap: str, since: datetime, told: Recovered) -> _Found:
             found.requests.setdefault(record.body.call_id, record)
         elif isinstance(record.body, UserMessage | ExternalEvent | GraphInput):
             new = new_input(record)
-            found.queueable[record.thread][new.run_id] = QueuedInput(
-                input_id=new.input_id,
-                run_id=new.run_id,
-                user_id=new.user_id,
-                agent_id=new.agent_id,
-                text=new.text,
-                at=new.at,
-                message_id=new.message_id,
-                metadata=dict(new.metadata),
-                graph=new.graph,
-                after=new.after,
-                time_zone=new.time_zone,
-            )
+            found.queueable[record.thread][new.run_id] = new
     return found
 
 
 async def _recover_thread(
-    stores: Stores, key: ThreadKey, events: list[ThreadEvent], queueable: dict[str, QueuedInput], told: Recovered
+    stores: Stores, key: ThreadKey, events: list[ThreadEvent], queueable: dict[str, Input], told: Recovered
 ) -> None:
     thread = await stores.journal.hydrate(*key, window=0)
     behind = thread.head.next_event if thread.head else 1

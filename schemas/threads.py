@@ -6,9 +6,10 @@ inputs that wait behind it.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.base import Body, Stored, Timestamp
 from schemas.branches import Fork, Span, branch, newest
@@ -36,13 +37,38 @@ class PendingCall(Stored):
     """The user changed the arguments; the model is told with the result."""
 
 
-class ActiveRun(Stored):
-    """The run that is going."""
+class Input(Stored):
+    """What starts a run: a message, an external event or a graph's request, as its thread keeps it.
 
-    run_id: Id
+    Whole while it waits until the run before it is over; its run, once that goes, has all of it but the text.
+    """
+
     input_id: Id
+    run_id: Id
     user_id: Id
     agent_id: Id
+    text: str = ""
+    """Of a graph's request only for the thread's title: the graph makes the messages."""
+    at: Timestamp
+    message_id: Id | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    graph: GraphRequest | None = None
+    """What a run of a graph is to do; None for an agent's run."""
+    after: int | None = None
+    """As in `UserMessage`."""
+    time_zone: str | None = None
+    """Where the message named one."""
+
+    def begun(self, at: datetime, *, first_message: int, first_event: int = 0) -> ActiveRun:
+        """The run that it starts now. The text is a message from here on: every turn writes the head again."""
+        fields = {name: getattr(self, name) for name in Input.model_fields if name != "text"} | (self.model_extra or {})
+        counters = {"first_message": first_message, "first_event": first_event}
+        return ActiveRun(**fields, **counters, started_at=at, resumed_at=at)
+
+
+class ActiveRun(Input):
+    """The run that is going."""
+
     started_at: Timestamp
     resumed_at: Timestamp
     """When it last began to work: the seconds that a person takes to decide do not count against its limit."""
@@ -52,18 +78,12 @@ class ActiveRun(Stored):
     usage: TokenUsage = TokenUsage()
     estimated_tokens: int = 0
     """Of the model calls that their provider did not count: they count against the limit."""
-    time_zone: str | None = None
-    """Of the message that started it, where it named one."""
     spoilt: int = 0
     """Answers in a row of which nothing could be used: empty ones, and calls that were cut off."""
     first_message: int = Field(ge=1)
     """Sequence number of the run's first message; a rollback removes from here on."""
     first_event: int = 0
     """Sequence number of its `RunStarted`; 0 in runs that an older version started."""
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    """Of the message that started it."""
-    graph: GraphRequest | None = None
-    """What a run of a graph is to do; None for an agent's run."""
     paused: bool = False
     """A graph's run waits for its user."""
     interrupts: tuple[GraphInterrupt, ...] = ()
@@ -72,6 +92,14 @@ class ActiveRun(Stored):
     """The thread's forks before a run that went back in it; a rollback goes back to them."""
     state_before: str | None = None
     """The checkpoint that the thread stood at before a graph's run, empty for none; a rollback goes back to it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _began_as_it_came(cls, fields: Any) -> Any:
+        """Runs that an older version started do not say when their input came."""
+        if isinstance(fields, dict) and "at" not in fields and "started_at" in fields:
+            return {**fields, "at": fields["started_at"]}
+        return fields
 
     @property
     def counted(self) -> TokenUsage | None:
@@ -88,23 +116,6 @@ class FinishedRun(Stored):
     message: str = ""
     error: str = ""
     """Of a run that failed, as `RunFailed` has them."""
-
-
-class QueuedInput(Stored):
-    """An accepted input that waits until the run before it is over."""
-
-    input_id: Id
-    run_id: Id
-    user_id: Id
-    agent_id: Id
-    text: str
-    at: Timestamp
-    message_id: Id | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    graph: GraphRequest | None = None
-    after: int | None = None
-    """As in `UserMessage`."""
-    time_zone: str | None = None
 
 
 class ProcessedInput(Stored):
@@ -149,7 +160,7 @@ class ThreadHead(Stored):
     """The checkpoint that the thread stood at before that input, empty for none."""
     run: ActiveRun | None = None
     pending: tuple[PendingCall, ...] = ()
-    queued: tuple[QueuedInput, ...] = ()
+    queued: tuple[Input, ...] = ()
     last: FinishedRun | None = None
     unpublished: tuple[ProcessedInput, ...] = ()
     """Processed inputs, oldest first, of which it was not certain yet that what came of them is published: who takes the

@@ -13,13 +13,15 @@ from typing import Any
 from processors.turns.context_window import tokens_of
 from processors.turns.draft import Draft
 from processors.turns.fitting import fitted
-from processors.turns.transitions import NewInput, Next, end_run, fail_run, on_input, refuse, title_of
+from processors.turns.transitions import Next, end_run, fail_run, on_input, refuse, title_of
 from schemas import (
     GraphInput,
     GraphInterrupt,
     GraphRequest,
+    Input,
     Message,
     MessageAdded,
+    MultitaskStrategy,
     RunCompleted,
     RunLimits,
     RunPaused,
@@ -28,12 +30,12 @@ from schemas import (
 )
 
 
-def on_graph_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
+def on_graph_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
     """A request for a graph comes: the run that waits goes on with it, or it is an input like any other."""
     request, run = new.graph, draft.head.run
     assert request, "the input is a graph's"
     if draft.head.deleted or not continues(request):
-        return on_input(draft, new, limits)
+        return on_input(draft, new, limits, strategy)
     if run and run.graph and run.paused:
         if run.graph.graph != request.graph:
             return refuse(draft, f"the run that waits is of the graph {run.graph.graph!r}, not of {request.graph!r}")
@@ -45,7 +47,7 @@ def on_graph_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
         return refuse(draft, "no run of the thread waits for an answer")
     if request.command and answers(request) and not set(request.command.answers) <= {a.id for a in draft.head.asks}:
         return refuse(draft, "the interrupt that this answers is not open any more")
-    return on_input(draft, new, limits)
+    return on_input(draft, new, limits, strategy)
 
 
 def answers(request: GraphRequest) -> bool:

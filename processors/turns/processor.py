@@ -27,7 +27,7 @@ from processors.turns.graph_saving import LostRace
 from processors.turns.hydration import Threads
 from processors.turns.leg import LegRunner
 from processors.turns.message_changes import on_change_messages
-from processors.turns.transitions import NewInput, Next
+from processors.turns.transitions import Next
 from schemas import (
     ApprovalDecision,
     CancelRun,
@@ -36,6 +36,8 @@ from schemas import (
     ContinueThread,
     ExternalEvent,
     GraphInput,
+    Input,
+    MultitaskStrategy,
     Output,
     ProcessedInput,
     RawRecord,
@@ -281,9 +283,11 @@ class TurnsProcessor:
         if isinstance(body, UserMessage | ExternalEvent):
             agent = tenant.agent(body.agent_id)
             assert agent, "checked before"
-            return transitions.on_input(draft, new_input(record), agent.limits)
+            return transitions.on_input(draft, new_input(record), agent.limits, strategy_of(body))
         if isinstance(body, GraphInput):
-            return graph_transitions.on_graph_input(draft, new_input(record), self._hosted.limits)
+            return graph_transitions.on_graph_input(
+                draft, new_input(record), self._hosted.limits, body.multitask_strategy
+            )
         if isinstance(body, UpdateState):
             return await self._hosted.update_state(draft, body)
         if isinstance(body, ToolResult):
@@ -357,32 +361,31 @@ def outputs_for(record: Record, stored: bytes) -> Sequence[Output]:
     return outputs if source == record.raw.position else ()
 
 
-def new_input(record: Record) -> NewInput:
+def new_input(record: Record) -> Input:
     """The input that a user message, a graph's input or an external event is."""
-    body, envelope, after = record.body, record.envelope, None
+    body, envelope = record.body, record.envelope
+    about: dict[str, Any] = {}
     if isinstance(body, UserMessage):
-        text, strategy, run_id = body.text, body.multitask_strategy, body.run_id
-        message_id, metadata, after = body.message_id, body.metadata, body.after
+        names = ("text", "message_id", "metadata", "after", "time_zone")
+        about = {name: getattr(body, name) for name in names}
     elif isinstance(body, GraphInput):
-        text, strategy, run_id = graph_transitions.first_words(body.request), body.multitask_strategy, body.run_id
-        message_id, metadata = None, body.metadata
+        words = graph_transitions.first_words(body.request)
+        about = {"text": words, "metadata": body.metadata, "graph": body.request}
     else:
-        text, strategy, run_id = body.summary, "enqueue", None
-        message_id, metadata = None, {}
-    return NewInput(
+        about = {"text": body.summary}
+    return Input(
         input_id=envelope.id,
-        run_id=run_id or envelope.id,
+        run_id=getattr(body, "run_id", None) or envelope.id,
         user_id=body.user_id,
         agent_id=body.agent_id,
-        text=text,
-        strategy=strategy,
         at=envelope.time,
-        message_id=message_id,
-        metadata=metadata,
-        after=after,
-        graph=body.request if isinstance(body, GraphInput) else None,
-        time_zone=body.time_zone if isinstance(body, UserMessage) else None,
+        **about,
     )
+
+
+def strategy_of(body: UserMessage | ExternalEvent) -> MultitaskStrategy:
+    """What is to happen where a run is going already. What happens by itself waits."""
+    return body.multitask_strategy if isinstance(body, UserMessage) else "enqueue"
 
 
 def _traceparent(record: Record) -> str | None:

@@ -22,11 +22,11 @@ from schemas import (
     ActiveRun,
     ApprovalRequested,
     ApprovalResolved,
+    Input,
     Message,
     MessageAdded,
     MessagesRemoved,
     PendingCall,
-    QueuedInput,
     RunFailed,
     RunPaused,
     RunQueued,
@@ -55,7 +55,7 @@ class Replayed:
     """The thread after some events. `head` is None before the first."""
 
     head: ThreadHead | None
-    queueable: Mapping[str, QueuedInput] = field(default_factory=dict)
+    queueable: Mapping[str, Input] = field(default_factory=dict)
     """Messages by their runs: an event names a waiting run, and does not repeat its text."""
     messages: list[StoredMessage] = field(default_factory=list)
     events: list[StoredEvent] = field(default_factory=list)
@@ -118,19 +118,16 @@ class Replayed:
             self._change(run=self._head.run.model_copy(update=fields))
 
     def _start(self, event: RunStarted) -> None:
-        run = ActiveRun(
-            run_id=event.run_id,
+        input_ = self.queueable.get(event.run_id) or Input(
             input_id=event.input_id,
+            run_id=event.run_id,
             user_id=event.user_id,
             agent_id=event.agent_id,
-            started_at=event.at,
-            resumed_at=event.at,
-            first_message=self._head.next_message,
-            first_event=event.seq,
+            at=event.at,
             metadata=event.metadata,
             time_zone=event.time_zone,
-            graph=self.queueable[event.run_id].graph if event.run_id in self.queueable else None,
         )
+        run = input_.begun(event.at, first_message=self._head.next_message, first_event=event.seq)
         waiting = tuple(q for q in self._head.queued if q.run_id != event.run_id)
         agent_id, graph = self._head.agent_id or run.agent_id, run.graph.graph if run.graph else self._head.graph
         self._change(run=run, pending=(), queued=waiting, agent_id=agent_id, graph=graph)

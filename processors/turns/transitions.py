@@ -10,11 +10,9 @@ Each returns whether the model is to be asked (`Next.LEG`) or the draft is compl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Literal
 
 from processors.turns.calls import abandon_approvals, find_pending, replace_call, request_call, settle_call
 from processors.turns.draft import Draft
@@ -22,21 +20,19 @@ from processors.turns.fitting import call_fits
 from processors.turns.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, undo
 from schemas import (
     QUEUED_BYTES,
-    ActiveRun,
     ApprovalDecision,
     ApprovalResolved,
     CancelRun,
     ChangeThread,
     ContinueThread,
     FinishedRun,
-    GraphRequest,
+    Input,
     InputRefused,
     Message,
     MessageAdded,
     MessagesRemoved,
     MultitaskStrategy,
     PendingCall,
-    QueuedInput,
     RunCancelled,
     RunFailed,
     RunLimits,
@@ -70,27 +66,7 @@ class Next(Enum):
     LEG = "leg"
 
 
-@dataclass(frozen=True, slots=True)
-class NewInput:
-    """A user message or an external event, as far as a thread cares."""
-
-    input_id: str
-    run_id: str
-    user_id: str
-    agent_id: str
-    text: str
-    strategy: MultitaskStrategy
-    at: datetime
-    message_id: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    after: int | None = None
-    """As in `UserMessage`."""
-    graph: GraphRequest | None = None
-    """What a run of a graph is to do; `text` is only for a title then, since the graph makes the messages."""
-    time_zone: str | None = None
-
-
-def new_head(new: NewInput, now: datetime) -> ThreadHead:
+def new_head(new: Input, now: datetime) -> ThreadHead:
     """The head of a thread that begins with this input."""
     return ThreadHead(user_id=new.user_id, created_at=now, updated_at=now, title=title_of(new.text))
 
@@ -100,7 +76,7 @@ def title_of(text: str) -> str:
     return " ".join(text.split())[:80]
 
 
-def on_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
+def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
     """A message or event comes: it starts a run, waits, is refused, or takes the place of the run that is going."""
     if draft.head.deleted:
         words = "The thread was deleted."
@@ -110,16 +86,16 @@ def on_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
         draft.change(title=title_of(new.text))
     if draft.head.run is None and not draft.head.queued:
         return start_run(draft, new)
-    if new.strategy in ("interrupt", "rollback"):
+    if strategy in ("interrupt", "rollback"):
         _cancel_queued(draft, "interrupted")
         if draft.head.run:
-            cancel_run(draft, "interrupted" if new.strategy == "interrupt" else "rolled_back")
+            cancel_run(draft, "interrupted" if strategy == "interrupt" else "rolled_back")
         return start_run(draft, new)
     if draft.head.status == "approval" or (draft.head.run and draft.head.run.paused):
         abandon_approvals(draft, new.user_id)
         cancel_run(draft, "abandoned")
         return _enqueue(draft, new) if draft.head.queued else start_run(draft, new)
-    if new.strategy == "reject":
+    if strategy == "reject":
         draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=_WORDS["rejected"])
         draft.audit("run.rejected", actor=f"user:{new.user_id}", run_id=new.run_id, outcome="refused")
         return Next.COMMIT
@@ -133,47 +109,22 @@ def on_input(draft: Draft, new: NewInput, limits: RunLimits) -> Next:
     return _enqueue(draft, new)
 
 
-def _size(new: NewInput) -> int:
+def _size(new: Input) -> int:
     graph = len(new.graph.model_dump_json()) if new.graph else 0
-    return len(new.text) + len(json.dumps(dict(new.metadata), default=str)) + graph
+    return len(new.text) + len(json.dumps(new.metadata, default=str)) + graph
 
 
-def _enqueue(draft: Draft, new: NewInput) -> Next:
-    waiting = QueuedInput(
-        input_id=new.input_id,
-        run_id=new.run_id,
-        user_id=new.user_id,
-        agent_id=new.agent_id,
-        text=new.text,
-        at=new.at,
-        message_id=new.message_id,
-        metadata=dict(new.metadata),
-        graph=new.graph,
-        after=new.after,
-        time_zone=new.time_zone,
-    )
-    draft.change(queued=(*draft.head.queued, waiting))
+def _enqueue(draft: Draft, new: Input) -> Next:
+    draft.change(queued=(*draft.head.queued, new))
     draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued))
     if any(p.state == "approval" for p in draft.head.pending):
         abandon_approvals(draft, new.user_id)
     return Next.COMMIT
 
 
-def start_run(draft: Draft, new: NewInput | QueuedInput) -> Next:
+def start_run(draft: Draft, new: Input) -> Next:
     """Makes the input's run the active one."""
-    run = ActiveRun(
-        run_id=new.run_id,
-        input_id=new.input_id,
-        user_id=new.user_id,
-        agent_id=new.agent_id,
-        started_at=draft.now,
-        resumed_at=draft.now,
-        first_message=draft.head.next_message,
-        first_event=draft.head.next_event,
-        metadata=dict(new.metadata),
-        graph=new.graph,
-        time_zone=new.time_zone,
-    )
+    run = new.begun(draft.now, first_message=draft.head.next_message, first_event=draft.head.next_event)
     of_graph = run.graph.graph if run.graph else draft.head.graph
     draft.change(run=run, pending=(), asks=(), agent_id=draft.head.agent_id or run.agent_id, graph=of_graph)
     about = {name: getattr(run, name) for name in ("input_id", "agent_id", "metadata", "time_zone")}

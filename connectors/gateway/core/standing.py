@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from schemas import ActiveRun, GraphRequest, OpenInput, ThreadHead, ThreadKey
+from schemas import GraphRequest, Input, OpenInput, ThreadHead, ThreadKey
 from state import Hydrated, Journal
 
 
@@ -71,16 +71,15 @@ def foreseen(head: ThreadHead, opened: Sequence[OpenInput]) -> ThreadHead:
 
 
 def _begun(head: ThreadHead, one: OpenInput) -> ThreadHead:
-    run = ActiveRun(
-        run_id=one.run_id,
+    begun = Input(
         input_id=one.input_id,
+        run_id=one.run_id,
         user_id=one.user_id,
         agent_id=one.agent_id,
-        started_at=one.at,
-        resumed_at=one.at,
-        first_message=head.next_message,
+        at=one.at,
         graph=GraphRequest(graph=one.graph) if one.graph else None,
     )
+    run = begun.begun(one.at, first_message=head.next_message)
     queued = tuple(waiting for waiting in head.queued if waiting.run_id != one.run_id)
     changes = {"run": run, "queued": queued, "pending": (), "agent_id": head.agent_id or one.agent_id}
     return head.model_copy(update=changes)

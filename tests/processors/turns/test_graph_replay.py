@@ -10,7 +10,7 @@ from turns_kit import record
 from turns_kit import say as message
 
 from processors.turns.replay import Replayed
-from schemas import CancelRun, GraphInput, QueuedInput, Record, ThreadEvent, ThreadHead, Topic, UpdateState, decode
+from schemas import CancelRun, GraphInput, Input, Record, ThreadEvent, ThreadHead, Topic, UpdateState, decode
 
 __all__ = ["_fresh_graphs", "hosting"]
 
@@ -22,13 +22,13 @@ class Watched:
         self._hosting, self._processor = hosting, hosting.processor()
         self.heads: list[ThreadHead | None] = [None]
         self.events: list[ThreadEvent] = []
-        self.queueable: dict[str, QueuedInput] = {}
+        self.queueable: dict[str, Input] = {}
 
     async def do(self, one: Record) -> None:
         body, envelope = one.body, one.envelope
         if isinstance(body, GraphInput):
             names: dict[str, Any] = {"input_id": envelope.id, "run_id": envelope.id, "user_id": "u", "text": ""}
-            waiting = QueuedInput(**names, agent_id=body.agent_id, at=envelope.time, graph=body.request)
+            waiting = Input(**names, agent_id=body.agent_id, at=envelope.time, graph=body.request)
             self.queueable[envelope.id] = waiting
         for output in await self._processor.process(one):
             if output.topic is Topic.CHAT_RESPONSES:

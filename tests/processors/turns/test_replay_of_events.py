@@ -15,8 +15,8 @@ from schemas import (
     CancelRun,
     ChangeThread,
     ContinueThread,
+    Input,
     Output,
-    QueuedInput,
     RawRecord,
     Record,
     ThreadEvent,
@@ -36,7 +36,7 @@ class Watched:
         self._system, self._processor = system, system.processor()
         self.heads: list[ThreadHead | None] = [None]
         self.events: list[ThreadEvent] = []
-        self.queueable: dict[str, QueuedInput] = {}
+        self.queueable: dict[str, Input] = {}
         self.requests: list[dict[str, Any]] = []
 
     async def do(self, one: Record) -> Sequence[Output]:
@@ -47,7 +47,7 @@ class Watched:
         self.requests += requests(outputs)
         if isinstance(one.body, UserMessage):
             run, at = one.envelope.id, one.envelope.time
-            self.queueable[run] = QueuedInput(
+            self.queueable[run] = Input(
                 input_id=run,
                 run_id=run,
                 user_id="u",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from transition_kit import LIMITS, START, Thread, wants
+from transition_kit import LIMITS, START, Thread, an_input, wants
 
 from processors.turns import transitions
 from processors.turns.answers import Answer, AskedTool
-from processors.turns.transitions import NewInput, Next
+from processors.turns.transitions import Next
 from schemas import QUEUED_BYTES, TERMINAL_TYPES, ChangeThread, ContinueThread, ThreadHead, ThreadTtl, TokenUsage, Topic
 
 
@@ -211,7 +211,7 @@ def test_a_cancel_ends_the_run_or_a_queued_one_and_says_so_when_there_is_none() 
 
 
 def change(thread: Thread, action: Any, **fields: Any) -> list[str]:
-    new = NewInput("in", "in", "ana", "default", "x", "enqueue", START)
+    new = an_input("in", "x", START, user_id="ana")
     draft = thread.draft(new)
     if thread.head is None:
         draft.head = ThreadHead(user_id="ana", created_at=thread.clock, updated_at=thread.clock)
@@ -270,7 +270,7 @@ def test_every_end_of_a_run_is_kept_with_its_outcome() -> None:
     thread = Thread()
     thread.say("first", wants("Write"))
     draft = thread.draft()
-    transitions.on_input(draft, NewInput("m2", "r2", "ana", "default", "no", "reject", START), LIMITS)
+    transitions.on_input(draft, an_input("m2", "no", START, run_id="r2", user_id="ana"), LIMITS, "reject")
     thread.commit(draft)
     ends = [e for e in thread.events if e.type in TERMINAL_TYPES]
     kept = thread.runs

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
-from transition_kit import LIMITS, Thread, policy
+from transition_kit import LIMITS, Thread, an_input, policy
 
 from connectors.arcade import ToolSpec
 from processors.turns import transitions
@@ -17,7 +17,6 @@ from processors.turns.context_window import tokens_of, window
 from processors.turns.model_answers import MOST_CALLS, to_answer
 from processors.turns.model_history import model_facing_name, to_history
 from processors.turns.profile import MOST_TOOLS, offered_tools
-from processors.turns.transitions import NewInput
 from processors.turns.written import Gathered
 from schemas import MAX_BODY_BYTES, AgentSettings, Message
 
@@ -46,7 +45,7 @@ usages = st.none() | st.dictionaries(st.sampled_from(["input_tokens", "output_to
 def taken(answer: Any) -> None:
     """Writes it into a thread, and looks at what would be published and sent to the model again."""
     thread = Thread()
-    new = NewInput("m", "r", "u", "default", "hi", "enqueue", thread.clock)
+    new = an_input("m", "hi", thread.clock)
     draft = thread.draft(new)
     transitions.on_input(draft, new, LIMITS)
     on_answer(draft, answer, policy)

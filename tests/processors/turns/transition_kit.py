@@ -8,11 +8,12 @@ from typing import Any
 from processors.turns import transitions
 from processors.turns.answers import Answer, AskedTool, Ruling, on_answer, within_limits
 from processors.turns.draft import Draft
-from processors.turns.transitions import NewInput, Next
+from processors.turns.transitions import Next
 from schemas import (
     ApprovalDecision,
     CancelRun,
     ContinueThread,
+    Input,
     Output,
     RunLimits,
     StoredEvent,
@@ -39,6 +40,10 @@ def policy(name: str) -> Ruling:
     return Ruling("refuse", f"no tool {name}")
 
 
+def an_input(input_id: str, text: str, at: datetime, *, run_id: str = "r", user_id: str = "u") -> Input:
+    return Input(input_id=input_id, run_id=run_id, user_id=user_id, agent_id="default", text=text, at=at)
+
+
 class Thread:
     """A thread and its committed view, as the journal would keep them."""
 
@@ -52,7 +57,7 @@ class Thread:
         self.clock = START
         self.count = 0
 
-    def draft(self, new: NewInput | None = None) -> Draft:
+    def draft(self, new: Input | None = None) -> Draft:
         self.count += 1
         self.clock += timedelta(seconds=1)
         base = Hydrated(self.version, self.head, tuple(self.messages))
@@ -75,9 +80,9 @@ class Thread:
         return [e.type.removeprefix("cauce.") for e in commit.events]
 
     def say(self, text: str, *answers: Answer, strategy: Any = "enqueue") -> list[str]:
-        new = NewInput(f"m{self.count}", f"r{self.count}", "u", "default", text, strategy, self.clock)
+        new = an_input(f"m{self.count}", text, self.clock, run_id=f"r{self.count}")
         draft = self.draft(new)
-        return self.finish(draft, transitions.on_input(draft, new, LIMITS), *answers)
+        return self.finish(draft, transitions.on_input(draft, new, LIMITS, strategy), *answers)
 
     def finish(self, draft: Draft, following: Next, *answers: Answer) -> list[str]:
         left = list(answers)

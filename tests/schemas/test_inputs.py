@@ -1,0 +1,37 @@
+"""What starts a run, while it waits and while its run goes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from schemas import ActiveRun, Input, ThreadHead
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+EARLIER = datetime(2026, 1, 31, 11, tzinfo=UTC)
+
+
+def an_input(**fields: object) -> Input:
+    return Input.model_validate(
+        {"input_id": "i", "run_id": "r", "user_id": "u", "agent_id": "a", "at": EARLIER} | fields
+    )
+
+
+def test_run_that_begins_has_all_of_its_input_but_the_text() -> None:
+    waiting = an_input(
+        text="hello", metadata={"a": 1}, message_id="m", after=3, time_zone="Europe/Madrid", of_a_newer_version=1
+    )
+    run = waiting.begun(NOON, first_message=4, first_event=7)
+    of_run = run.model_dump()
+    assert {name: of_run[name] for name in waiting.model_dump()} == waiting.model_dump() | {"text": ""}
+    assert (run.started_at, run.resumed_at, run.first_message, run.first_event) == (NOON, NOON, 4, 7)
+
+
+def test_heads_that_an_older_version_wrote_are_read() -> None:
+    ids = {"input_id": "i", "run_id": "r", "user_id": "u", "agent_id": "a"}
+    run = {**ids, "started_at": NOON.isoformat(), "resumed_at": NOON.isoformat(), "first_message": 1}
+    queued = {**ids, "text": "hello", "at": EARLIER.isoformat()}
+    times = {"created_at": EARLIER.isoformat(), "updated_at": NOON.isoformat()}
+    head = ThreadHead.model_validate_json(json.dumps({"user_id": "u", **times, "run": run, "queued": [queued]}))
+    assert head.run == ActiveRun(**ids, at=NOON, started_at=NOON, resumed_at=NOON, first_message=1)
+    assert head.queued == (an_input(text="hello"),)
