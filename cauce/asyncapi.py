@@ -11,7 +11,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from cauce import __version__
-from schemas import BODIES, GROUPS, TOPICS
+from schemas import GROUPS, TOPICS, bodies_of
 from schemas.base import Body
 
 _REF = "#/components/schemas/{model}"
@@ -21,14 +21,14 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     """A self-contained JSON Schema (draft 2020-12) for each record type, by `ce_type`."""
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {
-        body.TYPE: {"$schema": dialect, **body.model_json_schema()} for bodies in BODIES.values() for body in bodies
+        body.TYPE: {"$schema": dialect, **body.model_json_schema()} for topic in TOPICS for body in bodies_of(topic)
     }
 
 
 def document() -> dict[str, Any]:
     """The AsyncAPI 3.0.0 document: a channel for each topic, a message for each record type, an operation for each reader
     and writer of ours."""
-    models: list[type[Body]] = [body for bodies in BODIES.values() for body in bodies]
+    models: list[type[Body]] = [body for topic in TOPICS for body in bodies_of(topic)]
     _, definitions = models_json_schema([(m, "validation") for m in models], ref_template=_REF)
     return {
         "asyncapi": "3.0.0",
@@ -54,7 +54,7 @@ def _channel(topic: str) -> dict[str, Any]:
     return {
         "address": topic,
         "description": f"{spec.about} Key: {spec.key}. Kept {spec.retention_ms // 3_600_000} hours.",
-        "messages": {b.__name__: {"$ref": f"#/components/messages/{b.__name__}"} for b in BODIES[spec.name]},
+        "messages": {b.__name__: {"$ref": f"#/components/messages/{b.__name__}"} for b in bodies_of(spec.name)},
         "bindings": {"kafka": {"topic": topic, "bindingVersion": "0.5.0"}},
     }
 

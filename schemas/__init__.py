@@ -4,7 +4,7 @@ Nothing here does input or output, and nothing here imports another room of Cauc
 """
 
 from schemas.audit import AuditEvent, DeadLetter
-from schemas.base import Body, Timestamp
+from schemas.base import Body, Stored, Timestamp, bodies_of, body_type
 from schemas.branches import MOST_FORKS, Fork, Span, branch, forked, newest, within
 from schemas.chat import (
     ApprovalDecision,
@@ -48,7 +48,6 @@ from schemas.ledger import CallState, LedgerEntry
 from schemas.matching import contains
 from schemas.messages import MAX_TEXT, Ending, Message, ProviderPart, TokenUsage, ToolCall
 from schemas.records import (
-    BODIES,
     MAX_BODY_BYTES,
     MAX_OUTPUT_BYTES,
     REPLAY_OF,
@@ -112,7 +111,6 @@ from schemas.topics import GROUPS, TOPICS, Delivery, KeyKind, PartitionSet, Topi
 from schemas.zones import check_zone, known_zone, time_in, zone_of
 
 __all__ = [
-    "BODIES",
     "DEEPEST",
     "GROUPS",
     "LEFT_OUT",
@@ -194,6 +192,7 @@ __all__ = [
     "StateChange",
     "StateRow",
     "StateUpdated",
+    "Stored",
     "StoredEvent",
     "StoredMessage",
     "StoredRun",
@@ -227,6 +226,8 @@ __all__ = [
     "UpdateState",
     "User",
     "UserMessage",
+    "bodies_of",
+    "body_type",
     "branch",
     "check_body",
     "check_sizes",

@@ -7,12 +7,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from schemas.base import Body, Timestamp
+from schemas.topics import Topic
 
 
 class AuditEvent(Body):
     """Who did what to whose data, when, with what outcome. Carries no content of messages or mails."""
 
     TYPE: ClassVar[str] = "cauce.audit"
+    TOPICS = (Topic.AUDIT_EVENTS,)
     at: Timestamp
     action: str = Field(min_length=1, max_length=128)
     """A dotted verb, such as `tool.executed` or `approval.decided`."""
@@ -32,6 +34,7 @@ class DeadLetter(Body):
     """A record that could not be processed, with everything that is needed to replay it as it was."""
 
     TYPE: ClassVar[str] = "cauce.dead_letter"
+    TOPICS = (Topic.DEAD_LETTERS,)
     at: Timestamp
     group: str
     topic: str

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticSerializationError
 
 from schemas.text import storable
+from schemas.topics import Topic
 
 
 def _to_utc(value: datetime) -> datetime:
@@ -25,6 +26,20 @@ Timestamp = Annotated[datetime, AfterValidator(_to_utc)]
 """A point in time with its zone; kept in UTC."""
 
 
+_BODIES: dict[str, dict[str, type[Any]]] = {topic: {} for topic in Topic}
+"""The body types of each topic by their `TYPE`. A class gets here by naming its topics."""
+
+
+def bodies_of(topic: Topic) -> tuple[type[Any], ...]:
+    """The types that a body of the topic may have."""
+    return tuple(_BODIES[topic].values())
+
+
+def body_type(topic: str, kind: str) -> type[Any] | None:
+    """The type of a record's body; None where the topic has none of this `ce_type`, which may be one of a newer version."""
+    return _BODIES.get(topic, {}).get(kind)
+
+
 class Body(BaseModel):
     """A record's JSON body.
 
@@ -33,6 +48,16 @@ class Body(BaseModel):
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
+
+    TOPICS: ClassVar[tuple[Topic, ...]] = ()
+    """Topics whose records may have this body, with its `TYPE` as their `ce_type`; empty for what is only stored."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if kind := cls.__dict__.get("TYPE"):
+            for topic in cls.TOPICS:
+                _BODIES[topic][kind] = cls
 
     def to_bytes(self) -> bytes:
         """The body as compact JSON; the same object always gives the same bytes.

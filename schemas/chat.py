@@ -11,6 +11,7 @@ from schemas.base import Body, Timestamp
 from schemas.expiry import ThreadTtl
 from schemas.ids import Id
 from schemas.messages import MAX_TEXT
+from schemas.topics import Topic
 
 MultitaskStrategy = Literal["enqueue", "reject", "interrupt", "rollback"]
 """What happens to a message that comes while a run is going: answered after it, refused, or it ends the run (keeping or
@@ -26,6 +27,7 @@ class UserMessage(Body):
     """A person writes to their agent. The record's `ce_id` is the message id and the idempotency key."""
 
     TYPE: ClassVar[str] = "cauce.chat.message"
+    TOPICS = (Topic.CHAT_MESSAGES,)
     user_id: Id
     text: Annotated[str, Field(max_length=MAX_TEXT)]
     """Empty only with `after`: the agent answers again from there."""
@@ -53,6 +55,7 @@ class ApprovalDecision(Body):
     """A person decides on one tool call that waits for approval."""
 
     TYPE: ClassVar[str] = "cauce.chat.approval"
+    TOPICS = (Topic.CHAT_MESSAGES,)
     user_id: Id
     call_id: Id
     decision: Literal["approve", "edit", "reject", "respond"]
@@ -74,6 +77,7 @@ class CancelRun(Body):
     """A person stops a run: the one named, or whatever runs."""
 
     TYPE: ClassVar[str] = "cauce.chat.cancel"
+    TOPICS = (Topic.CHAT_MESSAGES,)
     user_id: Id
     run_id: Id | None = None
     rollback: bool = False
@@ -89,6 +93,7 @@ class ChangeThread(Body):
     """A person makes, renames, labels, copies or deletes a thread. Answered by `ThreadChanged` or `InputRefused`."""
 
     TYPE: ClassVar[str] = "cauce.chat.thread"
+    TOPICS = (Topic.CHAT_MESSAGES,)
     user_id: Id
     action: Literal["create", "update", "delete", "copy"]
     source_thread: Id | None = None
@@ -132,6 +137,7 @@ class ChangeMessages(Body):
     `InputRefused`."""
 
     TYPE: ClassVar[str] = "cauce.chat.change_messages"
+    TOPICS = (Topic.CHAT_MESSAGES,)
     user_id: Id
     after: int | None = Field(default=None, ge=0)
     """The number of the message that the conversation goes back to before; where it stands when absent."""
@@ -144,6 +150,7 @@ class ContinueThread(Body):
     """The turns processor's note to itself: the run before is over, start the next queued one."""
 
     TYPE: ClassVar[str] = "cauce.chat.continue"
+    TOPICS = (Topic.CHAT_MESSAGES,)
     run_id: Id
 
 
@@ -151,6 +158,7 @@ class ExternalEvent(Body):
     """Something happened in a connected account, or a timer fired; it starts a run in its thread."""
 
     TYPE: ClassVar[str] = "cauce.external.event"
+    TOPICS = (Topic.EXTERNAL_EVENTS,)
     user_id: Id
     kind: str = Field(min_length=1, max_length=128)
     """What happened, such as `gmail.message_added`."""

@@ -9,6 +9,7 @@ from pydantic import Field
 from schemas.base import Body, Stored
 from schemas.chat import MultitaskStrategy
 from schemas.ids import Id
+from schemas.topics import Topic
 
 Durability = Literal["sync", "async", "exit"]
 """When checkpoints are committed, in LangGraph's words: after each superstep, or with the turn's batch (all supersteps, or
@@ -86,6 +87,7 @@ class GraphInput(Body):
     """A person starts a run of a graph, or answers what one waits for (`request.command.resumes`, or an empty input)."""
 
     TYPE: ClassVar[str] = "cauce.chat.graph_input"
+    TOPICS = (Topic.CHAT_MESSAGES,)
     user_id: Id
     request: GraphRequest
     run_id: Id | None = None
@@ -107,6 +109,7 @@ class UpdateState(Body):
     """A person changes a thread's state by hand. Answered by `StateUpdated` or `InputRefused`."""
 
     TYPE: ClassVar[str] = "cauce.chat.update_state"
+    TOPICS = (Topic.CHAT_MESSAGES,)
     user_id: Id
     graph: str
     """Name in `cauce.toml`."""
@@ -143,6 +146,7 @@ class GraphDelta(Body):
     """What a graph streams while it runs; best effort. The leg's `GraphStreamed` events tell all of it again."""
 
     TYPE: ClassVar[str] = "cauce.chat.graph_delta"
+    TOPICS = (Topic.CHAT_DELTAS,)
     run_id: Id
     leg: Id
     """This execution of the graph: one that is made again after a crash has another."""

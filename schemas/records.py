@@ -14,40 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from schemas.audit import AuditEvent, DeadLetter
-from schemas.base import Body
-from schemas.chat import (
-    ApprovalDecision,
-    CancelRun,
-    ChangeMessages,
-    ChangeThread,
-    ContinueThread,
-    ExternalEvent,
-    UserMessage,
-)
+from schemas.base import Body, body_type
 from schemas.errors import BadRecord, TooLarge
-from schemas.graphs import GraphDelta, GraphInput, UpdateState
 from schemas.ids import ThreadKey, is_id, is_tenant_id
-from schemas.responses import (
-    ApprovalRequested,
-    ApprovalResolved,
-    Delta,
-    GraphStreamed,
-    InputRefused,
-    MessageAdded,
-    MessagesRemoved,
-    RunCancelled,
-    RunCompleted,
-    RunFailed,
-    RunPaused,
-    RunQueued,
-    RunStarted,
-    StateUpdated,
-    ThreadChanged,
-    ToolFinished,
-    ToolRequested,
-)
-from schemas.tools import ToolRequest, ToolResult
 from schemas.topics import TOPICS, KeyKind, Topic
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -59,50 +28,6 @@ MAX_OUTPUT_BYTES = 1_000_000
 record that it refuses would block its slot's transactions."""
 ASKED_TOPICS = frozenset({Topic.CHAT_MESSAGES, Topic.EXTERNAL_EVENTS, Topic.TOOL_REQUESTS, Topic.TOOL_RESULTS})
 """Topics of records that ask for something."""
-
-THREAD_EVENTS = (
-    RunQueued,
-    RunStarted,
-    RunPaused,
-    RunCompleted,
-    RunFailed,
-    RunCancelled,
-    MessageAdded,
-    MessagesRemoved,
-    ToolRequested,
-    ToolFinished,
-    ApprovalRequested,
-    ApprovalResolved,
-    InputRefused,
-    ThreadChanged,
-    GraphStreamed,
-    StateUpdated,
-)
-
-BODIES: dict[Topic, tuple[type[Any], ...]] = {
-    Topic.CHAT_MESSAGES: (
-        UserMessage,
-        ApprovalDecision,
-        CancelRun,
-        ChangeThread,
-        ChangeMessages,
-        ContinueThread,
-        GraphInput,
-        UpdateState,
-    ),
-    Topic.EXTERNAL_EVENTS: (ExternalEvent,),
-    Topic.TOOL_REQUESTS: (ToolRequest,),
-    Topic.TOOL_RESULTS: (ToolResult,),
-    Topic.CHAT_RESPONSES: THREAD_EVENTS,
-    Topic.CHAT_DELTAS: (Delta, ToolFinished, GraphDelta),
-    Topic.AUDIT_EVENTS: (AuditEvent,),
-    Topic.DEAD_LETTERS: (DeadLetter,),
-}
-"""The body types of each topic; `ce_type` is the class's TYPE."""
-
-_BY_TYPE: dict[tuple[str, str], type[Body]] = {
-    (topic.value, body.TYPE): body for topic, bodies in BODIES.items() for body in bodies
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +205,8 @@ def decode(raw: RawRecord) -> Record:
     """Checks and decodes a record. Raises `BadRecord` with a reason fit for the dead letter; `Unreadable` where its headers and
     key are good."""
     envelope = Envelope.parse(raw.headers)
-    body_type = _BY_TYPE.get((raw.topic, envelope.type))
-    if body_type is None:
+    model = body_type(raw.topic, envelope.type)
+    if model is None:
         raise BadRecord(f"{envelope.type[:100]!r} is not a type of the topic {raw.topic}")
     thread = None
     if TOPICS[Topic(raw.topic)].key is KeyKind.THREAD:
@@ -298,22 +223,22 @@ def decode(raw: RawRecord) -> Record:
                 f"the key {key[:100]!r} is not the tenant of the header ce_tenantid, {envelope.tenant_id!r}"
             )
     try:
-        body = _body(raw, body_type)
+        body = _body(raw, model)
     except BadRecord as error:
         told = UnreadableBody.of(envelope.type, raw.value)
         raise Unreadable(str(error), Record(raw, envelope, key, told, thread)) from error
     return Record(raw, envelope, key, body, thread)
 
 
-def _body(raw: RawRecord, body_type: type[Body]) -> Body:
+def _body(raw: RawRecord, model: type[Body]) -> Body:
     if raw.value is None:
         raise BadRecord("the record has no value")
     if len(raw.value) > (most := most_bytes(Topic(raw.topic))):
         raise BadRecord(f"the body has {len(raw.value):,} bytes, more than the {most:,} allowed")
     try:
-        return body_type.model_validate_json(raw.value)
+        return model.model_validate_json(raw.value)
     except ValidationError as error:
-        raise BadRecord(_explain(error, body_type)) from error
+        raise BadRecord(_explain(error, model)) from error
 
 
 def _text(key: bytes | None) -> str:
@@ -325,14 +250,14 @@ def _text(key: bytes | None) -> str:
         raise BadRecord("the key is not UTF-8 text") from error
 
 
-def _explain(error: ValidationError, body_type: type[Body]) -> str:
+def _explain(error: ValidationError, model: type[Body]) -> str:
     """The first problems of a body in words, without its content."""
     problems = [
         f"{'.'.join(map(str, e['loc'])) or 'the body'}: {e['msg']}"
         for e in error.errors(include_input=False, include_url=False)
     ]
     more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-    return f"not a {body_type.__name__}: {'; '.join(problems[:3])}{more}"[:1000]
+    return f"not a {model.__name__}: {'; '.join(problems[:3])}{more}"[:1000]
 
 
 @dataclass(frozen=True, slots=True)

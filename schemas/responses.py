@@ -14,12 +14,14 @@ from schemas.expiry import ThreadTtl
 from schemas.graphs import GraphInterrupt
 from schemas.ids import Id
 from schemas.messages import Message, TokenUsage
+from schemas.topics import Topic
 
 
 class ThreadEvent(Body):
     """What all events have in common."""
 
     TYPE: ClassVar[str]
+    TOPICS: ClassVar[tuple[Topic, ...]] = (Topic.CHAT_RESPONSES,)
     seq: int = Field(ge=1)
     """Position in the thread's event log, 1, 2, 3, ..."""
     run_id: Id
@@ -132,6 +134,7 @@ class ToolFinished(ThreadEvent):
     """A tool call came to an end."""
 
     TYPE: ClassVar[str] = "cauce.tool.finished"
+    TOPICS = (Topic.CHAT_RESPONSES, Topic.CHAT_DELTAS)
     call_id: Id
     name: str
     status: Literal["ok", "error", "refused", "unknown", "cancelled"]
@@ -218,6 +221,7 @@ class Delta(Body):
     """A piece of an answer as the model writes it; best effort. The final `MessageAdded` has the same message id."""
 
     TYPE: ClassVar[str] = "cauce.chat.delta"
+    TOPICS = (Topic.CHAT_DELTAS,)
     run_id: Id
     message_id: Id
     turn: int = Field(ge=1)

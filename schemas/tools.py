@@ -8,6 +8,7 @@ from pydantic import Field
 
 from schemas.base import Body, Timestamp
 from schemas.ids import Id
+from schemas.topics import Topic
 
 ToolStatus = Literal["ok", "error", "refused", "unknown"]
 """`ok`: done. `error`: not done, and the model may try otherwise. `refused`: not allowed. `unknown`: it may or may not
@@ -18,6 +19,7 @@ class ToolRequest(Body):
     """Call this tool once. `call_id` is the idempotency key of the ledger; `ce_id` equals it."""
 
     TYPE: ClassVar[str] = "cauce.tool.request"
+    TOPICS = (Topic.TOOL_REQUESTS,)
     call_id: Id
     run_id: Id
     user_id: Id
@@ -31,6 +33,7 @@ class ToolResult(Body):
     """What a tool call came to. `content` is what the model reads: text, or JSON as text."""
 
     TYPE: ClassVar[str] = "cauce.tool.result"
+    TOPICS = (Topic.TOOL_RESULTS,)
     call_id: Id
     run_id: Id
     name: str

@@ -15,7 +15,6 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from schemas import (
-    BODIES,
     TERMINAL_TYPES,
     ApprovalDecision,
     BadRecord,
@@ -31,18 +30,16 @@ from schemas import (
     Topic,
     Unavailable,
     UserMessage,
+    body_type,
     check_body,
     new_id,
 )
-from schemas.base import Body
 from streams.kafka_clients import close_producer
 from streams.tail import Tail
 
 log = logging.getLogger("cauce.chat")
 
 SOURCE = "cauce/chat-client"
-_BODIES: tuple[Any, ...] = (*BODIES[Topic.CHAT_RESPONSES], Delta)
-_TYPES: dict[str, type[Body]] = {body.TYPE: body for body in _BODIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +186,9 @@ class Listener:
 
     def _event(self, thread: str, record: RawRecord) -> Event | None:
         kind = next((value for name, value in record.headers if name == "ce_type"), None) or b""
-        body = _TYPES.get(kind.decode("utf-8", "replace"))
+        body = (
+            Delta if kind == Delta.TYPE.encode() else body_type(Topic.CHAT_RESPONSES, kind.decode("utf-8", "replace"))
+        )
         if body is None:
             return None  # of a newer version
         try:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import httpx
 
-from connectors.chat_client.client import _TYPES, Event, Unread
+from connectors.chat_client.client import Event, Unread
 from schemas import (
     TERMINAL_TYPES,
     ApprovalRequested,
@@ -21,7 +21,9 @@ from schemas import (
     SettingsError,
     ThreadEvent,
     ThreadSummary,
+    Topic,
     Unavailable,
+    body_type,
     new_id,
 )
 
@@ -205,6 +207,6 @@ def _read(kind: str, data: str) -> Event | None:
         told = json.loads(data)
         names = ("run_id", "message_id", "attempt", "text")
         return Delta(turn=1, index=told["offset"], **{name: told[name] for name in names})
-    model = _TYPES.get(f"cauce.{kind}")
+    model = body_type(Topic.CHAT_RESPONSES, f"cauce.{kind}")
     event = model.model_validate_json(data) if model else None
     return event if isinstance(event, ThreadEvent) else None

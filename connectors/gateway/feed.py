@@ -21,7 +21,6 @@ from aiokafka.errors import KafkaError
 
 from connectors.gateway.legs import GoingLegs, GraphPieces, MessagePiece
 from schemas import (
-    BODIES,
     TERMINAL_TYPES,
     Delta,
     GraphDelta,
@@ -32,6 +31,7 @@ from schemas import (
     ThreadKey,
     ToolFinished,
     Topic,
+    body_type,
 )
 from state import readable
 from streams.kafka_clients import close_consumer
@@ -40,7 +40,6 @@ from streams.unreadable import Stalls
 
 log = logging.getLogger("cauce.gateway")
 
-_TYPES: dict[str, type[ThreadEvent]] = {body.TYPE: body for body in BODIES[Topic.CHAT_RESPONSES]}
 _TEXT_ENDS = {MessageAdded.TYPE, *TERMINAL_TYPES}
 _LEG_ENDS = {RunPaused.TYPE, *TERMINAL_TYPES}
 _TEXTS_KEPT = 10_000
@@ -79,7 +78,7 @@ Item = ThreadEvent | TextPiece | EarlyResult | GraphPieces | Resync
 
 def decode_event(kind: str, body: bytes | str) -> ThreadEvent | None:
     """The event of a record or a stored row; None for one of a newer version."""
-    model = _TYPES.get(kind)
+    model = body_type(Topic.CHAT_RESPONSES, kind)
     return model.model_validate_json(body) if model else None
 
 

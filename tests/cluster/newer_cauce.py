@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import schemas
-import schemas.records
+import schemas.base
 import schemas.threads
 
 
@@ -23,9 +23,8 @@ def _with_more_fields(name: str, module: Any) -> type[Any]:
     )
     setattr(module, name, new)
     setattr(schemas, name, new)
-    for key, body in schemas.records._BY_TYPE.items():
-        if body is old:
-            schemas.records._BY_TYPE[key] = new
+    for bodies in schemas.base._BODIES.values():
+        bodies.update({kind: new for kind, body in bodies.items() if body is old})
     return new
 
 

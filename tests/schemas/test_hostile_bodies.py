@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from schemas import BODIES, storable
+from schemas import TOPICS, bodies_of, storable
 from schemas.base import Body
 
 HALF = "\ud83d"
@@ -24,7 +24,7 @@ hostile = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(raw_texts | st.integers(), inner, max_size=3),
     max_leaves=10,
 )
-ALL = sorted({body for bodies in BODIES.values() for body in bodies}, key=lambda body: str(body.__name__))
+ALL = sorted({body for topic in TOPICS for body in bodies_of(topic)}, key=lambda body: str(body.__name__))
 
 
 def _values_of(annotation: Any, clean: bool) -> st.SearchStrategy[Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
+import pkgutil
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import schemas
 from schemas import (
-    BODIES,
     MAX_BODY_BYTES,
     TOPICS,
     BadRecord,
@@ -21,6 +23,7 @@ from schemas import (
     RawRecord,
     Topic,
     UserMessage,
+    bodies_of,
     decode,
     decode_outputs,
     encode_outputs,
@@ -35,7 +38,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 envelopes = st.builds(
     Envelope,
     id=ids,
-    type=st.sampled_from([body.TYPE for bodies in BODIES.values() for body in bodies]),
+    type=st.sampled_from([body.TYPE for topic in TOPICS for body in bodies_of(topic)]),
     source=texts,
     tenant_id=tenants,
     time=st.datetimes(timezones=st.just(UTC)),
@@ -143,7 +146,7 @@ def test_an_envelope_survives_its_headers(envelope: Envelope) -> None:
 def test_whatever_comes_is_a_record_or_a_bad_record(
     topic: str, key: bytes | None, value: bytes | None, head: list[tuple[str, bytes | None]], good: bool
 ) -> None:
-    body = BODIES[Topic(topic)][0]
+    body = bodies_of(Topic(topic))[0]
     envelope = Envelope("m1", body.TYPE, "test", "acme", NOW)
     found = (*(envelope.headers() if good else ()), *head)
     with contextlib.suppress(BadRecord):
@@ -166,12 +169,24 @@ def test_stored_outputs_are_published_again_with_the_same_bytes(outputs: list[Ou
     assert decode_outputs(encode_outputs(outputs, "chat.messages/3/7")) == (outputs, "chat.messages/3/7")
 
 
+def test_every_body_that_has_a_type_names_its_topics_and_can_be_imported_from_the_folder() -> None:
+    """What fires at a time is stored under its type, and in no topic."""
+    modules = [importlib.import_module(f"schemas.{found.name}") for found in pkgutil.iter_modules(schemas.__path__)]
+    named = [
+        one for module in modules for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__
+    ]
+    typed = [one for one in named if isinstance(one, type) and "TYPE" in vars(one)]
+    assert len(typed) > 30
+    assert {one.__name__ for one in typed if not one.TOPICS} == {"DelayedRun", "RunsThread", "ThreadExpiry"}  # type: ignore[attr-defined]
+    public = {one.__name__ for one in named if isinstance(one, type) and not one.__name__.startswith("_")}
+    assert public - set(schemas.__all__) == set()
+
+
 def test_every_topic_has_bodies_with_types_of_their_own() -> None:
-    assert set(BODIES) == set(TOPICS)
-    for bodies in BODIES.values():
+    for bodies in map(bodies_of, TOPICS):
         assert len({body.TYPE for body in bodies}) == len(bodies) > 0
     named: dict[str, set[type]] = {}
-    for bodies in BODIES.values():
+    for bodies in map(bodies_of, TOPICS):
         for body in bodies:
             named.setdefault(body.TYPE, set()).add(body)
     assert all(len(classes) == 1 for classes in named.values()), "one type, two meanings"

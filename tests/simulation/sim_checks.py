@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import TopicPartition
 
 from processors.turns.replay import Gap, Replayed
-from schemas import BODIES, GROUPS, TERMINAL_TYPES, LedgerEntry, ThreadHead, Topic
+from schemas import GROUPS, TERMINAL_TYPES, LedgerEntry, ThreadHead, Topic, bodies_of
 from streams.offsets import decode_completed
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sim_worker import Outside
 
 _HEAD_SEQ = 2**63 - 1
-_EVENTS = {body.TYPE: body for body in BODIES[Topic.CHAT_RESPONSES]}
+_EVENTS = {body.TYPE: body for body in bodies_of(Topic.CHAT_RESPONSES)}
 
 
 def unfinished(outside: Outside, people: People, groups: Iterable[str]) -> list[str]:
