@@ -11,7 +11,8 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from cauce import __version__
-from schemas import GROUPS, TOPICS, bodies_of
+from processors.groups import GROUPS
+from schemas import TOPICS, bodies_of
 from schemas.base import Body
 
 _REF = "#/components/schemas/{model}"
@@ -72,8 +73,8 @@ def _message(body: type[Body]) -> dict[str, Any]:
 
 def _operations() -> dict[str, Any]:
     operations: dict[str, Any] = {}
-    for group, topics in GROUPS.items():
-        for topic in topics:
+    for group, about in GROUPS.items():
+        for topic in about.reads:
             operations[f"{group}-receives-{topic}"] = _operation("receive", group, topic.value)
         for topic, spec in TOPICS.items():
             if group in spec.writers or "everyone" in spec.writers or "the runtime" in spec.writers:

@@ -10,10 +10,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from processors.groups import GROUPS
 from processors.turns.processor import new_input
 from processors.turns.replay import Gap, Replayed
 from schemas import (
-    GROUPS,
     BadRecord,
     ExternalEvent,
     GraphInput,
@@ -70,7 +70,7 @@ async def recover(bootstrap: str, stores: Stores, since: datetime) -> Recovered:
 
     Safe to repeat. Raises `SettingsError` when a worker runs, `Unavailable` when a server does not answer.
     """
-    await require_no_members(bootstrap, GROUPS)
+    await require_no_members(bootstrap, {name: group.reads for name, group in GROUPS.items()})
     told = Recovered()
     found = await _read(bootstrap, since - MARGIN, told)
     for key, events in found.events.items():

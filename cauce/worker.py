@@ -5,27 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-from cauce.hosting import Served, hosting_of
+from cauce.hosting import Served
 from cauce.settings import Settings
 from cauce.telemetry import log_fields, set_up_tracing
-from connectors.models import OUTPUT_TOKENS, Detected, ModelCache, ModelChoice, detect_model
-from schemas import GROUPS, AgentSettings, Output, RawRecord, Record, ServerTrouble, SettingsError, Tenant, User
+from cauce.worker_parts import WorkerParts
+from connectors.models import Detected
+from processors.groups import groups_of
+from schemas import Output, RawRecord, Record, ServerTrouble, SettingsError, Tenant, User
 from state import Stores, open_stores
-from streams.contract import Processor, RuntimeView
-
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-
-    from connectors.arcade import ArcadeClient, Catalogue
-    from connectors.graphs import Graphs
+from streams.contract import Group, Processor, RuntimeView
 
 log = logging.getLogger("cauce.worker")
 
@@ -55,8 +48,7 @@ async def run_worker(
     from streams.options import RuntimeOptions
     from streams.worker import Worker
 
-    if unknown := [g for g in groups if g not in GROUPS]:
-        raise SettingsError(f"there is no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
+    wanted = groups_of(groups)
     kafka = settings.kafka
     if kafka is None:
         raise SettingsError("no Kafka is known: set CAUCE_KAFKA=host:port, or run everything here with: cauce up")
@@ -73,24 +65,16 @@ async def run_worker(
         transactions_at_once=settings.transactions_at_once,
         publish_linger=settings.publish_linger_ms / 1000,
     )
-    arcade = _arcade(settings) if {"turns", "tools"} & set(groups) else None
-    if "turns" in groups:
-        from connectors.graphs import GraphThreads
-
-        asyncio.get_running_loop().set_default_executor(GraphThreads(settings.graph_threads))
-    graphs, served = await hosted_graphs(settings) if "turns" in groups else (None, Served())
     stores = open_stores(settings.state_url)
+    deltas = BestEffortPublisher(kafka, metrics)
+    parts = WorkerParts(settings, stores, metrics, deltas.emit)
+    # What is wrong with the settings is said before a store is waited for.
+    processors: dict[Group, Processor] = {group: _Logged(await group.make(parts)) for group in wanted}
     if not await _unless_stopped(stop, _open(stores, settings, embedded=embedded)):
         return
-    model = await _default_model(settings) if "turns" in groups else Detected(ModelChoice(settings.model), "")
-    deltas = BestEffortPublisher(kafka, metrics)
-
-    def stages(stage: str, seconds: float) -> None:
-        metrics.stage_seconds.labels(stage).observe(seconds)
-
     worker = Worker(
         kafka,
-        await _processors(groups, stores, arcade, graphs, model.choice, deltas.emit, stages),
+        processors,
         attempts=stores.attempts,
         options=options,
         registry=registry,
@@ -108,13 +92,12 @@ async def run_worker(
         gc.set_threshold(LIVE_OBJECTS, 20, 50)
         log.info("groups %s run, health at %s", ", ".join(groups), worker.health_address)
         if await _unless_stopped(stop, _has_slots(worker, groups)):
-            on_ready(worker.health_address, model, served)
+            on_ready(worker.health_address, parts.model, parts.served)
         await stop.wait()
     log.info("stopping: finishing what runs, for at most %g s", options.grace)
     await worker.stop()
     await deltas.stop()
-    if arcade:
-        await arcade[0].close()
+    await parts.close()
     await stores.close()
 
 
@@ -179,116 +162,11 @@ def _store_check(stores: Stores) -> Callable[[], Awaitable[str | None]]:
     return check
 
 
-def _arcade(settings: Settings) -> tuple[ArcadeClient, Catalogue]:
-    from connectors.arcade import ArcadeClient, Catalogue
-    from connectors.arcade.client import DEFAULT_BASE_URL
-
-    if settings.arcade_api_key is None:
-        raise SettingsError(
-            "no Arcade is known for the tools: set ARCADE_API_KEY, or run `cauce emulators` and set what it prints"
-        )
-    client = ArcadeClient(settings.arcade_url or DEFAULT_BASE_URL, settings.arcade_api_key.get_secret_value())
-    return client, Catalogue(client.list_tools)
-
-
-async def _processors(
-    groups: Sequence[str],
-    stores: Stores,
-    arcade: tuple[ArcadeClient, Catalogue] | None,
-    graphs: Graphs | None,
-    default: ModelChoice,
-    emit: Callable[[Output], None],
-    observe: Callable[[str, float], None],
-) -> dict[str, Processor]:
-    from processors.settings_cache import TenantCache, UserCache
-
-    tenants = TenantCache(stores.directory)
-    made: dict[str, Processor] = {}
-    if "turns" in groups:
-        from processors.turns.agent import Agent
-        from processors.turns.graph_leg import GraphLegs
-        from processors.turns.leg import LegRunner
-        from processors.turns.processor import TurnsProcessor
-        from processors.turns.profile import Profiles
-
-        assert arcade
-        assert graphs
-        profiles = Profiles(arcade[1], UserCache(stores.directory), model_for(default))
-        legs = LegRunner(Agent(), profiles, emit)
-        hosted = GraphLegs(graphs, stores.journal, stores.items, emit)
-        made["turns"] = TurnsProcessor(stores.journal, stores.ledger, tenants, legs, hosted, observe=observe)
-    if "tools" in groups:
-        from processors.tools import ToolsProcessor
-
-        assert arcade
-        made["tools"] = ToolsProcessor(stores.ledger, tenants, arcade[1], arcade[0])
-    if "audit" in groups:
-        from processors.audit import AuditProcessor
-
-        made["audit"] = AuditProcessor(stores.audit)
-    return {group: _Logged(processor) for group, processor in made.items()}
-
-
-async def hosted_graphs(settings: Settings) -> tuple[Graphs, Served]:
-    """The graphs that this installation hosts, all of them loaded, and what is not served and why, which is logged, too. Raises
-    `SettingsError` for a `langgraph.json` that cannot be read or served."""
-    hosting = hosting_of(settings)
-    graphs = hosting.graphs(threads=settings.graph_threads)
-    missing = await graphs.missing()
-    served = Served(tuple(n for n in graphs.names if n not in missing), (*missing.values(), *hosting.not_served))
-    for words in served.not_served:
-        log.error("not served: %s", words)
-    return graphs, served
-
-
-async def _default_model(settings: Settings) -> Detected:
-    """The model of agents that name none."""
-    if settings.model != "auto":
-        return Detected(ModelChoice(settings.model, settings.model_url), "the settings say so")
-    detected = await detect_model(os.environ, url=settings.model_url)
-    log.info("model for agents that name none: %s (%s)", detected.choice.name, detected.why)
-    return detected
-
-
 def preload(groups: Sequence[str]) -> None:
     """Imports what the groups need, which takes seconds, while other parts of the system start."""
-    modules = ["streams.worker", "streams.deltas", "connectors.arcade.client", "arcadepy", "state.sqlite"]
-    if "turns" in groups:
-        modules += [
-            "connectors.graphs",
-            "processors.turns.agent",
-            "processors.turns.processor",
-            "connectors.models.rules",
-        ]
-    for module in modules:
+    modules = ["streams.worker", "streams.deltas", "state.sqlite"]
+    for module in (*modules, *(name for group in groups_of(groups) for name in group.imports)):
         import_module(module)
-
-
-def model_for(
-    default: ModelChoice, environment: Mapping[str, str] = os.environ
-) -> Callable[[Tenant, AgentSettings], BaseChatModel]:
-    """Gives agents their chat models; `default` is for those whose model is `auto`."""
-    cache = ModelCache()
-
-    def choose(tenant: Tenant, agent: AgentSettings) -> BaseChatModel:
-        wanted = agent.model
-        output = wanted.max_output_tokens
-        if agent.limits.tokens < (output or OUTPUT_TOKENS):
-            output = agent.limits.tokens  # no answer may be longer than what the whole run may use
-        if wanted.name == "auto":
-            return cache.get(None, replace(default, max_output_tokens=output) if output else default)
-        key = None
-        if wanted.api_key_env:
-            key = environment.get(wanted.api_key_env)
-            if not key:
-                raise SettingsError(
-                    f"the environment variable {wanted.api_key_env} of the agent's API key is not set where the worker "
-                    "runs; set it and start the worker again, or name none with: cauce tenant set TENANT --api-key-env ''"
-                )
-        choice = ModelChoice(wanted.name, wanted.base_url, key, wanted.temperature, output)
-        return cache.get(tenant.tenant_id, choice)
-
-    return choose
 
 
 class _Logged:

@@ -107,12 +107,11 @@ from schemas.threads import (
 )
 from schemas.timers import DelayedRun, RunsThread, ThreadExpiry
 from schemas.tools import ToolRequest, ToolResult, ToolStatus
-from schemas.topics import GROUPS, TOPICS, Delivery, KeyKind, PartitionSet, Topic, TopicSpec
+from schemas.topics import TOPICS, Delivery, KeyKind, PartitionSet, Topic, TopicSpec
 from schemas.zones import check_zone, known_zone, time_in, zone_of
 
 __all__ = [
     "DEEPEST",
-    "GROUPS",
     "LEFT_OUT",
     "MAX_BODY_BYTES",
     "MAX_OUTPUT_BYTES",

@@ -151,10 +151,3 @@ TOPICS: dict[Topic, TopicSpec] = {
         ),
     )
 }
-
-GROUPS: dict[str, tuple[Topic, ...]] = {
-    "turns": (Topic.CHAT_MESSAGES, Topic.EXTERNAL_EVENTS, Topic.TOOL_RESULTS),
-    "tools": (Topic.TOOL_REQUESTS,),
-    "audit": (Topic.AUDIT_EVENTS,),
-}
-"""Processor groups and the topics each reads. The topics of one group belong to one partition set."""

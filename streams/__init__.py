@@ -4,6 +4,6 @@ Kafka, aiokafka and FastStream are known here and nowhere above. Modules are imp
 Kafka client takes its time to load.
 """
 
-from streams.contract import Processor, Publication, Reject, Retry, RuntimeView
+from streams.contract import Group, Processor, Publication, Reject, Retry, RuntimeView
 
-__all__ = ["Processor", "Publication", "Reject", "Retry", "RuntimeView"]
+__all__ = ["Group", "Processor", "Publication", "Reject", "Retry", "RuntimeView"]

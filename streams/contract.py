@@ -22,10 +22,32 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from schemas import Output, RawRecord, Record
+from schemas import Output, RawRecord, Record, Topic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A processor group, as the runtime knows it."""
+
+    name: str
+    """Its consumer group's id."""
+    reads: tuple[Topic, ...]
+    """Topics of one partition set: partition p of all of them belongs to one slot."""
+    in_order: bool = True
+    """Records of one key are processed one at a time and in order. If not, all at once, as far as budgets go."""
+    awaited: bool = True
+    """Somebody waits for what the group publishes in its transactions."""
+    fetch_bytes: int = 1
+    """So much is gathered at the broker before it is fetched, for half a second at most."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The names of what it reads."""
+        return tuple(topic.value for topic in self.reads)
 
 
 class Retry(Exception):

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from schemas import TOPICS, Output, RawRecord
 from schemas import Delivery as HowDelivered
-from streams.contract import Processor, Publication
+from streams.contract import Group, Processor, Publication
 from streams.growth import until_settled
 from streams.holdings import Delivery, Holdings
 from streams.intake import Intake
@@ -27,7 +27,7 @@ from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
 from streams.metrics import RuntimeMetrics
 from streams.offsets import MAX_SPAN
-from streams.options import RuntimeOptions, traits
+from streams.options import RuntimeOptions
 from streams.slot import Finished, Slot
 
 log = logging.getLogger("cauce.streams")
@@ -49,8 +49,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     def __init__(
         self,
-        group: str,
-        topics: Sequence[str],
+        group: Group,
         processor: Processor,
         handler: Handler,
         *,
@@ -59,8 +58,8 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         options: RuntimeOptions,
         metrics: RuntimeMetrics,
     ) -> None:
-        self.group, self.topics = group, tuple(topics)
-        self._processor, self._handler, self._traits = processor, handler, traits(group)
+        self.group, self.topics, self._spec = group.name, group.topics, group
+        self._processor, self._handler = processor, handler
         self._clients, self._options, self._metrics = clients, options, metrics
         self._lanes: Lanes[Delivery] = Lanes(max_running=options.max_running, tenant_running=options.tenant_share)
         self._slots: dict[int, Slot] = {}
@@ -70,12 +69,12 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._openings: set[asyncio.Task[None]] = set()
         self._bring_ups: dict[int, asyncio.Task[None]] = {}
         """The one that counts of each slot: a slot that comes and goes may have several on their way."""
-        self._holdings = Holdings(group, clients, options, spills=self._traits.in_order)
+        self._holdings = Holdings(group.name, clients, options, spills=self._spec.in_order)
         self._progress = asyncio.Event()
         self._stopping = False
         self._consumer_of = consumer
         self._intake = Intake(
-            group,
+            group.name,
             consumer=consumer,
             clients=clients,
             options=options,
@@ -119,7 +118,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._processor.arrived(raw)
 
     def _lane(self, raw: RawRecord) -> Hashable:
-        return (raw.partition, raw.key if self._traits.in_order else raw.offset)
+        return (raw.partition, raw.key if self._spec.in_order else raw.offset)
 
     # ---- processing
 
@@ -185,7 +184,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         for source, earlier in groupby((o for o in with_offsets if o.source), attrgetter("source")):
             slot.finish(Finished(*_place(source), tuple(earlier), raw.key))
         # What was sent at once makes the pipeline go on: nobody waits for the rest of it.
-        awaited = self._traits.awaited and not at_once
+        awaited = self._spec.awaited and not at_once
         slot.finish(Finished(tp, raw.offset, tuple(o for o in with_offsets if not o.source), raw.key, awaited))
         self._metrics.process_seconds.labels(self.group).observe(time.monotonic() - started)
         self._metrics.age_seconds.labels(self.group).observe(max(0.0, time.time() - raw.timestamp_ms / 1000))
@@ -220,9 +219,8 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             if slot is None or not again:
                 lost += [slot] if slot else []
                 slot = Slot(
-                    self.group,
+                    self._spec,
                     number,
-                    self.topics,
                     clients=self._clients,
                     options=self._options,
                     metrics=self._metrics,

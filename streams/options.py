@@ -4,25 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class GroupTraits:
-    """What holds for the records of a group; a group that is not named in `TRAITS` has the defaults."""
-
-    in_order: bool = True
-    """Records of one key are processed one at a time and in order. If not, all at once, as far as budgets go."""
-    awaited: bool = True
-    """Somebody waits for what the group publishes in its transactions."""
-    fetch_bytes: int = 1
-    """So much is gathered at the broker before it is fetched, for half a second at most."""
-
-
-TRAITS = {
-    # What turns wait for, a call's result, is sent at once.
-    "tools": GroupTraits(awaited=False),
-    # A row has its place by its position, whenever it is written.
-    "audit": GroupTraits(in_order=False, awaited=False, fetch_bytes=64 << 10),
-}
+from streams.contract import Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +43,7 @@ class RuntimeOptions:
     """The same where the pipeline goes on by itself: what was sent at once, a tool's request, makes the next record of
     the thread. Shorter than most tools take, so that people see that a tool is called before they see its result."""
     background_linger: float = 1.0
-    """The same for groups that nobody waits for (`GroupTraits.awaited`): larger groups, fewer requests. So much work, and
+    """The same for groups that nobody waits for (`Group.awaited`): larger groups, fewer requests. So much work, and
     no effect, is repeated when a worker dies."""
     transactions_at_once: int = 4
     """In one process: more slots than this take turns, which makes the groups larger and the requests fewer."""
@@ -79,9 +61,9 @@ class RuntimeOptions:
     grace: float = 20.0
     """How long a stop waits for records that are being processed."""
 
-    def relaxed_linger_of(self, group: str) -> float:
+    def relaxed_linger_of(self, group: Group) -> float:
         """Seconds for which a group's finished records are gathered while nobody waits for one of them."""
-        return max(self.publish_linger, self.relaxed_linger if traits(group).awaited else self.background_linger)
+        return max(self.publish_linger, self.relaxed_linger if group.awaited else self.background_linger)
 
     @property
     def transaction_seconds(self) -> float:
@@ -92,8 +74,3 @@ class RuntimeOptions:
     def tenant_share(self) -> int:
         """The most records of one tenant at once."""
         return self.tenant_running or max(1, self.max_running * 3 // 4)
-
-
-def traits(group: str) -> GroupTraits:
-    """The traits of a group."""
-    return TRAITS.get(group, GroupTraits())

@@ -15,14 +15,14 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import Output
-from streams.contract import Publication
+from streams.contract import Group, Publication
 from streams.kafka_clients import KafkaClients, acknowledged, close_producer, enqueue, leave
 from streams.metrics import RuntimeMetrics
 from streams.offsets import OffsetTracker, decode_completed
@@ -52,17 +52,16 @@ class Slot:
 
     def __init__(
         self,
-        group: str,
+        group: Group,
         number: int,
-        topics: Sequence[str],
         *,
         clients: KafkaClients,
         options: RuntimeOptions,
         metrics: RuntimeMetrics,
         on_progress: Callable[[], None],
     ) -> None:
-        self.group, self.number = group, number
-        self.partitions = tuple(TopicPartition(topic, number) for topic in topics)
+        self.group, self.number = group.name, number
+        self.partitions = tuple(TopicPartition(topic, number) for topic in group.topics)
         self.trackers: dict[TopicPartition, OffsetTracker] = {}
         self.suspect_below: dict[TopicPartition, int] = {}
         """Records below were in the log when the slot was taken: an owner before may have died of them."""

@@ -24,9 +24,9 @@ from faststream.kafka.subscriber.specification import KafkaSubscriberSpecificati
 from faststream.kafka.subscriber.usecase import DefaultSubscriber
 
 from schemas import Output, Record
-from streams.contract import Processor
+from streams.contract import Group, Processor
 from streams.group import GroupRuntime
-from streams.options import RuntimeOptions, traits
+from streams.options import RuntimeOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,7 @@ async def _decode(message: StreamMessage[Any]) -> Any:
 
 def subscribe(
     broker: KafkaBroker,
-    group: str,
-    topics: Sequence[str],
+    group: Group,
     processor: Processor,
     *,
     options: RuntimeOptions,
@@ -105,13 +104,13 @@ def subscribe(
         "rebalance_timeout_ms": options.rebalance_timeout_ms,
         "max_poll_interval_ms": options.max_poll_interval_ms,
         "fetch_max_wait_ms": 500,
-        "fetch_min_bytes": traits(group).fetch_bytes,
+        "fetch_min_bytes": group.fetch_bytes,
         "metadata_max_age_ms": options.metadata_max_age_ms,
         "group_instance_id": group_instance_id,
     }
     config = KafkaSubscriberConfig(
-        topics=[Topic.validate(t) for t in topics],
-        group_id=group,
+        topics=[Topic.validate(t) for t in group.topics],
+        group_id=group.name,
         _outer_config=broker.config,  # type: ignore[arg-type]
         _ack_policy=AckPolicy.MANUAL,
         no_reply=True,
@@ -122,7 +121,7 @@ def subscribe(
         _outer_config=broker.config,  # type: ignore[arg-type]
         calls=calls,
         specification_config=KafkaSubscriberSpecificationConfig(
-            topics=config.topics, title_=group, description_=None, include_in_schema=True
+            topics=config.topics, title_=group.name, description_=None, include_in_schema=True
         ),
     )
     subscriber = SlotSubscriber(config, specification, calls)
@@ -132,6 +131,6 @@ def subscribe(
     async def handle(message: StreamMessage[Any]) -> Sequence[Output]:
         return await processor.process(message.raw_message.record)
 
-    handle.__name__ = group
+    handle.__name__ = group.name
     subscriber(handle, parser=_parse, decoder=_decode)
     return subscriber

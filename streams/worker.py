@@ -13,8 +13,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from prometheus_client import CollectorRegistry
 
-from schemas import GROUPS
-from streams.contract import Processor
+from streams.contract import Group, Processor
 from streams.group import GroupRuntime
 from streams.handler import Attempts, RecordHandler
 from streams.health import Health, HealthServer, LoopLag
@@ -36,7 +35,7 @@ class Worker:
     def __init__(
         self,
         bootstrap: str,
-        processors: Mapping[str, Processor],
+        processors: Mapping[Group, Processor],
         *,
         attempts: Attempts,
         options: RuntimeOptions,
@@ -80,8 +79,9 @@ class Worker:
         await self._health_server.start()
         await self._until_kafka_answers()
         await self._broker.start()
-        for group, processor in self._processors.items():
-            self._subscribers[group] = self._subscriber(group, processor)
+        for spec, processor in self._processors.items():
+            group = spec.name
+            self._subscribers[group] = self._subscriber(spec, processor)
             self._health.alive[f"group {group}"] = self._poll_check(group)
             self._health.ready[f"group {group}"] = self._slots_check(group)
             self._health.ready[f"reading of {group}"] = self._reading_check(group)
@@ -102,12 +102,10 @@ class Worker:
         """The lanes and slots of a group."""
         return self._subscribers[group].runtime
 
-    def _subscriber(self, group: str, processor: Processor) -> SlotSubscriber:
-        topics = [t.value for t in GROUPS[group]]
-
+    def _subscriber(self, group: Group, processor: Processor) -> SlotSubscriber:
         def make_runtime(subscriber: SlotSubscriber) -> GroupRuntime:
             handler = RecordHandler(
-                group,
+                group.name,
                 processor,
                 subscriber.process,
                 attempts=self._attempts,
@@ -117,7 +115,6 @@ class Worker:
             )
             return GroupRuntime(
                 group,
-                topics,
                 processor,
                 handler,
                 consumer=subscriber.current_consumer,
@@ -126,11 +123,10 @@ class Worker:
                 metrics=self._metrics,
             )
 
-        instance = f"{self._instance_id}-{group}" if self._instance_id else None
+        instance = f"{self._instance_id}-{group.name}" if self._instance_id else None
         return subscribe(
             self._broker,
             group,
-            topics,
             processor,
             options=self._options,
             make_runtime=make_runtime,

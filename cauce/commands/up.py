@@ -93,12 +93,10 @@ def work(
     from cauce.running import announced_worker, connected
     from cauce.telemetry import set_up_logging
     from cauce.worker import preload, run_worker
-    from schemas import GROUPS
-    from schemas.errors import SettingsError
+    from processors.groups import groups_of
 
     settings = settings_of(data, config, langgraph=langgraph)
-    if unknown := [g for g in groups if g not in GROUPS]:
-        raise SettingsError(f"there is no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
+    groups_of(groups)
     set_up_logging(settings)
     if supervised:
         preload(groups)  # while the broker starts

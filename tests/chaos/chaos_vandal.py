@@ -22,13 +22,14 @@ from chaos_load import Book
 from odd_batches import CODECS, batch_of, damage, with_body, write
 
 from bench.systems import PARTITIONS
-from schemas import GROUPS, TOPICS, Envelope, Topic, Unavailable, UserMessage, new_id
+from processors.groups import GROUPS
+from schemas import TOPICS, Envelope, Topic, Unavailable, UserMessage, new_id
 from streams.batches import HEADER
 from streams.dead_letters import list_dead_letters
 from streams.kafka_clients import close_producer
 
 EVERY_SECONDS = 0.5
-READ = tuple(topic for group in ("turns", "tools") for topic in GROUPS[group])
+READ = tuple(topic for group in ("turns", "tools") for topic in GROUPS[group].reads)
 
 
 class Vandal:

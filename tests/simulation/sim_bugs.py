@@ -15,7 +15,7 @@ from unittest.mock import patch
 import sim_bugs_of_intake
 from sim_bug import BUGS, bug
 
-import processors.audit
+import processors.audit.processor
 import processors.tools.processor
 import processors.turns.processor
 import processors.turns.transitions
@@ -23,7 +23,7 @@ import state.cassandra.journal
 import streams.group
 import streams.kafka_clients
 import streams.slot
-from processors.audit import AuditProcessor
+from processors.audit.processor import AuditProcessor
 from processors.tools.decisions import Step
 from processors.turns.hydration import Threads
 from processors.turns.processor import TurnsProcessor
@@ -367,4 +367,4 @@ def audit_rows_have_another_place_each_time() -> list[Any]:
     def row(event_id: str, position: int, event: Any) -> AuditRow:
         return AuditRow(event_id, next(place), event)
 
-    return [patch.object(processors.audit, "AuditRow", row)]
+    return [patch.object(processors.audit.processor, "AuditRow", row)]

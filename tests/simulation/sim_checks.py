@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 
+from processors.groups import GROUPS
 from processors.turns.replay import Gap, Replayed
-from schemas import GROUPS, TERMINAL_TYPES, LedgerEntry, ThreadHead, Topic, bodies_of
+from schemas import TERMINAL_TYPES, LedgerEntry, ThreadHead, Topic, bodies_of
 from streams.offsets import decode_completed
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def unfinished(outside: Outside, people: People, groups: Iterable[str]) -> list[
     kafka = outside.kafka
     for group in groups:
         for tp in kafka.logs:
-            if tp.topic in GROUPS[group] and (open_records := _open(outside, group, tp)):
+            if tp.topic in GROUPS[group].reads and (open_records := _open(outside, group, tp)):
                 found.append(f"{group} has not finished {tp.topic}/{tp.partition} at {open_records[:5]}")
     ended = {seen.body["run_id"] for seen in people.seen if seen.type in TERMINAL_TYPES}
     found += [f"no end of {input_id}" for _, input_id, _ in people.accepted if input_id not in ended]
@@ -161,7 +162,7 @@ def _nothing_passed_over(outside: Outside) -> list[str]:
     }
     dead = _dead_letters(outside)
     for tp in outside.kafka.logs:
-        if tp.topic not in GROUPS["turns"]:
+        if tp.topic not in GROUPS["turns"].reads:
             continue
         waiting = set(_open(outside, "turns", tp))
         for offset, entry in outside.kafka.read(tp, 0, 100_000)[0]:
@@ -179,7 +180,7 @@ def _unreadable_is_kept(outside: Outside, groups: Iterable[str]) -> list[str]:
     """What nobody can read is a dead letter, once, and what somebody can read later is none."""
     wrong, letters, unread = [], _dead_letters(outside), _dead_letters(outside, "cannot be read")
     for tp in outside.kafka.logs:
-        if not any(tp.topic in GROUPS[group] for group in groups):
+        if not any(tp.topic in GROUPS[group].reads for group in groups):
             continue
         for offset, entry in outside.kafka.read(tp, 0, 100_000)[0]:
             found = letters[tp.topic, tp.partition, offset]

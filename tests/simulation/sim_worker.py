@@ -24,13 +24,14 @@ from sim_services import SimAgent, SimService, SimTools
 import streams.group
 import streams.intake
 from connectors.models.scripted import ScriptedChatModel
-from processors.audit import AuditProcessor
+from processors.audit.processor import AuditProcessor
+from processors.groups import GROUPS
 from processors.settings_cache import TenantCache, UserCache
-from processors.tools import ToolsProcessor
+from processors.tools.processor import ToolsProcessor
 from processors.turns.leg import LegRunner
 from processors.turns.processor import TurnsProcessor
 from processors.turns.profile import Profiles
-from schemas import GROUPS, Output
+from schemas import Output
 from state.cassandra.attempts import CassandraAttempts
 from state.cassandra.audit import CassandraAudit
 from state.cassandra.directory import CassandraDirectory
@@ -112,11 +113,10 @@ class SimWorker:
                 metrics=METRICS,
                 now=o.now,
             )
-            topics = [topic.value for topic in GROUPS[group]]
-            consumer = SimConsumer(connection, group, topics)
+            spec = GROUPS[group]
+            consumer = SimConsumer(connection, group, spec.topics)
             runtime = GroupRuntime(
-                group,
-                topics,
+                spec,
                 processor,
                 handler,
                 consumer=lambda consumer=consumer: consumer,  # type: ignore[misc]

@@ -23,7 +23,8 @@ from sim_people import People
 from sim_services import SimService
 from sim_worker import OPTIONS, Outside, SimWorker
 
-from schemas import GROUPS, TOPICS, AgentSettings, ApprovalPolicy, ModelSettings, PartitionSet, Tenant
+from processors.groups import GROUPS
+from schemas import TOPICS, AgentSettings, ApprovalPolicy, ModelSettings, PartitionSet, Tenant
 from state.cassandra.directory import _PUT_TENANT
 
 FAULTS = (
@@ -153,7 +154,7 @@ class World:
         chance, kafka = self._random, self.outside.kafka
         await asyncio.sleep(chance.random() * SECONDS)
         kind = chance.choice(ODDITIES)
-        read = {topic.value for group in self._groups for topic in GROUPS[group]}
+        read = {topic.value for group in self._groups for topic in GROUPS[group].reads}
         tp = chance.choice(sorted(tp for tp in kafka.logs if tp.topic in read))
         self._tell(f"{kind}: {tp.topic}/{tp.partition}")
         if kind == "silence":

@@ -14,6 +14,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
+from processors.groups import GROUPS
 from schemas import Envelope, Output, RawRecord, Record, RunStarted, Topic, UserMessage, new_id
 from streams.contract import RuntimeView
 from streams.health import Health
@@ -97,7 +98,7 @@ def make_worker(
     registry = CollectorRegistry()
     return Worker(
         bootstrap,
-        {group: processor},
+        {GROUPS[group]: processor},
         attempts=attempts or MemoryAttempts(),
         options=options,
         registry=registry,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.audit import AuditProcessor
+from processors.audit.processor import AuditProcessor
 from processors.audit_trail import audit_output
 from schemas import REPLAY_OF, AuditEvent, Output, RawRecord, Record, Topic, decode
 from state import AuditRow, Stores, open_stores

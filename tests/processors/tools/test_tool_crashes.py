@@ -11,8 +11,7 @@ from emulated import Emulated
 from tool_calls import Workers, audit_of, die, put, request, result_of, send_mail, until_sent
 
 from connectors.arcade import arcade_user_id
-from processors.tools import ToolsProcessor
-from processors.tools.processor import ATTEMPTS
+from processors.tools.processor import ATTEMPTS, ToolsProcessor
 from schemas import AgentSettings, Output
 from state import Stores
 from streams import Retry

@@ -11,7 +11,7 @@ import pytest
 
 from connectors.arcade import ArcadeClient, Catalogue
 from processors.settings_cache import TenantCache
-from processors.tools import ToolsProcessor
+from processors.tools.processor import ToolsProcessor
 from schemas import AuditEvent, Envelope, Output, RawRecord, Record, Tenant, ToolRequest, ToolResult, Topic, decode
 from state import Stores, ToolLedger
 

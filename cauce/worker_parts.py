@@ -1,0 +1,125 @@
+"""What a worker's processors are made of, from the settings: see `processors.group.Parts`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from cauce.hosting import Served, hosting_of
+from cauce.settings import Settings
+from connectors.models import OUTPUT_TOKENS, Detected, ModelCache, ModelChoice, detect_model
+from processors.settings_cache import TenantCache
+from schemas import AgentSettings, Output, SettingsError, Tenant
+from state import Stores
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from connectors.arcade import ArcadeClient, Catalogue
+    from connectors.graphs import Graphs
+    from streams.metrics import RuntimeMetrics
+
+log = logging.getLogger("cauce.worker")
+
+
+class WorkerParts:
+    """Made when they are asked for. `close` them when the processors are done."""
+
+    def __init__(
+        self, settings: Settings, stores: Stores, metrics: RuntimeMetrics, emit: Callable[[Output], None]
+    ) -> None:
+        self._settings, self.stores, self._metrics, self._emit = settings, stores, metrics, emit
+        self.model = Detected(ModelChoice(settings.model), "")
+        """Of agents that name none; as the settings have it until somebody asks for `models`."""
+        self.served = Served()
+        """The graphs that are hosted, and what is not served and why."""
+        self._graphs: Graphs | None = None
+
+    @cached_property
+    def tenants(self) -> TenantCache:
+        """See `Parts`."""
+        return TenantCache(self.stores.directory)
+
+    @cached_property
+    def arcade(self) -> tuple[ArcadeClient, Catalogue]:
+        """See `Parts`."""
+        from connectors.arcade import ArcadeClient, Catalogue
+        from connectors.arcade.client import DEFAULT_BASE_URL
+
+        settings = self._settings
+        if settings.arcade_api_key is None:
+            raise SettingsError(
+                "no Arcade is known for the tools: set ARCADE_API_KEY, or run `cauce emulators` and set what it prints"
+            )
+        client = ArcadeClient(settings.arcade_url or DEFAULT_BASE_URL, settings.arcade_api_key.get_secret_value())
+        return client, Catalogue(client.list_tools)
+
+    async def graphs(self) -> Graphs:
+        """See `Parts`. What is not served is logged, too."""
+        if self._graphs is None:
+            from connectors.graphs import GraphThreads
+
+            asyncio.get_running_loop().set_default_executor(GraphThreads(self._settings.graph_threads))
+            hosting = hosting_of(self._settings)
+            graphs = self._graphs = hosting.graphs(threads=self._settings.graph_threads)
+            missing = await graphs.missing()
+            names = tuple(name for name in graphs.names if name not in missing)
+            self.served = Served(names, (*missing.values(), *hosting.not_served))
+            for words in self.served.not_served:
+                log.error("not served: %s", words)
+        return self._graphs
+
+    async def models(self) -> Callable[[Tenant, AgentSettings], BaseChatModel]:
+        """See `Parts`."""
+        settings = self._settings
+        if settings.model == "auto":
+            self.model = await detect_model(os.environ, url=settings.model_url)
+            log.info("model for agents that name none: %s (%s)", self.model.choice.name, self.model.why)
+        else:
+            self.model = Detected(ModelChoice(settings.model, settings.model_url), "the settings say so")
+        return model_for(self.model.choice)
+
+    def emit(self, output: Output) -> None:
+        """See `Parts`."""
+        self._emit(output)
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """See `Parts`."""
+        self._metrics.stage_seconds.labels(stage).observe(seconds)
+
+    async def close(self) -> None:
+        """Lets go of connections."""
+        if "arcade" in self.__dict__:
+            await self.arcade[0].close()
+
+
+def model_for(
+    default: ModelChoice, environment: Mapping[str, str] = os.environ
+) -> Callable[[Tenant, AgentSettings], BaseChatModel]:
+    """Gives agents their chat models; `default` is for those whose model is `auto`."""
+    cache = ModelCache()
+
+    def choose(tenant: Tenant, agent: AgentSettings) -> BaseChatModel:
+        wanted = agent.model
+        output = wanted.max_output_tokens
+        if agent.limits.tokens < (output or OUTPUT_TOKENS):
+            output = agent.limits.tokens  # no answer may be longer than what the whole run may use
+        if wanted.name == "auto":
+            return cache.get(None, replace(default, max_output_tokens=output) if output else default)
+        key = None
+        if wanted.api_key_env:
+            key = environment.get(wanted.api_key_env)
+            if not key:
+                raise SettingsError(
+                    f"the environment variable {wanted.api_key_env} of the agent's API key is not set where the worker "
+                    "runs; set it and start the worker again, or name none with: cauce tenant set TENANT --api-key-env ''"
+                )
+        choice = ModelChoice(wanted.name, wanted.base_url, key, wanted.temperature, output)
+        return cache.get(tenant.tenant_id, choice)
+
+    return choose

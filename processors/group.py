@@ -1,0 +1,62 @@
+"""A processor group: what it reads, and how its processor is made. Each folder of this room that is one has its `GROUP`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from processors.settings_cache import TenantCache
+from schemas import AgentSettings, Output, Tenant
+from state import Stores
+from streams import Group, Processor
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from connectors.arcade import ArcadeClient, Catalogue
+    from connectors.graphs import Graphs
+
+
+class Parts(Protocol):
+    """What processors are made of. Each is made when a group asks for it; all groups of a worker have the same one."""
+
+    @property
+    def stores(self) -> Stores:
+        """Open stores."""
+        ...
+
+    @property
+    def tenants(self) -> TenantCache:
+        """Tenants and their settings."""
+        ...
+
+    @property
+    def arcade(self) -> tuple[ArcadeClient, Catalogue]:
+        """The tool service and its catalogue. Raises `SettingsError` where none is known."""
+        ...
+
+    async def graphs(self) -> Graphs:
+        """The graphs that this installation hosts, loaded. Raises `SettingsError` for what cannot be served."""
+        ...
+
+    async def models(self) -> Callable[[Tenant, AgentSettings], BaseChatModel]:
+        """Gives an agent of a tenant its chat model."""
+        ...
+
+    def emit(self, output: Output) -> None:
+        """Sends a piece of an answer on its way, best effort."""
+        ...
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """Counts what a stage of a turn took."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorGroup(Group):
+    """A group with its processor."""
+
+    make: Callable[[Parts], Awaitable[Processor]]
+    imports: tuple[str, ...] = ()
+    """Modules that take long to import: they are loaded while other parts of the system start."""
