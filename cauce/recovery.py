@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 
 from processors.groups import GROUPS
 from processors.turns.processor import new_input
-from processors.turns.replay import Gap, Replayed
 from schemas import (
     BadRecord,
     ExternalEvent,
@@ -30,6 +29,7 @@ from schemas import (
 )
 from state import Commit, Committed, Stores
 from streams.reading import read_since, require_no_members, set_back
+from threads.replay import Gap, Replayed
 
 MARGIN = timedelta(hours=1)
 """So much before the backup the topics are read: clocks differ, and calls are asked for before they are answered."""

@@ -4,6 +4,7 @@ Nothing here does input or output, and nothing here imports another room of Cauc
 """
 
 from schemas.audit import AuditEvent, DeadLetter
+from schemas.audit_trail import audit_output
 from schemas.base import Body, Stored, Timestamp, bodies_of, body_type
 from schemas.branches import MOST_FORKS, Fork, Span, branch, forked, newest, within
 from schemas.chat import (
@@ -17,6 +18,7 @@ from schemas.chat import (
     MultitaskStrategy,
     UserMessage,
 )
+from schemas.commits import Commit, Hydrated
 from schemas.errors import (
     BadRecord,
     CauceError,
@@ -137,6 +139,7 @@ __all__ = [
     "CauceError",
     "ChangeMessages",
     "ChangeThread",
+    "Commit",
     "ContinueThread",
     "DeadLetter",
     "DelayedRun",
@@ -156,6 +159,7 @@ __all__ = [
     "GraphPiece",
     "GraphRequest",
     "GraphStreamed",
+    "Hydrated",
     "Id",
     "IdentityProvider",
     "Input",
@@ -225,6 +229,7 @@ __all__ = [
     "UpdateState",
     "User",
     "UserMessage",
+    "audit_output",
     "bodies_of",
     "body_type",
     "branch",

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from connectors.arcade import ToolOutcome, ToolSpec, arcade_user_id
-from processors.audit_trail import audit_output
 from processors.settings_cache import TenantCache
 from processors.tools.decisions import Step, next_step
 from schemas import (
@@ -31,6 +30,7 @@ from schemas import (
     Topic,
     UnreadableBody,
     UnreadableRow,
+    audit_output,
     derived_id,
     storable_text,
 )

@@ -18,11 +18,11 @@ from langchain_core.messages import AnyMessage, SystemMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from processors.turns.answers import Answer
 from processors.turns.model_answers import to_answer
 from processors.turns.model_history import to_history
 from processors.turns.written import Gathered, Written, words_of
 from schemas import Message, storable_text
+from threads.answers import Answer
 
 DELTA_SECONDS = 0.03
 """Pieces of text are gathered for so long before one delta is sent."""

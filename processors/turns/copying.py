@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from processors.turns.draft import Draft
-from processors.turns.transitions import Next, refuse
 from schemas import ChangeThread, ThreadChanged, ThreadHead
 from state import Hydrated, Journal
+from threads.draft import Draft
+from threads.transitions import Next, refuse
 
 MOST_ROWS = 2_000
 """Messages and rows of a graph's state, since they go into one batch."""

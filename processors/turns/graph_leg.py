@@ -32,8 +32,6 @@ from connectors.graphs import (
     run_config,
     to_json,
 )
-from processors.turns.answers import seconds_left
-from processors.turns.draft import Draft
 from processors.turns.graph_messages import new_messages
 from processors.turns.graph_parts import Parts, PartTooLarge
 from processors.turns.graph_saving import CommittingSaver, LostRace, saving
@@ -46,15 +44,7 @@ from processors.turns.graph_state import (
     stopped_before_its_turn,
 )
 from processors.turns.graph_stream import EarlyPieces, stream
-from processors.turns.graph_transitions import (
-    add_messages,
-    complete_graph,
-    pause_graph,
-    state_updated,
-    too_large_to_ask,
-)
 from processors.turns.legs import Interrupted, Legs, Waiting
-from processors.turns.transitions import CancelReason, Next, cancel_run, fail_run, refuse
 from processors.turns.underway import TOLD_AFTER
 from schemas import (
     GraphRequest,
@@ -70,6 +60,16 @@ from schemas import (
     storable_text,
 )
 from state import ItemStore, Journal
+from threads.answers import seconds_left
+from threads.draft import Draft
+from threads.graph_transitions import (
+    add_messages,
+    complete_graph,
+    pause_graph,
+    state_updated,
+    too_large_to_ask,
+)
+from threads.transitions import CancelReason, Next, cancel_run, fail_run, refuse
 
 log = logging.getLogger("cauce.turns")
 

@@ -11,8 +11,8 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.types import StateSnapshot, StateUpdate
 
 from connectors.graphs import StagingSaver, place, to_json
-from processors.turns.draft import Draft
 from schemas import GraphInterrupt, GraphRequest, UpdateState, storable_text
+from threads.draft import Draft
 
 
 async def newest_id(saver: StagingSaver, thread_id: str) -> str:

@@ -15,9 +15,9 @@ from langchain_core.runnables import RunnableConfig
 from connectors.foreign import no_exits
 from connectors.graphs import run_context
 from processors.turns.agent import DELTA_SECONDS
-from processors.turns.draft import SOURCE
 from processors.turns.graph_parts import Namespace, Parts
 from schemas import Envelope, GraphDelta, GraphPiece, GraphRequest, Output, ThreadKey, Topic, storable_text
+from threads.draft import SOURCE
 
 MODES = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug", "tools")
 """LangGraph's stream modes."""

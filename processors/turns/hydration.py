@@ -11,9 +11,7 @@ from datetime import datetime
 
 from schemas import ThreadHead, ThreadKey
 from state import Commit, Hydrated, Journal
-
-WINDOW = 120
-"""Newest messages kept of a thread; the model's budget is usually smaller."""
+from threads.forks import WINDOW
 
 _ALL = 10**9
 

@@ -12,13 +12,9 @@ from typing import Literal
 
 from connectors.foreign import contained
 from processors.turns.agent import Agent, TurnContext
-from processors.turns.answers import Answer, message_id, on_answer, seconds_left, within_limits
-from processors.turns.context_window import CHARACTERS_PER_TOKEN, tokens_of, window
-from processors.turns.draft import SOURCE, Draft
 from processors.turns.legs import Interrupted, Legs, Waiting
 from processors.turns.model_errors import is_hopeless, model_error_words
 from processors.turns.profile import Profile, Profiles
-from processors.turns.transitions import Next, cancel_run, fail_run
 from schemas import (
     Delta,
     Envelope,
@@ -31,6 +27,10 @@ from schemas import (
     ToolFinished,
     Topic,
 )
+from threads.answers import Answer, message_id, on_answer, seconds_left, within_limits
+from threads.context_window import CHARACTERS_PER_TOKEN, tokens_of, window
+from threads.draft import SOURCE, Draft
+from threads.transitions import Next, cancel_run, fail_run
 
 log = logging.getLogger("cauce.turns")
 

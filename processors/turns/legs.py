@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from connectors.foreign import Contained
-from processors.turns.transitions import CancelReason
 from schemas import BadRecord, CancelRun, ChangeThread, GraphInput, RawRecord, Topic, UserMessage, decode
+from threads.transitions import CancelReason
 
 T = TypeVar("T")
 Waiting = Callable[[], Sequence[RawRecord]]

@@ -18,16 +18,12 @@ from typing import Any
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from processors.settings_cache import TenantCache
-from processors.turns import forks, graph_transitions, transitions, underway
-from processors.turns.calls import find_pending
+from processors.turns import underway
 from processors.turns.copying import copy_thread
-from processors.turns.draft import Draft
 from processors.turns.graph_leg import GraphLegs
 from processors.turns.graph_saving import LostRace
 from processors.turns.hydration import Threads
 from processors.turns.leg import LegRunner
-from processors.turns.message_changes import on_change_messages
-from processors.turns.transitions import Next
 from schemas import (
     ApprovalDecision,
     CancelRun,
@@ -58,6 +54,11 @@ from schemas import (
 )
 from state import AlreadyDone, Commit, Committed, Hydrated, Journal, Stale, ToolLedger
 from streams import Publication, Reject, RuntimeView
+from threads import forks, graph_transitions, transitions
+from threads.calls import find_pending
+from threads.draft import Draft
+from threads.message_changes import on_change_messages
+from threads.transitions import Next
 
 _NO_USE = "Something went wrong while this was processed, and trying again did not help."
 _STARTING = frozenset({UserMessage.TYPE, ExternalEvent.TYPE, GraphInput.TYPE})

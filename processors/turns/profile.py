@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from connectors.arcade import ToolSpec
 from connectors.models import model_identity
-from processors.turns.answers import Policy, Ruling
-from processors.turns.context_window import CHARACTERS_PER_TOKEN
 from processors.turns.model_answers import LONGEST_NAME
 from processors.turns.model_history import model_facing_name
 from schemas import AgentSettings, Tenant, User, time_in, zone_of
+from threads.answers import Policy, Ruling
+from threads.context_window import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

@@ -11,10 +11,10 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
-from processors.turns.draft import Draft
-from processors.turns.graph_transitions import continues
 from schemas import ApprovalDecision, CauceError, GraphInput, OpenInput, Record
 from state import Journal
+from threads.draft import Draft
+from threads.graph_transitions import continues
 
 log = logging.getLogger("cauce.turns")
 

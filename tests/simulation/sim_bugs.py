@@ -18,11 +18,11 @@ from sim_bug import BUGS, bug
 import processors.audit.processor
 import processors.tools.processor
 import processors.turns.processor
-import processors.turns.transitions
 import state.cassandra.journal
 import streams.group
 import streams.kafka_clients
 import streams.slot
+import threads.transitions
 from processors.audit.processor import AuditProcessor
 from processors.tools.decisions import Step
 from processors.turns.hydration import Threads
@@ -258,7 +258,7 @@ def rollback_stays_where_its_run_went_back() -> list[Any]:
         run = draft.head.run
         return draft.head.newest_message if run.forks_before is not None else None
 
-    return [patch.object(processors.turns.transitions, "undo", undo)]
+    return [patch.object(threads.transitions, "undo", undo)]
 
 
 @bug

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import TopicPartition
 
 from processors.groups import GROUPS
-from processors.turns.replay import Gap, Replayed
 from schemas import TERMINAL_TYPES, LedgerEntry, ThreadHead, Topic, bodies_of
 from streams.offsets import decode_completed
+from threads.replay import Gap, Replayed
 
 if TYPE_CHECKING:
     from sim_people import People, Seen

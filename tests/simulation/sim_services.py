@@ -15,8 +15,8 @@ from sim_loop import Node, VirtualLoop
 from sim_network import LostAnswer, Network
 
 from connectors.arcade import ToolOutcome, ToolSpec
-from processors.turns.answers import Answer, AskedTool
 from schemas import Message
+from threads.answers import Answer, AskedTool
 
 TOOLS = {
     name: ToolSpec(name, f"Sim.{name}", "1", "", {"type": "object"}, None, (), read_only, idempotent)

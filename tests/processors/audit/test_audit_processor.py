@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from processors.audit.processor import AuditProcessor
-from processors.audit_trail import audit_output
-from schemas import REPLAY_OF, AuditEvent, Output, RawRecord, Record, Topic, decode
+from schemas import REPLAY_OF, AuditEvent, Output, RawRecord, Record, Topic, audit_output, decode
 from state import AuditRow, Stores, open_stores
 
 HUGE = b"audit.events/0/" + b"9" * 30

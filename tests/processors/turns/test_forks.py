@@ -11,8 +11,8 @@ from test_replay_of_events import Watched, decide
 from turns_kit import System, messages, record, result_of, say, system
 
 from connectors.models.scripted import ScriptedChatModel
-from processors.turns.hydration import WINDOW
 from schemas import CancelRun, ChangeMessages, GivenMessage, Record, StoredMessage
+from threads.forks import WINDOW
 
 __all__ = ["system"]
 

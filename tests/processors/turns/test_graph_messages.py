@@ -9,8 +9,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 
 from processors.turns.graph_messages import new_messages
-from processors.turns.graph_transitions import first_words
 from schemas import MAX_TEXT, GraphRequest, Message, TokenUsage, derived_id
+from threads.graph_transitions import first_words
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

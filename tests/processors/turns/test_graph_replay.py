@@ -9,8 +9,8 @@ from graph_kit import Hosting, _fresh_graphs, answer, hosting, raw, run, say
 from turns_kit import record
 from turns_kit import say as message
 
-from processors.turns.replay import Replayed
 from schemas import CancelRun, GraphInput, Input, Record, ThreadEvent, ThreadHead, Topic, UpdateState, decode
+from threads.replay import Replayed
 
 __all__ = ["_fresh_graphs", "hosting"]
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transition_kit import Thread, wants
 
-from processors.turns.answers import Answer
 from schemas import TERMINAL_TYPES, Message, StoredEvent
+from threads.answers import Answer
 
 MOVES = st.sampled_from(
     ["say", "reject", "interrupt", "rollback", "result", "approve", "decline", "cancel", "continue"]

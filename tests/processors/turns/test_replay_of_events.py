@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from turns_kit import System, record, requests, result_of, say, system
 
-from processors.turns.replay import Gap, Replayed
 from schemas import (
     ApprovalDecision,
     CancelRun,
@@ -25,6 +24,7 @@ from schemas import (
     UserMessage,
     decode,
 )
+from threads.replay import Gap, Replayed
 
 __all__ = ["system"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from transition_kit import LIMITS, START, Thread, an_input, wants
 
-from processors.turns import transitions
-from processors.turns.answers import Answer, AskedTool
-from processors.turns.transitions import Next
 from schemas import QUEUED_BYTES, TERMINAL_TYPES, ChangeThread, ContinueThread, ThreadHead, ThreadTtl, TokenUsage, Topic
+from threads import transitions
+from threads.answers import Answer, AskedTool
+from threads.transitions import Next
 
 
 def test_a_plain_question_is_answered_in_one_turn() -> None:

@@ -11,14 +11,14 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from transition_kit import LIMITS, Thread, an_input, policy
 
 from connectors.arcade import ToolSpec
-from processors.turns import transitions
-from processors.turns.answers import on_answer
-from processors.turns.context_window import tokens_of, window
 from processors.turns.model_answers import MOST_CALLS, to_answer
 from processors.turns.model_history import model_facing_name, to_history
 from processors.turns.profile import MOST_TOOLS, offered_tools
 from processors.turns.written import Gathered
 from schemas import MAX_BODY_BYTES, AgentSettings, Message
+from threads import transitions
+from threads.answers import on_answer
+from threads.context_window import tokens_of, window
 
 texts = st.text(st.characters(), max_size=20) | st.sampled_from(["", "x" * 200, "\ud83d", "\0", "Read", "Write"])
 values = st.recursive(

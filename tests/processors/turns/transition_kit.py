@@ -5,10 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from processors.turns import transitions
-from processors.turns.answers import Answer, AskedTool, Ruling, on_answer, within_limits
-from processors.turns.draft import Draft
-from processors.turns.transitions import Next
 from schemas import (
     ApprovalDecision,
     CancelRun,
@@ -26,6 +22,10 @@ from schemas import (
     Topic,
 )
 from state import Hydrated
+from threads import transitions
+from threads.answers import Answer, AskedTool, Ruling, on_answer, within_limits
+from threads.draft import Draft
+from threads.transitions import Next
 
 KEY = ThreadKey("acme", "t1")
 START = datetime(2026, 1, 1, tzinfo=UTC)

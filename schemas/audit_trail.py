@@ -1,11 +1,14 @@
-"""The one way in which processors write audit events."""
+"""The one way in which audit events are written."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from schemas import AuditEvent, Envelope, Output, Topic, derived_id
+from schemas.audit import AuditEvent
+from schemas.ids import derived_id
+from schemas.records import Envelope, Output
+from schemas.topics import Topic
 
 
 def audit_output(

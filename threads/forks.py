@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from processors.turns.calls import settle_call
-from processors.turns.draft import Draft
-from processors.turns.hydration import WINDOW
 from schemas import (
     MOST_FORKS,
     ChangeMessages,
@@ -23,7 +20,11 @@ from schemas import (
     forked,
     within,
 )
+from threads.calls import settle_call
+from threads.draft import Draft
 
+WINDOW = 120
+"""Newest messages of a thread that its turns have at hand; the model's budget is usually smaller."""
 MOST_BACK = 1_000
 """How many messages, of all branches, a conversation can go back."""
 LEFT_ASIDE = (

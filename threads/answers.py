@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from processors.turns.calls import request_call, settle_call
-from processors.turns.draft import Draft
-from processors.turns.transitions import Next, end_run, fail_run, go_on
 from schemas import (
     ApprovalRequested,
     Ending,
@@ -21,6 +18,9 @@ from schemas import (
     TokenUsage,
     ToolCall,
 )
+from threads.calls import request_call, settle_call
+from threads.draft import Draft
+from threads.transitions import Next, end_run, fail_run, go_on
 
 EMPTY_ANSWERS = 2
 """Answers without a word in a row, after which the run fails."""

@@ -13,10 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from processors.turns.answers import turn_of
-from processors.turns.calls import find_pending
-from processors.turns.ended import ended_run, last_run
-from processors.turns.transitions import title_of
 from schemas import (
     TERMINAL_TYPES,
     ActiveRun,
@@ -44,6 +40,10 @@ from schemas import (
     derived_id,
     forked,
 )
+from threads.answers import turn_of
+from threads.calls import find_pending
+from threads.ended import ended_run, last_run
+from threads.transitions import title_of
 
 
 class Gap(Exception):

@@ -14,10 +14,6 @@ from datetime import datetime
 from enum import Enum
 from typing import Literal
 
-from processors.turns.calls import abandon_approvals, find_pending, replace_call, request_call, settle_call
-from processors.turns.draft import Draft
-from processors.turns.fitting import call_fits
-from processors.turns.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, undo
 from schemas import (
     QUEUED_BYTES,
     ApprovalDecision,
@@ -45,6 +41,10 @@ from schemas import (
     Topic,
     derived_id,
 )
+from threads.calls import abandon_approvals, find_pending, replace_call, request_call, settle_call
+from threads.draft import Draft
+from threads.fitting import call_fits
+from threads.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, undo
 
 CancelReason = Literal["cancelled", "interrupted", "rolled_back", "rejected", "abandoned"]
 

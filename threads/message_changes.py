@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from processors.turns.draft import Draft
-from processors.turns.forks import CannotBeDone, go_back
-from processors.turns.transitions import Next, refuse, title_of
 from schemas import ChangeMessages, GivenMessage, Message, MessageAdded, StateUpdated, StoredMessage, within
+from threads.draft import Draft
+from threads.forks import CannotBeDone, go_back
+from threads.transitions import Next, refuse, title_of
 
 MOST_CHANGED = 400_000
 """Characters that one change of a conversation may write: of the messages that it gives, and of those that come after."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from processors.audit_trail import audit_output
-from processors.turns.ended import ended_run
 from schemas import (
     TERMINAL_TYPES,
+    Commit,
     Envelope,
+    Hydrated,
     Message,
     Output,
     ProcessedInput,
@@ -29,13 +29,14 @@ from schemas import (
     ToolCall,
     ToolRequest,
     Topic,
+    audit_output,
     check_body,
     derived_id,
     encode_outputs,
     within,
 )
 from schemas.base import Body
-from state import Commit, Hydrated
+from threads.ended import ended_run
 
 SOURCE = "cauce/turns"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from processors.turns.draft import Draft
 from schemas import (
     ApprovalResolved,
     Message,
@@ -14,6 +13,7 @@ from schemas import (
     ToolRequested,
     derived_id,
 )
+from threads.draft import Draft
 
 
 def find_pending(head: ThreadHead, call_id: str) -> PendingCall | None:

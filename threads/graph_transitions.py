@@ -10,10 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from processors.turns.context_window import tokens_of
-from processors.turns.draft import Draft
-from processors.turns.fitting import fitted
-from processors.turns.transitions import Next, end_run, fail_run, on_input, refuse, title_of
 from schemas import (
     GraphInput,
     GraphInterrupt,
@@ -28,6 +24,10 @@ from schemas import (
     StateUpdated,
     TokenUsage,
 )
+from threads.context_window import tokens_of
+from threads.draft import Draft
+from threads.fitting import fitted
+from threads.transitions import Next, end_run, fail_run, on_input, refuse, title_of
 
 
 def on_graph_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:

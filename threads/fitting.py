@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from processors.turns.draft import Draft
 from schemas import (
     Message,
     MessageAdded,
@@ -18,6 +17,7 @@ from schemas import (
     is_left_out,
     left_out,
 )
+from threads.draft import Draft
 
 
 def call_fits(draft: Draft, call: ToolCall) -> bool:
