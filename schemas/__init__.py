@@ -46,6 +46,7 @@ from schemas.graphs import (
     left_out,
 )
 from schemas.ids import SYSTEM_TENANT, Id, TenantId, ThreadKey, derived_id, is_id, is_tenant_id, new_id, own_id
+from schemas.inputs import Input
 from schemas.ledger import CallState, LedgerEntry
 from schemas.matching import contains
 from schemas.messages import MAX_TEXT, Ending, Message, ProviderPart, TokenUsage, ToolCall
@@ -68,6 +69,7 @@ from schemas.records import (
 )
 from schemas.responses import (
     TERMINAL_TYPES,
+    AnswerDiscarded,
     ApprovalRequested,
     ApprovalResolved,
     Delta,
@@ -80,6 +82,7 @@ from schemas.responses import (
     RunFailed,
     RunPaused,
     RunQueued,
+    RunResumed,
     RunStarted,
     StateUpdated,
     ThreadChanged,
@@ -94,7 +97,6 @@ from schemas.threads import (
     AcceptedRun,
     ActiveRun,
     FinishedRun,
-    Input,
     OpenInput,
     PendingCall,
     ProcessedInput,
@@ -127,6 +129,7 @@ __all__ = [
     "AcceptedRun",
     "ActiveRun",
     "AgentSettings",
+    "AnswerDiscarded",
     "ApprovalDecision",
     "ApprovalPolicy",
     "ApprovalRequested",
@@ -187,6 +190,7 @@ __all__ = [
     "RunLimits",
     "RunPaused",
     "RunQueued",
+    "RunResumed",
     "RunStarted",
     "RunsThread",
     "ServerTrouble",

@@ -69,6 +69,10 @@ class GraphRequest(Stored):
     permissions: tuple[str, ...] = ()
     """What the caller's credential covers, for nodes that ask."""
 
+    def without_words(self) -> GraphRequest:
+        """How it is to be done, without what the graph is told."""
+        return self.model_copy(update={"input": None, "command": None})
+
     def configuration(self) -> GraphRequest | None:
         """What it says of how the graph is made and looked at; None where that is too large to be kept with a thread."""
         found = GraphRequest(graph=self.graph, config=self.config, context=self.context, permissions=self.permissions)

@@ -11,8 +11,9 @@ from pydantic import Field
 
 from schemas.base import Body, Timestamp
 from schemas.expiry import ThreadTtl
-from schemas.graphs import GraphInterrupt
+from schemas.graphs import GraphInterrupt, GraphRequest
 from schemas.ids import Id
+from schemas.inputs import Input
 from schemas.messages import Message, TokenUsage
 from schemas.topics import Topic
 
@@ -34,6 +35,8 @@ class RunQueued(ThreadEvent):
 
     TYPE: ClassVar[str] = "cauce.run.queued"
     position: int = Field(ge=1)
+    input: Input | None = None
+    """What waits; None in events of older versions."""
 
 
 class RunStarted(ThreadEvent):
@@ -46,6 +49,9 @@ class RunStarted(ThreadEvent):
     """Of the message that started it."""
     time_zone: str | None = None
     """Of the message as well."""
+    input: Input | None = None
+    """What it works on, without what the thread's messages or its graph's state have of it: the text is the thread's title where
+    that has none yet. None in events of older versions."""
 
 
 class RunPaused(ThreadEvent):
@@ -56,6 +62,18 @@ class RunPaused(ThreadEvent):
     call_ids: tuple[Id, ...] = ()
     interrupts: tuple[GraphInterrupt, ...] = ()
     """Of `interrupt`: what a graph asks. None where it stops before or after a node, as its caller wished."""
+    state_before: str | None = None
+    """Of `interrupt`: the checkpoint that the thread stood at before the run, empty for none."""
+
+
+class RunResumed(ThreadEvent):
+    """A graph's run that waited goes on: its user has answered."""
+
+    TYPE: ClassVar[str] = "cauce.run.resumed"
+    input_id: Id
+    """The answer."""
+    graph: GraphRequest
+    """How it goes on, without what it is told."""
 
 
 class RunCompleted(ThreadEvent):
@@ -90,6 +108,8 @@ class RunFailed(ThreadEvent):
     message: str
     error: str = ""
     """Of `graph_error` the exception's class, which the message begins with."""
+    asks: tuple[GraphInterrupt, ...] = ()
+    """What its graph still waits for: an answer starts a run."""
 
 
 class RunCancelled(ThreadEvent):
@@ -105,6 +125,18 @@ class MessageAdded(ThreadEvent):
 
     TYPE: ClassVar[str] = "cauce.message.added"
     message: Message
+    estimated_tokens: int = 0
+    """Of the model call, where its provider did not count."""
+    spoilt: int = 0
+    """Answers of the run in a row, up to this one, of which nothing could be used."""
+
+
+class AnswerDiscarded(ThreadEvent):
+    """A model answered without a word. It counts for the run, and no message is written: no provider takes such a history."""
+
+    TYPE: ClassVar[str] = "cauce.answer.discarded"
+    usage: TokenUsage | None = None
+    estimated_tokens: int = 0
 
 
 class MessagesRemoved(ThreadEvent):
@@ -176,6 +208,8 @@ class InputRefused(ThreadEvent):
     TYPE: ClassVar[str] = "cauce.input.refused"
     input_id: Id
     reason: str
+    no_thread: bool = False
+    """It was to make the thread, which is not there now."""
 
 
 class ThreadChanged(ThreadEvent):
@@ -188,6 +222,10 @@ class ThreadChanged(ThreadEvent):
     title: str = ""
     metadata: dict[str, Any] = Field(default_factory=dict)
     ttl: ThreadTtl | None = None
+    agent_id: str = ""
+    graph: str = ""
+    next_message: int = 1
+    """Of `copy`, with the two before: what the copy has of its source beside its messages and its state."""
 
 
 class GraphStreamed(ThreadEvent):
@@ -215,6 +253,11 @@ class StateUpdated(ThreadEvent):
     input_id: Id
     checkpoint_id: str
     """Of an agent's thread the number of its newest message."""
+    agent_id: str = ""
+    graph: str = ""
+    """The graph whose state it is, empty for an agent's thread, and the assistant that it was changed through."""
+    interrupts: tuple[GraphInterrupt, ...] = ()
+    """What the graph waits for now, where it waits."""
 
 
 class Delta(Body):

@@ -16,6 +16,7 @@ from schemas.branches import Fork, Span, branch, newest
 from schemas.expiry import ThreadTtl
 from schemas.graphs import GraphInterrupt, GraphRequest
 from schemas.ids import Id
+from schemas.inputs import Input
 from schemas.messages import Message, TokenUsage, ToolCall
 
 QUEUED_BYTES = 8 << 20
@@ -35,35 +36,6 @@ class PendingCall(Stored):
     state: Literal["running", "approval", "done"]
     edited: bool = False
     """The user changed the arguments; the model is told with the result."""
-
-
-class Input(Stored):
-    """What starts a run: a message, an external event or a graph's request, as its thread keeps it.
-
-    Whole while it waits until the run before it is over; its run, once that goes, has all of it but the text.
-    """
-
-    input_id: Id
-    run_id: Id
-    user_id: Id
-    agent_id: Id
-    text: str = ""
-    """Of a graph's request only for the thread's title: the graph makes the messages."""
-    at: Timestamp
-    message_id: Id | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    graph: GraphRequest | None = None
-    """What a run of a graph is to do; None for an agent's run."""
-    after: int | None = None
-    """As in `UserMessage`."""
-    time_zone: str | None = None
-    """Where the message named one."""
-
-    def begun(self, at: datetime, *, first_message: int, first_event: int = 0) -> ActiveRun:
-        """The run that it starts now. The text is a message from here on: every turn writes the head again."""
-        fields = {name: getattr(self, name) for name in Input.model_fields if name != "text"} | (self.model_extra or {})
-        counters = {"first_message": first_message, "first_event": first_event}
-        return ActiveRun(**fields, **counters, started_at=at, resumed_at=at)
 
 
 class ActiveRun(Input):
@@ -100,6 +72,13 @@ class ActiveRun(Input):
         if isinstance(fields, dict) and "at" not in fields and "started_at" in fields:
             return {**fields, "at": fields["started_at"]}
         return fields
+
+    @classmethod
+    def of(cls, started: Input, at: datetime, *, first_message: int, first_event: int = 0) -> ActiveRun:
+        """The run that an input starts at this time."""
+        fields = {name: getattr(started, name) for name in Input.model_fields} | (started.model_extra or {})
+        counters = {"first_message": first_message, "first_event": first_event}
+        return cls(**fields, **counters, started_at=at, resumed_at=at)
 
     @property
     def counted(self) -> TokenUsage | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from schemas import SettingsError
+from schemas import Commit, Hydrated, SettingsError
 from state.items import BadItem, Item
 from state.protocols import (
     AlreadyDone,
@@ -17,11 +17,9 @@ from state.protocols import (
     AttemptStore,
     AuditRow,
     AuditStore,
-    Commit,
     Committed,
     Credentials,
     Directory,
-    Hydrated,
     ItemStore,
     Journal,
     Stale,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from schemas import (
+    AnswerDiscarded,
     ApprovalRequested,
     Ending,
     Message,
     MessageAdded,
-    PendingCall,
     ProviderPart,
     RunCompleted,
     RunLimits,
@@ -20,7 +20,7 @@ from schemas import (
 )
 from threads.calls import request_call, settle_call
 from threads.draft import Draft
-from threads.transitions import Next, end_run, fail_run, go_on
+from threads.transitions import Next, fail_run, go_on, send_for_the_next
 
 EMPTY_ANSWERS = 2
 """Answers without a word in a row, after which the run fails."""
@@ -87,12 +87,6 @@ def message_id(run_id: str, turn: int) -> str:
     return f"{run_id}.{turn}"
 
 
-def turn_of(message_id: str, run_id: str) -> int:
-    """The turn that a message of the run was written in; 0 where its id does not tell."""
-    number = message_id.removeprefix(f"{run_id}.")
-    return int(number) if number != message_id and number.isdecimal() and len(number) < 10 else 0
-
-
 def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") -> Next:
     """Writes the model's message. `Next.LEG` when it is to be asked again: all its calls were refused, or it said nothing.
 
@@ -100,16 +94,11 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") ->
     """
     run = draft.head.run
     assert run
-    turn = run.turns + 1
-    draft.change_run(
-        turns=turn,
-        usage=run.usage.plus(answer.usage or TokenUsage()),
-        estimated_tokens=run.estimated_tokens + (0 if answer.usage else answer.estimated_tokens),
-    )
+    turn, estimated = run.turns + 1, 0 if answer.usage else answer.estimated_tokens
     if not answer.tools and not answer.text.strip():
+        draft.event(AnswerDiscarded, run_id=run.run_id, usage=answer.usage, estimated_tokens=estimated)
         return _nothing_said(draft, answer, notice)
     spoilt = run.spoilt + 1 if answer.paused or (answer.tools and all(a.problem for a in answer.tools)) else 0
-    draft.change_run(spoilt=spoilt)
     calls = tuple(
         ToolCall(call_id=f"{run.run_id}.{turn}.{n}", name=asked.name, arguments=asked.arguments)
         for n, asked in enumerate(answer.tools, 1)
@@ -126,8 +115,7 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") ->
         ending=answer.ending,
         provider=answer.provider([call.call_id for call in calls]) if answer.provider else None,
     )
-    draft.message(message)
-    draft.event(MessageAdded, run_id=run.run_id, message=message)
+    draft.event(MessageAdded, run_id=run.run_id, message=message, estimated_tokens=estimated, spoilt=spoilt)
     if not calls and answer.paused and spoilt < SPOILT_ANSWERS:
         return Next.LEG
     if not calls:
@@ -141,9 +129,8 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") ->
             or None,
         )
         draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": turn})
-        end_run(draft, "completed")
+        send_for_the_next(draft)
         return Next.COMMIT
-    draft.change(pending=tuple(PendingCall(call=call, state="running") for call in calls))
     for call, asked in zip(calls, answer.tools, strict=True):
         _rule_on(draft, call, asked, policy)
     if spoilt >= SPOILT_ANSWERS:
@@ -165,8 +152,7 @@ def _nothing_said(draft: Draft, answer: Answer, notice: str) -> Next:
     assert run
     if answer.ending == "filtered":
         words = "The provider's content filter held the model's answer back. Say it in other words, or in a new thread."
-    elif run.spoilt + 1 < EMPTY_ANSWERS:
-        draft.change_run(spoilt=run.spoilt + 1)
+    elif run.spoilt < EMPTY_ANSWERS:
         return Next.LEG
     elif answer.ending == "cut":
         words = f"The model reached its limit of output tokens before it had said anything. {_MORE_TOKENS}"
@@ -188,7 +174,7 @@ def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> 
     problem = asked.problem or (ruling.reason if ruling.verdict == "refuse" else None)
     if problem:
         status: Literal["error", "refused"] = "error" if asked.problem else "refused"
-        settle_call(draft, pending, problem, status=status, failed=True)
+        settle_call(draft, pending, problem, status=status)
         draft.audit(
             "tool.refused",
             actor=f"agent:{run.agent_id}",
@@ -198,11 +184,6 @@ def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> 
             reason=problem[:300],
         )
     elif ruling.verdict == "approval":
-        waiting = tuple(
-            p.model_copy(update={"state": "approval"}) if p.call.call_id == call.call_id else p
-            for p in draft.head.pending
-        )
-        draft.change(pending=waiting)
         draft.event(
             ApprovalRequested,
             run_id=run.run_id,
@@ -213,7 +194,7 @@ def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> 
         )
         draft.audit("approval.requested", actor=f"agent:{run.agent_id}", run_id=run.run_id, subject=call.name)
     else:
-        request_call(draft, call.call_id)
+        request_call(draft, call)
 
 
 def within_limits(draft: Draft, limits: RunLimits) -> bool:

@@ -11,17 +11,15 @@ from datetime import datetime
 from typing import Any
 
 from schemas import (
-    TERMINAL_TYPES,
     Commit,
     Envelope,
+    GraphRequest,
     Hydrated,
     Message,
     Output,
     ProcessedInput,
     StateRow,
-    StoredEvent,
     StoredMessage,
-    StoredRun,
     ThreadEvent,
     ThreadHead,
     ThreadKey,
@@ -36,13 +34,13 @@ from schemas import (
     within,
 )
 from schemas.base import Body
-from threads.ended import ended_run
+from threads.thread_log import ThreadLog
 
 SOURCE = "cauce/turns"
 
 
 @dataclass
-class Draft:
+class Draft(ThreadLog):
     """What one input does to a thread. `now` is the time of everything that it writes."""
 
     thread: ThreadKey
@@ -53,41 +51,31 @@ class Draft:
     source: str
     """Position of the record that the input came in."""
     traceparent: str | None = None
-    messages: list[StoredMessage] = field(default_factory=list)
-    events: list[StoredEvent] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
-    remove_from: int | None = None
-    runs: list[StoredRun] = field(default_factory=list)
     rows: tuple[StateRow, ...] = ()
     """What a graph's state gained and is not in the journal yet."""
     restore: str | None = None
     """The checkpoint that a graph's state is to go back to with this batch, empty for none at all; None leaves it."""
-    erased: bool = False
+    request: GraphRequest | None = None
+    """What a graph is to do now, whole: its run keeps how, and not what it is told."""
+    state_before: str | None = None
+    """The checkpoint that the thread stood at before the run whose graph works in this turn, empty for none."""
     announced: bool = False
     """Readers may have been told of the input before its turn."""
     rows_known: tuple[StoredMessage, ...] = ()
     """The newest messages of all branches, where the input goes back to an earlier one."""
 
-    def change(self, **fields: Any) -> None:
-        """Replaces fields of the head."""
-        self.head = self.head.model_copy(update=fields)
-
-    def change_run(self, **fields: Any) -> None:
-        """Replaces fields of the active run."""
-        assert self.head.run, "a run is active"
-        self.change(run=self.head.run.model_copy(update=fields))
+    def count_rows(self, next_row: int) -> None:
+        """Rows of a graph's state below this number are given out."""
+        self.head = self.head.model_copy(update={"next_row": next_row})
 
     def event(self, kind: type[ThreadEvent], *, run_id: str, **fields: Any) -> None:
         """Appends an event to the thread's log and to `chat.responses`."""
-        seq = self.head.next_event
         body = self._event(kind, run_id=run_id, **fields)
-        text = body.to_bytes()
-        self.change(next_event=seq + 1)
-        self.events.append(StoredEvent(seq=seq, type=kind.TYPE, body=text.decode()))
-        envelope = self._envelope(derived_id("ev", self.thread, seq), kind.TYPE)
+        self.head = self.append(self.head, body)
+        envelope = self._envelope(derived_id("ev", self.thread, body.seq), kind.TYPE)
+        text = self.events[-1].body.encode()
         self.outputs.append(Output(Topic.CHAT_RESPONSES, str(self.thread), text, envelope.headers()))
-        if kind.TYPE in TERMINAL_TYPES:
-            self.runs.append(ended_run(self.head, body))
 
     def fits(self, kind: type[ThreadEvent], *, run_id: str, **fields: Any) -> bool:
         """Whether `chat.responses` takes this event."""
@@ -99,12 +87,6 @@ class Draft:
 
     def _event(self, kind: type[ThreadEvent], *, run_id: str, **fields: Any) -> ThreadEvent:
         return kind(seq=self.head.next_event, run_id=run_id, user_id=self.head.user_id, at=self.now, **fields)
-
-    def message(self, message: Message) -> None:
-        """Appends a message to the thread."""
-        seq = self.head.next_message
-        self.change(next_message=seq + 1)
-        self.messages.append(StoredMessage(seq=seq, message=message))
 
     def tool_request(self, call: ToolCall, *, run_id: str, approved_by: str | None = None) -> None:
         """Asks the tools processor for a call."""
@@ -141,22 +123,13 @@ class Draft:
             )
         )
 
-    def drop_messages_from(self, seq: int) -> list[str]:
-        """Takes back the thread's messages from `seq` on, also those of this draft; returns the ids of those known."""
-        known = [*self.base.messages, *self.messages]
-        gone = [s.message.message_id for s in known if s.seq >= seq]
-        self.messages = [s for s in self.messages if s.seq < seq]
-        self.remove_from = seq if self.remove_from is None else min(self.remove_from, seq)
-        return gone
+    def ids_from(self, seq: int) -> tuple[str, ...]:
+        """The ids of the known messages from this number on, also of those of this draft."""
+        return tuple(s.message.message_id for s in (*self.base.messages, *self.messages) if s.seq >= seq)
 
     def take_back(self, head: ThreadHead, base: Hydrated) -> None:
         """Forgets what was written since the draft was new, and had these."""
         self.base, self.head, self.messages, self.events, self.outputs = base, head, [], [], []
-
-    def erase(self) -> None:
-        """Takes everything back that the thread ever had, but for its head. What was said until here is published, not kept."""
-        self.drop_messages_from(1)
-        self.events, self.runs, self.rows, self.restore, self.erased = [], [], (), None, True
 
     @property
     def history(self) -> Sequence[Message]:
@@ -214,8 +187,8 @@ class Draft:
         """Goes on from the thread as the superstep's batch left it."""
         self.base = Hydrated(version, commit.head, self.base.messages)
         # The progress, too: the last batch takes it away, also where it has no row left to write.
-        made = commit.head
-        self.change(next_row=made.next_row, progress=made.progress, progress_from=made.progress_from)
+        made = {name: getattr(commit.head, name) for name in ("next_row", "progress", "progress_from")}
+        self.head = self.head.model_copy(update=made)
 
     def _envelope(self, record_id: str, event_type: str) -> Envelope:
         return Envelope(record_id, event_type, SOURCE, self.thread.tenant_id, self.now, self.traceparent)

@@ -17,7 +17,9 @@ from schemas import (
     PendingCall,
     ThreadHead,
     UserMessage,
+    branch,
     forked,
+    newest,
     within,
 )
 from threads.calls import settle_call
@@ -61,11 +63,11 @@ def go_back(draft: Draft, after: int, *, run_id: str) -> None:
     forks, spans = forked(head.forks, head.next_message, after), head.branch
     if len(forks) > MOST_FORKS:
         raise CannotBeDone(f"The conversation went back {MOST_FORKS} times already; go on in a copy of the thread.")
-    draft.change(forks=forks)
+    left = branch(forks, newest(forks, head.next_message))
     gone = [
         s.message.message_id
         for s in (*draft.rows_known, *draft.messages)
-        if within(s.seq, spans) and not within(s.seq, draft.head.branch)
+        if within(s.seq, spans) and not within(s.seq, left)
     ]
     draft.event(MessagesRemoved, run_id=run_id, message_ids=tuple(gone[-MOST_BACK:]), kept=True, after=after)
     draft.take_branch(WINDOW)
@@ -74,23 +76,28 @@ def go_back(draft: Draft, after: int, *, run_id: str) -> None:
 def go_back_for_run(draft: Draft, after: int) -> None:
     """The same for the run that starts. Calls that have no result there are answered for, since providers refuse a call
     without one, and nothing is done twice. Raises `CannotBeDone`."""
-    before, run = draft.head.forks, draft.head.run
+    run = draft.head.run
     assert run
     go_back(draft, after, run_id=run.run_id)
-    if draft.head.forks != before:
-        draft.change_run(forks_before=before)
     for call in open_calls(draft.history):
-        settle_call(draft, call, LEFT_ASIDE, status="cancelled", failed=True)
+        settle_call(draft, call, LEFT_ASIDE, status="cancelled")
 
 
-def undo(draft: Draft) -> int | None:
-    """Takes back that the run went back; the number of the message that the conversation stands at again."""
+def stood_at(draft: Draft) -> int | None:
+    """The number of the message that the conversation stood at before its run went back; None where it did not."""
     run = draft.head.run
     if run is None or run.forks_before is None:
         return None
-    draft.change(forks=run.forks_before)
-    draft.take_branch(WINDOW)
-    return draft.head.newest_message
+    return newest(run.forks_before, draft.head.next_message)
+
+
+def remove(draft: Draft, message_ids: tuple[str, ...], after: int | None) -> None:
+    """Takes these messages of the run away and, where it went back, that it did: the conversation stands at `after` again."""
+    run = draft.head.run
+    assert run
+    draft.event(MessagesRemoved, run_id=run.run_id, message_ids=message_ids, after=after)
+    if after is not None:
+        draft.take_branch(WINDOW)
 
 
 def open_calls(history: Sequence[Message]) -> list[PendingCall]:

@@ -21,13 +21,13 @@ from schemas import (
     RunCompleted,
     RunLimits,
     RunPaused,
+    RunResumed,
     StateUpdated,
-    TokenUsage,
 )
 from threads.context_window import tokens_of
 from threads.draft import Draft
 from threads.fitting import fitted
-from threads.transitions import Next, end_run, fail_run, on_input, refuse, title_of
+from threads.transitions import Next, fail_run, on_input, refuse, send_for_the_next
 
 
 def on_graph_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
@@ -41,7 +41,8 @@ def on_graph_input(draft: Draft, new: Input, limits: RunLimits, strategy: Multit
             return refuse(draft, f"the run that waits is of the graph {run.graph.graph!r}, not of {request.graph!r}")
         if request.command and not set(request.command.answers) <= {asked.id for asked in run.interrupts}:
             return refuse(draft, "the interrupt that this answers is not open any more")
-        draft.change_run(graph=request, paused=False, interrupts=(), resumed_at=draft.now)
+        draft.event(RunResumed, run_id=run.run_id, input_id=new.input_id, graph=request.without_words())
+        draft.request = request
         return Next.LEG
     if answers(request) and not (run is None and draft.head.asks):
         return refuse(draft, "no run of the thread waits for an answer")
@@ -74,12 +75,8 @@ def pause_graph(draft: Draft, interrupts: Sequence[GraphInterrupt]) -> None:
     if words := too_large_to_ask(draft, interrupts):
         fail_run(draft, "graph_error", words)
         return
-    spent = run.spent_seconds + max(0.0, (draft.now - run.resumed_at).total_seconds())
-    # The answer comes with a request of its own; every turn of the thread writes the head again.
-    done = run.graph.model_copy(update={"input": None, "command": None})
-    waits: dict[str, Any] = {"paused": True, "interrupts": tuple(interrupts), "graph": done}
-    draft.change_run(spent_seconds=spent, resumed_at=draft.now, **waits)
-    draft.event(RunPaused, run_id=run.run_id, reason="interrupt", interrupts=tuple(interrupts))
+    about: dict[str, Any] = {"interrupts": tuple(interrupts), "state_before": draft.state_before}
+    draft.event(RunPaused, run_id=run.run_id, reason="interrupt", **about)
 
 
 def too_large_to_ask(draft: Draft, interrupts: Sequence[GraphInterrupt]) -> str | None:
@@ -98,7 +95,7 @@ def complete_graph(draft: Draft, answer: Message | None) -> None:
     message_id = answer.message_id if answer else None
     draft.event(RunCompleted, run_id=run.run_id, message_id=message_id, turns=run.turns, usage=run.counted)
     draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
-    end_run(draft, "completed")
+    send_for_the_next(draft)
 
 
 def add_messages(draft: Draft, messages: Sequence[Message]) -> None:
@@ -108,29 +105,17 @@ def add_messages(draft: Draft, messages: Sequence[Message]) -> None:
         if message.message_id in known:
             continue
         known.add(message.message_id)
-        if message.role == "user" and not draft.head.title:
-            draft.change(title=title_of(message.text))
-        kept = fitted(draft, message)
-        draft.message(kept)
-        draft.event(MessageAdded, run_id=message.run_id, message=kept)
-        run = draft.head.run
-        if message.role == "assistant" and run:
-            uncounted = 0 if message.usage else tokens_of(message)
-            draft.change_run(
-                turns=run.turns + 1,
-                usage=run.usage.plus(message.usage or TokenUsage()),
-                estimated_tokens=run.estimated_tokens + uncounted,
-            )
+        kept, estimated = fitted(draft, message), 0 if message.usage else tokens_of(message)
+        draft.event(MessageAdded, run_id=message.run_id, message=kept, estimated_tokens=estimated)
 
 
-def state_updated(draft: Draft, checkpoint_id: str, interrupts: Sequence[GraphInterrupt]) -> None:
+def state_updated(
+    draft: Draft, checkpoint_id: str, interrupts: Sequence[GraphInterrupt], *, graph: str, agent_id: str
+) -> None:
     """The state was changed by hand. A run that waits still does, perhaps for something else."""
-    draft.event(StateUpdated, run_id=draft.input_id, input_id=draft.input_id, checkpoint_id=checkpoint_id)
+    about = {"checkpoint_id": checkpoint_id, "graph": graph, "agent_id": agent_id, "interrupts": tuple(interrupts)}
+    draft.event(StateUpdated, run_id=draft.input_id, input_id=draft.input_id, **about)
     draft.audit("state.updated", actor=f"user:{draft.head.user_id}")
-    if draft.head.run:
-        draft.change_run(interrupts=tuple(interrupts))
-    elif draft.head.asks:
-        draft.change(asks=tuple(interrupts))
 
 
 def first_words(request: GraphRequest) -> str:

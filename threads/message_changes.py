@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from schemas import ChangeMessages, GivenMessage, Message, MessageAdded, StateUpdated, StoredMessage, within
 from threads.draft import Draft
 from threads.forks import CannotBeDone, go_back
-from threads.transitions import Next, refuse, title_of
+from threads.transitions import Next, refuse
 
 MOST_CHANGED = 400_000
 """Characters that one change of a conversation may write: of the messages that it gives, and of those that come after."""
@@ -28,8 +28,6 @@ def on_change_messages(draft: Draft, change: ChangeMessages) -> Next:
     except CannotBeDone as error:
         draft.take_back(*before)
         return refuse(draft, str(error).rstrip("."))
-    if not draft.head.title and (words := next((m.text for m in draft.history if m.role == "user"), "")):
-        draft.change(title=title_of(words))
     return Next.COMMIT
 
 
@@ -54,7 +52,6 @@ def change_messages(draft: Draft, change: ChangeMessages) -> None:
         at = 0 if change.clear else _before(draft, before, same)
         go_back(draft, at, run_id=draft.input_id)
     for message in written:
-        draft.message(message)
         draft.event(MessageAdded, run_id=draft.input_id, message=message)
     draft.event(
         StateUpdated,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 from schemas import (
     QUEUED_BYTES,
@@ -21,14 +21,12 @@ from schemas import (
     CancelRun,
     ChangeThread,
     ContinueThread,
-    FinishedRun,
+    GraphInterrupt,
     Input,
     InputRefused,
     Message,
     MessageAdded,
-    MessagesRemoved,
     MultitaskStrategy,
-    PendingCall,
     RunCancelled,
     RunFailed,
     RunLimits,
@@ -41,10 +39,11 @@ from schemas import (
     Topic,
     derived_id,
 )
-from threads.calls import abandon_approvals, find_pending, replace_call, request_call, settle_call
+from threads.calls import abandon_approvals, find_pending, request_call, settle_call
 from threads.draft import Draft
+from threads.evolve import title_of
 from threads.fitting import call_fits
-from threads.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, undo
+from threads.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, remove, stood_at
 
 CancelReason = Literal["cancelled", "interrupted", "rolled_back", "rejected", "abandoned"]
 
@@ -68,12 +67,7 @@ class Next(Enum):
 
 def new_head(new: Input, now: datetime) -> ThreadHead:
     """The head of a thread that begins with this input."""
-    return ThreadHead(user_id=new.user_id, created_at=now, updated_at=now, title=title_of(new.text))
-
-
-def title_of(text: str) -> str:
-    """The title that a thread gets of its first message."""
-    return " ".join(text.split())[:80]
+    return ThreadHead(user_id=new.user_id, created_at=now, updated_at=now)
 
 
 def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
@@ -82,8 +76,6 @@ def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStr
         words = "The thread was deleted."
         draft.event(RunFailed, run_id=new.run_id, code="thread_deleted", message=words)
         return Next.COMMIT
-    if not draft.head.title:
-        draft.change(title=title_of(new.text))
     if draft.head.run is None and not draft.head.queued:
         return start_run(draft, new)
     if strategy in ("interrupt", "rollback"):
@@ -115,8 +107,7 @@ def _size(new: Input) -> int:
 
 
 def _enqueue(draft: Draft, new: Input) -> Next:
-    draft.change(queued=(*draft.head.queued, new))
-    draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued))
+    draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued) + 1, input=new)
     if any(p.state == "approval" for p in draft.head.pending):
         abandon_approvals(draft, new.user_id)
     return Next.COMMIT
@@ -124,11 +115,11 @@ def _enqueue(draft: Draft, new: Input) -> Next:
 
 def start_run(draft: Draft, new: Input) -> Next:
     """Makes the input's run the active one."""
-    run = new.begun(draft.now, first_message=draft.head.next_message, first_event=draft.head.next_event)
-    of_graph = run.graph.graph if run.graph else draft.head.graph
-    draft.change(run=run, pending=(), asks=(), agent_id=draft.head.agent_id or run.agent_id, graph=of_graph)
-    about = {name: getattr(run, name) for name in ("input_id", "agent_id", "metadata", "time_zone")}
-    draft.event(RunStarted, run_id=run.run_id, **about)
+    about = {name: getattr(new, name) for name in ("input_id", "agent_id", "metadata", "time_zone")}
+    words = new.text if new.graph and not draft.head.title else ""
+    draft.event(RunStarted, run_id=new.run_id, **about, input=new.started(title_of(words)))
+    run, draft.request = draft.head.run, new.graph
+    assert run
     if run.graph:
         return Next.LEG
     if new.after is not None:
@@ -139,14 +130,13 @@ def start_run(draft: Draft, new: Input) -> Next:
             return Next.COMMIT
     if not new.text:
         if ends_with_an_answer(draft.history):
-            if (stands_at := undo(draft)) is not None:
-                draft.event(MessagesRemoved, run_id=run.run_id, message_ids=(), after=stands_at)
+            if (after := stood_at(draft)) is not None:
+                remove(draft, (), after)
             fail_run(draft, "internal_error", "There is nothing to answer at this point of the conversation.")
             return Next.COMMIT
         return Next.LEG
     message_id = new.message_id or new.input_id
     message = Message(message_id=message_id, role="user", text=new.text, run_id=run.run_id, at=new.at)
-    draft.message(message)
     draft.event(MessageAdded, run_id=run.run_id, message=message)
     return Next.LEG
 
@@ -156,7 +146,6 @@ def on_continue(draft: Draft, note: ContinueThread) -> Next:
     queued = draft.head.queued
     if draft.head.run is not None or not queued or queued[0].run_id != note.run_id:
         return Next.COMMIT
-    draft.change(queued=queued[1:])
     return start_run(draft, queued[0])
 
 
@@ -169,9 +158,7 @@ def on_tool_result(draft: Draft, result: ToolResult) -> Next:
         arguments = json.dumps(pending.call.arguments, ensure_ascii=False)
         arguments = arguments if len(arguments) <= SHOWN else f"{arguments[:SHOWN]}…"
         text = f"(Before approving, the user changed the arguments to {arguments}.)\n{text}"
-    settle_call(
-        draft, pending, text, status=result.status, failed=result.status != "ok", duration_ms=result.duration_ms
-    )
+    settle_call(draft, pending, text, status=result.status, duration_ms=result.duration_ms)
     return go_on(draft)
 
 
@@ -201,19 +188,14 @@ def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
         subject=decision.call_id,
         details={"tool": pending.call.name, "decision": decision.decision},
     )
-    draft.change_run(resumed_at=draft.now) if draft.head.status == "approval" else None
     if decision.decision == "reject":
         reason = f" Reason: {decision.message}" if decision.message else ""
-        settle_call(draft, pending, f"The user declined this call.{reason}", status="refused", failed=True)
+        settle_call(draft, pending, f"The user declined this call.{reason}", status="refused")
     elif decision.decision == "respond":
-        settle_call(draft, pending, decision.message or "", status="ok", failed=False)
+        settle_call(draft, pending, decision.message or "", status="ok")
     else:
-        call = pending.call
-        edited = decision.decision == "edit" and decision.arguments != call.arguments
-        if edited:
-            call = call.model_copy(update={"arguments": decision.arguments})
-        replace_call(draft, PendingCall(call=call, state="running", edited=edited))
-        request_call(draft, call.call_id, approved_by=decision.user_id)
+        changed = {"arguments": decision.arguments} if decision.decision == "edit" else {}
+        request_call(draft, pending.call.model_copy(update=changed), approved_by=decision.user_id)
     return go_on(draft)
 
 
@@ -226,7 +208,6 @@ def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
     waiting = next((q for q in draft.head.queued if q.run_id == cancel.run_id), None)
     if waiting:
         draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=_WORDS["cancelled"])
-        draft.change(queued=tuple(q for q in draft.head.queued if q is not waiting))
         return Next.COMMIT
     if cancel.delayed:
         if draft.input_id == cancel.run_id:
@@ -249,28 +230,20 @@ def on_change(draft: Draft, change: ChangeThread) -> Next:
         return refuse(draft, "the thread was deleted")
     if change.action == "create" and draft.base.head is not None:
         return refuse(draft, "the thread exists")
+    said: dict[str, Any] = {}
     if change.action == "delete":
         _cancel_queued(draft, "cancelled")
         if head.run:
             cancel_run(draft, "cancelled")
-        draft.erase()
-        draft.change(title="", metadata={}, ttl=None, deleted=True, last=None)
+        draft.rows, draft.restore = (), None
     else:
         metadata = {**head.metadata, **(change.metadata or {})}
-        draft.change(
-            title=head.title if change.title is None else change.title,
-            metadata={name: value for name, value in metadata.items() if value is not None},
-            ttl=change.ttl or head.ttl,
-        )
-    draft.event(
-        ThreadChanged,
-        run_id=draft.input_id,
-        action=change.action,
-        input_id=draft.input_id,
-        title=draft.head.title,
-        metadata=draft.head.metadata,
-        ttl=draft.head.ttl,
-    )
+        said = {
+            "title": head.title if change.title is None else change.title,
+            "metadata": {name: value for name, value in metadata.items() if value is not None},
+            "ttl": change.ttl or head.ttl,
+        }
+    draft.event(ThreadChanged, run_id=draft.input_id, action=change.action, input_id=draft.input_id, **said)
     draft.audit(f"thread.{change.action}", actor=f"user:{change.user_id}", run_id=change.hide_run)
     return Next.COMMIT
 
@@ -280,10 +253,10 @@ def _is_over(head: ThreadHead, expired: datetime) -> bool:
     return not head.deleted and head.ttl is not None and head.ttl.expires_at == expired and head.condition != "busy"
 
 
-def refuse(draft: Draft, reason: str) -> Next:
-    """The input cannot be taken; the user sees why."""
+def refuse(draft: Draft, reason: str, *, no_thread: bool = False) -> Next:
+    """The input cannot be taken; the user sees why. `no_thread`: it was to make the thread, which is not there now."""
     run_id = draft.head.run.run_id if draft.head.run else draft.input_id
-    draft.event(InputRefused, run_id=run_id, input_id=draft.input_id, reason=reason)
+    draft.event(InputRefused, run_id=run_id, input_id=draft.input_id, reason=reason, no_thread=no_thread)
     draft.audit("input.refused", actor=f"user:{draft.head.user_id}", outcome="refused", reason=reason)
     return Next.COMMIT
 
@@ -301,8 +274,6 @@ def pause(draft: Draft) -> None:
     """The run waits for the user alone; the time until they decide does not count."""
     run = draft.head.run
     assert run
-    spent = run.spent_seconds + max(0.0, (draft.now - run.resumed_at).total_seconds())
-    draft.change_run(spent_seconds=spent, resumed_at=draft.now)
     waiting = tuple(p.call.call_id for p in draft.head.pending if p.state == "approval")
     draft.event(RunPaused, run_id=run.run_id, reason="approval", call_ids=waiting)
 
@@ -321,45 +292,38 @@ def cancel_run(draft: Draft, reason: CancelReason) -> None:
                 decision="cancelled",
                 by=draft.head.user_id,
             )
-            settle_call(draft, pending, "Not done: the run was ended.", status="cancelled", failed=True)
+            settle_call(draft, pending, "Not done: the run was ended.", status="cancelled")
         elif pending.state == "running":
             text = "The run was ended while this call was on its way; it may have been carried out."
-            settle_call(draft, pending, text, status="cancelled", failed=True)
+            settle_call(draft, pending, text, status="cancelled")
     if reason == "rolled_back":
-        gone, after = draft.drop_messages_from(run.first_message), undo(draft)
-        draft.event(MessagesRemoved, run_id=run.run_id, message_ids=tuple(gone), after=after)
-        draft.restore = run.state_before
+        remove(draft, draft.ids_from(run.first_message), stood_at(draft))
+        draft.restore = run.state_before if draft.state_before is None else draft.state_before
     draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=_WORDS[reason])
     draft.audit("run.cancelled", actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)
-    end_run(draft, "cancelled")
+    send_for_the_next(draft)
 
 
-def fail_run(draft: Draft, code: str, message: str, *, error: str = "") -> None:
-    """Ends the active run with a failure that the user sees; `error` is the class of a graph's own exception."""
+def fail_run(draft: Draft, code: str, message: str, *, error: str = "", asks: tuple[GraphInterrupt, ...] = ()) -> None:
+    """Ends the active run with a failure that the user sees. `error` is the class of a graph's own exception, `asks` what the
+    graph still waits for."""
     run = draft.head.run
     assert run
     for pending in draft.head.pending:
         if pending.state != "done":
-            settle_call(
-                draft, pending, "The run failed before this call had a result.", status="cancelled", failed=True
-            )
-    draft.event(RunFailed, run_id=run.run_id, code=code, message=message, error=error)
+            settle_call(draft, pending, "The run failed before this call had a result.", status="cancelled")
+    draft.event(RunFailed, run_id=run.run_id, code=code, message=message, error=error, asks=asks)
     draft.audit("run.failed", actor="system", run_id=run.run_id, outcome="failed", reason=code)
-    end_run(draft, "failed", code=code, message=message, error=error)
+    send_for_the_next(draft)
 
 
 def fail_before_run(draft: Draft, run_id: str, code: str, message: str) -> None:
     """A run that never began fails in words. Where nothing else goes, it is how the thread's newest run ended."""
     draft.event(RunFailed, run_id=run_id, code=code, message=message)
-    if draft.head.run is None and not draft.head.queued and not draft.head.deleted:
-        draft.change(last=FinishedRun(run_id=run_id, outcome="failed", code=code, message=message))
 
 
-def end_run(draft: Draft, outcome: Literal["completed", "failed", "cancelled"], **failure: str) -> None:
-    """The thread is idle again; the next queued input is sent for. `failure` says of a failed run what `FinishedRun` keeps."""
-    run = draft.head.run
-    assert run
-    draft.change(run=None, pending=(), last=FinishedRun(run_id=run.run_id, outcome=outcome, **failure))
+def send_for_the_next(draft: Draft) -> None:
+    """The thread is idle again: the next queued input is sent for."""
     if draft.head.queued:
         following = draft.head.queued[0].run_id
         record_id = derived_id("next", draft.thread, following)
@@ -369,4 +333,3 @@ def end_run(draft: Draft, outcome: Literal["completed", "failed", "cancelled"], 
 def _cancel_queued(draft: Draft, reason: CancelReason) -> None:
     for waiting in draft.head.queued:
         draft.event(RunCancelled, run_id=waiting.run_id, reason=reason, message=_WORDS[reason])
-    draft.change(queued=())

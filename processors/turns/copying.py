@@ -37,15 +37,7 @@ async def _copy(draft: Draft, source: Hydrated, head: ThreadHead, journal: Journ
     size = sum(len(row.body) for row in rows) + sum(len(m.message.text) for m in source.messages)
     if size > MOST_BYTES:
         return _refuse(draft, f"the thread has {size} bytes; one of more than {MOST_BYTES} cannot be copied")
-    draft.messages, draft.rows = list(source.messages), tuple(sorted(rows, key=lambda row: row.seq))
-    draft.change(
-        title=head.title,
-        metadata=head.metadata,
-        agent_id=head.agent_id,
-        graph=head.graph,
-        next_message=head.next_message,
-        next_row=head.next_row,
-    )
+    draft.rows = tuple(sorted(rows, key=lambda row: row.seq))
     draft.event(
         ThreadChanged,
         run_id=draft.input_id,
@@ -53,7 +45,12 @@ async def _copy(draft: Draft, source: Hydrated, head: ThreadHead, journal: Journ
         input_id=draft.input_id,
         title=head.title,
         metadata=head.metadata,
+        agent_id=head.agent_id,
+        graph=head.graph,
+        next_message=head.next_message,
     )
+    draft.messages = list(source.messages)
+    draft.count_rows(head.next_row)
     draft.audit("thread.copy", actor=f"user:{head.user_id}", subject=source_id)
     return Next.COMMIT
 
@@ -69,5 +66,4 @@ def _cannot(head: ThreadHead) -> str:
 
 def _refuse(draft: Draft, reason: str) -> Next:
     """The new thread is told about this, and is not there."""
-    draft.change(deleted=True)
-    return refuse(draft, reason)
+    return refuse(draft, reason, no_thread=True)

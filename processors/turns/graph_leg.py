@@ -176,7 +176,7 @@ class GraphLegs:
             saver = StagingSaver(rows_of(self._journal, *draft.thread), next_row=draft.head.next_row)
             await restore(saver, draft.thread.thread_id, draft.restore)
             draft.rows = (*draft.rows, *saver.staged())
-            draft.change(next_row=saver.next_row)
+            draft.count_rows(saver.next_row)
             draft.restore = None
 
     async def update_state(self, draft: Draft, update: UpdateState) -> Next:
@@ -219,8 +219,9 @@ class GraphLegs:
         if words := too_large_to_ask(draft, asked):
             return refuse(draft, words)
         draft.rows = saver.staged()
-        draft.change(next_row=saver.next_row, graph=update.graph, agent_id=draft.head.agent_id or update.agent_id)
-        state_updated(draft, changed["configurable"]["checkpoint_id"], asked)
+        draft.count_rows(saver.next_row)
+        checkpoint_id = changed["configurable"]["checkpoint_id"]
+        state_updated(draft, checkpoint_id, asked, graph=update.graph, agent_id=update.agent_id)
         run_id = run.run_id if run else draft.input_id
         add_messages(draft, new_messages(before.values, after.values, run_id=run_id, at=draft.now))
         if run and run.graph and not after.next:  # there is nothing left to wait for
@@ -249,10 +250,11 @@ class GraphLegs:
         else:
             began_at = await newest_id(saver, thread_id)
         draft.restore = None
-        if run.state_before is None:
-            draft.change_run(state_before=began_at)
-        request = run.graph.model_copy(update={"checkpoint_id": None}) if goes_on else run.graph
-        draft.change(configured=run.graph.configuration())
+        draft.state_before = began_at if run.state_before is None else run.state_before
+        request = draft.request
+        assert request, "an input of this turn says what the graph is to do"
+        if goes_on:
+            request = request.model_copy(update={"checkpoint_id": None})
         parts, leg_id = Parts(to_json), f"{run.run_id[:100]}.{secrets.token_hex(6)}"
         return _Leg(
             id=leg_id,
@@ -358,7 +360,7 @@ class GraphLegs:
         run = draft.head.run
         assert run
         draft.rows = leg.saver.staged()
-        draft.change(next_row=leg.saver.next_row)
+        draft.count_rows(leg.saver.next_row)
         for index, part in enumerate(leg.parts.whole()):
             draft.event(
                 GraphStreamed,
@@ -382,9 +384,7 @@ def _write(draft: Draft, end: _End, before: Mapping[str, Any], after: StateSnaps
     if end.stopped:
         cancel_run(draft, end.stopped)
     elif end.code:
-        asks = still_asked(draft, after)
-        fail_run(draft, end.code, end.words, error=end.error)
-        draft.change(asks=asks)
+        fail_run(draft, end.code, end.words, error=end.error, asks=still_asked(draft, after))
     elif after and after.next:
         pause_graph(draft, interrupts_of(after))
     else:

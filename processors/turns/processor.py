@@ -322,9 +322,7 @@ class TurnsProcessor:
     async def _fail(self, draft: Draft, record: Record, words: str = _NO_USE) -> None:
         body = record.body
         if isinstance(body, GraphInput) and graph_transitions.concerns_the_run(draft, body):
-            asks = draft.head.open_interrupts
-            transitions.fail_run(draft, "internal_error", words)
-            draft.change(asks=asks)
+            transitions.fail_run(draft, "internal_error", words, asks=draft.head.open_interrupts)
         elif isinstance(body, UserMessage | ExternalEvent | GraphInput):
             transitions.fail_before_run(draft, new_input(record).run_id, "internal_error", words)
         elif isinstance(body, ToolResult | ContinueThread):

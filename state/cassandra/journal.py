@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from schemas import (
+    Commit,
+    Hydrated,
     OpenInput,
     Span,
     StateRow,
@@ -26,7 +28,11 @@ from state.cassandra.outcome import decided
 from state.cassandra.promises import CLOSE, CLOSE_ALL, Promises, all_or_one
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
-from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
+from state.protocols import (
+    AlreadyDone,
+    Committed,
+    Stale,
+)
 from state.rows import (
     below,
     decode_events,

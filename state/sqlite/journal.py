@@ -11,6 +11,8 @@ from typing import Any
 
 from schemas import (
     AcceptedRun,
+    Commit,
+    Hydrated,
     OpenInput,
     Span,
     StateRow,
@@ -19,7 +21,11 @@ from schemas import (
     StoredRun,
     ThreadSummary,
 )
-from state.protocols import AlreadyDone, Commit, Committed, Hydrated, Stale
+from state.protocols import (
+    AlreadyDone,
+    Committed,
+    Stale,
+)
 from state.readable import as_bytes
 from state.rows import (
     OPEN_TTL,

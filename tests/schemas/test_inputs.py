@@ -21,7 +21,7 @@ def test_run_that_begins_has_all_of_its_input_but_the_text() -> None:
     waiting = an_input(
         text="hello", metadata={"a": 1}, message_id="m", after=3, time_zone="Europe/Madrid", of_a_newer_version=1
     )
-    run = waiting.begun(NOON, first_message=4, first_event=7)
+    run = ActiveRun.of(waiting.started(), NOON, first_message=4, first_event=7)
     of_run = run.model_dump()
     assert {name: of_run[name] for name in waiting.model_dump()} == waiting.model_dump() | {"text": ""}
     assert (run.started_at, run.resumed_at, run.first_message, run.first_event) == (NOON, NOON, 4, 7)

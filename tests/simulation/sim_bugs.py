@@ -254,11 +254,14 @@ def claim_without_condition() -> list[Any]:
 def rollback_stays_where_its_run_went_back() -> list[Any]:
     """A rollback takes back what the run wrote, and not that it went back in the conversation."""
 
-    def undo(draft: Any) -> int | None:
-        run = draft.head.run
-        return draft.head.newest_message if run.forks_before is not None else None
+    real = threads.transitions.remove
 
-    return [patch.object(threads.transitions, "undo", undo)]
+    def remove(draft: Any, message_ids: Any, after: Any) -> None:
+        forks = draft.head.forks
+        real(draft, message_ids, after)
+        draft.head = draft.head.model_copy(update={"forks": forks})
+
+    return [patch.object(threads.transitions, "remove", remove)]
 
 
 @bug

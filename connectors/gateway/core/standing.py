@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from schemas import GraphRequest, Input, OpenInput, ThreadHead, ThreadKey
+from schemas import ActiveRun, GraphRequest, Input, OpenInput, ThreadHead, ThreadKey
 from state import Hydrated, Journal
 
 
@@ -79,7 +79,7 @@ def _begun(head: ThreadHead, one: OpenInput) -> ThreadHead:
         at=one.at,
         graph=GraphRequest(graph=one.graph) if one.graph else None,
     )
-    run = begun.begun(one.at, first_message=head.next_message)
+    run = ActiveRun.of(begun, one.at, first_message=head.next_message)
     queued = tuple(waiting for waiting in head.queued if waiting.run_id != one.run_id)
     changes = {"run": run, "queued": queued, "pending": (), "agent_id": head.agent_id or one.agent_id}
     return head.model_copy(update=changes)

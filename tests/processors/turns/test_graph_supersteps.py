@@ -61,7 +61,7 @@ async def test_an_answer_is_not_lost_when_the_process_dies_after_it(hosting: Hos
     yes = answer("asks", "yes", durability="sync")
     await crash(hosting, yes, "finish")
     outputs = await hosting.processor().process(yes)
-    assert told(outputs) == ["run.completed"]
+    assert told(outputs) == ["run.resumed", "run.completed"]
     assert (await hosting.state("asks"))["values"]["log"] == ["asked: yes", "finished"]
     assert graphs_sample.ran == ["ask", "ask", "finish", "finish"]
 

@@ -92,7 +92,7 @@ async def test_an_interrupt_pauses_the_run_and_an_answer_lets_the_same_run_go_on
     assert head.condition == "approval"
     assert (await hosting.state("asks"))["next"] == ["ask"]
     done = await hosting.processor().process(answer("asks", "yes", id="a1"))
-    assert told(done) == ["run.completed"]
+    assert told(done) == ["run.resumed", "run.completed"]
     assert events(done, "run.completed")[0]["run_id"] == "r1"
     assert (await hosting.state("asks"))["values"]["log"] == ["in", "asked: yes", "finished"]
     assert (await hosting.head()).run is None
@@ -101,7 +101,7 @@ async def test_an_interrupt_pauses_the_run_and_an_answer_lets_the_same_run_go_on
 @pytest.mark.parametrize("value", [None, False, {"a": 1}])
 async def test_any_value_is_an_answer(hosting: Hosting, value: Any) -> None:
     await hosting.processor().process(run("asks", {}))
-    assert told(await hosting.processor().process(answer("asks", value))) == ["run.completed"]
+    assert told(await hosting.processor().process(answer("asks", value))) == ["run.resumed", "run.completed"]
     assert (await hosting.state("asks"))["values"]["log"] == [f"asked: {value}", "finished"]
 
 
@@ -109,7 +109,7 @@ async def test_an_interrupt_of_a_subgraph_says_whose_it_is(hosting: Hosting) -> 
     asked = await hosting.processor().process(run("around", {}))
     (interrupt,) = events(asked, "run.paused")[0]["interrupts"]
     assert interrupt["namespace"][0].startswith("inner:")
-    assert told(await hosting.processor().process(answer("around", "yes"))) == ["run.completed"]
+    assert told(await hosting.processor().process(answer("around", "yes"))) == ["run.resumed", "run.completed"]
 
 
 async def test_an_empty_input_passes_a_stop_before_a_node(hosting: Hosting) -> None:

@@ -66,12 +66,15 @@ class Watched:
         journal = self._system.stores.journal
         thread = await journal.hydrate("acme", "t1", window=1000)
         assert thread.head
+        # Events of older versions do not repeat what a run works on.
+        older = [event.model_copy(update={"input": None} if hasattr(event, "input") else {}) for event in self.events]
         for before in self.heads:
-            replayed = Replayed(before, self.queueable)
-            replayed.apply(self.events)
-            assert replayed.head
-            assert comparable(replayed.head) == comparable(thread.head)
-        whole = Replayed(None, self.queueable)
+            for events, queueable in ((self.events, {}), (older, self.queueable)):
+                replayed = Replayed(before, queueable)
+                replayed.apply(events)
+                assert replayed.head
+                assert comparable(replayed.head) == comparable(thread.head)
+        whole = Replayed(None)
         whole.apply(self.events)
         assert whole.messages == await journal.messages("acme", "t1", limit=1000)
         assert whole.events == await journal.events("acme", "t1")

@@ -20,11 +20,13 @@ from schemas import (
     ToolRequest,
     ToolResult,
     Topic,
+    body_type,
 )
 from state import Hydrated
 from threads import transitions
 from threads.answers import Answer, AskedTool, Ruling, on_answer, within_limits
 from threads.draft import Draft
+from threads.replay import Replayed
 from threads.transitions import Next
 
 KEY = ThreadKey("acme", "t1")
@@ -56,6 +58,7 @@ class Thread:
         self.outputs: list[Output] = []
         self.clock = START
         self.count = 0
+        self.erased = False
 
     def draft(self, new: Input | None = None) -> Draft:
         self.count += 1
@@ -74,10 +77,26 @@ class Thread:
         self.version += 1
         self.head = commit.head
         self.messages += commit.messages
+        self.erased = self.erased or commit.erase
         self.events += commit.events
         self.runs += commit.runs
         self.outputs += draft.outputs
+        self.check_events()
         return [e.type.removeprefix("cauce.") for e in commit.events]
+
+    def check_events(self) -> None:
+        """The thread's events tell its head, but for what a store counts."""
+        if self.erased:
+            return  # what it had before is gone
+        replayed = Replayed(None)
+        for stored in self.events:
+            model = body_type(Topic.CHAT_RESPONSES, stored.type)
+            assert model
+            replayed.apply([model.model_validate_json(stored.body)])
+        assert replayed.head
+        assert self.head
+        counted = {"updated_at", "unpublished"}
+        assert replayed.head.model_dump(exclude=counted) == self.head.model_dump(exclude=counted)
 
     def say(self, text: str, *answers: Answer, strategy: Any = "enqueue") -> list[str]:
         new = an_input(f"m{self.count}", text, self.clock, run_id=f"r{self.count}")
