@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from cauce.langgraph_http import HttpPart
-    from connectors.gateway.core import Core
+    from connectors.gateway.gateway_core import GatewayCore
     from connectors.gateway.own_routes import OwnApp
     from connectors.graphs import Graphs
     from streams.health import Health
@@ -179,7 +179,7 @@ async def _check(stores: Stores, settings: Settings) -> None:
         raise SettingsError(f"the store lacks {len(missing)} migrations; apply them with: cauce state migrate")
 
 
-def _health(core: Core, stores: Stores) -> Health:
+def _health(core: GatewayCore, stores: Stores) -> Health:
     """The gateway is ready while its store answers and it hears Kafka."""
     from streams.health import Health
 
@@ -193,7 +193,7 @@ def _health(core: Core, stores: Stores) -> Health:
     return Health(ready={"kafka": hears, "store": stored})
 
 
-async def _until_ready(core: Core, serving: list[asyncio.Task[None]]) -> None:
+async def _until_ready(core: GatewayCore, serving: list[asyncio.Task[None]]) -> None:
     """Until Kafka was found, or the servers were told to stop."""
     waiting = asyncio.ensure_future(core.feed.ready.wait())
     await asyncio.wait({waiting, *serving}, return_when=asyncio.FIRST_COMPLETED)

@@ -6,12 +6,34 @@ import logging
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
-from schemas import RawRecord
+from schemas import RawRecord, Topic, Unavailable
+from streams.kafka_clients import close_consumer
 from streams.raw_reading import look
 from streams.unpacking import shared_room
 
 log = logging.getLogger("cauce.streams")
+
+
+async def follow(bootstrap: str, topics: Sequence[Topic], *, committed: bool) -> Tail:
+    """Begins to read everything from now on. Raises `Unavailable` when Kafka does not answer."""
+    consumer = AIOKafkaConsumer(
+        *(topic.value for topic in topics),
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed" if committed else "read_uncommitted",
+        auto_offset_reset="latest",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=500,
+    )
+    try:
+        await consumer.start()
+        tail = Tail(consumer, bootstrap, committed=committed)
+        await tail.begin()
+    except KafkaError as error:
+        await close_consumer(consumer)
+        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+    return tail
 
 
 class Tail:
@@ -25,6 +47,10 @@ class Tail:
         """Takes the ends of now as the places to read from. Raises `KafkaError`."""
         # A position is only known once it was asked for; "latest" means the end at that moment.
         self._read = {tp: await self._consumer.position(tp) for tp in self._consumer.assignment()}
+
+    async def close(self) -> None:
+        """Stops reading."""
+        await close_consumer(self._consumer)
 
     async def poll(self, timeout_ms: int = 1000) -> Sequence[RawRecord]:
         """What came; after a poll that failed what it had taken, too, and without what cannot be read.

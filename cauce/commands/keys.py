@@ -38,7 +38,7 @@ def create(
     import asyncio
 
     from connectors.gateway.auth.keys import NEVER, ApiKeys
-    from connectors.gateway.auth.principal import SCOPES
+    from core.principal import SCOPES
     from schemas import SettingsError, is_id
 
     settings = settings_of(data, config)

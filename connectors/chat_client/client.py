@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from schemas import (
@@ -22,24 +20,26 @@ from schemas import (
     Delta,
     Envelope,
     MultitaskStrategy,
+    Output,
     RawRecord,
     RunPaused,
     ThreadEvent,
     ThreadKey,
     TooLarge,
     Topic,
-    Unavailable,
     UserMessage,
     body_type,
     check_body,
     new_id,
 )
-from streams.kafka_clients import close_producer
-from streams.tail import Tail
+from streams.record_producer import RecordProducer
+from streams.tail import Tail, follow
 
 log = logging.getLogger("cauce.chat")
 
 SOURCE = "cauce/chat-client"
+_ACKNOWLEDGE_SECONDS = 40.0
+"""How long a message may take to be acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +62,17 @@ class ChatClient:
 
     def __init__(self, bootstrap: str, tenant_id: str, user_id: str, *, committed: bool = False) -> None:
         self._bootstrap, self.tenant_id, self.user_id = bootstrap, tenant_id, user_id
-        self._isolation = "read_committed" if committed else "read_uncommitted"
-        self._producer: AIOKafkaProducer | None = None
+        self._committed = committed
+        self._producer = RecordProducer(bootstrap, seconds=_ACKNOWLEDGE_SECONDS)
 
     async def __aenter__(self) -> ChatClient:
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap, enable_idempotence=True, linger_ms=0, request_timeout_ms=15_000
-        )
-        try:
-            await self._producer.start()
-        except KafkaError as error:
-            await close_producer(self._producer)
-            raise Unavailable(f"Kafka at {self._bootstrap} does not answer: {error}") from error
+        await self._producer.connect()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._producer:
-            await close_producer(self._producer)
+        await self._producer.stop()
 
     async def send(
         self,
@@ -123,40 +115,19 @@ class ChatClient:
         await self._produce(thread_id, new_id("x"), CancelRun(user_id=self.user_id, run_id=run_id))
 
     async def _produce(self, thread_id: str, record_id: str, body: UserMessage | ApprovalDecision | CancelRun) -> None:
-        assert self._producer, "use the client in an `async with`"
         trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
         envelope = Envelope(record_id, body.TYPE, SOURCE, self.tenant_id, datetime.now(UTC), trace)
-        key = str(ThreadKey.parse(f"{self.tenant_id}:{thread_id}")).encode()
         try:
             check_body(Topic.CHAT_MESSAGES, body)
         except TooLarge as error:
             raise TooLarge(f"nothing was sent: {error}. Send it in parts, or a place where it can be read.") from error
-        try:
-            await self._producer.send_and_wait(
-                Topic.CHAT_MESSAGES.value, body.to_bytes(), key=key, headers=list(envelope.headers())
-            )
-        except KafkaError as error:
-            raise Unavailable(f"Kafka at {self._bootstrap} did not take the message: {error}") from error
+        key = str(ThreadKey.parse(f"{self.tenant_id}:{thread_id}"))
+        await self._producer.send(Output.of(Topic.CHAT_MESSAGES, key, body, envelope))
 
     async def listen(self, *, deltas: bool = True) -> Listener:
         """Begins to read everything from now on; send after this, and nothing is missed. Close it at the end."""
-        topics = [Topic.CHAT_RESPONSES.value, *([Topic.CHAT_DELTAS.value] if deltas else [])]
-        consumer = AIOKafkaConsumer(
-            *topics,
-            bootstrap_servers=self._bootstrap,
-            isolation_level=self._isolation,
-            auto_offset_reset="latest",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=500,
-        )
-        try:
-            await consumer.start()
-            tail = Tail(consumer, self._bootstrap, committed=self._isolation == "read_committed")
-            await tail.begin()
-        except KafkaError as error:
-            await consumer.stop()
-            raise Unavailable(f"Kafka at {self._bootstrap} does not answer: {error}") from error
-        return Listener(consumer, tail, self.tenant_id)
+        topics = [Topic.CHAT_RESPONSES, *([Topic.CHAT_DELTAS] if deltas else [])]
+        return Listener(await follow(self._bootstrap, topics, committed=self._committed), self.tenant_id)
 
 
 class Listener:
@@ -165,13 +136,13 @@ class Listener:
     With deltas, a `ToolFinished` may come twice: once as soon as the model reads it, once as an event of its turn.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, tail: Tail, tenant_id: str) -> None:
-        self._consumer, self._tail, self._tenant = consumer, tail, tenant_id.encode() + b":"
+    def __init__(self, tail: Tail, tenant_id: str) -> None:
+        self._tail, self._tenant = tail, tenant_id.encode() + b":"
         self._seen: dict[str, int] = {}
 
     async def close(self) -> None:
         """Stops reading."""
-        await self._consumer.stop()
+        await self._tail.close()
 
     async def events(self, thread_id: str | None = None) -> AsyncIterator[tuple[str, Event]]:
         """Thread id and event, as they come; of one thread when it is named. Never ends by itself."""

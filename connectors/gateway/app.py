@@ -19,10 +19,8 @@ from connectors.gateway.auth.middleware import Authentication
 from connectors.gateway.auth.oidc import Issuers, OidcTokens
 from connectors.gateway.auth.oidc_login import OidcLogin
 from connectors.gateway.body_limit import BodyLimit
-from connectors.gateway.core import Core
 from connectors.gateway.cors import Cors
-from connectors.gateway.feed import Feed
-from connectors.gateway.ingress import Ingress
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg.application import application as lg
 from connectors.gateway.limits import RateLimits, Rates
 from connectors.gateway.metrics import GatewayMetrics, Observed
@@ -31,6 +29,8 @@ from connectors.gateway.own_routes import Around, Beside, Ours, OwnApp
 from connectors.gateway.v1 import contract
 from connectors.gateway.v1 import routes as v1
 from connectors.graphs import Graphs
+from core.following.feed import Feed
+from core.ingress import Ingress
 from state import Stores
 
 RATES = Rates()
@@ -49,15 +49,15 @@ _EXPOSED = (
 
 def make_core(
     bootstrap: str, stores: Stores, options: GatewayOptions, registry: CollectorRegistry, graphs: Graphs
-) -> Core:
+) -> GatewayCore:
     """The core on a Kafka and opened stores; `graphs` are the installation's own."""
     ingress = Ingress(bootstrap, seconds=options.produce_seconds)
     feed = Feed(bootstrap, items=options.stream_items)
-    return Core(stores, ingress, feed, options, GatewayMetrics(registry), graphs)
+    return GatewayCore(stores, ingress, feed, options, GatewayMetrics(registry), graphs)
 
 
 def make_app(
-    core: Core,
+    core: GatewayCore,
     *,
     rates: Rates = RATES,
     cors: Mapping[str, Any] | None = None,

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from connectors.gateway.problems import Problem
+from core.errors import Invalid
 from schemas import PendingCall, StoredMessage, own_id
 
 Role = Literal["user", "assistant", "tool", "other"]
@@ -43,7 +43,7 @@ class Said:
 
 
 def listed(message: Mapping[str, object]) -> Listed:
-    """A message with role (or type) and content. Raises `Problem` for one of another shape."""
+    """A message with role (or type) and content. Raises `Refused` for one of another shape."""
     named = message.get("type") if message.get("type") in _ROLES else message.get("role") or message.get("type")
     given, call = message.get("id"), message.get("tool_call_id") or message.get("toolCallId")
     return Listed(
@@ -70,13 +70,13 @@ def said(
     """What the user says to an agent that its thread, whose messages are `known`, does not have.
 
     A message of the user that it has with another text takes the place of that one, and of what follows. A tool's message belongs
-    to a call of the thread, which the user closes by saying something else. Raises `Problem` 422 when nothing is new, or for what
+    to a call of the thread, which the user closes by saying something else. Raises `Refused` 422 when nothing is new, or for what
     nobody but the agent and its tenant may say.
     """
     for message in messages:
         if message.role == "other":
             words = f"a message with the role {message.named!r} cannot be sent; only the user's."
-            raise Problem(422, "invalid", words)
+            raise Invalid("invalid", words)
     new, after = fresh(messages, known), None
     if (edited := _edited(messages, known)) is not None:
         place, number = edited
@@ -86,7 +86,7 @@ def said(
     users = [message for message in new if message.role == "user"]
     text = "\n\n".join(filter(None, (text_of(message.content) for message in users)))
     if not text:
-        raise Problem(422, "nothing_said", _nothing(messages, new, users))
+        raise Invalid("nothing_said", _nothing(messages, new, users))
     return Said(text, users[0 if after is not None else -1].message_id, after)
 
 
@@ -133,12 +133,12 @@ def _edited(messages: Sequence[Listed], known: Sequence[StoredMessage]) -> tuple
 
 
 def check_calls(new: Sequence[Listed], known: Sequence[StoredMessage], pending: Collection[PendingCall] = ()) -> None:
-    """Raises `Problem` 422 for a tool's message that answers no call of the thread."""
+    """Raises `Refused` 422 for a tool's message that answers no call of the thread."""
     calls = {p.call.call_id for p in pending}
     calls |= {call.call_id for stored in known for call in stored.message.tool_calls}
     for message in new:
         if message.role == "tool" and message.call_id not in calls:
-            raise Problem(422, "invalid", f"There is no call {str(message.call_id)[:128]!r} in this thread to answer.")
+            raise Invalid("invalid", f"There is no call {str(message.call_id)[:128]!r} in this thread to answer.")
 
 
 def _nothing(messages: Sequence[Listed], new: Sequence[Listed], users: Sequence[Listed]) -> str:
@@ -152,11 +152,11 @@ def _nothing(messages: Sequence[Listed], new: Sequence[Listed], users: Sequence[
 
 
 def text_of(content: object) -> str:
-    """The text of a content, which may be a list of blocks. Raises `Problem` for anything that is no text."""
+    """The text of a content, which may be a list of blocks. Raises `Refused` for anything that is no text."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise Problem(422, "invalid", "content must be a text or a list of blocks.")
+        raise Invalid("invalid", "content must be a text or a list of blocks.")
     parts = []
     for block in content:
         if isinstance(block, str):
@@ -165,5 +165,5 @@ def text_of(content: object) -> str:
             parts.append(block["text"])
         else:
             kind = block.get("type") if isinstance(block, Mapping) else type(block).__name__
-            raise Problem(422, "content_not_supported", f"content of the type {str(kind)[:40]!r} cannot be sent yet.")
+            raise Invalid("content_not_supported", f"content of the type {str(kind)[:40]!r} cannot be sent yet.")
     return "\n".join(parts)

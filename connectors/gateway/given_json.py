@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from connectors.gateway.problems import Problem
+from core.errors import Invalid, Refused
 from schemas import DEEPEST, is_storable
 
 _LEAST, _MOST = -(2**63), 2**64 - 1
@@ -18,7 +19,7 @@ _LEAST, _MOST = -(2**63), 2**64 - 1
 
 
 def given_json(raw: bytes | str, name: str = "the body") -> Any:
-    """The value of a JSON text. Raises `Problem`: 400 where it is not JSON, 422 for what JSON says and nobody can keep: halves of
+    """The value of a JSON text. Raises `Refused`: 400 where it is not JSON, 422 for what JSON says and nobody can keep: halves of
     surrogate pairs, numbers without an end, whole numbers of more than 64 bits, more than `DEEPEST` levels."""
 
     def whole(digits: str) -> int:
@@ -64,9 +65,9 @@ class GivenJsonRoute(APIRoute):
             if raw := await request.body():
                 try:
                     given_json(raw)
-                except Problem as problem:
+                except Refused as refused:
                     if not isinstance(
-                        problem.__cause__, json.JSONDecodeError
+                        refused.__cause__, json.JSONDecodeError
                     ):  # FastAPI says the place of such an error
                         raise
             return await handle(request)
@@ -74,8 +75,8 @@ class GivenJsonRoute(APIRoute):
         return checked
 
 
-def _unfit(words: str) -> Problem:
-    return Problem(422, "invalid", f"{_begun(words)}.")
+def _unfit(words: str) -> Invalid:
+    return Invalid("invalid", f"{_begun(words)}.")
 
 
 def _begun(words: str) -> str:

@@ -19,8 +19,8 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
 
 from connectors.gateway.auth.middleware import App, Scope
-from connectors.gateway.auth.principal import Principal
 from connectors.gateway.problems import Problem, response
+from core.principal import Principal
 from schemas import SettingsError
 
 log = logging.getLogger("cauce.gateway")
@@ -86,7 +86,7 @@ class RateLimits:
         await self._app(scope, receive, sending)
 
     async def _command(self, principal: Principal, *, run: bool) -> None:
-        """Counts a command of a WebSocket, which may start a run. Raises `Problem`."""
+        """Counts a command of a WebSocket, which may start a run. Raises `Refused`."""
         try:
             headers, refused = await self._count({"method": "POST", "path": "/commands" if run else ""}, principal)
         except Exception as error:

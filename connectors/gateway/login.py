@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from connectors.gateway.auth.middleware import COOKIE, CSRF_HEADER
 from connectors.gateway.auth.sessions import LIFETIME
-from connectors.gateway.problems import Problem, not_found
+from core.errors import Forbidden, not_found
 from schemas import is_id, is_tenant_id
 
 router = APIRouter(include_in_schema=False)
@@ -36,7 +36,7 @@ async def use(request: Request) -> Response:
     link = form.removeprefix("link=")
     cookie = await request.app.state.sessions.redeem(link)
     if cookie is None:
-        raise Problem(403, "link_used", "This link was used before or has expired; `cauce up` prints a new one.")
+        raise Forbidden("link_used", "This link was used before or has expired; `cauce up` prints a new one.")
     return signed_in(request, cookie, START_PAGE)
 
 
@@ -79,7 +79,7 @@ async def callback(request: Request, tenant_id: str, provider: str) -> Response:
     _check_names(tenant_id, provider)
     query = request.query_params
     if error := query.get("error"):
-        raise Problem(403, "login_refused", f"The provider refused: {error[:100]}.")
+        raise Forbidden("login_refused", f"The provider refused: {error[:100]}.")
     cookie = await request.app.state.oidc.finish(
         tenant_id,
         provider,

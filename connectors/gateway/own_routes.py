@@ -15,8 +15,8 @@ from starlette.routing import BaseRoute, Match, Mount
 
 from connectors.foreign import contained, no_exits
 from connectors.gateway.auth.middleware import App, Scope
-from connectors.gateway.auth.principal import Principal
 from connectors.gateway.own_lifespan import lifespan_of
+from core.principal import Principal
 from schemas import SettingsError
 
 _INNER = "cauce.inner"

@@ -8,16 +8,29 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from core.errors import (
+    AGAIN_SECONDS,
+    Broken,
+    Conflict,
+    Expired,
+    Forbidden,
+    Invalid,
+    Limited,
+    Missing,
+    NotNow,
+    Refused,
+    Unreadable,
+    invalid,
+)
 from schemas import (
     BadRecord,
     NotFound,
@@ -26,7 +39,6 @@ from schemas import (
     TooLarge,
     Unavailable,
     UnreadableRow,
-    check_zone,
     storable_text,
 )
 from state import BadItem
@@ -35,40 +47,31 @@ log = logging.getLogger("cauce.gateway")
 
 _CODES = {400: "not_json", 413: "body_too_large"}
 """Of the errors that FastAPI and Starlette raise themselves."""
-RETRY_AFTER = "2"
-"""Seconds after which a server that was away is worth another try."""
+STATUS: dict[type[Refused], int] = {
+    Unreadable: 400,
+    Expired: 401,
+    Forbidden: 403,
+    Missing: 404,
+    Conflict: 409,
+    Invalid: 422,
+    Limited: 429,
+    Broken: 500,
+    NotNow: 503,
+}
+"""What each refusal of a use case is in HTTP."""
+
 _WRITTEN = "_cauce_written"
 
-Model = TypeVar("Model", bound=BaseModel)
-Result = TypeVar("Result")
 
-
-class Problem(Exception):
-    """An answer other than the one that was asked for."""
+class Problem(Refused):
+    """An answer other than the one that was asked for, with its status: of what only HTTP knows, or of a use case's refusal."""
 
     def __init__(
         self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
     ) -> None:
         """`more` are members of their own, such as `errors`."""
-        super().__init__(detail)
-        self.status, self.code, self.detail, self.headers, self.more = status, code, detail, dict(headers or {}), more
-
-
-def not_found(what: str, which: str) -> Problem:
-    """It is not there, or it is somebody else's: nobody learns which."""
-    return Problem(404, f"{what}_not_found", f"There is no {what} {which[:128]!r}.")
-
-
-async def unless_lost(read: Awaitable[Result]) -> Result | None:
-    """What is read for one line of a list; None where it is gone since then, or cannot be read, which the log says."""
-    try:
-        return await read
-    except UnreadableRow as error:
-        log.warning("left out of a list: %s", error)
-    except Problem as problem:
-        if problem.status != 404:
-            raise
-    return None
+        super().__init__(code, detail, **more)
+        self.status, self.headers = status, dict(headers or {})
 
 
 def response(problem: Problem, request_id: str = "") -> Response:
@@ -90,12 +93,15 @@ def as_problem(error: Exception) -> Problem:
     """What a caller is told about an error."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, Refused):
+        headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+        return Problem(_status_of(error), error.code, error.detail, headers=headers, **error.more)
     if isinstance(error, OutcomeUnknown):
         words = "It is not known whether this was taken. Send it again with the same Idempotency-Key: it is done once."
-        return Problem(503, "outcome_unknown", words, headers={"Retry-After": RETRY_AFTER})
+        return Problem(503, "outcome_unknown", words, headers={"Retry-After": str(AGAIN_SECONDS)})
     if isinstance(error, Unavailable):
         words = "A server that is needed does not answer now. Nothing was done; try again."
-        return Problem(503, "unavailable", words, headers={"Retry-After": RETRY_AFTER})
+        return Problem(503, "unavailable", words, headers={"Retry-After": str(AGAIN_SECONDS)})
     if isinstance(error, UnreadableRow):
         # Nothing in the request is wrong, and nothing that waiting would mend: what is stored is in the way of it.
         log.warning("a request needs what cannot be read: %s", error)
@@ -107,7 +113,7 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, BadRecord | BadItem):
         return Problem(422, "invalid", str(error))
     if isinstance(error, RequestValidationError):
-        return invalid(error)
+        return as_problem(invalid(error.errors()))
     if isinstance(error, HTTPException):
         words = error.detail or HTTPStatus(error.status_code).phrase
         code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
@@ -124,33 +130,8 @@ def write_down(error: Exception, words: str) -> None:
             setattr(error, _WRITTEN, True)
 
 
-def checked(model: type[Model], **fields: Any) -> Model:
-    """A model of what a caller gave. Raises `Problem` where that does not fit."""
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        raise invalid(error) from error
-
-
-def known_time_zone(name: object) -> str:
-    """A time zone that a caller names. Raises `Problem` where there is none of that name."""
-    try:
-        return check_zone(name if isinstance(name, str) else repr(name))
-    except ValueError as error:
-        raise Problem(422, "invalid", f"time_zone: {error}.") from error
-
-
-def invalid(error: ValidationError | RequestValidationError) -> Problem:
-    """What does not fit, in words and by field."""
-    found = [
-        {
-            "field": ".".join(str(part) for part in e["loc"] if part != "body"),
-            "problem": e["msg"].removeprefix("Value error, "),
-        }
-        for e in error.errors()
-    ]
-    detail = "; ".join(f"{e['field'] or 'the body'}: {e['problem']}" for e in found[:3])
-    return Problem(422, "invalid", detail[:1000], errors=found[:20])
+def _status_of(refused: Refused) -> int:
+    return next(STATUS[kind] for kind in type(refused).__mro__ if kind in STATUS)
 
 
 async def handle(request: Request, error: Exception) -> Response:
@@ -159,7 +140,7 @@ async def handle(request: Request, error: Exception) -> Response:
 
 
 HANDLERS = {
-    Problem: handle,
+    Refused: handle,
     HTTPException: handle,
     RequestValidationError: handle,
     ServerTrouble: handle,

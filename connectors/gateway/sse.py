@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from connectors.gateway.patient import until_left
 from connectors.gateway.problems import Problem, as_problem
+from core.errors import Refused
 
 log = logging.getLogger("cauce.gateway")
 
@@ -114,8 +115,8 @@ class EventStream(Response):
                 self._sending_since = clock()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 self._sending_since = None
-        except Problem as problem:
-            self._cut, last = problem.code, self._on_error(problem)
+        except Refused as refused:
+            self._cut, last = refused.code, self._on_error(as_problem(refused))
         except OSError:
             self._cut = "slow_reader"
             return

@@ -24,7 +24,7 @@ from typing import Any
 import schemas
 
 _CAUCE = Path(schemas.__file__).resolve().parents[1]
-_OURS = frozenset({"cauce", "connectors", "processors", "schemas", "state", "streams", "threads"})
+_OURS = frozenset({"cauce", "connectors", "core", "processors", "schemas", "state", "streams", "threads"})
 _PACKAGE = "_cauce_app"
 
 

@@ -15,9 +15,9 @@ from door import Door, frames, streamed
 from pydantic import TypeAdapter
 
 from connectors.gateway.agui.projection import AguiProjection
-from connectors.gateway.feed import TextPiece
-from connectors.gateway.legs import GraphPieces
-from connectors.gateway.thread_stream import StreamItem
+from core.following.feed import TextPiece
+from core.following.graph_reader import GraphPieces
+from core.following.thread_stream import StreamItem
 from schemas import GraphPiece, GraphStreamed, MessageAdded, RunCompleted, ThreadHead
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(Event)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from connectors.gateway.core.delayed import DelayedRuns
-from connectors.gateway.core.expiry import Expiry
-from connectors.gateway.core.timers import Timers, timer_of
-from connectors.gateway.ingress import Ingress
 from connectors.gateway.problems import Problem
+from core.delayed import DelayedRuns
+from core.expiry import Expiry
+from core.ingress import Ingress
+from core.timers import Timers, timer_of
 from schemas import AcceptedRun, RunsThread, Tenant, ThreadHead, ThreadKey, ThreadTtl, Unavailable, UserMessage
 from state import Commit, Stores, Timer, open_stores
 

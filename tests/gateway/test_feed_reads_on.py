@@ -10,8 +10,8 @@ from typing import Any
 from aiokafka import TopicPartition
 from odd_batches import CODECS, batch_of, with_body, write
 
-from connectors.gateway.feed import Feed, TextPiece
-from connectors.gateway.legs import GraphPieces
+from core.following.feed import Feed, TextPiece
+from core.following.graph_reader import GraphPieces
 from schemas import (
     Delta,
     Envelope,

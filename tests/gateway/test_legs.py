@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.gateway.legs import GoingLegs, LegReader, Part
-from connectors.gateway.thread_position import Position
+from core.following.graph_reader import GoingLegs, LegReader, Part
+from core.following.position import Position
 from schemas import GraphDelta, GraphPiece, GraphStreamed, left_out
 
 LEG = "run.1"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from connectors.gateway.core.delayed import DelayedRuns
-from connectors.gateway.core.timers import Timers, later
-from connectors.gateway.ingress import Ingress
 from connectors.gateway.problems import Problem
+from core.delayed import DelayedRuns
+from core.ingress import Ingress
+from core.timers import Timers, later
 from schemas import DelayedRun, ThreadKey, Unavailable, UserMessage
 from state import Stores, Timer, open_stores
 

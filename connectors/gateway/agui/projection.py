@@ -6,15 +6,15 @@ import json
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
-from connectors.gateway.answers import Answers
-from connectors.gateway.core.graph_states import StateOf
-from connectors.gateway.core.runs import Runs
-from connectors.gateway.feed import EarlyResult, TextPiece
-from connectors.gateway.legs import GraphPieces
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
-from connectors.gateway.thread_position import Position
-from connectors.gateway.thread_stream import Heartbeat, StreamItem
+from connectors.graphs.graph_states import StateOf
+from core.following.feed import EarlyResult, TextPiece
+from core.following.graph_reader import GraphPieces
+from core.following.position import Position
+from core.following.text_reader import Answers
+from core.following.thread_stream import Heartbeat, StreamItem
+from core.runs import Runs
 from schemas import (
     ApprovalRequested,
     GraphInterrupt,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.gateway.client_messages import Listed, check_calls, fresh, listed, text_of
-from connectors.gateway.core.assistants import Assistant
-from connectors.gateway.core.core import MESSAGE_MODES
-from connectors.gateway.problems import Problem
+from core.assistants import Assistant
+from core.core import MESSAGE_MODES
+from core.errors import Invalid
 from schemas import GraphRequest, StoredMessage
 
 _NOT_OF_AGENTS = {
@@ -32,25 +32,25 @@ class RunInput:
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> RunInput:
-        """Reads a body. Raises `Problem`."""
+        """Reads a body. Raises `Refused`."""
         thread_id, run_id = body.get("threadId"), body.get("runId")
         if not isinstance(thread_id, str) or not isinstance(run_id, str) or not run_id:
-            raise Problem(422, "invalid", "threadId and runId are needed.")
+            raise Invalid("invalid", "threadId and runId are needed.")
         messages = [listed(message) for message in _objects(body, "messages")]
         return cls(thread_id, run_id, messages, _objects(body, "resume"), body)
 
     def for_agent(self) -> None:
-        """Raises `Problem` for what an agent of Cauce cannot be given, rather than leaving it out in silence."""
+        """Raises `Refused` for what an agent of Cauce cannot be given, rather than leaving it out in silence."""
         for name, words in _NOT_OF_AGENTS.items():
             if self.body.get(name):
-                raise Problem(422, "not_supported", f"{name}: {words}.")
+                raise Invalid("not_supported", f"{name}: {words}.")
 
     def for_graph(
         self, assistant: Assistant, known: Sequence[StoredMessage], values: Mapping[str, Any] | None
     ) -> GraphRequest:
         """What the assistant's graph is to do: what is new of the messages, and of the state beside its `values`.
 
-        `tools`, `context` and `forwardedProps` are in `config["configurable"]["agui"]`. Raises `Problem` when nothing is new.
+        `tools`, `context` and `forwardedProps` are in `config["configurable"]["agui"]`. Raises `Refused` when nothing is new.
         """
         new = fresh(self.messages, known)
         check_calls(new, known)
@@ -61,7 +61,7 @@ class RunInput:
             told.append({"role": "user", "content": text, **_id(users[-1])})
         changed = {name: value for name, value in self._state().items() if (values or {}).get(name, _NOTHING) != value}
         if not changed and not any(m["role"] in ("user", "tool") for m in told):
-            raise Problem(422, "nothing_said", "There is no message of the user that this thread does not have.")
+            raise Invalid("nothing_said", "There is no message of the user that this thread does not have.")
         config = dict(assistant.config)
         if about := {to: self.body[name] for name, to in _GIVEN_TO_GRAPHS.items() if self.body.get(name)}:
             config["configurable"] = {**config.get("configurable", {}), "agui": about}
@@ -79,10 +79,10 @@ class RunInput:
         return bool(self._state())
 
     def _state(self) -> Mapping[str, Any]:
-        """What the client says beside the messages, which have a list of their own. Raises `Problem`."""
+        """What the client says beside the messages, which have a list of their own. Raises `Refused`."""
         state = self.body.get("state") or {}
         if not isinstance(state, Mapping):
-            raise Problem(422, "not_supported", "state: a graph's state is an object.")
+            raise Invalid("not_supported", "state: a graph's state is an object.")
         return {name: value for name, value in state.items() if name != "messages"}
 
 
@@ -104,5 +104,5 @@ def _id(message: Listed) -> dict[str, str]:
 def _objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     found = body.get(name) or []
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise Problem(422, "invalid", f"{name} must be a list of objects.")
+        raise Invalid("invalid", f"{name} must be a list of objects.")
     return found

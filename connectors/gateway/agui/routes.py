@@ -10,16 +10,17 @@ from fastapi import APIRouter, Request, Response
 
 from connectors.gateway.agui.projection import AguiProjection, error_frame
 from connectors.gateway.agui.requests import RunInput
-from connectors.gateway.auth import Principal
 from connectors.gateway.client_messages import said_by_whole_history
-from connectors.gateway.core import Core, NewRun, RunView
-from connectors.gateway.core.assistants import Assistant
-from connectors.gateway.core.core import MESSAGE_MODES
-from connectors.gateway.core.runs import answering
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg.requests import body_of, caller_of, core_of
 from connectors.gateway.lg.shapes import find_agent
-from connectors.gateway.problems import Problem, not_found
 from connectors.gateway.sse import EventStream
+from core import NewRun, RunView
+from core.assistants import Assistant
+from core.core import MESSAGE_MODES
+from core.errors import Conflict, Invalid, not_found
+from core.principal import Principal
+from core.runs import answering
 from schemas import GraphCommand, GraphRequest, StoredMessage, ThreadHead
 
 router = APIRouter(include_in_schema=False)
@@ -89,7 +90,7 @@ def _key(run_id: str) -> str:
 
 
 async def _new(
-    core: Core,
+    core: GatewayCore,
     caller: Principal,
     wanted: RunInput,
     head: ThreadHead,
@@ -117,7 +118,7 @@ async def _new(
 
 
 async def _resume(
-    core: Core, caller: Principal, thread_id: str, head: ThreadHead, answers: Sequence[Mapping[str, Any]]
+    core: GatewayCore, caller: Principal, thread_id: str, head: ThreadHead, answers: Sequence[Mapping[str, Any]]
 ) -> RunView:
     if head.run and head.run.graph and head.run.paused:
         return await _answer_graph(core, caller, thread_id, head.run.graph, head, answers)
@@ -126,14 +127,14 @@ async def _resume(
         return await _answer_graph(core, caller, thread_id, asked, head, answers)
     waiting = {p.call.call_id for p in core.runs.open_approvals(head)}
     if head.run is None or not waiting or any(a.get("interruptId") not in waiting for a in answers):
-        raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
+        raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
     decisions = {str(a["interruptId"]): _decision(a) for a in answers}
     await core.runs.decide_all(caller, thread_id, head, decisions)
     return await core.runs.get(caller, thread_id, head.run.run_id)
 
 
 async def _answer_graph(
-    core: Core,
+    core: GatewayCore,
     caller: Principal,
     thread_id: str,
     asked: GraphRequest,
@@ -143,7 +144,7 @@ async def _answer_graph(
     """Answers by interrupt; one that was cancelled is answered with null. What was asked for at first stays."""
     resume = {a.get("interruptId"): a.get("payload") for a in answers}
     if not set(resume) <= {waiting.id for waiting in head.open_interrupts}:
-        raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
+        raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
     command = GraphCommand(resumes=True, resume=resume)
     request = asked.model_copy(
         update={"input": None, "command": command, "checkpoint_id": None, "modes": MESSAGE_MODES}
@@ -160,5 +161,5 @@ def _decision(given: Mapping[str, Any]) -> dict[str, Any]:
     payload = given.get("payload")
     if not isinstance(payload, Mapping) or payload.get("decision") not in ("approve", "edit", "reject", "respond"):
         words = 'The payload of an answer is an object such as {"decision": "approve"}; see responseSchema.'
-        raise Problem(422, "decisions_do_not_fit", words)
+        raise Invalid("decisions_do_not_fit", words)
     return {name: payload[name] for name in ("decision", "arguments", "message") if payload.get(name) is not None}

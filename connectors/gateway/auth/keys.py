@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
-from connectors.gateway.auth.principal import SCOPES, Principal
+from core.principal import SCOPES, Principal
 from schemas import Timestamp, is_id, is_tenant_id
 from state import Credentials, readable
 

@@ -10,10 +10,11 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from connectors.gateway.auth.keys import PREFIX, ApiKeys
-from connectors.gateway.auth.principal import Principal
 from connectors.gateway.auth.sessions import Sessions
 from connectors.gateway.problems import Problem, as_problem, response
-from connectors.gateway.request_context import RequestContext, enter
+from core.errors import Forbidden, Refused
+from core.principal import Principal
+from core.request_context import RequestContext, enter
 
 COOKIE = "cauce_session"
 CSRF_HEADER = "x-cauce-request"
@@ -73,7 +74,7 @@ class Authentication:
         try:
             scope["cauce.principal"] = await self._principal(request)
         except Exception as error:
-            if isinstance(error, Problem) and self._foreign_open and self._is_foreign(scope):
+            if isinstance(error, Refused) and self._foreign_open and self._is_foreign(scope):
                 await self._app(scope, receive, with_id)
                 return
             refusal: Response = response(as_problem(error), request_id)
@@ -109,7 +110,7 @@ def _require_same_origin(request: HTTPConnection) -> None:
     a header of its own on a WebSocket; its browser says where the page is from, always (RFC 6455, section 10.2)."""
     if request.scope["type"] == "websocket":
         if urlsplit(request.headers.get("origin", "")).netloc != request.headers["host"]:
-            raise Problem(403, "cross_site", "A WebSocket with a session must be opened by our own page.")
+            raise Forbidden("cross_site", "A WebSocket with a session must be opened by our own page.")
         return
     if request.scope["method"] in _SAFE:
         return
@@ -117,7 +118,7 @@ def _require_same_origin(request: HTTPConnection) -> None:
     same = site in (None, "same-origin", "none") and (not origin or urlsplit(origin).netloc == request.headers["host"])
     if not (same and request.headers.get(CSRF_HEADER)):
         words = f"A request with a session must come from our own page and carry the header {CSRF_HEADER}."
-        raise Problem(403, "cross_site", words)
+        raise Forbidden("cross_site", words)
 
 
 def _adding(send: Any, request_id: str) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import jwt
 
-from connectors.gateway.auth.principal import SCOPES, Principal
-from connectors.gateway.problems import Problem
+from core.errors import Forbidden
+from core.principal import SCOPES, Principal
 from schemas import IdentityProvider, Tenant, Unavailable, derived_id, is_id
 from state import Directory
 
@@ -146,12 +146,12 @@ class OidcTokens:
 
 
 def principal(tenant_id: str, provider: IdentityProvider, claims: Mapping[str, Any], *, kind: Any) -> Principal:
-    """The user that checked claims mean. Raises `Problem` when the provider does not say who it is."""
+    """The user that checked claims mean. Raises `Refused` when the provider does not say who it is."""
     who = claims.get(provider.user_claim)
     if not isinstance(who, str) or not who:
-        raise Problem(403, "claim_missing", f"The provider's token has no {provider.user_claim!r}.")
+        raise Forbidden("claim_missing", f"The provider's token has no {provider.user_claim!r}.")
     if provider.user_claim == "email" and claims.get("email_verified") is not True:
-        raise Problem(403, "email_not_verified", "The provider has not verified this address.")
+        raise Forbidden("email_not_verified", "The provider has not verified this address.")
     user_id = who if is_id(who) else derived_id("u", provider.issuer, who)
     expires = datetime.fromtimestamp(claims["exp"], UTC)
     return Principal(tenant_id, user_id, SCOPES, kind, credential_id=provider.name, expires=expires)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from connectors.gateway.auth.oidc import Issuers, OidcTokens, principal
 from connectors.gateway.auth.sessions import Sessions
-from connectors.gateway.problems import Problem, not_found
+from core.errors import Forbidden, not_found
 from schemas import IdentityProvider, Unavailable
 from state import Credentials, Directory, readable
 
@@ -70,12 +70,12 @@ class OidcLogin:
     async def finish(
         self, tenant_id: str, name: str, callback: str, *, state: str, code: str, browser: str | None
     ) -> str:
-        """Begins the session of whom the provider says that it is; the cookie's value. Raises `Problem`."""
+        """Begins the session of whom the provider says that it is; the cookie's value. Raises `Refused`."""
         body = await self._credentials.take(tenant_id, KIND, state)
         name_of = f"a login of {tenant_id} that was begun"
         attempt = next(readable([body], _Attempt.model_validate_json, lambda _: name_of), None) if body else None
         if attempt is None or attempt.provider != name or not secrets.compare_digest(attempt.browser, browser or ""):
-            raise Problem(403, "login_unknown", "This login was not begun in this browser, or it took too long.")
+            raise Forbidden("login_unknown", "This login was not begun in this browser, or it took too long.")
         provider = await self._provider(tenant_id, name)
         metadata = await self._issuers.metadata(provider.issuer)
         try:
@@ -87,13 +87,13 @@ class OidcLogin:
                     grant_type="authorization_code",
                 )
         except AuthlibBaseError as error:
-            raise Problem(403, "login_refused", f"The provider refused: {error.error}.") from error
+            raise Forbidden("login_refused", f"The provider refused: {error.error}.") from error
         except OSError as error:
             raise Unavailable("the provider does not answer") from error
         id_token = told.get("id_token", "")
         claims = await self._tokens.check(id_token, provider, provider.client_id)
         if claims is None or claims.get("nonce") != attempt.nonce:
-            raise Problem(403, "login_refused", "The provider's identity token is not valid.")
+            raise Forbidden("login_refused", "The provider's identity token is not valid.")
         who = principal(tenant_id, provider, claims, kind="session")
         return await self._sessions.begin(tenant_id, who.user_id, method=f"oidc:{name}", id_token=id_token)
 

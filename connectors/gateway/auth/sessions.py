@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
-from connectors.gateway.auth.principal import Principal
+from core.principal import Principal
 from schemas import Timestamp, is_tenant_id
 from state import Credentials, readable
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from connectors.gateway.auth import Principal
 from connectors.gateway.client_messages import said
-from connectors.gateway.core import Core, NewRun, RunView
-from connectors.gateway.core.branches import Branches, waits_for_an_answer
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.decisions import decisions_of
 from connectors.gateway.lg.messages import listed_in
 from connectors.gateway.lg.requests import AT_ONCE, RunRequest
-from connectors.gateway.problems import Problem
+from core import NewRun, RunView
+from core.branches import Branches, waits_for_an_answer
+from core.errors import Conflict, Invalid, Missing, Refused
+from core.principal import Principal
 from schemas import PendingCall, StoredMessage
 
 Started = tuple[RunView, int, list[StoredMessage], tuple[PendingCall, ...], bool]
@@ -18,7 +19,9 @@ Started = tuple[RunView, int, list[StoredMessage], tuple[PendingCall, ...], bool
 that was paused and goes on."""
 
 
-async def start_agent(core: Core, caller: Principal, thread_id: str, wanted: RunRequest, agent_id: str) -> Started:
+async def start_agent(
+    core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest, agent_id: str
+) -> Started:
     """Starts a run where the thread stands, or at a checkpoint: what came after that leaves the conversation."""
     wanted.for_agent()
     told = listed_in(wanted.given) if wanted.given is not None else []
@@ -29,15 +32,15 @@ async def start_agent(core: Core, caller: Principal, thread_id: str, wanted: Run
     at = newest if checkpoint is None else _checkpoint(branches, thread_id, checkpoint)
     if resume is not None and wanted.given is None:
         if wanted.delay:
-            raise Problem(422, "not_supported", AT_ONCE)
+            raise Invalid("not_supported", AT_ONCE)
         if at != newest:
-            raise Problem(409, "no_such_interrupt", "Nothing waits for an answer at this checkpoint.")
+            raise Conflict("no_such_interrupt", "Nothing waits for an answer at this checkpoint.")
         return await _resume(core, caller, thread_id, resume, branches)
     messages = branches.up_to(at)
     if wanted.given is None:
         _check_that_something_is_left(branches, messages, at_checkpoint=checkpoint is not None)
     if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
-        raise Problem(409, "thread_busy", "Another run of this thread is going.")
+        raise Conflict("thread_busy", "Another run of this thread is going.")
     text, message_id, after = "", None, at
     if wanted.given is not None:
         spoken = said(told, messages, head.pending)
@@ -59,7 +62,7 @@ async def start_agent(core: Core, caller: Principal, thread_id: str, wanted: Run
     return view, since, branches.up_to(after), head.pending, False
 
 
-async def _resume(core: Core, caller: Principal, thread_id: str, resume: object, branches: Branches) -> Started:
+async def _resume(core: GatewayCore, caller: Principal, thread_id: str, resume: object, branches: Branches) -> Started:
     head = branches.head
     decisions = decisions_of(thread_id, head, resume)
     assert head.run, "something waits in it"
@@ -69,25 +72,25 @@ async def _resume(core: Core, caller: Principal, thread_id: str, resume: object,
 
 
 def _checkpoint(branches: Branches, thread_id: str, checkpoint: str) -> int:
-    """The number of a checkpoint's newest message. Raises `Problem`."""
+    """The number of a checkpoint's newest message. Raises `Refused`."""
     try:
         seq = shapes.checkpoint_seq(thread_id, checkpoint)
-    except Problem:
+    except Refused:
         seq = -1
     if not branches.has(seq):
         words = f"The thread has no checkpoint {str(checkpoint)[:128]!r} to go on from."
-        raise Problem(404, "checkpoint_not_found", words)
+        raise Missing("checkpoint_not_found", words)
     return seq
 
 
 def _check_that_something_is_left(branches: Branches, messages: list[StoredMessage], *, at_checkpoint: bool) -> None:
-    """Raises `Problem` where a run without an input has nothing to do."""
+    """Raises `Refused` where a run without an input has nothing to do."""
     if branches.head.run and not at_checkpoint:
         words = "A run needs an input with a message, or a command with resume; the thread is not idle."
-        raise Problem(422, "nothing_said", words)
+        raise Invalid("nothing_said", words)
     if not waits_for_an_answer([stored.message for stored in messages]):
         words = (
             "A run needs an input with a message: nothing is left to answer here. For another answer, name the checkpoint "
             "that the answer came after."
         )
-        raise Problem(422, "nothing_said", words)
+        raise Invalid("nothing_said", words)

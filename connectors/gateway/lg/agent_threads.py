@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from connectors.gateway.auth import Principal
 from connectors.gateway.client_messages import listed, text_of
-from connectors.gateway.core import Core
-from connectors.gateway.core.branches import Branches
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.graph_threads import where, where_of
 from connectors.gateway.lg.messages import to_langchain
 from connectors.gateway.lg.requests import mapping, number
-from connectors.gateway.problems import Problem, checked, not_found
+from core.branches import Branches
+from core.errors import Invalid, checked, not_found
+from core.principal import Principal
 from schemas import ChangeMessages, GivenMessage, derived_id, own_id
 
 NODES = (None, "__start__", "__input__", "agent", "model", "tools", "__end__", "__copy__")
@@ -22,8 +22,8 @@ REMOVE_ALL = "__remove_all__"
 """LangGraph's id of all messages."""
 
 
-async def agent_state(core: Core, caller: Principal, thread_id: str, given: object) -> dict[str, Any]:
-    """The newest state, or the one of a checkpoint. Raises `Problem` where there is none."""
+async def agent_state(core: GatewayCore, caller: Principal, thread_id: str, given: object) -> dict[str, Any]:
+    """The newest state, or the one of a checkpoint. Raises `Refused` where there is none."""
     branches = await core.threads.branches(caller, thread_id, window=core.options.state_messages)
     seq = branches.head.newest_message
     if (checkpoint_id := where(given)[0]) is not None:
@@ -33,7 +33,9 @@ async def agent_state(core: Core, caller: Principal, thread_id: str, given: obje
     return state_at(branches, thread_id, seq)
 
 
-async def agent_history(core: Core, caller: Principal, thread_id: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+async def agent_history(
+    core: GatewayCore, caller: Principal, thread_id: str, body: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """The state after each message, of all branches: where the conversation stands, then the newest first, then its beginning."""
     branches = await core.threads.branches(caller, thread_id, window=core.options.state_messages)
     newest, limit = branches.head.newest_message, number(body.get("limit"), "limit", 10, 1000)
@@ -60,15 +62,15 @@ async def agent_history(core: Core, caller: Principal, thread_id: str, body: Map
     return found
 
 
-async def change_agent_state(core: Core, caller: Principal, thread_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+async def change_agent_state(
+    core: GatewayCore, caller: Principal, thread_id: str, body: Mapping[str, Any]
+) -> dict[str, Any]:
     """Adds, replaces and removes messages as LangGraph's `add_messages` does; the answer names the new checkpoint."""
     checkpoint_id, namespace = where_of(body)
     if namespace:
-        raise Problem(422, "not_supported", "checkpoint: an agent has no subgraphs.")
+        raise Invalid("not_supported", "checkpoint: an agent has no subgraphs.")
     if body.get("as_node") not in NODES:
-        raise Problem(
-            422, "invalid", f"as_node: an agent has the nodes agent and tools, not {str(body['as_node'])[:40]!r}."
-        )
+        raise Invalid("invalid", f"as_node: an agent has the nodes agent and tools, not {str(body['as_node'])[:40]!r}.")
     branches = await core.threads.branches(caller, thread_id, window=core.options.state_messages)
     after = None
     if checkpoint_id is not None:
@@ -97,17 +99,17 @@ def state_at(branches: Branches, thread_id: str, seq: int) -> dict[str, Any]:
 
 
 def _change(caller: Principal, branches: Branches, values: object, after: int | None) -> ChangeMessages:
-    """Raises `Problem`."""
+    """Raises `Refused`."""
     given = mapping(values, "values") if not isinstance(values, list) else {"messages": values}
     if unknown := [name for name in given if name != "messages"]:
-        raise Problem(422, "not_supported", f"{unknown[0][:40]}: the state of an agent is its messages.")
+        raise Invalid("not_supported", f"{unknown[0][:40]}: the state of an agent is its messages.")
     found = given.get("messages") or []
     made, clear = list[GivenMessage](), False
     for place, message in enumerate(found if isinstance(found, list) else [found]):
         if isinstance(message, str):
             message = {"role": "user", "content": message}
         if not isinstance(message, Mapping):
-            raise Problem(422, "invalid", "a message must be a text or an object with role and content.")
+            raise Invalid("invalid", "a message must be a text or an object with role and content.")
         if message.get("type") == "remove" or message.get("role") == "remove":
             if message.get("id") == REMOVE_ALL:
                 made, clear = [], True
@@ -126,9 +128,9 @@ def _removed(message: Mapping[str, Any]) -> GivenMessage:
 def _given(branches: Branches, message: Mapping[str, Any], place: int) -> GivenMessage:
     told = listed(message)
     if told.role == "other":
-        raise Problem(422, "invalid", f"a message with the role {told.named!r} cannot be written.")
+        raise Invalid("invalid", f"a message with the role {told.named!r} cannot be written.")
     known = branches.find(told.message_id) if told.message_id else None
     if message.get("tool_calls") and known is None:
-        raise Problem(422, "not_supported", "tool_calls: a call is the model's to make; it cannot be written by hand.")
+        raise Invalid("not_supported", "tool_calls: a call is the model's to make; it cannot be written by hand.")
     message_id = told.message_id or derived_id("msg", branches.head.next_event, branches.head.next_message, place)
     return checked(GivenMessage, message_id=message_id, role=told.role, text=text_of(told.content))

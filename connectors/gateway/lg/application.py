@@ -12,13 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
 from connectors.gateway import problems
-from connectors.gateway.core import Core
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import assistants, runs, stateless, store, thread_runs, thread_socket, threads, v2
 from connectors.gateway.lg.requests import answer
-from connectors.gateway.problems import Problem
+from core.errors import Invalid
 
 
-def application(core: Core, without: Collection[str] = ()) -> Starlette:
+def application(core: GatewayCore, without: Collection[str] = ()) -> Starlette:
     """The routes on a core, without those of some parts of the API, by the names that LangGraph's server has for them:
     `assistants`, `threads`, `runs`, `store`, `meta`."""
     routes = [route for route in ROUTES if part_of(route.path) not in without]
@@ -51,19 +51,19 @@ async def info(_: Request) -> Response:
 
 async def crons(_: Request) -> Response:
     """Schedules: there is no scheduler yet. 422, since clients take a 501 for a server that broke."""
-    raise Problem(422, "not_supported", "Schedules (crons) are not there yet; nothing is broken, and nothing was done.")
+    raise Invalid("not_supported", "Schedules (crons) are not there yet; nothing is broken, and nothing was done.")
 
 
 async def state_metadata(_: Request) -> Response:
     """The metadata of a checkpoint: it is kept as it was written."""
     words = "The metadata of a checkpoint cannot be changed; change the thread's: PATCH /threads/{thread}."
-    raise Problem(422, "not_supported", words)
+    raise Invalid("not_supported", words)
 
 
 async def run_alone(_: Request) -> Response:
     """A run by its id alone: runs are found by their threads."""
     words = "A run is found by its thread: GET /threads/{thread}/runs/{run}/stream, as Content-Location says."
-    raise Problem(422, "not_supported", words)
+    raise Invalid("not_supported", words)
 
 
 _THREAD, _RUN = "/threads/{thread_id}", "/threads/{thread_id}/runs/{run_id}"

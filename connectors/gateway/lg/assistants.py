@@ -9,11 +9,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.gateway.core.assistants import Assistant
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.fields import one_of, text, texts
 from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, is_set, mapping, page_of
-from connectors.gateway.problems import Problem
+from core.assistants import Assistant
+from core.errors import Conflict, Forbidden, Invalid
 from schemas import UnreadableRow, contains
 
 _MESSAGES = {
@@ -61,7 +61,7 @@ async def create(request: Request) -> Response:
         return answer(shapes.graph_assistant(made))
     found = await _one(request, body.get("graph_id"))
     if exists != "do_nothing":
-        raise Problem(409, "assistant_exists", f"There is an assistant of this graph. {_BY_ADMINISTRATOR}")
+        raise Conflict("assistant_exists", f"There is an assistant of this graph. {_BY_ADMINISTRATOR}")
     return answer(found)
 
 
@@ -71,7 +71,7 @@ async def one(request: Request) -> Response:
     if request.method == "GET" or await _hosted(request) is None:
         found = await _one(request, given)
         if request.method != "GET":
-            raise Problem(403, "administrator_only", _BY_ADMINISTRATOR)
+            raise Forbidden("administrator_only", _BY_ADMINISTRATOR)
         return answer(found)
     tenant = await core.tenant(caller)
     if request.method == "DELETE":
@@ -149,21 +149,21 @@ async def latest(request: Request) -> Response:
     core, caller, given = core_of(request), caller_of(request), request.path_params["assistant_id"]
     if await _hosted(request) is None:
         await _one(request, given)
-        raise Problem(403, "administrator_only", _BY_ADMINISTRATOR)
+        raise Forbidden("administrator_only", _BY_ADMINISTRATOR)
     version = (await body_of(request)).get("version")
     if not isinstance(version, int) or isinstance(version, bool):
-        raise Problem(422, "invalid", "version is a number.")
+        raise Invalid("invalid", "version is a number.")
     return answer(
         shapes.graph_assistant(await core.assistants.choose(caller, await core.tenant(caller), given, version))
     )
 
 
 def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What a body says of an assistant. Raises `Problem`."""
+    """What a body says of an assistant. Raises `Refused`."""
     found = {name: body[name] for name in ("graph_id", "name", "description") if body.get(name) is not None}
     for name, value in found.items():
         if not isinstance(value, str) or len(value) > _MOST_TEXT:
-            raise Problem(422, "invalid", f"{name} is a text of at most {_MOST_TEXT} characters.")
+            raise Invalid("invalid", f"{name} is a text of at most {_MOST_TEXT} characters.")
     found |= {
         name: mapping(body[name], name) for name in ("config", "context", "metadata") if body.get(name) is not None
     }

@@ -5,36 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connectors.gateway.problems import Problem
+from core.errors import Invalid
 
 
 def text(body: Mapping[str, Any], name: str, where: str = "") -> str | None:
-    """A text; one that is empty is not given. Raises `Problem`."""
+    """A text; one that is empty is not given. Raises `Refused`."""
     given = body.get(name)
     if given is not None and not isinstance(given, str):
-        raise Problem(422, "invalid", f"{where}{name} must be a text.")
+        raise Invalid("invalid", f"{where}{name} must be a text.")
     return given or None
 
 
 def one_of(body: Mapping[str, Any], name: str, choices: Sequence[str]) -> str | None:
-    """One of the choices. Raises `Problem` with all of them."""
+    """One of the choices. Raises `Refused` with all of them."""
     given = body.get(name)
     if given is not None and not (isinstance(given, str) and given in choices):
-        raise Problem(422, "invalid", f"{name} is one of {', '.join(choices)}.")
+        raise Invalid("invalid", f"{name} is one of {', '.join(choices)}.")
     return given
 
 
 def texts(body: Mapping[str, Any], name: str) -> list[str] | None:
-    """A list of texts, which may be empty. Raises `Problem`."""
+    """A list of texts, which may be empty. Raises `Refused`."""
     given = body.get(name)
     if given is not None and not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
-        raise Problem(422, "invalid", f"{name} must be a list of texts.")
+        raise Invalid("invalid", f"{name} must be a list of texts.")
     return given
 
 
 def flag(body: Mapping[str, Any], name: str) -> bool:
-    """Whether it is true; false when it is not given. Raises `Problem`."""
+    """Whether it is true; false when it is not given. Raises `Refused`."""
     given = body.get(name)
     if given is not None and not isinstance(given, bool):
-        raise Problem(422, "invalid", f"{name} must be true or false.")
+        raise Invalid("invalid", f"{name} must be true or false.")
     return bool(given)

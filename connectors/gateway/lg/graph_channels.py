@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from connectors.gateway.legs import GraphPieces, LegReader, Part, written
 from connectors.gateway.lg.graph_projection import StateOf, asks
 from connectors.gateway.lg.message_events import OpenMessage, Told
 from connectors.gateway.lg.messages import to_langchain
 from connectors.gateway.lg.subgraph_events import Subgraphs
 from connectors.gateway.lg.thread_state import dumps
-from connectors.gateway.thread_position import Position
+from core.following.graph_reader import GraphPieces, LegReader, Part, written
+from core.following.position import Position
 from schemas import GraphStreamed, MessageAdded, RunPaused
 
 MODES = ("values", "updates", "messages-tuple", "custom", "tasks", "checkpoints", "tools")

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import replace
 from typing import Any
 
-from connectors.gateway.legs import GraphPieces, LegReader, Part, written
 from connectors.gateway.lg.projection import Frame, Items, ends, failure
 from connectors.gateway.lg.shapes import graph_interrupts
 from connectors.gateway.lg.thread_state import dumps
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
-from connectors.gateway.thread_position import Position
-from connectors.gateway.thread_stream import Heartbeat
+from core.following.graph_reader import GraphPieces, LegReader, Part, written
+from core.following.position import Position
+from core.following.thread_stream import Heartbeat
 from schemas import GraphStreamed, RunCancelled, RunFailed, RunPaused, ThreadEvent
 
 StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]

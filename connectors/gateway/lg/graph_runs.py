@@ -6,39 +6,40 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core import Core, NewRun, RunView
-from connectors.gateway.core.assistants import Assistant
-from connectors.gateway.core.runs import answering
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.graph_projection import INTERRUPT, GraphProjection, StateOf
 from connectors.gateway.lg.requests import AT_ONCE, RunRequest
-from connectors.gateway.problems import Problem
-from connectors.gateway.thread_position import Position
+from core import NewRun, RunView
+from core.assistants import Assistant
+from core.errors import Conflict, Invalid
+from core.following.position import Position
+from core.principal import Principal
+from core.runs import answering
 from schemas import GraphRequest, ThreadHead
 
 _INTERRUPT_ID = re.compile(r"^[0-9a-f]{32}$")
 
 
 async def start_graph(
-    core: Core, caller: Principal, thread_id: str, wanted: RunRequest, assistant: Assistant
+    core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest, assistant: Assistant
 ) -> tuple[RunView, int, bool]:
     """The run, the number of the thread's last event before it, and whether it is one that was paused and goes on.
 
-    Raises `Problem` 409 for an answer to nothing.
+    Raises `Refused` 409 for an answer to nothing.
     """
     request = wanted.for_graph(assistant).model_copy(update={"permissions": tuple(sorted(caller.scopes))})
     head = await core.threads.get(caller, thread_id)
     waits = head.run is not None and head.run.paused and head.run.graph is not None
     resumes = request.command is not None and request.command.resumes
     if wanted.delay and (resumes or (_goes_on(request) and not request.checkpoint_id)):
-        raise Problem(422, "not_supported", AT_ONCE)
+        raise Invalid("not_supported", AT_ONCE)
     if resumes and not request.checkpoint_id:
         _answers(head, request.command.resume if request.command else None)
     if waits and not request.checkpoint_id and (resumes or _goes_on(request)):
         return await core.runs.go_on(caller, thread_id, head, request), head.next_event - 1, True
     if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
-        raise Problem(409, "thread_busy", "Another run of this thread is going.")
+        raise Conflict("thread_busy", "Another run of this thread is going.")
     if resumes and not request.checkpoint_id:
         request = answering(head, request)
     new = NewRun(
@@ -58,22 +59,22 @@ def _goes_on(request: GraphRequest) -> bool:
 
 
 def _answers(head: ThreadHead, resume: object) -> None:
-    """Raises `Problem` where nothing waits for this answer, or where it does not say which question it answers."""
+    """Raises `Refused` where nothing waits for this answer, or where it does not say which question it answers."""
     stands = head.run is not None and head.run.paused and head.run.graph is not None
     open_ones = [asked.id for asked in head.open_interrupts]
     if not stands and not open_ones:
-        raise Problem(409, "no_such_interrupt", "Nothing waits for an answer in this thread.")
+        raise Conflict("no_such_interrupt", "Nothing waits for an answer in this thread.")
     if isinstance(resume, Mapping) and resume and set(resume) <= set(open_ones):
         return
     if isinstance(resume, Mapping) and resume and all(_INTERRUPT_ID.match(str(name)) for name in resume):
-        raise Problem(409, "no_such_interrupt", "The interrupt that this answers is not open any more.")
+        raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
     if len(open_ones) > 1:
         words = f"{len(open_ones)} interrupts are open; name the ones that this answers: an object from ids to answers."
-        raise Problem(422, "several_interrupts", words, interrupts=open_ones)
+        raise Invalid("several_interrupts", words, interrupts=open_ones)
 
 
 def graph_projection(
-    core: Core,
+    core: GatewayCore,
     caller: Principal,
     view: RunView,
     graph: str,
@@ -87,12 +88,12 @@ def graph_projection(
     return GraphProjection(view.run_id, modes, position=position, resumable=resumable, state_of=state_of)
 
 
-def states_of(core: Core, caller: Principal, thread_id: str, graph: str) -> StateOf:
+def states_of(core: GatewayCore, caller: Principal, thread_id: str, graph: str) -> StateOf:
     """Reads the states that events name."""
     return core.graphs.states_of(caller, thread_id, graph)
 
 
-async def graph_outcome(core: Core, caller: Principal, view: RunView, graph: str, head: ThreadHead) -> Any:
+async def graph_outcome(core: GatewayCore, caller: Principal, view: RunView, graph: str, head: ThreadHead) -> Any:
     """What waiting for the run gives: the newest values, what it asks, or how it failed."""
     if view.status == "failed":
         return {"__error__": shapes.failure(view)}

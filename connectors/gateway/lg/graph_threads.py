@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core import Core
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg.fields import text
 from connectors.gateway.lg.requests import mapping, number
-from connectors.gateway.problems import Problem
+from core.errors import Invalid
+from core.principal import Principal
 from schemas import ThreadHead
 
 MOST_STATES = 1_000
@@ -17,7 +17,7 @@ MOST_STATES = 1_000
 
 
 async def graph_state(
-    core: Core, caller: Principal, thread_id: str, graph: str, *, checkpoint: object, subgraphs: bool
+    core: GatewayCore, caller: Principal, thread_id: str, graph: str, *, checkpoint: object, subgraphs: bool
 ) -> dict[str, Any]:
     """The newest state, or the one of a checkpoint, which is named by its id or as a whole."""
     checkpoint_id, namespace = where(checkpoint)
@@ -27,7 +27,7 @@ async def graph_state(
 
 
 async def graph_history(
-    core: Core, caller: Principal, thread_id: str, graph: str, body: Mapping[str, Any]
+    core: GatewayCore, caller: Principal, thread_id: str, graph: str, body: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """States, the newest first."""
     before, _ = where(body.get("before"))
@@ -45,15 +45,15 @@ async def graph_history(
 
 
 async def change_graph_state(
-    core: Core, caller: Principal, thread_id: str, head: ThreadHead, graph: str, body: Mapping[str, Any]
+    core: GatewayCore, caller: Principal, thread_id: str, head: ThreadHead, graph: str, body: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Writes into the state as a node would; the answer names the new checkpoint."""
     checkpoint_id, namespace = where_of(body)
     if namespace:
-        raise Problem(422, "not_supported", "checkpoint: the state of a subgraph cannot be changed by hand yet.")
+        raise Invalid("not_supported", "checkpoint: the state of a subgraph cannot be changed by hand yet.")
     as_node = body.get("as_node")
     if as_node is not None and not isinstance(as_node, str):
-        raise Problem(422, "invalid", "as_node is the name of a node.")
+        raise Invalid("invalid", "as_node is the name of a node.")
     agent_id = head.agent_id
     if not agent_id and (assistant := await core.assistant(caller, graph)):
         agent_id = assistant.assistant_id
@@ -72,13 +72,13 @@ async def change_graph_state(
 
 
 def where_of(body: Mapping[str, Any]) -> tuple[str | None, str]:
-    """The checkpoint that a body names, by itself or by its id. Raises `Problem`."""
+    """The checkpoint that a body names, by itself or by its id. Raises `Refused`."""
     by_id, found = text(body, "checkpoint_id"), where(body.get("checkpoint"))
     return found if found[0] or found[1] else (by_id, "")
 
 
 def where(given: object) -> tuple[str | None, str]:
-    """The checkpoint's id and its namespace, of an id, a checkpoint, or a config that has one. Raises `Problem`."""
+    """The checkpoint's id and its namespace, of an id, a checkpoint, or a config that has one. Raises `Refused`."""
     if given is None or given == {}:
         return None, ""
     if isinstance(given, str):
@@ -89,27 +89,29 @@ def where(given: object) -> tuple[str | None, str]:
             checkpoint_id, namespace = found.get("checkpoint_id"), found.get("checkpoint_ns") or ""
             if isinstance(checkpoint_id, str | None) and isinstance(namespace, str):
                 return checkpoint_id, namespace
-    raise Problem(422, "invalid", "a checkpoint is named by its id, or by an object with checkpoint_id.")
+    raise Invalid("invalid", "a checkpoint is named by its id, or by an object with checkpoint_id.")
 
 
 Steps = list[list[dict[str, Any]]]
 
 
 def supersteps_of(body: Mapping[str, Any]) -> Steps:
-    """What a new thread's state is to be made of. Raises `Problem`."""
+    """What a new thread's state is to be made of. Raises `Refused`."""
     given = body.get("supersteps") or []
     found = given if isinstance(given, list) else [None]
     steps = [step.get("updates") if isinstance(step, Mapping) else None for step in found]
     if not all(isinstance(step, list) and step and all(isinstance(one, Mapping) for one in step) for step in steps):
-        raise Problem(422, "invalid", "supersteps is a list of objects with updates, which have values and as_node.")
+        raise Invalid("invalid", "supersteps is a list of objects with updates, which have values and as_node.")
     if any(one.get("command") for step in steps for one in step or ()):
         words = "supersteps: an update has values and as_node; a command cannot be given yet."
-        raise Problem(422, "not_supported", words)
+        raise Invalid("not_supported", words)
     return [[{"values": one.get("values"), "as_node": one.get("as_node")} for one in step or ()] for step in steps]
 
 
-async def make_state(core: Core, caller: Principal, thread_id: str, head: ThreadHead, graph: str, steps: Steps) -> None:
-    """The state of a new thread, as if its graph had made these supersteps. Raises `Problem` when the graph refuses them."""
+async def make_state(
+    core: GatewayCore, caller: Principal, thread_id: str, head: ThreadHead, graph: str, steps: Steps
+) -> None:
+    """The state of a new thread, as if its graph had made these supersteps. Raises `Refused` when the graph refuses them."""
     assistant = await core.assistant(caller, graph)
     await core.graphs.update(
         caller,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.gateway.client_messages import Listed, listed
-from connectors.gateway.problems import Problem
+from core.errors import Invalid
 from schemas import Message, ToolFinished, derived_id
 
 
@@ -65,7 +65,7 @@ def tool_message(event: ToolFinished) -> dict[str, Any]:
 
 
 def listed_in(given: object) -> list[Listed]:
-    """The messages of an input: `{"messages": ...}`, a list, one message or a text. Raises `Problem` for another shape."""
+    """The messages of an input: `{"messages": ...}`, a list, one message or a text. Raises `Refused` for another shape."""
     if isinstance(given, Mapping):
         given = given.get("messages", given if "content" in given else None)
     return [_listed(message) for message in (given if isinstance(given, list) else [given]) if message is not None]
@@ -77,5 +77,5 @@ def _listed(message: object) -> Listed:
     if isinstance(message, str):
         message = {"role": "user", "content": message}
     if not isinstance(message, Mapping):
-        raise Problem(422, "invalid", "a message must be a text or an object with role and content.")
+        raise Invalid("invalid", "a message must be a text or an object with role and content.")
     return listed(message)

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
-from connectors.gateway.answers import Answers
-from connectors.gateway.feed import EarlyResult, TextPiece
-from connectors.gateway.legs import GraphPieces
 from connectors.gateway.lg.messages import tool_message
 from connectors.gateway.lg.shapes import failure as failed
 from connectors.gateway.lg.shapes import interrupt
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
-from connectors.gateway.thread_position import Position
-from connectors.gateway.thread_stream import Heartbeat, StreamItem
+from core.following.feed import EarlyResult, TextPiece
+from core.following.graph_reader import GraphPieces
+from core.following.position import Position
+from core.following.text_reader import Answers
+from core.following.thread_stream import Heartbeat, StreamItem
 from schemas import (
     TERMINAL_TYPES,
     ApprovalRequested,

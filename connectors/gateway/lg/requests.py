@@ -10,17 +10,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.gateway.auth import Principal
 from connectors.gateway.auth.middleware import principal_of
-from connectors.gateway.core import Core
-from connectors.gateway.core.assistants import Assistant, check_configuration
-from connectors.gateway.core.delayed import LONGEST_DELAY
-from connectors.gateway.core.expiry import MOST_MINUTES, from_now
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import given_json
 from connectors.gateway.lg.fields import flag, one_of, text
 from connectors.gateway.lg.projection import MODES
 from connectors.gateway.lg.thread_state import dumps
-from connectors.gateway.problems import Problem, checked, known_time_zone
+from core.assistants import Assistant, check_configuration
+from core.delayed import LONGEST_DELAY
+from core.errors import Invalid, Refused, checked, known_time_zone
+from core.expiry import MOST_MINUTES, from_now
+from core.principal import Principal
 from schemas import GraphCommand, GraphRequest, ThreadTtl
 
 LONGEST_TITLE = 200
@@ -49,9 +49,9 @@ _NOT_OF_AGENTS = {
 }
 
 
-def core_of(request: Request) -> Core:
+def core_of(request: Request) -> GatewayCore:
     """The core behind the application."""
-    core: Core = request.app.state.core
+    core: GatewayCore = request.app.state.core
     return core
 
 
@@ -66,20 +66,20 @@ def answer(value: object, status: int = 200, headers: Mapping[str, str] | None =
 
 
 async def body_of(request: Request) -> dict[str, Any]:
-    """The JSON object of a request; an empty body is an empty object. Raises `Problem`."""
+    """The JSON object of a request; an empty body is an empty object. Raises `Refused`."""
     found = await _json(request)
     if not isinstance(found, dict):
-        raise Problem(422, "invalid", "The body must be a JSON object.")
+        raise Invalid("invalid", "The body must be a JSON object.")
     return found
 
 
 async def bodies_of(request: Request, most: int) -> list[dict[str, Any]]:
-    """The JSON objects of a request that has up to `most` of them in a list. Raises `Problem`."""
+    """The JSON objects of a request that has up to `most` of them in a list. Raises `Refused`."""
     found = await _json(request)
     if not isinstance(found, list) or not all(isinstance(body, dict) for body in found):
-        raise Problem(422, "invalid", "The body must be a list of JSON objects.")
+        raise Invalid("invalid", "The body must be a list of JSON objects.")
     if len(found) > most:
-        raise Problem(422, "invalid", f"The body has {len(found)} objects; there may be {most} in one request.")
+        raise Invalid("invalid", f"The body has {len(found)} objects; there may be {most} in one request.")
     return found
 
 
@@ -89,20 +89,20 @@ async def _json(request: Request) -> object:
 
 
 def number(given: object, name: str, default: int, most: int) -> int:
-    """A count from a body or a query. Raises `Problem`."""
+    """A count from a body or a query. Raises `Refused`."""
     if given is None:
         return default
     try:
         found = int(given)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError) as error:
-        raise Problem(422, "invalid", f"{name} must be a number.") from error
+        raise Invalid("invalid", f"{name} must be a number.") from error
     if found < 0:
-        raise Problem(422, "invalid", f"{name} must not be negative.")
+        raise Invalid("invalid", f"{name} must not be negative.")
     return int(min(found, most))
 
 
 def page_of(given: Mapping[str, Any], default: int = 10) -> tuple[int, int]:
-    """Limit and offset of a body or a query. Raises `Problem`."""
+    """Limit and offset of a body or a query. Raises `Refused`."""
     return number(given.get("limit"), "limit", default, 1000), number(given.get("offset"), "offset", 0, 10**6)
 
 
@@ -112,16 +112,16 @@ def is_set(request: Request, name: str) -> bool:
 
 
 def mapping(given: object, name: str) -> dict[str, Any]:
-    """An object of a body, empty when absent. Raises `Problem`."""
+    """An object of a body, empty when absent. Raises `Refused`."""
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise Problem(422, "invalid", f"{name} must be an object.")
+        raise Invalid("invalid", f"{name} must be an object.")
     return given
 
 
 def modes_of(given: object, default: Sequence[str] = ("values",)) -> tuple[str, ...]:
-    """Stream modes: one, a list, or the JSON of a list. Raises `Problem` for one that nobody knows."""
+    """Stream modes: one, a list, or the JSON of a list. Raises `Refused` for one that nobody knows."""
     if given in (None, "", []):
         return tuple(default)
     found: list[Any] = [mode for mode in given if mode != ""] if isinstance(given, list) else [given]
@@ -130,11 +130,11 @@ def modes_of(given: object, default: Sequence[str] = ("values",)) -> tuple[str, 
     if len(found) == 1 and isinstance(found[0], str) and found[0].startswith("["):
         try:
             found = given_json(found[0], "stream_mode")
-        except Problem:
+        except Refused:
             found = [given]
     for mode in found:
         if mode not in MODES:
-            raise Problem(422, "invalid", f"{str(mode)[:40]!r} is no stream mode; there are {', '.join(MODES)}.")
+            raise Invalid("invalid", f"{str(mode)[:40]!r} is no stream mode; there are {', '.join(MODES)}.")
     return tuple(found)
 
 
@@ -155,13 +155,13 @@ class RunRequest:
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> RunRequest:
-        """Reads a body. Raises `Problem` for what cannot be done, rather than leaving it out in silence."""
+        """Reads a body. Raises `Refused` for what cannot be done, rather than leaving it out in silence."""
         for name, words in _NOT_YET.items():
             if body.get(name):
-                raise Problem(422, "not_supported", f"{name}: {words}.")
+                raise Invalid("not_supported", f"{name}: {words}.")
         if not body.get("assistant_id"):
-            raise Problem(
-                422, "invalid_argument", "assistant_id is missing: who is to run, an assistant's id or a graph's name."
+            raise Invalid(
+                "invalid_argument", "assistant_id is missing: who is to run, an assistant's id or a graph's name."
             )
         one_of(body, "on_completion", ("delete", "keep"))
         return cls(
@@ -188,24 +188,24 @@ class RunRequest:
         return {name: self.body[name] for name in _KWARGS if self.body.get(name) is not None}
 
     def for_agent(self) -> None:
-        """Raises `Problem` for what only graphs can do."""
+        """Raises `Refused` for what only graphs can do."""
         for name, words in _NOT_OF_AGENTS.items():
             if self.body.get(name):
-                raise Problem(422, "not_supported", f"{name}: {words}.")
+                raise Invalid("not_supported", f"{name}: {words}.")
         if self.command.get("goto") or self.command.get("update"):
-            raise Problem(422, "not_supported", "command: only resume can be done with an agent.")
+            raise Invalid("not_supported", "command: only resume can be done with an agent.")
         self._durability()
 
     @property
     def time_zone(self) -> str | None:
-        """Where the user of an agent is: `time_zone` of the context, or in `config.configurable`. Raises `Problem`."""
+        """Where the user of an agent is: `time_zone` of the context, or in `config.configurable`. Raises `Refused`."""
         configurable = mapping(mapping(self.body.get("config"), "config").get("configurable"), "config.configurable")
         context = mapping(self.body.get("context"), "context")
         given = context.get("time_zone") or configurable.get("time_zone")
         return known_time_zone(given) if given else None
 
     def for_graph(self, assistant: Assistant) -> GraphRequest:
-        """What the assistant's graph is to do. Raises `Problem`."""
+        """What the assistant's graph is to do. Raises `Refused`."""
         given, context = mapping(self.body.get("config"), "config"), mapping(self.body.get("context"), "context")
         check_configuration(given, context)
         config, context = assistant.configuration(given, context)
@@ -234,7 +234,7 @@ class RunRequest:
         found = [text(way, "checkpoint_id", where) for way, where in ways]
         if checkpoint.get("checkpoint_ns") or configurable.get("checkpoint_ns"):
             words = "checkpoint: a run begins at a checkpoint of the graph itself, not of a subgraph."
-            raise Problem(422, "not_supported", words)
+            raise Invalid("not_supported", words)
         return next((one for one in found if one), None)
 
     def _durability(self) -> str:
@@ -265,32 +265,30 @@ def own_title(metadata: Mapping[str, Any]) -> str | None:
 
 
 def _delay(given: object) -> timedelta | None:
-    """`after_seconds` of a run. Raises `Problem`."""
+    """`after_seconds` of a run. Raises `Refused`."""
     if not given and not isinstance(given, bool):
         return None
     longest = LONGEST_DELAY.total_seconds()
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= longest:
-        raise Problem(422, "invalid", f"after_seconds is a number of seconds, {longest:.0f} at most.")
+        raise Invalid("invalid", f"after_seconds is a number of seconds, {longest:.0f} at most.")
     return timedelta(seconds=given)
 
 
 def ttl_of(given: object) -> ThreadTtl | None:
-    """When a thread's time is up: minutes, or an object with `ttl` in minutes and a `strategy`. Raises `Problem`."""
+    """When a thread's time is up: minutes, or an object with `ttl` in minutes and a `strategy`. Raises `Refused`."""
     if given is None:
         return None
     minutes, strategy = (given.get("ttl"), given.get("strategy")) if isinstance(given, Mapping) else (given, None)
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes <= MOST_MINUTES:
-        raise Problem(422, "invalid", f"ttl is a number of minutes above 0, {MOST_MINUTES} at most.")
+        raise Invalid("invalid", f"ttl is a number of minutes above 0, {MOST_MINUTES} at most.")
     if strategy not in (None, "delete", "keep_latest"):
-        raise Problem(422, "invalid", "ttl.strategy is delete or keep_latest.")
+        raise Invalid("invalid", "ttl.strategy is delete or keep_latest.")
     if strategy == "keep_latest":
-        raise Problem(
-            422, "not_supported", "ttl.strategy: the history of a thread stays whole, or goes with the thread."
-        )
+        raise Invalid("not_supported", "ttl.strategy: the history of a thread stays whole, or goes with the thread.")
     return from_now(minutes, strategy or "delete")
 
 
-def usual_ttl(core: Core) -> ThreadTtl | None:
+def usual_ttl(core: GatewayCore) -> ThreadTtl | None:
     """Of a thread that is made now, where its client says nothing."""
     minutes = core.options.thread_minutes
     return from_now(minutes, core.options.thread_strategy) if minutes else None
@@ -303,8 +301,8 @@ def _command(given: Mapping[str, Any]) -> GraphCommand | None:
     update, goto, resume = given.get("update"), given.get("goto"), given.get("resume")
     for to in goto if isinstance(goto, list) else [] if goto is None else [goto]:
         if not isinstance(to.get("node") if isinstance(to, Mapping) else to, str):
-            raise Problem(
-                422, "invalid", "command.goto is the name of a node, an object with node and input, or a list of them."
+            raise Invalid(
+                "invalid", "command.goto is the name of a node, an object with node and input, or a list of them."
             )
     resumes = resume is not None or ("resume" in given and update is None and goto is None)
     return GraphCommand(resumes=resumes, resume=resume, update=update, goto=goto)
@@ -314,5 +312,5 @@ def _nodes(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
     given = body.get(name)
     found = [given] if isinstance(given, str) else given or []
     if not isinstance(found, list) or not all(isinstance(node, str) for node in found):
-        raise Problem(422, "invalid", f"{name} is a list of names of nodes, or *.")
+        raise Invalid("invalid", f"{name} is a list of names of nodes, or *.")
     return tuple(found)

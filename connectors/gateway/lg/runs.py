@@ -10,9 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core import Core, RunView
-from connectors.gateway.core.run_views import RunStatus, joins_at, until
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import fields, shapes
 from connectors.gateway.lg.agent_runs import start_agent
 from connectors.gateway.lg.graph_projection import GraphProjection
@@ -33,9 +31,13 @@ from connectors.gateway.lg.requests import (
 )
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.patient import PatientJson
-from connectors.gateway.problems import Problem, not_found
+from connectors.gateway.problems import Problem
 from connectors.gateway.sse import EventStream
-from connectors.gateway.thread_position import Position
+from core import RunView
+from core.errors import Invalid, not_found
+from core.following.position import Position
+from core.principal import Principal
+from core.run_views import RunStatus, joins_at, until
 from schemas import PendingCall, StoredMessage
 
 _BULK: dict[str, tuple[RunStatus, ...]] = {
@@ -59,7 +61,7 @@ class Started:
     """The hosted graph that runs."""
 
 
-async def start(core: Core, caller: Principal, thread_id: str, wanted: RunRequest) -> Started:
+async def start(core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest) -> Started:
     """Starts the run that a body asks for, or answers the interrupt that its thread waits with."""
     assistant = await core.assistant(caller, wanted.assistant)
     agent = None if assistant else shapes.find_agent(await core.tenant(caller), wanted.assistant)
@@ -80,7 +82,7 @@ def locations(view: RunView, tail: str = "/stream") -> dict[str, str]:
 
 
 def event_stream(
-    core: Core,
+    core: GatewayCore,
     caller: Principal,
     request: RunRequest,
     started: Started,
@@ -232,7 +234,7 @@ async def cancel_many(request: Request) -> Response:
     status, run_ids = fields.one_of(body, "status", tuple(_BULK)), fields.texts(body, "run_ids")
     fields.text(body, "thread_id")  # one that is empty is no word for all threads
     if (status is None) == (run_ids is None):
-        raise Problem(422, "invalid", "Give run_ids, or a status of runs: pending, running or all.")
+        raise Invalid("invalid", "Give run_ids, or a status of runs: pending, running or all.")
     found = await core.runs.cancel_many(
         caller,
         thread_id=body.get("thread_id"),
@@ -248,12 +250,12 @@ async def cancel_many(request: Request) -> Response:
 def _rolls_back(request: Request) -> bool:
     action = request.query_params.get("action") or "interrupt"
     if action not in ("interrupt", "rollback"):
-        raise Problem(422, "invalid", "action is interrupt or rollback.")
+        raise Invalid("invalid", "action is interrupt or rollback.")
     return action == "rollback"
 
 
 def waited(
-    core: Core,
+    core: GatewayCore,
     caller: Principal,
     view: RunView,
     since: int | None,
@@ -290,7 +292,7 @@ def waited(
     )
 
 
-async def until_over(core: Core, caller: Principal, view: RunView, since: int | None) -> Any:
+async def until_over(core: GatewayCore, caller: Principal, view: RunView, since: int | None) -> Any:
     """The thread's values when the run is over or waits."""
     seconds = core.options.wait_seconds
     over = await core.runs.wait(caller, view.thread_id, view.run_id, seconds=seconds, since=since)

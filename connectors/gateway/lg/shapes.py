@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from connectors.gateway.core import RunView
-from connectors.gateway.core.assistants import NAMESPACE, Assistant, default_id
-from connectors.gateway.core.runs import Runs
-from connectors.gateway.problems import not_found
+from core import RunView
+from core.assistants import NAMESPACE, Assistant, default_id
+from core.errors import not_found
+from core.runs import Runs
 from schemas import (
     AgentSettings,
     FinishedRun,
@@ -63,7 +63,7 @@ def assistant_id(tenant_id: str, agent_id: str) -> str:
 
 
 def find_agent(tenant: Tenant, given: object) -> AgentSettings:
-    """The agent that an assistant's id or a graph's name means. Raises `Problem`."""
+    """The agent that an assistant's id or a graph's name means. Raises `Refused`."""
     for agent in tenant.agents:
         name = graph_id(agent.agent_id)
         if given in (agent.agent_id, name, assistant_id(tenant.tenant_id, agent.agent_id), default_id(name)):
@@ -229,7 +229,7 @@ def checkpoint(thread_id: str, seq: int) -> dict[str, Any]:
 
 
 def checkpoint_seq(thread_id: str, given: object) -> int:
-    """The inverse: the message that a checkpoint comes after. Raises `Problem` for one of another thread."""
+    """The inverse: the message that a checkpoint comes after. Raises `Refused` for one of another thread."""
     text = given.get("checkpoint_id") if isinstance(given, Mapping) else given
     if isinstance(text, str) and len(text) == 36:
         try:

@@ -11,8 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core import Core, RunView
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.requests import (
     RunRequest,
@@ -25,7 +24,9 @@ from connectors.gateway.lg.requests import (
     usual_ttl,
 )
 from connectors.gateway.lg.runs import Started, event_stream, locations, start, waited
-from connectors.gateway.problems import Problem
+from core import RunView
+from core.errors import Refused
+from core.principal import Principal
 from schemas import BadRecord, ThreadKey
 
 BATCH = 20
@@ -64,7 +65,7 @@ async def stream(request: Request) -> Any:
     then = partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
     try:
         return event_stream(core, caller, wanted, started, then=(lambda: None) if _kept(body) else then)
-    except Problem:
+    except Refused:
         await core.threads.delete(caller, view.thread_id)
         raise
 
@@ -82,7 +83,7 @@ async def wait(request: Request) -> Response:
     return waited(core, caller, view, None, cancel=wanted.cancel_when_left, then=then, left=left)
 
 
-async def _start(core: Core, caller: Principal, wanted: RunRequest, *, kept: bool) -> Started:
+async def _start(core: GatewayCore, caller: Principal, wanted: RunRequest, *, kept: bool) -> Started:
     thread_id = str(uuid.uuid4())
     made = thread_fields(wanted.metadata)
     made["metadata"] |= {"stateless": True}
@@ -93,12 +94,12 @@ async def _start(core: Core, caller: Principal, wanted: RunRequest, *, kept: boo
             key = ThreadKey(caller.tenant_id, thread_id)
             await core.delayed.delete_thread_after(key, caller.user_id, started.view.run_id, at)
         return started
-    except (Problem, BadRecord):
+    except (Refused, BadRecord):
         await core.threads.delete(caller, thread_id)
         raise
 
 
-async def _in_the_background(core: Core, caller: Principal, body: Mapping[str, Any]) -> RunView:
+async def _in_the_background(core: GatewayCore, caller: Principal, body: Mapping[str, Any]) -> RunView:
     view = (await _start(core, caller, RunRequest.of(body), kept=_kept(body))).view
     if not _kept(body) and not view.begins_at:  # of those that begin later a timer takes care
         core.stateless.delete_after(caller, view.thread_id, view.run_id)

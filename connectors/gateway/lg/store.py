@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number, page_of
-from connectors.gateway.problems import Problem
+from core.errors import Invalid
 from state import Item
 from state.items import matches, namespaces, ranked
 
@@ -26,11 +26,11 @@ async def items(request: Request) -> Response:
         await core.stores.items.delete(*who, namespace, key)
         return Response(status_code=204)
     if not isinstance(value := body.get("value"), dict):
-        raise Problem(422, "invalid", "value must be an object.")
+        raise Invalid("invalid", "value must be an object.")
     expires = None
     if (minutes := body.get("ttl")) is not None:
         if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < 1e8:
-            raise Problem(422, "invalid", "ttl must be a number of minutes.")
+            raise Invalid("invalid", "ttl must be a number of minutes.")
         expires = datetime.now(UTC) + timedelta(minutes=minutes)
     await core.stores.items.put(*who, namespace, key, value, expires=expires)
     return Response(status_code=204)
@@ -78,13 +78,13 @@ async def list_namespaces(request: Request) -> Response:
 
 def _labels(given: object, name: str) -> list[str]:
     if not isinstance(given, list) or not all(isinstance(label, str) for label in given):
-        raise Problem(422, "invalid", f"{name} must be a list of strings.")
+        raise Invalid("invalid", f"{name} must be a list of strings.")
     return given
 
 
 def _key(given: object) -> str:
     if not isinstance(given, str):
-        raise Problem(422, "invalid", "key must be a string.")
+        raise Invalid("invalid", "key must be a string.")
     return given
 
 

@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.gateway.answers import Answers
-from connectors.gateway.core.runs import Runs
-from connectors.gateway.feed import TextPiece
-from connectors.gateway.legs import GraphPieces
 from connectors.gateway.lg.graph_channels import GraphChannels
 from connectors.gateway.lg.graph_projection import StateOf
 from connectors.gateway.lg.message_events import Told
 from connectors.gateway.lg.shapes import graph_id, interrupt, interrupts
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
-from connectors.gateway.thread_position import Position
-from connectors.gateway.thread_stream import Heartbeat, StreamItem
+from core.following.feed import TextPiece
+from core.following.graph_reader import GraphPieces
+from core.following.position import Position
+from core.following.text_reader import Answers
+from core.following.thread_stream import Heartbeat, StreamItem
+from core.runs import Runs
 from schemas import (
     ApprovalRequested,
     GraphStreamed,

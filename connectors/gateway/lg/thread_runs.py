@@ -7,19 +7,19 @@ from typing import Any
 
 from starlette.requests import Request
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core import Core, RunView
-from connectors.gateway.core.run_views import OVER
-from connectors.gateway.feed import EarlyResult
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg.graph_projection import GraphProjection
 from connectors.gateway.lg.graph_runs import graph_projection
 from connectors.gateway.lg.projection import RunProjection, error_frame
 from connectors.gateway.lg.requests import caller_of, core_of, modes_of
 from connectors.gateway.lg.thread_state import ThreadState
-from connectors.gateway.problems import Problem
 from connectors.gateway.sse import HEARTBEAT_FRAME, EventStream, frame
-from connectors.gateway.thread_position import Position
-from connectors.gateway.thread_stream import Heartbeat, StreamItem
+from core import RunView
+from core.errors import Invalid, Refused
+from core.following.feed import EarlyResult
+from core.following.position import Position
+from core.following.thread_stream import Heartbeat, StreamItem
+from core.principal import Principal
 from schemas import InputRefused, RunQueued, StateUpdated, ThreadChanged, ThreadEvent
 
 RUN_MODES = "run_modes"
@@ -34,7 +34,7 @@ async def join_stream(request: Request) -> Any:
     asked = [mode for mode in request.query_params.getlist("stream_mode") if mode not in ("", RUN_MODES)]
     if other := [mode for mode in asked if mode in ("lifecycle", "state_update")]:
         words = f"stream_mode: the stream of a thread tells what its runs stream ({RUN_MODES}), not {other[0]} alone."
-        raise Problem(422, "not_supported", words)
+        raise Invalid("not_supported", words)
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     given = request.headers.get("last-event-id")
     newest = head.next_event - 1
@@ -52,7 +52,7 @@ async def join_stream(request: Request) -> Any:
 
 class _Following:
     def __init__(
-        self, core: Core, caller: Principal, thread_id: str, state: ThreadState, modes: tuple[str, ...] | None
+        self, core: GatewayCore, caller: Principal, thread_id: str, state: ThreadState, modes: tuple[str, ...] | None
     ) -> None:
         self._core, self._caller, self._thread_id, self._state, self._modes = core, caller, thread_id, state, modes
 
@@ -118,5 +118,5 @@ class _Last:
 def _modes_of(view: RunView) -> tuple[str, ...]:
     try:
         return modes_of(view.details.get("kwargs", {}).get("stream_mode"))
-    except Problem:
+    except Refused:
         return ("values",)

@@ -14,13 +14,14 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core import Core
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import given_json
 from connectors.gateway.lg.requests import mapping
 from connectors.gateway.lg.thread_state import dumps
 from connectors.gateway.lg.v2 import obey, opened, refusal, subscription
 from connectors.gateway.problems import Problem, as_problem
+from core.errors import Invalid, Missing
+from core.principal import Principal
 
 log = logging.getLogger("cauce.gateway")
 
@@ -32,7 +33,7 @@ LOOK_SECONDS = 1.0
 
 async def serve(socket: WebSocket) -> None:
     """`WS /threads/{t}/stream/events`."""
-    core: Core = socket.app.state.core
+    core: GatewayCore = socket.app.state.core
     caller: Principal = socket.scope["cauce.principal"]
     await socket.accept()
     connection = _Connection(socket, core, caller, socket.path_params["thread_id"])
@@ -63,7 +64,7 @@ async def _close(socket: WebSocket, problem: Problem) -> None:
 
 
 class _Connection:
-    def __init__(self, socket: WebSocket, core: Core, caller: Principal, thread_id: str) -> None:
+    def __init__(self, socket: WebSocket, core: GatewayCore, caller: Principal, thread_id: str) -> None:
         self._socket, self._core, self._caller, self.thread_id = socket, core, caller, thread_id
         self._count: Callable[..., Awaitable[None]] | None = socket.scope.get("cauce.count")
         self._sending = asyncio.Lock()
@@ -109,7 +110,7 @@ class _Connection:
             given, method = command.get("id"), command.get("method")
             number = given if isinstance(given, int) else None
             if number is None or not isinstance(method, str):
-                raise Problem(422, "invalid_argument", "A command has an id (a number) and a method.")
+                raise Invalid("invalid_argument", "A command has an id (a number) and a method.")
             parameters = mapping(command.get("params"), "params")
             if self._count:
                 await self._count(run=method in ("run.start", "input.respond"))
@@ -118,17 +119,16 @@ class _Connection:
             if method == "subscription.unsubscribe":
                 return {"type": "success", "id": number, "result": self._unsubscribe(parameters)}
             return await obey(self._core, self._caller, self.thread_id, number, method, parameters)
-        except Problem as problem:
-            if number is None and problem.status == 413:
-                raise
-            return refusal(number, problem)
         except Exception as error:
-            return refusal(number, as_problem(error))
+            problem = as_problem(error)
+            if number is None and problem.status == 413:
+                raise problem from error
+            return refusal(number, problem)
 
     def _subscribe(self, parameters: Mapping[str, Any]) -> str:
         wanted, since = subscription(parameters)
         if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
-            raise Problem(422, "invalid_argument", f"A connection has up to {MOST_SUBSCRIPTIONS} subscriptions.")
+            raise Invalid("invalid_argument", f"A connection has up to {MOST_SUBSCRIPTIONS} subscriptions.")
         self._made += 1
         name = f"sub-{self._made}"
 
@@ -143,7 +143,7 @@ class _Connection:
             async for told, number in projection.envelopes(items):
                 if told is not None:
                     await self._send(projection.envelope(told, number))
-            raise Problem(404, "thread_not_found", "The thread was deleted.")
+            raise Missing("thread_not_found", "The thread was deleted.")
 
         self._subscriptions[name] = asyncio.create_task(tell())
         return name
@@ -151,7 +151,7 @@ class _Connection:
     def _unsubscribe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         task = self._subscriptions.pop(str(parameters.get("subscription_id")), None)
         if task is None:
-            raise Problem(404, "no_such_subscription", "There is no such subscription on this connection.")
+            raise Missing("no_such_subscription", "There is no such subscription on this connection.")
         task.cancel()
         return {}
 

@@ -10,8 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core import Core
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.agent_threads import agent_history, agent_state, change_agent_state
 from connectors.gateway.lg.fields import one_of, text, texts
@@ -35,7 +34,8 @@ from connectors.gateway.lg.requests import (
     ttl_of,
     usual_ttl,
 )
-from connectors.gateway.problems import Problem
+from core.errors import Invalid, Missing, Refused
+from core.principal import Principal
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains
 
 log = logging.getLogger("cauce.gateway")
@@ -68,7 +68,7 @@ async def create(request: Request) -> Response:
     metadata, steps = mapping(body.get("metadata"), "metadata"), supersteps_of(body)
     graph = metadata.get("graph_id")
     if steps and graph not in core.graphs.names:
-        raise Problem(422, "invalid", "supersteps need a hosted graph, whose state they make: name it as graph_id.")
+        raise Invalid("invalid", "supersteps need a hosted graph, whose state they make: name it as graph_id.")
     thread_id, head = await core.threads.create(
         caller,
         thread_id=text(body, "thread_id"),
@@ -79,7 +79,7 @@ async def create(request: Request) -> Response:
     if steps and head.next_row == 1:
         try:
             await make_state(core, caller, thread_id, head, str(graph), steps)
-        except Problem:
+        except Refused:
             await core.threads.delete(caller, thread_id)
             raise
         head = await core.threads.get(caller, thread_id)
@@ -108,7 +108,7 @@ async def search(request: Request) -> Response:
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     if body.get("extract"):
         words = "extract: parts of states are not taken out here; ask for values and take them out yourself."
-        raise Problem(422, "not_supported", words)
+        raise Invalid("not_supported", words)
     by, order = one_of(body, "sort_by", tuple(_SORTED_BY)), one_of(body, "sort_order", ("asc", "desc"))
     select, (limit, offset) = texts(body, "select"), page_of(body)
     found = await _found(core, caller, body)
@@ -134,19 +134,17 @@ async def prune(request: Request) -> Response:
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     ids, strategy = body.get("thread_ids"), body.get("strategy") or "delete"
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(ids) > MOST_PRUNED:
-        raise Problem(422, "invalid", f"thread_ids is a list of at most {MOST_PRUNED} ids.")
+        raise Invalid("invalid", f"thread_ids is a list of at most {MOST_PRUNED} ids.")
     if strategy == "keep_latest":
         words = "strategy: the history of a thread stays whole; delete the thread, or copy what you need of it."
-        raise Problem(422, "not_supported", words)
+        raise Invalid("not_supported", words)
     if strategy != "delete":
-        raise Problem(422, "invalid", "strategy is delete or keep_latest.")
+        raise Invalid("invalid", "strategy is delete or keep_latest.")
 
     async def gone(thread_id: str) -> bool:
         try:
             await core.threads.delete(caller, thread_id)
-        except Problem as problem:
-            if problem.status != 404:
-                raise
+        except Missing:
             return False
         return True
 
@@ -200,7 +198,7 @@ async def history(request: Request) -> Response:
 
 
 async def _shown(
-    core: Core,
+    core: GatewayCore,
     caller: Principal,
     thread_id: str,
     head: ThreadHead | None = None,
@@ -215,7 +213,7 @@ async def _shown(
 
 
 async def _thread(
-    core: Core,
+    core: GatewayCore,
     caller: Principal,
     thread_id: str,
     head: ThreadHead,
@@ -232,7 +230,7 @@ async def _thread(
 
 
 async def _listed(
-    core: Core, caller: Principal, line: ThreadSummary, *, values: bool, window: int
+    core: GatewayCore, caller: Principal, line: ThreadSummary, *, values: bool, window: int
 ) -> dict[str, Any] | None:
     """A thread of a list: with its line alone where its state cannot be read, None where it is deleted since."""
     try:
@@ -241,13 +239,11 @@ async def _listed(
     except UnreadableRow as error:
         log.warning("shown without its state in a list: %s", error)
         return shapes.line(line, tenant_id=caller.tenant_id)
-    except Problem as problem:
-        if problem.status != 404:
-            raise
+    except Missing:
         return None
 
 
-async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list[ThreadSummary]:
+async def _found(core: GatewayCore, caller: Principal, body: Mapping[str, Any]) -> list[ThreadSummary]:
     metadata, values = mapping(body.get("metadata"), "metadata"), mapping(body.get("values"), "values")
     status = one_of(body, "status", tuple(_CONDITIONS))
     found = await core.threads.search(
@@ -265,7 +261,7 @@ async def _found(core: Core, caller: Principal, body: Mapping[str, Any]) -> list
 
 
 async def _with_values(
-    core: Core, caller: Principal, lines: list[ThreadSummary], wanted: Mapping[str, Any]
+    core: GatewayCore, caller: Principal, lines: list[ThreadSummary], wanted: Mapping[str, Any]
 ) -> list[ThreadSummary]:
     """Those of the threads whose state contains this. No store can look for it: the states are read one by one."""
     found: list[ThreadSummary] = []
@@ -276,15 +272,15 @@ async def _with_values(
     return found
 
 
-async def _values_of(core: Core, caller: Principal, thread_id: str) -> Any:
+async def _values_of(core: GatewayCore, caller: Principal, thread_id: str) -> Any:
     try:
         head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
         return (await _thread(core, caller, thread_id, head, messages))["values"]
-    except (Problem, UnreadableRow):  # it was deleted meanwhile, or its graph is gone
+    except (Refused, UnreadableRow):  # it was deleted meanwhile, or its graph is gone
         return None
 
 
-def _window(core: Core, select: object) -> int:
+def _window(core: GatewayCore, select: object) -> int:
     return min(core.options.state_messages, 200) if _wants_values(select) else 0
 
 

@@ -10,9 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core import Core
-from connectors.gateway.core.run_views import OVER
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import runs
 from connectors.gateway.lg.graph_channels import MODES
 from connectors.gateway.lg.graph_projection import StateOf
@@ -22,7 +20,10 @@ from connectors.gateway.lg.thread_projection import CHANNELS, STEP, ThreadProjec
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.problems import Problem, as_problem
 from connectors.gateway.sse import EventStream, frame
-from connectors.gateway.thread_stream import StreamItem
+from core.errors import Conflict, Invalid
+from core.following.thread_stream import StreamItem
+from core.principal import Principal
+from core.run_views import OVER
 from schemas import ThreadHead
 
 _OF_THE_THREAD = ("thread_not_found", "thread_deleted", "thread_id_taken")
@@ -51,9 +52,9 @@ async def commands(request: Request) -> Response:
 
 
 async def obey(
-    core: Core, caller: Principal, thread_id: str, number: int, method: str, parameters: Mapping[str, Any]
+    core: GatewayCore, caller: Principal, thread_id: str, number: int, method: str, parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Does what a command says; what it is answered. Raises `Problem` where the thread is another's, or a server is away."""
+    """Does what a command says; what it is answered. Raises `Refused` where the thread is another's, or a server is away."""
     try:
         if method == "run.start":
             body = await _start(core, caller, thread_id, parameters)
@@ -61,7 +62,7 @@ async def obey(
         elif method == "input.respond":
             wanted = replace(RunRequest.of(await _answer(core, caller, thread_id, parameters)), modes=MODES)
         else:
-            raise Problem(422, "unknown_command", f"There is no command {method[:60]!r}.")
+            raise Invalid("unknown_command", f"There is no command {method[:60]!r}.")
         started = await runs.start(core, caller, thread_id, wanted)
     except Exception as error:
         problem = as_problem(error)
@@ -85,7 +86,7 @@ def _classic(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-async def _start(core: Core, caller: Principal, thread_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+async def _start(core: GatewayCore, caller: Principal, thread_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a classic run. The input of a thread that waits for a person is the answer, whatever it looks like."""
     body = _classic(parameters)
     given = body.get("input")
@@ -100,16 +101,18 @@ async def _start(core: Core, caller: Principal, thread_id: str, parameters: Mapp
     return body
 
 
-async def _answer(core: Core, caller: Principal, thread_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+async def _answer(
+    core: GatewayCore, caller: Principal, thread_id: str, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
     """The body of a classic run that answers the thread's interrupts, by their ids."""
     given = parameters.get("responses")
     answers = given if isinstance(given, list) else [parameters]
     if not all(isinstance(a, Mapping) and isinstance(a.get("interrupt_id"), str) for a in answers):
-        raise Problem(422, "invalid_argument", "input.respond needs interrupt_id and response.")
+        raise Invalid("invalid_argument", "input.respond needs interrupt_id and response.")
     head = await core.threads.get(caller, thread_id)
     resume = {a["interrupt_id"]: a.get("response") for a in answers}
     if head.run is None and not head.asks:
-        raise Problem(409, "no_such_interrupt", "Nothing waits for an answer in this thread.")
+        raise Conflict("no_such_interrupt", "Nothing waits for an answer in this thread.")
     command = {"resume": resume} | {
         name: parameters[name] for name in ("update", "goto") if parameters.get(name) is not None
     }
@@ -135,22 +138,22 @@ async def events(request: Request) -> Any:
 
 
 def subscription(body: Mapping[str, Any]) -> tuple[Wanted, int | None]:
-    """What a reader wants, and from where on. Raises `Problem`."""
+    """What a reader wants, and from where on. Raises `Refused`."""
     channels = body.get("channels")
     if not isinstance(channels, list) or not all(isinstance(c, str) for c in channels):
-        raise Problem(422, "invalid_argument", f"channels is a list of {', '.join(CHANNELS)}.")
+        raise Invalid("invalid_argument", f"channels is a list of {', '.join(CHANNELS)}.")
     if unknown := [c for c in channels if c.partition(":")[0] not in CHANNELS]:
-        raise Problem(422, "invalid_argument", f"{unknown[0][:40]!r} is no channel; there are {', '.join(CHANNELS)}.")
+        raise Invalid("invalid_argument", f"{unknown[0][:40]!r} is no channel; there are {', '.join(CHANNELS)}.")
     since = body.get("since")
     if since is not None and (not isinstance(since, int) or since < 0):
-        raise Problem(422, "invalid_argument", "since is the seq of an event.")
+        raise Invalid("invalid_argument", "since is the seq of an event.")
     return _wanted(channels, body), since
 
 
 async def opened(
-    core: Core, caller: Principal, thread_id: str, wanted: Wanted, since: int | None, headers: Mapping[str, str]
+    core: GatewayCore, caller: Principal, thread_id: str, wanted: Wanted, since: int | None, headers: Mapping[str, str]
 ) -> tuple[ThreadProjection, AsyncIterator[StreamItem]]:
-    """A thread as a reader gets it, and what comes for it. Raises `Problem` when there is none."""
+    """A thread as a reader gets it, and what comes for it. Raises `Refused` when there is none."""
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     assistants = await core.assistants.all(await core.tenant(caller))
     projection = ThreadProjection(
@@ -174,13 +177,13 @@ async def opened(
 
 
 def _wanted(channels: list[str], body: Mapping[str, Any]) -> Wanted:
-    """Raises `Problem`."""
+    """Raises `Refused`."""
     namespaces, depth = body.get("namespaces") or [], body.get("depth")
     fits = isinstance(namespaces, list) and all(
         isinstance(n, list) and all(isinstance(part, str) for part in n) for n in namespaces
     )
     if not fits or not isinstance(depth, int | None):
-        raise Problem(422, "invalid_argument", "namespaces is a list of namespaces (lists of text), depth a number.")
+        raise Invalid("invalid_argument", "namespaces is a list of namespaces (lists of text), depth a number.")
     names = {c.partition(":")[2] for c in channels if c.startswith("custom:")}
     return Wanted(
         frozenset(c.partition(":")[0] for c in channels),
@@ -190,18 +193,18 @@ def _wanted(channels: list[str], body: Mapping[str, Any]) -> Wanted:
     )
 
 
-async def _going(core: Core, caller: Principal, thread_id: str, head: ThreadHead) -> bool:
+async def _going(core: GatewayCore, caller: Principal, thread_id: str, head: ThreadHead) -> bool:
     """Whether a run went as `head` was read, or goes now: the end of either is still to be told."""
     if head.run or head.queued:
         return True
     return any(run.status not in OVER for run in await core.runs.of_thread(caller, thread_id))
 
 
-async def _state_now(core: Core, caller: Principal, thread_id: str) -> ThreadState:
+async def _state_now(core: GatewayCore, caller: Principal, thread_id: str) -> ThreadState:
     return ThreadState((await core.threads.read(caller, thread_id, window=core.options.state_messages))[1])
 
 
-def _states_of(core: Core, caller: Principal, thread_id: str) -> StateOf:
+def _states_of(core: GatewayCore, caller: Principal, thread_id: str) -> StateOf:
     """Reads states by the graph that the thread turns out to be of: a stream may be open before its first run."""
     known: list[StateOf] = []
 

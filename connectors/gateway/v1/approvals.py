@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from connectors.gateway.core.runs import Runs
 from connectors.gateway.given_json import GivenJsonRoute
-from connectors.gateway.problems import unless_lost
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.parameters import Caller, CallId, CoreIn, ThreadId
+from core.errors import unless_lost
+from core.runs import Runs
 from schemas import ThreadHead
 
 router = APIRouter(tags=["approvals"], route_class=GivenJsonRoute)

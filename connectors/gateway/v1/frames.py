@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator
 
 from pydantic.main import IncEx
 
-from connectors.gateway.feed import EarlyResult, TextPiece
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
-from connectors.gateway.thread_position import Position
-from connectors.gateway.thread_stream import Heartbeat, StreamItem
+from core.following.feed import EarlyResult, TextPiece
+from core.following.position import Position
+from core.following.thread_stream import Heartbeat, StreamItem
 from schemas import TERMINAL_TYPES, MessageAdded, RunPaused, ThreadChanged, ThreadEvent
 
 _dumps = json.JSONEncoder(ensure_ascii=False).encode

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from connectors.gateway.core import RunView
-from connectors.gateway.core.assistants import Assistant
+from core import RunView
+from core.assistants import Assistant
 from schemas import AgentSettings, MultitaskStrategy, StoredMessage, ThreadSummary, check_zone
 from schemas.messages import MAX_TEXT
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request
 
-from connectors.gateway.auth import Principal
 from connectors.gateway.auth.middleware import principal_of
-from connectors.gateway.core import Core
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.v1 import models as m
+from core.principal import Principal
 from schemas.ids import ID_PATTERN
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -45,8 +45,8 @@ Seconds = Annotated[float, Query(ge=0, le=900, description="Seconds to wait at m
 CancelOnDisconnect = Annotated[bool, Query(description="End the run when you leave before its end.")]
 
 
-async def _core(request: Request) -> Core:  # FastAPI would send a function that is not async to a thread
-    core: Core = request.app.state.core
+async def _core(request: Request) -> GatewayCore:  # FastAPI would send a function that is not async to a thread
+    core: GatewayCore = request.app.state.core
     return core
 
 
@@ -54,5 +54,5 @@ async def _caller(request: Request) -> Principal:
     return principal_of(request)
 
 
-CoreIn = Annotated[Core, Depends(_core)]
+CoreIn = Annotated[GatewayCore, Depends(_core)]
 Caller = Annotated[Principal, Depends(_caller)]

@@ -8,15 +8,9 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from connectors.gateway import problems
-from connectors.gateway.auth import Principal
-from connectors.gateway.core import Core, NewRun
-from connectors.gateway.core.branches import waits_for_an_answer
-from connectors.gateway.core.run_views import OVER, RunView, until
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.patient import PatientJson
-from connectors.gateway.problems import Problem, not_found
-from connectors.gateway.request_context import current
-from connectors.gateway.thread_position import Position
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.approvals import waiting
 from connectors.gateway.v1.parameters import (
@@ -33,6 +27,13 @@ from connectors.gateway.v1.parameters import (
     ThreadId,
 )
 from connectors.gateway.v1.streams import event_stream
+from core import NewRun
+from core.branches import waits_for_an_answer
+from core.errors import Invalid, not_found
+from core.following.position import Position
+from core.principal import Principal
+from core.request_context import current
+from core.run_views import OVER, RunView, until
 from schemas import MessageAdded
 from state import readable
 
@@ -149,7 +150,7 @@ async def cancel_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: 
 
 
 async def _start(
-    core: Core, caller: Principal, thread_id: str, body: m.MessageIn, idempotency_key: str | None
+    core: GatewayCore, caller: Principal, thread_id: str, body: m.MessageIn, idempotency_key: str | None
 ) -> tuple[RunView, int]:
     after = await _after(core, caller, thread_id, body)
     new = NewRun(
@@ -164,7 +165,7 @@ async def _start(
     return await core.runs.start(caller, thread_id, new)
 
 
-def _waited(core: Core, caller: Principal, view: RunView, timeout: float, *, cancel: bool) -> PatientJson:
+def _waited(core: GatewayCore, caller: Principal, view: RunView, timeout: float, *, cancel: bool) -> PatientJson:
     where = f"/v1/threads/{view.thread_id}/runs/{view.run_id}"
 
     async def result() -> bytes:
@@ -179,11 +180,11 @@ def _waited(core: Core, caller: Principal, view: RunView, timeout: float, *, can
     )
 
 
-async def _after(core: Core, caller: Principal, thread_id: str, body: m.MessageIn) -> int | None:
-    """The number of the message that this one follows, where it is to take the place of another. Raises `Problem`."""
+async def _after(core: GatewayCore, caller: Principal, thread_id: str, body: m.MessageIn) -> int | None:
+    """The number of the message that this one follows, where it is to take the place of another. Raises `Refused`."""
     if body.replaces is None:
         if not body.text:
-            raise Problem(422, "invalid", "text: A message needs a text.")
+            raise Invalid("invalid", "text: A message needs a text.")
         return None
     branches = await core.threads.branches(caller, thread_id, window=core.options.state_messages)
     found = branches.find(body.replaces)
@@ -191,11 +192,11 @@ async def _after(core: Core, caller: Principal, thread_id: str, body: m.MessageI
         raise not_found("message", body.replaces)
     after = found.seq if found.message.role == "user" and not body.text else branches.before(found)
     if not body.text and not waits_for_an_answer([s.message for s in branches.up_to(after)]):
-        raise Problem(422, "nothing_said", "There is nothing to answer before this message.")
+        raise Invalid("nothing_said", "There is nothing to answer before this message.")
     return after
 
 
-async def _result(core: Core, caller: Principal, thread_id: str, run_id: str, timeout: float) -> m.RunResult:
+async def _result(core: GatewayCore, caller: Principal, thread_id: str, run_id: str, timeout: float) -> m.RunResult:
     view = await core.runs.wait(caller, thread_id, run_id, seconds=timeout)
     head = await core.threads.get(caller, thread_id)
     approvals = waiting(thread_id, head) if view.status == "paused" else []
@@ -209,7 +210,7 @@ async def _result(core: Core, caller: Principal, thread_id: str, run_id: str, ti
     )
 
 
-async def _last_words(core: Core, caller: Principal, view: RunView) -> str:
+async def _last_words(core: GatewayCore, caller: Principal, view: RunView) -> str:
     """What the agent said last in a run."""
     words, since = "", (view.first_event or 1) - 1
     while True:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core import Core
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.sse import EventStream
-from connectors.gateway.thread_position import Position
 from connectors.gateway.v1.frames import error_frame, thread_frames
+from core.following.position import Position
+from core.principal import Principal
 
 
 def event_stream(
-    core: Core,
+    core: GatewayCore,
     caller: Principal,
     thread_id: str,
     position: Position,

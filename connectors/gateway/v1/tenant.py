@@ -7,10 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from connectors.gateway.auth import Principal
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.parameters import Caller, CoreIn, Limit
+from core.principal import Principal
 from schemas import Tenant, User
 from schemas.ids import ID_PATTERN
 

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from connectors.gateway.given_json import GivenJsonRoute, given_json
-from connectors.gateway.problems import Problem
-from connectors.gateway.thread_position import Position
 from connectors.gateway.v1 import models as m
 from connectors.gateway.v1.parameters import SSE, Caller, CoreIn, LastEventId, Limit, Since, ThreadId
 from connectors.gateway.v1.streams import event_stream
+from core.errors import Invalid, Refused
+from core.following.position import Position
 from schemas import ThreadCondition
 
 router = APIRouter(tags=["threads"], route_class=GivenJsonRoute)
@@ -104,10 +104,10 @@ def _metadata(text: str | None) -> dict[str, Any]:
         return {}
     try:
         found = given_json(text, "metadata")
-    except Problem as problem:
-        raise Problem(422, "invalid", problem.detail) from problem
+    except Refused as refused:
+        raise Invalid("invalid", refused.detail) from refused
     if not isinstance(found, dict):
-        raise Problem(422, "invalid", "metadata must be the JSON of an object.")
+        raise Invalid("invalid", "metadata must be the JSON of an object.")
     return found
 
 
@@ -118,4 +118,4 @@ def _cursor(text: str | None) -> tuple[float, str] | None:
         at, thread_id = json.loads(base64.urlsafe_b64decode(text.encode()))
         return float(at), str(thread_id)
     except (ValueError, TypeError) as error:
-        raise Problem(422, "invalid", "cursor must be the `next` of a page.") from error
+        raise Invalid("invalid", "cursor must be the `next` of a page.") from error

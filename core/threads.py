@@ -7,12 +7,12 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core.branches import Branches
-from connectors.gateway.core.changes import Changes
-from connectors.gateway.core.expiry import Expiry
-from connectors.gateway.core.standing import standing
-from connectors.gateway.problems import Problem, checked, not_found, unless_lost
+from core.branches import Branches
+from core.changes import Changes
+from core.errors import Conflict, Invalid, checked, not_found, unless_lost
+from core.expiry import Expiry
+from core.principal import Principal
+from core.standing import standing
 from schemas import (
     ChangeMessages,
     ChangeThread,
@@ -46,7 +46,7 @@ class Threads:
         self._journal, self._changes, self._expiry = journal, changes, expiry
 
     async def find(self, principal: Principal, thread_id: str) -> ThreadHead | None:
-        """The thread; None when the id is free. Raises `Problem` when it is not the principal's to use."""
+        """The thread; None when the id is free. Raises `Refused` when it is not the principal's to use."""
         if not is_id(thread_id):
             raise not_found("thread", thread_id)
         head = (await self._standing(principal, thread_id, 0)).head
@@ -57,17 +57,17 @@ class Threads:
     async def find_or_free(self, principal: Principal, thread_id: str) -> ThreadHead | None:
         """The thread; None when a thread with this id can be made. Ids are the tenant's, and are not used again.
 
-        Raises `Problem` 409 for an id that was somebody's before, 422 for what cannot be one.
+        Raises `Refused` 409 for an id that was somebody's before, 422 for what cannot be one.
         """
         if not is_id(thread_id):
-            raise Problem(422, "invalid", "thread_id may have 1 to 128 letters, digits, _, . and -.")
+            raise Invalid("invalid", "thread_id may have 1 to 128 letters, digits, _, . and -.")
         head = (await self._standing(principal, thread_id, 0)).head
         if head is not None and head.user_id != principal.user_id:
             words = f"The id {thread_id!r} is taken by a thread of another user; choose another one."
-            raise Problem(409, "thread_id_taken", words)
+            raise Conflict("thread_id_taken", words)
         if head is not None and head.deleted:
             words = f"The thread {thread_id!r} was deleted, and its id is not used again; choose another one."
-            raise Problem(409, "thread_deleted", words)
+            raise Conflict("thread_deleted", words)
         return head
 
     async def ensure(
@@ -79,7 +79,7 @@ class Threads:
         metadata: Mapping[str, Any] | None = None,
         ttl: ThreadTtl | None = None,
     ) -> None:
-        """Makes the thread where there is none of this id; what is there stays as it is. Raises `Problem` 409 when
+        """Makes the thread where there is none of this id; what is there stays as it is. Raises `Refused` 409 when
         the id cannot be had."""
         if await self.find_or_free(principal, thread_id) is None:
             made = {"title": title, "metadata": metadata, "ttl": ttl}
@@ -88,7 +88,7 @@ class Threads:
     async def read(
         self, principal: Principal, thread_id: str, *, window: int
     ) -> tuple[ThreadHead, list[StoredMessage]]:
-        """The thread and its newest messages, of one moment. Raises `Problem` when there is none."""
+        """The thread and its newest messages, of one moment. Raises `Refused` when there is none."""
         principal.require("read")
         if not is_id(thread_id):
             raise not_found("thread", thread_id)
@@ -98,7 +98,7 @@ class Threads:
         return found.head, list(found.messages)
 
     async def branches(self, principal: Principal, thread_id: str, *, window: int) -> Branches:
-        """The thread with its newest messages of all branches. Raises `Problem` when there is none."""
+        """The thread with its newest messages of all branches. Raises `Refused` when there is none."""
         head, messages = await self.read(principal, thread_id, window=window)
         if head.forks:
             key, before = (principal.tenant_id, thread_id), head.next_message
@@ -106,7 +106,7 @@ class Threads:
         return Branches(head, messages)
 
     async def get(self, principal: Principal, thread_id: str) -> ThreadHead:
-        """The thread. Raises `Problem` when there is none."""
+        """The thread. Raises `Refused` when there is none."""
         principal.require("read")
         head = await self.find(principal, thread_id)
         if head is None:
@@ -123,7 +123,7 @@ class Threads:
         ttl: ThreadTtl | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> tuple[str, ThreadHead]:
-        """Makes a thread; returns its id and what it is now. Raises `Problem` 409 when the id cannot be had."""
+        """Makes a thread; returns its id and what it is now. Raises `Refused` 409 when the id cannot be had."""
         principal.require("write")
         thread_id = thread_id or str(uuid.uuid4())
         head = await self.find_or_free(principal, thread_id)
@@ -145,7 +145,7 @@ class Threads:
             if not isinstance(answer, InputRefused):
                 return thread_id, head
         if if_exists == "raise":
-            raise Problem(409, "thread_exists", f"There is a thread {thread_id!r} already.")
+            raise Conflict("thread_exists", f"There is a thread {thread_id!r} already.")
         return thread_id, head
 
     async def change(
@@ -233,11 +233,11 @@ class Threads:
     async def change_messages(
         self, principal: Principal, thread_id: str, head: ThreadHead, change: ChangeMessages
     ) -> int:
-        """Changes what an agent's conversation says; the number of its newest message then. Raises `Problem`."""
+        """Changes what an agent's conversation says; the number of its newest message then. Raises `Refused`."""
         principal.require("write")
         answer = await self._changes.apply(principal, thread_id, head, change)
         if isinstance(answer, InputRefused):
-            raise Problem(409 if head.run else 422, "refused", f"Not done: {answer.reason}.")
+            raise (Conflict if head.run else Invalid)("refused", f"Not done: {answer.reason}.")
         assert isinstance(answer, StateUpdated)
         return int(answer.checkpoint_id)
 
@@ -270,4 +270,4 @@ class Threads:
     async def _apply(self, principal: Principal, thread_id: str, head: ThreadHead | None, body: ChangeThread) -> None:
         answer = await self._changes.apply(principal, thread_id, head, body)
         if isinstance(answer, InputRefused):
-            raise Problem(409, "refused", f"Not done: {answer.reason}.")
+            raise Conflict("refused", f"Not done: {answer.reason}.")

@@ -16,10 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
-
-from connectors.gateway.legs import GoingLegs, GraphPieces, MessagePiece
+from core.following.graph_reader import GoingLegs, GraphPieces, MessagePiece
 from schemas import (
     TERMINAL_TYPES,
     Delta,
@@ -34,9 +31,7 @@ from schemas import (
     body_type,
 )
 from state import readable
-from streams.kafka_clients import close_consumer
-from streams.unpacking import shared_room
-from streams.unreadable import Stalls
+from streams.follower import Follower
 
 log = logging.getLogger("cauce.gateway")
 
@@ -44,11 +39,6 @@ _TEXT_ENDS = {MessageAdded.TYPE, *TERMINAL_TYPES}
 _LEG_ENDS = {RunPaused.TYPE, *TERMINAL_TYPES}
 _TEXTS_KEPT = 10_000
 _ENDS_KEPT = 10_000
-_RETRY = 1.0
-_STALL = 10.0
-_AT_ONCE = 500
-"""Records between two turns of everybody else: a small compressed batch may have a million of them, and a poll that has more
-waiting returns without giving way."""
 
 
 class TextPiece(NamedTuple):
@@ -157,29 +147,31 @@ def _type_of(headers: Iterable[tuple[str, bytes]]) -> str:
 
 
 class Feed:
-    """`start` returns at once; `ready` tells whether the consumer has its place."""
+    """Readers subscribe to threads; all of them are served by one follower of the topics."""
 
     def __init__(self, bootstrap: str, *, items: int) -> None:
         """`items`: how many may wait in one subscription."""
-        self._bootstrap, self._limit = bootstrap, items
+        self._limit = items
         self._subscriptions: dict[bytes, set[Subscription]] = {}
         self._texts: OrderedDict[bytes, _Text] = OrderedDict()
         self._legs = GoingLegs()
         self._over: OrderedDict[tuple[bytes, str], None] = OrderedDict()
         """By thread: ids of the newest messages that are whole, and of the newest runs that are over."""
-        self._task: asyncio.Task[None] | None = None
-        self.ready = asyncio.Event()
+        topics = (Topic.CHAT_RESPONSES, Topic.CHAT_DELTAS)
+        self._follower = Follower(bootstrap, topics, hand_out=self._hand_out_safely, on_gap=self._resync)
+
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set while it reads."""
+        return self._follower.ready
 
     async def start(self) -> None:
-        """Begins to connect and to read."""
-        self._task = asyncio.create_task(self._run(), name="gateway-feed")
+        """Begins to connect and to read; returns at once."""
+        await self._follower.start()
 
     async def stop(self) -> None:
         """Stops reading."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._follower.stop()
 
     @contextlib.contextmanager
     def subscribed(self, key: ThreadKey) -> Iterator[Subscription]:
@@ -199,42 +191,6 @@ class Feed:
             left.discard(subscription)
             if not left:
                 del self._subscriptions[name]
-
-    async def _run(self) -> None:
-        while True:
-            consumer = AIOKafkaConsumer(
-                Topic.CHAT_RESPONSES.value,
-                Topic.CHAT_DELTAS.value,
-                bootstrap_servers=self._bootstrap,
-                isolation_level="read_uncommitted",
-                auto_offset_reset="latest",
-                enable_auto_commit=False,
-                fetch_max_wait_ms=500,
-                metadata_max_age_ms=10_000,
-            )
-            try:
-                await consumer.start()
-                # A position is only known once it was asked for; "latest" means the end at that moment.
-                await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
-                self.ready.set()
-                self._resync()
-                stalls = Stalls(_STALL)
-                while True:
-                    with shared_room():
-                        fetched = await consumer.getmany(timeout_ms=1000, max_records=_AT_ONCE)
-                    for records in fetched.values():
-                        for record in records:
-                            self._hand_out_safely(record)
-                    await asyncio.sleep(0)
-                    if silent := await stalls.among(consumer.assignment(), consumer):
-                        raise KafkaError(f"{silent[0]} has more and gives nothing")
-            except Exception as error:
-                # What was missed, the unreadable record included, is behind the place where reading begins again.
-                log.warning("reading what the agents say failed (%r), beginning again", error)
-                self.ready.clear()
-                await asyncio.sleep(_RETRY)
-            finally:
-                await close_consumer(consumer)
 
     def _resync(self) -> None:
         self._texts.clear()

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectors.gateway.thread_position import Position
-from connectors.gateway.written import NOTHING, Had, rest_of, text_of
+from core.following.position import Position
+from core.following.written import NOTHING, Had, rest_of, text_of
 from schemas import GraphDelta, GraphPiece, GraphStreamed, is_left_out
 
 LEG_BYTES = 4 << 20

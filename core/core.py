@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Protocol
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core.assistants import Assistant, Assistants
-from connectors.gateway.core.changes import Changes
-from connectors.gateway.core.delayed import DelayedRuns
-from connectors.gateway.core.expiry import Expiry
-from connectors.gateway.core.graph_states import GraphStates
-from connectors.gateway.core.run_views import NewRun, RunView
-from connectors.gateway.core.runs import Runs
-from connectors.gateway.core.stateless import StatelessThreads
-from connectors.gateway.core.threads import Threads
-from connectors.gateway.core.timers import Timers
-from connectors.gateway.feed import Feed
-from connectors.gateway.ingress import Ingress
-from connectors.gateway.metrics import GatewayMetrics
-from connectors.gateway.options import GatewayOptions
-from connectors.gateway.problems import Problem, not_found
-from connectors.gateway.thread_stream import ThreadStream
-from connectors.graphs import Graphs
+from core.assistants import Assistant, Assistants
+from core.changes import Changes
+from core.delayed import DelayedRuns
+from core.errors import Forbidden, Invalid, not_found
+from core.expiry import Expiry
+from core.following.feed import Feed
+from core.following.thread_stream import ThreadStream
+from core.ingress import Ingress
+from core.options import CoreOptions
+from core.principal import Principal
+from core.run_views import NewRun, RunView
+from core.runs import Runs
+from core.stateless import StatelessThreads
+from core.threads import Threads
+from core.timers import Timers
 from schemas import AgentSettings, GraphRequest, Tenant, ThreadHead, ThreadKey
 from state import Stores
 
@@ -32,6 +29,18 @@ TENANT_SECONDS = 5.0
 """How long a tenant is known without asking the store."""
 MESSAGE_MODES = ("values", "messages")
 """What a graph streams that was sent a message, and not asked for more."""
+
+
+class HostedNames(Protocol):
+    """What the use cases must know of the installation's hosted graphs."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all of them."""
+
+    @property
+    def descriptions(self) -> Mapping[str, str]:
+        """By name, where there is one."""
 
 
 class Core:
@@ -42,24 +51,25 @@ class Core:
         stores: Stores,
         ingress: Ingress,
         feed: Feed,
-        options: GatewayOptions,
-        metrics: GatewayMetrics,
-        graphs: Graphs,
+        options: CoreOptions,
+        graphs: HostedNames,
     ) -> None:
         self.stores, self.ingress, self.feed = stores, ingress, feed
-        self.options, self.metrics = options, metrics
+        self._options = options
         self._tenants: dict[str, tuple[float, Tenant]] = {}
-        self._streams: Counter[tuple[str, str]] = Counter()
-        changes = Changes(stores.journal, ingress, self._stream_of, seconds=options.apply_seconds)
+        self.changes = Changes(stores.journal, ingress, self._stream_of, seconds=options.apply_seconds)
         self.timers = Timers(stores.timers, every=options.timer_seconds)
-        self.threads = Threads(stores.journal, changes, Expiry(self.timers, stores.journal, stores.directory, ingress))
+        self.threads = Threads(
+            stores.journal, self.changes, Expiry(self.timers, stores.journal, stores.directory, ingress)
+        )
         self.delayed = DelayedRuns(self.timers, stores.journal, stores.directory, ingress, most=options.delayed_runs)
-        self.runs = Runs(stores.journal, ingress, changes, self.threads, self._prepared, self._stream_of, self.delayed)
+        self.runs = Runs(
+            stores.journal, ingress, self.changes, self.threads, self._prepared, self._stream_of, self.delayed
+        )
         self.stateless = StatelessThreads(
             self.runs, self.threads, most=options.stateless_runs, seconds=options.wait_seconds
         )
         self.assistants = Assistants(stores.assistants, graphs.names, graphs.descriptions)
-        self.graphs = GraphStates(stores.journal, stores.items, graphs, changes, self.assistant)
 
     async def start(self) -> None:
         """Begins to connect to Kafka; does not wait for it."""
@@ -75,15 +85,15 @@ class Core:
         await self.ingress.stop()
 
     async def tenant(self, principal: Principal) -> Tenant:
-        """The principal's tenant. Raises `Problem` when it is paused or gone."""
+        """The principal's tenant. Raises `Refused` when it is paused or gone."""
         at, tenant = self._tenants.get(principal.tenant_id, (float("-inf"), None))
         if tenant is None or time.monotonic() - at > TENANT_SECONDS:
             tenant = await self.stores.directory.tenant(principal.tenant_id)
             if tenant is None:
-                raise Problem(403, "tenant_gone", "The tenant of this credential does not exist any more.")
+                raise Forbidden("tenant_gone", "The tenant of this credential does not exist any more.")
             self._tenants[principal.tenant_id] = (time.monotonic(), tenant)
         if tenant.paused:
-            raise Problem(403, "tenant_paused", "The tenant is paused; its administrator can say why.")
+            raise Forbidden("tenant_paused", "The tenant is paused; its administrator can say why.")
         return tenant
 
     async def agent(self, principal: Principal, agent_id: str) -> AgentSettings:
@@ -121,29 +131,7 @@ class Core:
     def stream(self, principal: Principal, thread_id: str) -> ThreadStream:
         """Events of a thread, which the caller has checked to be the principal's."""
         principal.require("read")
-        return self._stream_of(principal, thread_id, self.options.heartbeat)
-
-    def count_stream(self, principal: Principal) -> Callable[[str | None], None]:
-        """Counts a stream of the user; what it returns is to be called at its end, with the code of what cut it off.
-
-        Raises `Problem` when there are too many.
-        """
-        who = (principal.tenant_id, principal.user_id)
-        if self._streams[who] >= self.options.streams_per_user:
-            words = f"You have {self._streams[who]} open streams already; close one first."
-            raise Problem(429, "too_many_streams", words, headers={"Retry-After": "5"})
-        self._streams[who] += 1
-        self.metrics.streams.inc()
-
-        def end(cut: str | None = None) -> None:
-            self.metrics.streams.dec()
-            if cut:
-                self.metrics.cut.labels(cut).inc()
-            self._streams[who] -= 1
-            if not self._streams[who]:
-                del self._streams[who]
-
-        return end
+        return self._stream_of(principal, thread_id, self._options.heartbeat)
 
     async def _prepared(self, principal: Principal, new: NewRun) -> NewRun:
         """A message to an agent stays one; a message to a graph becomes its input, in the usual shape."""
@@ -154,7 +142,7 @@ class Core:
             raise not_found("agent", new.agent_id)
         if new.after is not None:
             words = "A graph's thread goes back by its checkpoints, over the LangGraph API."
-            raise Problem(422, "not_supported", words)
+            raise Invalid("not_supported", words)
         said = {"role": "user", "content": new.text, "id": new.message_id}
         config, context = found.configuration()
         request = GraphRequest(

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core.assistants import Assistant
-from connectors.gateway.core.changes import Changes
-from connectors.gateway.problems import Problem, checked, not_found
 from connectors.graphs import Graphs
+from core.assistants import Assistant
+from core.changes import Changes
+from core.errors import Broken, Conflict, Invalid, Refused, checked, not_found
+from core.principal import Principal
 from schemas import (
     GraphRequest,
     InputRefused,
@@ -60,7 +60,7 @@ class GraphStates:
         return self._graphs.names
 
     async def hosted(self, graph: str) -> HostedGraph:
-        """A hosted graph. Raises `Problem` when it is not there, or cannot be imported."""
+        """A hosted graph. Raises `Refused` when it is not there, or cannot be imported."""
         if graph not in self._graphs.names:
             raise not_found("graph", graph)
         try:
@@ -68,7 +68,7 @@ class GraphStates:
         except SettingsError as error:
             log.error("the graph %r cannot be loaded: %s", graph, error)
             words = f"The graph {graph!r} cannot be loaded here; the gateway's log says why."
-            raise Problem(500, "graph_unavailable", words) from error
+            raise Broken("graph_unavailable", words) from error
 
     async def read(
         self,
@@ -80,7 +80,7 @@ class GraphStates:
         namespace: str = "",
         subgraphs: bool = False,
     ) -> State:
-        """A thread's newest state, or the one of a checkpoint. Raises `Problem` when there is no such checkpoint."""
+        """A thread's newest state, or the one of a checkpoint. Raises `Refused` when there is no such checkpoint."""
         async with self._bound(caller, thread_id, graph) as bound:
             return await self._read(bound, thread_id, checkpoint_id, namespace, subgraphs=subgraphs)
 
@@ -148,7 +148,7 @@ class GraphStates:
     ) -> str:
         """Changes the state by hand, at once or in supersteps, and returns the new checkpoint's id.
 
-        Raises `Problem` when the graph refuses it.
+        Raises `Refused` when the graph refuses it.
         """
         caller.require("write")
         request = await self._configured(caller, head, graph)
@@ -167,7 +167,7 @@ class GraphStates:
         )
         answer = await self._changes.apply(caller, thread_id, head, body)
         if isinstance(answer, InputRefused):
-            raise Problem(409 if head.run else 422, "refused", f"Not done: {answer.reason}.")
+            raise (Conflict if head.run else Invalid)("refused", f"Not done: {answer.reason}.")
         assert isinstance(answer, StateUpdated)
         return answer.checkpoint_id
 
@@ -303,18 +303,18 @@ async def _left_whatever_it_raises(graph: str) -> AsyncIterator[AsyncExitStack]:
 
 @contextmanager
 def _told(graph: str) -> Iterator[None]:
-    """A function that fails to make its graph is told in words. Raises `Problem`; `Unavailable` stays what it is."""
+    """A function that fails to make its graph is told in words. Raises `Refused`; `Unavailable` stays what it is."""
     try:
         yield
-    except (Problem, ServerTrouble):
+    except (Refused, ServerTrouble):
         raise
     except BaseException as error:
         if _is_ours(error):
             raise
         log.warning("the graph %r cannot be made", graph, exc_info=error)
         told = error_words(getattr(error, "original", error), MOST_WORDS)
-        raise Problem(
-            500, "graph_unavailable", f"The graph {graph!r} cannot be made with this configuration: {told}"
+        raise Broken(
+            "graph_unavailable", f"The graph {graph!r} cannot be made with this configuration: {told}"
         ) from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from connectors.gateway.problems import Problem
+from core.errors import Forbidden
 
 Scope = Literal["read", "write", "approve"]
 """`read`: see one's threads. `write`: send messages, change threads, cancel. `approve`: decide on side effects."""
@@ -27,6 +27,6 @@ class Principal:
     expires: datetime | None = None
 
     def require(self, scope: Scope) -> None:
-        """Raises `Problem` when the credential does not cover this."""
+        """Raises `Refused` when the credential does not cover this."""
         if scope not in self.scopes:
-            raise Problem(403, "scope_missing", f"This credential does not have the scope {scope!r}.")
+            raise Forbidden("scope_missing", f"This credential does not have the scope {scope!r}.")

@@ -6,11 +6,11 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core.run_views import OVER
-from connectors.gateway.core.runs import Runs
-from connectors.gateway.core.threads import Threads
-from connectors.gateway.problems import Problem
+from core.errors import Missing, Refused
+from core.principal import Principal
+from core.run_views import OVER
+from core.runs import Runs
+from core.threads import Threads
 from schemas import ServerTrouble
 
 log = logging.getLogger("cauce.gateway")
@@ -51,6 +51,6 @@ class StatelessThreads:
                 if view.status in OVER or view.status == "paused":
                     break
             await self._threads.delete(lasting, thread_id)
-        except (Problem, ServerTrouble) as error:
-            if not isinstance(error, Problem) or error.status != 404:  # else somebody has deleted it before
+        except (Refused, ServerTrouble) as error:
+            if not isinstance(error, Missing):  # else somebody has deleted it before
                 log.warning("thread %s of a stateless run stays: %s", thread_id, error)

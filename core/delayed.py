@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 
-from connectors.gateway.core.standing import is_busy, is_in
-from connectors.gateway.core.timers import Timers, later, timer_of
-from connectors.gateway.ingress import Ingress
-from connectors.gateway.problems import Problem
+from core.errors import Limited
+from core.ingress import Ingress
+from core.standing import is_busy, is_in
+from core.timers import Timers, later, timer_of
 from schemas import (
     CancelRun,
     ChangeThread,
@@ -55,10 +55,10 @@ class DelayedRuns:
         timers.on(RunsThread.TYPE, self._end_thread)
 
     async def check(self, tenant_id: str, user_id: str) -> None:
-        """Raises `Problem` where the user has as many as may be."""
+        """Raises `Refused` where the user has as many as may be."""
         if await self._timers.count(tenant_id, user_id, DelayedRun.TYPE, most=self._most) >= self._most:
             words = f"{self._most} runs of yours are delayed already; cancel some, or wait until they have begun."
-            raise Problem(429, "too_many_delayed_runs", words, headers={"Retry-After": "60"})
+            raise Limited("too_many_delayed_runs", words, retry_after=60)
 
     async def put(self, key: ThreadKey, run_id: str, body: UserMessage | GraphInput, begins_at: datetime) -> None:
         """Has the run begin at its time."""

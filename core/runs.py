@@ -11,15 +11,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.core.changes import Changes, StreamOf
-from connectors.gateway.core.delayed import DelayedRuns
-from connectors.gateway.core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head, over_view
-from connectors.gateway.core.sending import answer_to, sent, withdrawn
-from connectors.gateway.core.threads import Threads
-from connectors.gateway.feed import stored_events
-from connectors.gateway.ingress import Ingress
-from connectors.gateway.problems import Problem, checked, known_time_zone, not_found, unless_lost
+from core.changes import Changes, StreamOf
+from core.delayed import DelayedRuns
+from core.errors import Conflict, Invalid, Limited, checked, known_time_zone, not_found, unless_lost
+from core.following.feed import stored_events
+from core.ingress import Ingress
+from core.principal import Principal
+from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head, over_view
+from core.sending import answer_to, sent, withdrawn
+from core.threads import Threads
 from schemas import (
     QUEUED_BYTES,
     TERMINAL_TYPES,
@@ -85,7 +85,7 @@ class Runs:
     ) -> tuple[RunView, int]:
         """Accepts a message of an existing thread. Returns its run, and the number of the thread's last event before it.
 
-        `head` is the thread where the caller has just read it. The same `idempotency_key` twice is one run; raises `Problem`
+        `head` is the thread where the caller has just read it. The same `idempotency_key` twice is one run; raises `Refused`
         422 when the message differs.
         """
         principal.require("write")
@@ -100,14 +100,14 @@ class Runs:
             new.multitask_strategy == "enqueue" and head.queued_bytes + len(body.to_bytes()) > QUEUED_BYTES and head.run
         ):
             words = f"{len(head.queued)} large messages wait in this thread already; try again when some are answered."
-            raise Problem(429, "queue_full", words)
+            raise Limited("queue_full", words)
         repeated = False
         if new.idempotency_key is not None:
             digest = hashlib.sha256(body.to_bytes()).hexdigest()
             if known := await self._journal.accepted(principal.tenant_id, thread_id, run_id=run_id):
                 if known[0].details.get("digest") != digest:
                     words = "This Idempotency-Key was used for another message."
-                    raise Problem(422, "idempotency_mismatch", words)
+                    raise Invalid("idempotency_mismatch", words)
                 repeated, begins_at = True, known[0].begins_at
             new = replace(new, details={**new.details, "digest": digest})
         accepted = AcceptedRun(
@@ -163,7 +163,7 @@ class Runs:
         return await self.get(principal, thread_id, head.run.run_id)
 
     async def get(self, principal: Principal, thread_id: str, run_id: str, *, hidden: bool = False) -> RunView:
-        """A run as it stands. Raises `Problem` when the thread has none of this id, or a hidden one that is not asked for."""
+        """A run as it stands. Raises `Refused` when the thread has none of this id, or a hidden one that is not asked for."""
         key = ThreadKey(principal.tenant_id, thread_id)
         for _ in range(_LOOKS):
             head = await self._threads.get(principal, thread_id)
@@ -253,15 +253,15 @@ class Runs:
             )
 
     async def hide(self, principal: Principal, thread_id: str, run_id: str) -> None:
-        """Takes a run that is over out of the lists; what it did stays. Raises `Problem` 409 for one that is not over."""
+        """Takes a run that is over out of the lists; what it did stays. Raises `Refused` 409 for one that is not over."""
         principal.require("write")
         if (await self.get(principal, thread_id, run_id)).status not in OVER:
-            raise Problem(409, "run_not_over", "The run is not over; cancel it.")
+            raise Conflict("run_not_over", "The run is not over; cancel it.")
         head = await self._threads.get(principal, thread_id)
         body = ChangeThread(user_id=principal.user_id, action="update", hide_run=run_id)
         answer = await self._changes.apply(principal, thread_id, head, body)
         if isinstance(answer, InputRefused):
-            raise Problem(409, "refused", f"Not done: {answer.reason}.")
+            raise Conflict("refused", f"Not done: {answer.reason}.")
 
     async def cancel_many(
         self,
@@ -299,7 +299,7 @@ class Runs:
     async def decide(
         self, principal: Principal, thread_id: str, call_id: str, decision: Mapping[str, Any]
     ) -> ApprovalResolved:
-        """Settles one approval. Raises `Problem` 409 when it is not open any more; it says what became of it."""
+        """Settles one approval. Raises `Refused` 409 when it is not open any more; it says what became of it."""
         principal.require("approve")
         head = await self._threads.get(principal, thread_id)
         body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
@@ -343,15 +343,15 @@ class Runs:
         """Calls of the thread that wait for its user."""
         return [p for p in head.pending if p.state == "approval"]
 
-    async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Problem:
+    async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Conflict:
         words = f"No approval is open for the call {call_id[:128]!r}."
         since = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
         key = (principal.tenant_id, thread_id)
         for event in stored_events(await self._journal.events(*key, since=since), key):
             if isinstance(event, ApprovalResolved) and event.call_id == call_id:
                 words = f"It was settled before: {event.decision} by {event.by} at {event.at.isoformat()}."
-                return Problem(409, "approval_settled", words, decision=event.decision, by=event.by)
-        return Problem(409, "approval_gone", words)
+                return Conflict("approval_settled", words, decision=event.decision, by=event.by)
+        return Conflict("approval_gone", words)
 
     @staticmethod
     def _run_id(principal: Principal, thread_id: str, idempotency_key: str | None) -> str:

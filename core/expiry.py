@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 
-from connectors.gateway.core.delayed import forget_runs
-from connectors.gateway.core.standing import is_busy
-from connectors.gateway.core.timers import Timers, later, timer_of
-from connectors.gateway.ingress import Ingress
+from core.delayed import forget_runs
+from core.ingress import Ingress
+from core.standing import is_busy
+from core.timers import Timers, later, timer_of
 from schemas import ChangeThread, ServerTrouble, ThreadExpiry, ThreadKey, ThreadTtl, TtlStrategy, derived_id
 from state import Directory, Journal, Timer
 

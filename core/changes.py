@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.ingress import Ingress
-from connectors.gateway.problems import RETRY_AFTER, Problem
-from connectors.gateway.thread_stream import ThreadStream
+from core.errors import AGAIN_SECONDS, NotNow
+from core.following.thread_stream import ThreadStream
+from core.ingress import Ingress
+from core.principal import Principal
 from schemas import (
     ApprovalResolved,
     InputRefused,
@@ -44,7 +44,7 @@ class Changes:
     ) -> Answer:
         """The event that answers the input. `head` is the thread as the caller saw it.
 
-        Raises `Problem` when nobody has processed it in time: it is done as soon as a worker runs.
+        Raises `Refused` when nobody has processed it in time: it is done as soon as a worker runs.
         """
         input_id, since = input_id or new_id("in"), head.next_event - 1 if head else 0
         items = self._stream_of(principal, thread_id, _LOOK_SECONDS).items(since)
@@ -60,7 +60,7 @@ class Changes:
                         return item
         except TimeoutError as error:
             words = "It was accepted and will be done, but no worker has come to it yet."
-            raise Problem(503, "not_done_yet", words, headers={"Retry-After": RETRY_AFTER}) from error
+            raise NotNow("not_done_yet", words, retry_after=AGAIN_SECONDS) from error
         finally:
             producing.cancel()
             await items.aclose()  # type: ignore[attr-defined]  # it is a generator

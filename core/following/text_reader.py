@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from connectors.gateway.feed import TextPiece
-from connectors.gateway.thread_position import Position
+from core.following.feed import TextPiece
+from core.following.position import Position
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from connectors.gateway.thread_position import Position
+from core.following.position import Position
 from schemas import AcceptedRun, GraphRequest, StoredRun, ThreadHead, TokenUsage
 
 RunStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-from connectors.gateway.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, stored_events
-from connectors.gateway.legs import GraphPieces
-from connectors.gateway.problems import Problem
+from core.errors import Expired, NotNow
+from core.following.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, stored_events
+from core.following.graph_reader import GraphPieces
 from schemas import ServerTrouble, ThreadEvent, ThreadKey
 from state import Journal
 
@@ -36,7 +36,7 @@ class ThreadStream:
     async def items(self, since: int = 0) -> AsyncIterator[StreamItem]:
         """Events with numbers above `since`, what is known before its event between them, and heartbeats. Never ends by itself.
 
-        Raises `Problem` when the reader is too slow (`slow_reader`) or its credential has expired (`expired`).
+        Raises `Refused` when the reader is too slow (`slow_reader`) or its credential has expired (`expired`).
         """
         with self._feed.subscribed(self._key) as live:
             seq, idle = since, 0
@@ -85,6 +85,6 @@ class ThreadStream:
     def _check(self, live: Subscription) -> None:
         if live.overflowed:
             words = "You read more slowly than the agent writes; connect again with the last id that you have."
-            raise Problem(503, "slow_reader", words)
+            raise NotNow("slow_reader", words)
         if self._expires and datetime.now(UTC) >= self._expires:
-            raise Problem(401, "expired", "The credential that this stream was opened with has expired.")
+            raise Expired("expired", "The credential that this stream was opened with has expired.")

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeGuard
 
-from connectors.gateway.auth import Principal
-from connectors.gateway.problems import Problem, not_found
+from core.errors import Conflict, Forbidden, Invalid, Unreadable, not_found
+from core.principal import Principal
 from schemas import Tenant, UnreadableRow, storable
 from state import AssistantRow, AssistantStore, read, readable
 
@@ -100,23 +100,23 @@ def _name(row: AssistantRow) -> str:
 
 
 def check_configuration(config: Mapping[str, Any], context: Mapping[str, Any]) -> None:
-    """Raises `Problem`: 400 where both say how a graph is configured, since LangGraph takes one of them, and 422 where the config
+    """Raises `Refused`: 400 where both say how a graph is configured, since LangGraph takes one of them, and 422 where the config
     has what no run can be configured with."""
     if config.get("configurable") and context:
         words = "Cannot specify both configurable and context. Say it in the context alone, which takes its place."
-        raise Problem(400, "invalid", words)
+        raise Unreadable("invalid", words)
     if config.get("tags") is not None and not _is_tags(config["tags"]):
-        raise Problem(422, "invalid", "config.tags must be a list of texts.")
+        raise Invalid("invalid", "config.tags must be a list of texts.")
     for name, least in (("recursion_limit", 1), ("max_concurrency", 0)):
         given = config.get(name)
         if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < least):
-            raise Problem(422, "invalid", f"config.{name} must be a whole number, {least} or more.")
+            raise Invalid("invalid", f"config.{name} must be a whole number, {least} or more.")
 
 
 def _object(given: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = given.get(name)
     if found is not None and not isinstance(found, Mapping):
-        raise Problem(422, "invalid", f"config.{name} must be an object.")
+        raise Invalid("invalid", f"config.{name} must be an object.")
     return dict(found or {})
 
 
@@ -200,10 +200,10 @@ class Assistants:
         assistant_id: str | None,
         if_exists: Literal["raise", "do_nothing"],
     ) -> Assistant:
-        """A new assistant. Raises `Problem` 409 where its id is taken, unless `do_nothing` is to give what is there."""
+        """A new assistant. Raises `Refused` 409 where its id is taken, unless `do_nothing` is to give what is there."""
         caller.require("write")
         if assistant_id is not None and not _is_uuid(assistant_id):
-            raise Problem(422, "invalid", "assistant_id must be a UUID.")
+            raise Invalid("invalid", "assistant_id must be a UUID.")
         if assistant_id and (there := await self.find(tenant, assistant_id)):
             return _existing(there, if_exists)
         now = datetime.now(UTC)
@@ -232,7 +232,7 @@ class Assistants:
             made = replace(current, **fields, version=version + 1, updated_at=datetime.now(UTC))
             if await self._store.put(tenant.tenant_id, made.to_row(), expected_version=version):
                 return made
-        raise Problem(409, "changed_meanwhile", "The assistant was changed by somebody else; look at it and try again.")
+        raise Conflict("changed_meanwhile", "The assistant was changed by somebody else; look at it and try again.")
 
     async def delete(self, caller: Principal, tenant: Tenant, given: str) -> None:
         """Removes an assistant with all its versions; a graph's own stays, as it was at first."""
@@ -240,7 +240,7 @@ class Assistants:
         current = await self._current(tenant, given)
         gone = await self._store.delete(tenant.tenant_id, current.assistant_id)
         if not gone and current.assistant_id == default_id(current.graph_id):
-            raise Problem(403, "not_deletable", "The assistant of a hosted graph is there as long as the graph is.")
+            raise Forbidden("not_deletable", "The assistant of a hosted graph is there as long as the graph is.")
 
     async def versions(self, tenant: Tenant, given: str) -> list[Assistant]:
         """All versions, the newest first."""
@@ -283,7 +283,7 @@ class Assistants:
 
 def _existing(there: Assistant, if_exists: str) -> Assistant:
     if if_exists != "do_nothing":
-        raise Problem(409, "assistant_exists", f"There is an assistant {there.assistant_id!r} already.")
+        raise Conflict("assistant_exists", f"There is an assistant {there.assistant_id!r} already.")
     return there
 
 

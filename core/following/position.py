@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from connectors.gateway.problems import Problem
+from core.errors import Invalid
 
 _POSITION = re.compile(
     r"^(\d{1,12})(?:\.(\d{1,4}))?(?::([A-Za-z0-9_.\-]{1,128}):(\d{1,9})((?:,\d{1,9}=\d{1,9}(?:\.\d{1,9}){0,7}){0,1000}))?$"
@@ -36,20 +36,20 @@ class Position:
 
     @classmethod
     def parse(cls, text: str | None) -> Position:
-        """Reads an id that we gave; `-1`, `-`, `0` or nothing mean the beginning. Raises `Problem` for anything else."""
+        """Reads an id that we gave; `-1`, `-`, `0` or nothing mean the beginning. Raises `Refused` for anything else."""
         if text in (None, "", "-", "-1"):
             return cls()
         found = _POSITION.match(text or "")
         if found is None:
-            raise Problem(422, "invalid_position", f"{(text or '')[:100]!r} is not an id of an event of this thread.")
+            raise Invalid("invalid_position", f"{(text or '')[:100]!r} is not an id of an event of this thread.")
         seq, sub, message_id, offset, parts = found.groups()
         pairs = [pair.split("=") for pair in (parts or "").split(",") if pair]
         had = tuple((int(index), tuple(map(int, numbers.split(".")))) for index, numbers in pairs)
         return cls(int(seq), int(sub or 0), message_id or "", int(offset or 0), had)
 
     def known(self, newest: int) -> Position:
-        """This position, in a thread whose newest event is `newest`. Raises `Problem` for one that lies behind it: a reader
+        """This position, in a thread whose newest event is `newest`. Raises `Refused` for one that lies behind it: a reader
         with the id of another thread would wait for ever."""
         if self.seq > newest:
-            raise Problem(422, "invalid_position", f"'{self}' is not an id of an event of this thread.")
+            raise Invalid("invalid_position", f"'{self}' is not an id of an event of this thread.")
         return self

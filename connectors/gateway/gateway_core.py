@@ -1,0 +1,57 @@
+"""The use cases as the gateway's protocols have them: with the states of hosted graphs, and its own limits and metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from connectors.gateway.metrics import GatewayMetrics
+from connectors.gateway.options import GatewayOptions
+from connectors.graphs import Graphs
+from connectors.graphs.graph_states import GraphStates
+from core import Core
+from core.errors import Limited
+from core.following.feed import Feed
+from core.ingress import Ingress
+from core.principal import Principal
+from state import Stores
+
+
+class GatewayCore(Core):
+    """Everything that a protocol may do for a principal."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        ingress: Ingress,
+        feed: Feed,
+        options: GatewayOptions,
+        metrics: GatewayMetrics,
+        graphs: Graphs,
+    ) -> None:
+        super().__init__(stores, ingress, feed, options, graphs)
+        self.options, self.metrics = options, metrics
+        self.graphs = GraphStates(stores.journal, stores.items, graphs, self.changes, self.assistant)
+        self._streams: Counter[tuple[str, str]] = Counter()
+
+    def count_stream(self, principal: Principal) -> Callable[[str | None], None]:
+        """Counts a stream of the user; what it returns is to be called at its end, with the code of what cut it off.
+
+        Raises `Limited` when there are too many.
+        """
+        who = (principal.tenant_id, principal.user_id)
+        if self._streams[who] >= self.options.streams_per_user:
+            words = f"You have {self._streams[who]} open streams already; close one first."
+            raise Limited("too_many_streams", words, retry_after=5)
+        self._streams[who] += 1
+        self.metrics.streams.inc()
+
+        def end(cut: str | None = None) -> None:
+            self.metrics.streams.dec()
+            if cut:
+                self.metrics.cut.labels(cut).inc()
+            self._streams[who] -= 1
+            if not self._streams[who]:
+                del self._streams[who]
+
+        return end

@@ -1,0 +1,28 @@
+"""What can be tuned in the use cases. Times are in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CoreOptions:
+    """Limits and times of one process that has the use cases."""
+
+    heartbeat: float = 5.0
+    """A stream that has nothing to say says so this often: the LangGraph client for JavaScript reconnects when it hears
+    nothing for three times its cadence."""
+    stream_items: int = 2_000
+    """Events and pieces of text that may wait for a slow reader before its stream is closed."""
+    wait_seconds: float = 900.0
+    """The longest wait for a run."""
+    stateless_runs: int = 500
+    """Stateless runs whose end is waited for at a time, to delete their threads."""
+    delayed_runs: int = 1_000
+    """Runs of a user that begin later."""
+    timer_seconds: float = 1.0
+    """Between two looks for what is due."""
+    produce_seconds: float = 5.0
+    """How long Kafka may take to acknowledge."""
+    apply_seconds: float = 15.0
+    """How long a change of a thread may take until it is journaled."""
