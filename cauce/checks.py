@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from cauce.gateway import find_gateway
 from cauce.running import NotRunning, WorkerNote, connected, find_workers
 from cauce.settings import Settings, unknown_variables
-from schemas import CauceError
+from schemas import CauceError, SettingsError
 
 if TYPE_CHECKING:
     from connectors.arcade import ToolSpec
@@ -101,11 +101,12 @@ def _folder(settings: Settings) -> Finding:
 
 
 def _driver() -> Finding:
+    from state.cassandra import check_driver
+
     try:
-        from cassandra.io.libevreactor import LibevConnection  # noqa: F401
-    except ImportError as error:
-        words = f"the Cassandra driver's event loop cannot be loaded ({error}); install libev, or use another Python"
-        return Finding("Cassandra driver", "problem", words)
+        check_driver()
+    except SettingsError as error:
+        return Finding("Cassandra driver", "problem", str(error))
     return Finding("Cassandra driver", "ok", "libev is there")
 
 

@@ -23,6 +23,8 @@ class ThreadEvent(Body):
 
     TYPE: ClassVar[str]
     TOPICS: ClassVar[tuple[Topic, ...]] = (Topic.CHAT_RESPONSES,)
+    INTERNAL: ClassVar[frozenset[str]] = frozenset()
+    """Fields from which the thread's head is made again; protocols leave them out."""
     seq: int = Field(ge=1)
     """Position in the thread's event log, 1, 2, 3, ..."""
     run_id: Id
@@ -34,6 +36,7 @@ class RunQueued(ThreadEvent):
     """The input was accepted and waits until the run before it is over."""
 
     TYPE: ClassVar[str] = "cauce.run.queued"
+    INTERNAL = frozenset({"input"})
     position: int = Field(ge=1)
     input: Input | None = None
     """What waits; None in events of older versions."""
@@ -43,6 +46,7 @@ class RunStarted(ThreadEvent):
     """A run began to work on an input."""
 
     TYPE: ClassVar[str] = "cauce.run.started"
+    INTERNAL = frozenset({"input"})
     input_id: Id
     agent_id: Id
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -58,6 +62,7 @@ class RunPaused(ThreadEvent):
     """The run waits for a person and holds nothing meanwhile."""
 
     TYPE: ClassVar[str] = "cauce.run.paused"
+    INTERNAL = frozenset({"state_before"})
     reason: Literal["approval", "interrupt"]
     call_ids: tuple[Id, ...] = ()
     interrupts: tuple[GraphInterrupt, ...] = ()
@@ -70,6 +75,7 @@ class RunResumed(ThreadEvent):
     """A graph's run that waited goes on: its user has answered."""
 
     TYPE: ClassVar[str] = "cauce.run.resumed"
+    INTERNAL = frozenset({"graph"})
     input_id: Id
     """The answer."""
     graph: GraphRequest
@@ -93,6 +99,7 @@ class RunFailed(ThreadEvent):
     """The run ended without an answer. Terminal. `message` is fit to show to the user."""
 
     TYPE: ClassVar[str] = "cauce.run.failed"
+    INTERNAL = frozenset({"asks"})
     code: Literal[
         "model_error",
         "model_timeout",
@@ -124,6 +131,7 @@ class MessageAdded(ThreadEvent):
     """A message joined the thread: whole text, also where deltas of it were sent before."""
 
     TYPE: ClassVar[str] = "cauce.message.added"
+    INTERNAL = frozenset({"estimated_tokens", "spoilt"})
     message: Message
     estimated_tokens: int = 0
     """Of the model call, where its provider did not count."""
@@ -135,6 +143,7 @@ class AnswerDiscarded(ThreadEvent):
     """A model answered without a word. It counts for the run, and no message is written: no provider takes such a history."""
 
     TYPE: ClassVar[str] = "cauce.answer.discarded"
+    INTERNAL = frozenset({"estimated_tokens"})
     usage: TokenUsage | None = None
     estimated_tokens: int = 0
 
@@ -206,6 +215,7 @@ class InputRefused(ThreadEvent):
     other run."""
 
     TYPE: ClassVar[str] = "cauce.input.refused"
+    INTERNAL = frozenset({"no_thread"})
     input_id: Id
     reason: str
     no_thread: bool = False
@@ -217,6 +227,7 @@ class ThreadChanged(ThreadEvent):
     asked for it."""
 
     TYPE: ClassVar[str] = "cauce.thread.changed"
+    INTERNAL = frozenset({"next_message"})
     action: Literal["create", "update", "delete", "copy"]
     input_id: Id
     title: str = ""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.gateway.problems import Problem
 from core.delayed import DelayedRuns
+from core.errors import Limited
 from core.expiry import Expiry
 from core.ingress import Ingress
 from core.timers import Timers, timer_of
@@ -95,7 +95,7 @@ async def test_delayed_runs_of_a_thread_that_is_gone_do_not_count(stores: Stores
         await stores.journal.accept(*KEY, run)
         await delayed.put(KEY, run_id, UserMessage(user_id=USER, text="hello"), LATER)
         await delayed.delete_thread_after(KEY, USER, run_id, LATER)
-    with pytest.raises(Problem, match="2 runs"):
+    with pytest.raises(Limited, match="2 runs"):
         await delayed.check(KEY.tenant_id, USER)
     await expiry.gone(KEY, USER, ttl)
     await delayed.check(KEY.tenant_id, USER)

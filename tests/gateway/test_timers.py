@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.gateway.problems import Problem
 from core.delayed import DelayedRuns
+from core.errors import Limited
 from core.ingress import Ingress
 from core.timers import Timers, later
 from schemas import DelayedRun, ThreadKey, Unavailable, UserMessage
@@ -164,9 +164,9 @@ async def test_user_has_a_bounded_number_of_delayed_runs(stores: Stores) -> None
     for run_id in ("r1", "r2"):
         await delayed.check("t", "u")
         await delayed.put(key, run_id, message, NOON)
-    with pytest.raises(Problem, match="2 runs") as refused:
+    with pytest.raises(Limited, match="2 runs") as refused:
         await delayed.check("t", "u")
-    assert refused.value.status == 429
+    assert refused.value.retry_after == 60
     await delayed.check("t", "somebody-else")
     (first, _) = await stores.timers.due(NOON)
     kept = DelayedRun.model_validate_json(first.body)

@@ -12,10 +12,10 @@ from connectors.gateway.agui.projection import AguiProjection, error_frame
 from connectors.gateway.agui.requests import RunInput
 from connectors.gateway.client_messages import said_by_whole_history
 from connectors.gateway.gateway_core import GatewayCore
-from connectors.gateway.lg.requests import body_of, caller_of, core_of
-from connectors.gateway.lg.shapes import find_agent
+from connectors.gateway.request_parts import body_of, caller_of, core_of
 from connectors.gateway.sse import EventStream
 from core import NewRun, RunView
+from core.agent_names import find_agent
 from core.assistants import Assistant
 from core.core import MESSAGE_MODES
 from core.errors import Conflict, Invalid, not_found

@@ -10,7 +10,7 @@ from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.graph_threads import where, where_of
 from connectors.gateway.lg.messages import to_langchain
-from connectors.gateway.lg.requests import mapping, number
+from connectors.gateway.request_parts import mapping, number
 from core.branches import Branches
 from core.errors import Invalid, checked, not_found
 from core.principal import Principal

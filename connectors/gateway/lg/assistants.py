@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from connectors.gateway.lg import shapes
-from connectors.gateway.lg.fields import one_of, text, texts
-from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, is_set, mapping, page_of
+from connectors.gateway.lg.requests import answer
+from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, mapping, one_of, page_of, text, texts
+from core.agent_names import find_agent
 from core.assistants import Assistant
 from core.errors import Conflict, Forbidden, Invalid
 from schemas import UnreadableRow, contains
@@ -190,7 +191,7 @@ async def _one(request: Request, given: object) -> dict[str, Any]:
     if assistant := await core.assistant(caller, given):
         return shapes.graph_assistant(assistant)
     tenant = await core.tenant(caller)
-    return shapes.assistant(tenant, shapes.find_agent(tenant, given))
+    return shapes.assistant(tenant, find_agent(tenant, given))
 
 
 async def _all(request: Request) -> list[dict[str, Any]]:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.gateway.gateway_core import GatewayCore
-from connectors.gateway.lg.fields import text
-from connectors.gateway.lg.requests import mapping, number
+from connectors.gateway.request_parts import mapping, number, text
 from core.errors import Invalid
 from core.principal import Principal
 from schemas import ThreadHead

@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import given_json
-from connectors.gateway.lg.fields import flag, one_of, text
 from connectors.gateway.lg.projection import MODES
 from connectors.gateway.lg.thread_state import dumps
+from connectors.gateway.request_parts import flag, mapping, one_of, text
 from core.assistants import Assistant, check_configuration
 from core.delayed import LONGEST_DELAY
 from core.errors import Invalid, Refused, checked, known_time_zone
 from core.expiry import MOST_MINUTES, from_now
-from core.principal import Principal
 from schemas import GraphCommand, GraphRequest, ThreadTtl
 
 LONGEST_TITLE = 200
@@ -49,75 +46,9 @@ _NOT_OF_AGENTS = {
 }
 
 
-def core_of(request: Request) -> GatewayCore:
-    """The core behind the application."""
-    core: GatewayCore = request.app.state.core
-    return core
-
-
-def caller_of(request: Request) -> Principal:
-    """Who calls."""
-    return principal_of(request)
-
-
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response."""
     return Response(dumps(value), status, dict(headers or {}), media_type="application/json")
-
-
-async def body_of(request: Request) -> dict[str, Any]:
-    """The JSON object of a request; an empty body is an empty object. Raises `Refused`."""
-    found = await _json(request)
-    if not isinstance(found, dict):
-        raise Invalid("invalid", "The body must be a JSON object.")
-    return found
-
-
-async def bodies_of(request: Request, most: int) -> list[dict[str, Any]]:
-    """The JSON objects of a request that has up to `most` of them in a list. Raises `Refused`."""
-    found = await _json(request)
-    if not isinstance(found, list) or not all(isinstance(body, dict) for body in found):
-        raise Invalid("invalid", "The body must be a list of JSON objects.")
-    if len(found) > most:
-        raise Invalid("invalid", f"The body has {len(found)} objects; there may be {most} in one request.")
-    return found
-
-
-async def _json(request: Request) -> object:
-    raw = await request.body()
-    return given_json(raw) if raw.strip() else {}
-
-
-def number(given: object, name: str, default: int, most: int) -> int:
-    """A count from a body or a query. Raises `Refused`."""
-    if given is None:
-        return default
-    try:
-        found = int(given)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise Invalid("invalid", f"{name} must be a number.") from error
-    if found < 0:
-        raise Invalid("invalid", f"{name} must not be negative.")
-    return int(min(found, most))
-
-
-def page_of(given: Mapping[str, Any], default: int = 10) -> tuple[int, int]:
-    """Limit and offset of a body or a query. Raises `Refused`."""
-    return number(given.get("limit"), "limit", default, 1000), number(given.get("offset"), "offset", 0, 10**6)
-
-
-def is_set(request: Request, name: str) -> bool:
-    """Whether the query says yes."""
-    return request.query_params.get(name) in ("1", "true", "True")
-
-
-def mapping(given: object, name: str) -> dict[str, Any]:
-    """An object of a body, empty when absent. Raises `Refused`."""
-    if given is None:
-        return {}
-    if not isinstance(given, dict):
-        raise Invalid("invalid", f"{name} must be an object.")
-    return given
 
 
 def modes_of(given: object, default: Sequence[str] = ("values",)) -> tuple[str, ...]:

@@ -10,30 +10,22 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from connectors.gateway import request_parts
 from connectors.gateway.gateway_core import GatewayCore
-from connectors.gateway.lg import fields, shapes
+from connectors.gateway.lg import shapes
 from connectors.gateway.lg.agent_runs import start_agent
 from connectors.gateway.lg.graph_projection import GraphProjection
 from connectors.gateway.lg.graph_runs import graph_outcome, graph_projection, start_graph
 from connectors.gateway.lg.messages import to_langchain
 from connectors.gateway.lg.projection import RunProjection, error_frame
-from connectors.gateway.lg.requests import (
-    RunRequest,
-    answer,
-    body_of,
-    caller_of,
-    core_of,
-    is_set,
-    modes_of,
-    page_of,
-    thread_fields,
-    usual_ttl,
-)
+from connectors.gateway.lg.requests import RunRequest, answer, modes_of, thread_fields, usual_ttl
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.patient import PatientJson
 from connectors.gateway.problems import Problem
+from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, page_of
 from connectors.gateway.sse import EventStream
 from core import RunView
+from core.agent_names import find_agent
 from core.errors import Invalid, not_found
 from core.following.position import Position
 from core.principal import Principal
@@ -64,7 +56,7 @@ class Started:
 async def start(core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest) -> Started:
     """Starts the run that a body asks for, or answers the interrupt that its thread waits with."""
     assistant = await core.assistant(caller, wanted.assistant)
-    agent = None if assistant else shapes.find_agent(await core.tenant(caller), wanted.assistant)
+    agent = None if assistant else find_agent(await core.tenant(caller), wanted.assistant)
     if wanted.create_thread:
         named = {"graph_id": assistant.graph_id} if assistant else {}
         await core.threads.ensure(caller, thread_id, **thread_fields({**wanted.metadata, **named}), ttl=usual_ttl(core))
@@ -231,8 +223,8 @@ async def cancel(request: Request) -> Response:
 async def cancel_many(request: Request) -> Response:
     """`POST /runs/cancel`: runs by their ids, or all of a status, of a thread or of all threads of the caller."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    status, run_ids = fields.one_of(body, "status", tuple(_BULK)), fields.texts(body, "run_ids")
-    fields.text(body, "thread_id")  # one that is empty is no word for all threads
+    status, run_ids = request_parts.one_of(body, "status", tuple(_BULK)), request_parts.texts(body, "run_ids")
+    request_parts.text(body, "thread_id")  # one that is empty is no word for all threads
     if (status is None) == (run_ids is None):
         raise Invalid("invalid", "Give run_ids, or a status of runs: pending, running or all.")
     found = await core.runs.cancel_many(

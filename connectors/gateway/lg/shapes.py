@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from core import RunView
-from core.assistants import NAMESPACE, Assistant, default_id
+from core.agent_names import assistant_id, graph_id
+from core.assistants import NAMESPACE, Assistant
 from core.errors import not_found
 from core.runs import Runs
 from schemas import (
@@ -48,27 +49,6 @@ RUN_STATUS = {
 def iso(at: datetime) -> str:
     """As the clients parse it."""
     return at.isoformat()
-
-
-def graph_id(agent_id: str) -> str:
-    """The name that its clients know an agent by; `agent` is what they try when nobody says otherwise."""
-    return "agent" if agent_id == "default" else agent_id
-
-
-def assistant_id(tenant_id: str, agent_id: str) -> str:
-    """The same UUID at every instance, and another one in every tenant. An assistant of a hosted graph has its own."""
-    if _UUID.match(agent_id):
-        return agent_id
-    return str(uuid.uuid5(NAMESPACE, f"{tenant_id}:{agent_id}"))
-
-
-def find_agent(tenant: Tenant, given: object) -> AgentSettings:
-    """The agent that an assistant's id or a graph's name means. Raises `Refused`."""
-    for agent in tenant.agents:
-        name = graph_id(agent.agent_id)
-        if given in (agent.agent_id, name, assistant_id(tenant.tenant_id, agent.agent_id), default_id(name)):
-            return agent
-    raise not_found("assistant", str(given))
 
 
 def assistant(tenant: Tenant, agent: AgentSettings) -> dict[str, Any]:

@@ -13,17 +13,9 @@ from starlette.responses import Response
 
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import shapes
-from connectors.gateway.lg.requests import (
-    RunRequest,
-    answer,
-    bodies_of,
-    body_of,
-    caller_of,
-    core_of,
-    thread_fields,
-    usual_ttl,
-)
+from connectors.gateway.lg.requests import RunRequest, answer, thread_fields, usual_ttl
 from connectors.gateway.lg.runs import Started, event_stream, locations, start, waited
+from connectors.gateway.request_parts import bodies_of, body_of, caller_of, core_of
 from core import RunView
 from core.errors import Refused
 from core.principal import Principal

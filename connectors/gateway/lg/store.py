@@ -8,7 +8,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from connectors.gateway.lg.requests import answer, body_of, caller_of, core_of, mapping, number, page_of
+from connectors.gateway.lg.requests import answer
+from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, number, page_of
 from core.errors import Invalid
 from state import Item
 from state.items import matches, namespaces, ranked

@@ -11,9 +11,10 @@ from typing import Any
 from connectors.gateway.lg.graph_channels import GraphChannels
 from connectors.gateway.lg.graph_projection import StateOf
 from connectors.gateway.lg.message_events import Told
-from connectors.gateway.lg.shapes import graph_id, interrupt, interrupts
+from connectors.gateway.lg.shapes import interrupt, interrupts
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
+from core.agent_names import graph_id
 from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces
 from core.following.position import Position

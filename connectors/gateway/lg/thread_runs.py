@@ -11,8 +11,9 @@ from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg.graph_projection import GraphProjection
 from connectors.gateway.lg.graph_runs import graph_projection
 from connectors.gateway.lg.projection import RunProjection, error_frame
-from connectors.gateway.lg.requests import caller_of, core_of, modes_of
+from connectors.gateway.lg.requests import modes_of
 from connectors.gateway.lg.thread_state import ThreadState
+from connectors.gateway.request_parts import caller_of, core_of
 from connectors.gateway.sse import HEARTBEAT_FRAME, EventStream, frame
 from core import RunView
 from core.errors import Invalid, Refused
@@ -20,6 +21,7 @@ from core.following.feed import EarlyResult
 from core.following.position import Position
 from core.following.thread_stream import Heartbeat, StreamItem
 from core.principal import Principal
+from core.run_views import OVER
 from schemas import InputRefused, RunQueued, StateUpdated, ThreadChanged, ThreadEvent
 
 RUN_MODES = "run_modes"

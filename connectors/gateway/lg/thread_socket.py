@@ -16,10 +16,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import given_json
-from connectors.gateway.lg.requests import mapping
 from connectors.gateway.lg.thread_state import dumps
 from connectors.gateway.lg.v2 import obey, opened, refusal, subscription
 from connectors.gateway.problems import Problem, as_problem
+from connectors.gateway.request_parts import mapping
 from core.errors import Invalid, Missing
 from core.principal import Principal
 

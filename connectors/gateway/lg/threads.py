@@ -13,7 +13,6 @@ from starlette.responses import Response
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.lg import shapes
 from connectors.gateway.lg.agent_threads import agent_history, agent_state, change_agent_state
-from connectors.gateway.lg.fields import one_of, text, texts
 from connectors.gateway.lg.graph_threads import (
     change_graph_state,
     graph_history,
@@ -22,18 +21,8 @@ from connectors.gateway.lg.graph_threads import (
     supersteps_of,
 )
 from connectors.gateway.lg.messages import to_langchain
-from connectors.gateway.lg.requests import (
-    answer,
-    body_of,
-    caller_of,
-    core_of,
-    mapping,
-    own_title,
-    page_of,
-    thread_fields,
-    ttl_of,
-    usual_ttl,
-)
+from connectors.gateway.lg.requests import answer, own_title, thread_fields, ttl_of, usual_ttl
+from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, one_of, page_of, text, texts
 from core.errors import Invalid, Missing, Refused
 from core.principal import Principal
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains

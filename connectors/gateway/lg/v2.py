@@ -15,10 +15,11 @@ from connectors.gateway.lg import runs
 from connectors.gateway.lg.graph_channels import MODES
 from connectors.gateway.lg.graph_projection import StateOf
 from connectors.gateway.lg.graph_runs import states_of
-from connectors.gateway.lg.requests import RunRequest, answer, body_of, caller_of, core_of, mapping
+from connectors.gateway.lg.requests import RunRequest, answer
 from connectors.gateway.lg.thread_projection import CHANNELS, STEP, ThreadProjection, Wanted
 from connectors.gateway.lg.thread_state import ThreadState, dumps
 from connectors.gateway.problems import Problem, as_problem
+from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping
 from connectors.gateway.sse import EventStream, frame
 from core.errors import Conflict, Invalid
 from core.following.thread_stream import StreamItem

@@ -20,8 +20,6 @@ from core.following.thread_stream import Heartbeat, StreamItem
 from schemas import TERMINAL_TYPES, MessageAdded, RunPaused, ThreadChanged, ThreadEvent
 
 _dumps = json.JSONEncoder(ensure_ascii=False).encode
-_OURS: IncEx = {"message": {"provider"}}
-"""What a provider wants back with a message: nothing for clients."""
 _RESULT = {"run_id", "call_id", "name", "status", "content"}
 
 
@@ -59,10 +57,16 @@ async def thread_frames(
                 said.add(item.message.message_id)  # pieces that come late say nothing new
             if run_id in (None, item.run_id):
                 kind = item.TYPE.removeprefix("cauce.")
-                yield frame(kind, item.model_dump_json(exclude_none=True, exclude=_OURS), position=str(seq))
+                yield frame(kind, item.model_dump_json(exclude_none=True, exclude=_ours(item)), position=str(seq))
             if _is_last(item, run_id, last_event, paused_after):
                 yield frame("end", "null")
                 return
+
+
+def _ours(event: ThreadEvent) -> IncEx:
+    """What is nothing for clients: also what a provider wants back with a message."""
+    left_out: dict[str, IncEx | bool] = {"message": {"provider"}}
+    return left_out | dict.fromkeys(event.INTERNAL, True)
 
 
 def error_frame(problem: Problem) -> bytes:

@@ -1,0 +1,113 @@
+"""Parts of requests for those protocols that read bodies themselves: who calls, the body, and its fields by their types. A field
+that is absent or null is not given; one of another type is refused, never passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.requests import Request
+
+from connectors.gateway.auth.middleware import principal_of
+from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.given_json import given_json
+from core.errors import Invalid
+from core.principal import Principal
+
+
+def core_of(request: Request) -> GatewayCore:
+    """The core behind the application."""
+    core: GatewayCore = request.app.state.core
+    return core
+
+
+def caller_of(request: Request) -> Principal:
+    """Who calls."""
+    return principal_of(request)
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """The JSON object of a request; an empty body is an empty object. Raises `Refused`."""
+    found = await _json(request)
+    if not isinstance(found, dict):
+        raise Invalid("invalid", "The body must be a JSON object.")
+    return found
+
+
+async def bodies_of(request: Request, most: int) -> list[dict[str, Any]]:
+    """The JSON objects of a request that has up to `most` of them in a list. Raises `Refused`."""
+    found = await _json(request)
+    if not isinstance(found, list) or not all(isinstance(body, dict) for body in found):
+        raise Invalid("invalid", "The body must be a list of JSON objects.")
+    if len(found) > most:
+        raise Invalid("invalid", f"The body has {len(found)} objects; there may be {most} in one request.")
+    return found
+
+
+async def _json(request: Request) -> object:
+    raw = await request.body()
+    return given_json(raw) if raw.strip() else {}
+
+
+def number(given: object, name: str, default: int, most: int) -> int:
+    """A count from a body or a query. Raises `Refused`."""
+    if given is None:
+        return default
+    try:
+        found = int(given)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Invalid("invalid", f"{name} must be a number.") from error
+    if found < 0:
+        raise Invalid("invalid", f"{name} must not be negative.")
+    return int(min(found, most))
+
+
+def page_of(given: Mapping[str, Any], default: int = 10) -> tuple[int, int]:
+    """Limit and offset of a body or a query. Raises `Refused`."""
+    return number(given.get("limit"), "limit", default, 1000), number(given.get("offset"), "offset", 0, 10**6)
+
+
+def is_set(request: Request, name: str) -> bool:
+    """Whether the query says yes."""
+    return request.query_params.get(name) in ("1", "true", "True")
+
+
+def mapping(given: object, name: str) -> dict[str, Any]:
+    """An object of a body, empty when absent. Raises `Refused`."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise Invalid("invalid", f"{name} must be an object.")
+    return given
+
+
+def text(body: Mapping[str, Any], name: str, where: str = "") -> str | None:
+    """A text; one that is empty is not given. Raises `Refused`."""
+    given = body.get(name)
+    if given is not None and not isinstance(given, str):
+        raise Invalid("invalid", f"{where}{name} must be a text.")
+    return given or None
+
+
+def one_of(body: Mapping[str, Any], name: str, choices: Sequence[str]) -> str | None:
+    """One of the choices. Raises `Refused` with all of them."""
+    given = body.get(name)
+    if given is not None and not (isinstance(given, str) and given in choices):
+        raise Invalid("invalid", f"{name} is one of {', '.join(choices)}.")
+    return given
+
+
+def texts(body: Mapping[str, Any], name: str) -> list[str] | None:
+    """A list of texts, which may be empty. Raises `Refused`."""
+    given = body.get(name)
+    if given is not None and not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
+        raise Invalid("invalid", f"{name} must be a list of texts.")
+    return given
+
+
+def flag(body: Mapping[str, Any], name: str) -> bool:
+    """Whether it is true; false when it is not given. Raises `Refused`."""
+    given = body.get(name)
+    if given is not None and not isinstance(given, bool):
+        raise Invalid("invalid", f"{name} must be true or false.")
+    return bool(given)
