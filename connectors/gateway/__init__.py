@@ -1,7 +1,7 @@
 """The front door: HTTP for chat clients, speaking the protocols that they already speak.
 
-Stateless. It says who is calling, checks what they ask, and translates: what is done for them is in `core/`. Any instance can serve
-any request.
+Stateless. It says who is calling, checks what they ask, and translates: what is done for them is in `core/`. Any instance can
+serve any request.
 
     app.py            the application: what is mounted where, middlewares
     gateway_core.py   the use cases, with the states of hosted graphs and the gateway's own limits
