@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 
 from connectors.gateway import login, problems
-from connectors.gateway.agui import routes as agui
 from connectors.gateway.auth import ApiKeys, Sessions
 from connectors.gateway.auth.middleware import Authentication
 from connectors.gateway.auth.oidc import Issuers, OidcTokens
@@ -21,20 +20,19 @@ from connectors.gateway.auth.oidc_login import OidcLogin
 from connectors.gateway.body_limit import BodyLimit
 from connectors.gateway.cors import Cors
 from connectors.gateway.gateway_core import GatewayCore
-from connectors.gateway.lg.application import application as lg
 from connectors.gateway.limits import RateLimits, Rates
 from connectors.gateway.metrics import GatewayMetrics, Observed
 from connectors.gateway.options import GatewayOptions
 from connectors.gateway.own_routes import Around, Beside, Ours, OwnApp
-from connectors.gateway.v1 import contract
-from connectors.gateway.v1 import routes as v1
+from connectors.gateway.protocol import all_protocols
+from connectors.gateway.protocols.lg.application import application as lg
 from connectors.graphs import Graphs
 from core.following.feed import Feed
 from core.ingress import Ingress
 from state import Stores
 
 RATES = Rates()
-OPEN_PATHS = ("/ok", "/lg/ok", "/v1/openapi.json", "/v1/docs", "/login", "/auth/")
+OPEN_PATHS = ("/ok", "/login", "/auth/")
 _EXPOSED = (
     "Content-Location",
     "Location",
@@ -45,6 +43,11 @@ _EXPOSED = (
     "RateLimit",
     "RateLimit-Policy",
 )
+
+
+def open_paths() -> tuple[str, ...]:
+    """Paths for which nobody has to say who he is."""
+    return (*OPEN_PATHS, *(path for protocol in all_protocols() for path in protocol.open_paths))
 
 
 def make_core(
@@ -76,6 +79,8 @@ def make_app(
     rules = {"allow_methods": ["*"], "allow_headers": ["*"], **(cors or {})}
     rules["expose_headers"] = [*_EXPOSED, *rules.get("expose_headers", ())]
 
+    apis = {"auth", *(protocol.name for protocol in all_protocols())}
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await core.start()
@@ -93,7 +98,7 @@ def make_app(
         )
         before, after = ([], around) if own and own.auth_first else (around, [])
         return [
-            Middleware(Observed, metrics=core.metrics, api=named.get("api")),
+            Middleware(Observed, metrics=core.metrics, apis=apis, api=named.get("api")),
             Middleware(Cors, rules=rules, others=bool(before)),
             *before,
             Middleware(Authentication, keys=keys, sessions=sessions, tokens=tokens, open_paths=open_paths, **foreign),
@@ -110,7 +115,7 @@ def make_app(
         swagger_ui_oauth2_redirect_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
-        middleware=door(lambda: app.router.routes, OPEN_PATHS, below="/lg"),
+        middleware=door(lambda: app.router.routes, open_paths(), below="/lg"),
         exception_handlers=problems.HANDLERS,  # type: ignore[arg-type]
     )
     app.state.core, app.state.sessions = core, sessions
@@ -125,17 +130,15 @@ def make_app(
         return guarded
 
     app.state.langgraph_alone = langgraph_alone
-    app.include_router(v1.router)
     app.include_router(login.router)
-    app.mount("/lg", lg(core, without))
-    app.include_router(agui.router)
+    for protocol in all_protocols():
+        protocol.mount(app, core, without)
 
     @app.get("/ok", include_in_schema=False)
     async def ok() -> JSONResponse:
         ready = core.ingress.ready and core.feed.ready.is_set()
         return JSONResponse({"ok": ready}, 200 if ready else 503)
 
-    app.openapi = contract.document  # type: ignore[method-assign]
     if own:
         own.check(Ours(lambda: app.router.routes))
         own.check(Ours(lambda: lg(core, without).routes))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +19,12 @@ from limits.storage import storage_from_string
 
 from connectors.gateway.auth.middleware import App, Scope
 from connectors.gateway.problems import Problem, response
+from connectors.gateway.protocol import starts_run
 from core.principal import Principal
 from schemas import SettingsError
 
 log = logging.getLogger("cauce.gateway")
 
-_RUN_PATHS = re.compile(r"/agui(/[^/]+)?|.*/(messages|runs|runs/stream|runs/wait|runs/batch|commands)")
-"""Of a POST that may start a run."""
 _SAY_AGAIN = 10.0
 
 
@@ -59,8 +57,9 @@ class RateLimits:
             return
         if scope["type"] == "websocket":
             scope["cauce.count"] = partial(self._command, principal)
+        run = scope.get("method") == "POST" and starts_run(scope["path"].rstrip("/"))
         try:
-            headers, refused = await self._count(scope, principal)
+            headers, refused = await self._count(principal, run=run)
         except Exception as error:
             if time.monotonic() - self._warned > _SAY_AGAIN:
                 self._warned = time.monotonic()
@@ -88,7 +87,7 @@ class RateLimits:
     async def _command(self, principal: Principal, *, run: bool) -> None:
         """Counts a command of a WebSocket, which may start a run. Raises `Refused`."""
         try:
-            headers, refused = await self._count({"method": "POST", "path": "/commands" if run else ""}, principal)
+            headers, refused = await self._count(principal, run=run)
         except Exception as error:
             log.debug("a command is not being counted: %r", error)
             return
@@ -96,14 +95,14 @@ class RateLimits:
             words = f"Too many requests; try again in {headers['Retry-After']} s."
             raise Problem(429, "rate_limited", words, headers=headers)
 
-    async def _count(self, scope: Scope, principal: Principal) -> tuple[dict[str, str], bool]:
+    async def _count(self, principal: Principal, *, run: bool) -> tuple[dict[str, str], bool]:
         """The headers of the tightest limit, and whether one is used up."""
         who = (principal.tenant_id, principal.user_id)
         counted: list[tuple[str, RateLimitItem, tuple[str, ...]]] = [
             ("tenant", self._tenant, ("tenant", principal.tenant_id)),
             ("user", self._user, ("user", *who)),
         ]
-        if scope.get("method") == "POST" and _RUN_PATHS.fullmatch(scope["path"].rstrip("/")):
+        if run:
             counted.append(("runs", self._runs, ("runs", *who)))
         tightest: tuple[float, dict[str, str]] | None = None
         for name, item, key in counted:

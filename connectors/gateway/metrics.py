@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -12,7 +12,6 @@ from connectors.gateway.problems import as_problem, response, write_down
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
-_APIS = ("v1", "lg", "agui", "auth")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -42,9 +41,9 @@ class GatewayMetrics:
 class Observed:
     """ASGI middleware: counts what the application behind it answers."""
 
-    def __init__(self, app: App, *, metrics: GatewayMetrics, api: str | None = None) -> None:
-        """`api` names what is served; else the first part of each path does."""
-        self._app, self._metrics, self._api = app, metrics, api
+    def __init__(self, app: App, *, metrics: GatewayMetrics, apis: Collection[str], api: str | None = None) -> None:
+        """`api` names what is served; else the first part of each path does, where it is one of `apis`."""
+        self._app, self._metrics, self._apis, self._api = app, metrics, apis, api
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Passes everything on."""
@@ -52,7 +51,7 @@ class Observed:
             await self._app(scope, receive, send)
             return
         first = scope["path"].split("/", 2)[1]
-        api = self._api or (first if first in _APIS else "other")
+        api = self._api or (first if first in self._apis else "other")
         started = time.perf_counter()
 
         begun = done = False

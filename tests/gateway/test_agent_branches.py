@@ -14,7 +14,7 @@ from langgraph_client import client, new_thread, says
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 
-from connectors.gateway.lg.thread_projection import STEP
+from connectors.gateway.protocols.lg.thread_projection import STEP
 
 __all__ = ["client"]
 

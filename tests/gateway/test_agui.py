@@ -14,7 +14,7 @@ from ag_ui.core import Event, RunAgentInput, UserMessage
 from door import Door, frames, streamed
 from pydantic import TypeAdapter
 
-from connectors.gateway.agui.projection import AguiProjection
+from connectors.gateway.protocols.agui.projection import AguiProjection
 from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces
 from core.following.thread_stream import StreamItem

@@ -11,7 +11,7 @@ import langgraph_sdk
 import pytest
 from starlette.routing import Match
 
-from connectors.gateway.lg.application import ROUTES
+from connectors.gateway.protocols.lg.application import ROUTES
 
 DOCS = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()
 REFUSED = {"/runs/crons", "/threads/{}/runs/crons", "/runs/{}/stream", "PATCH /threads/{}/state"}

@@ -11,7 +11,7 @@ import pytest
 from door import Door
 from starlette.routing import WebSocketRoute
 
-from connectors.gateway.lg.application import ROUTES
+from connectors.gateway.protocols.lg.application import ROUTES
 
 SECRET = f"secret-{uuid.uuid4().hex}"
 

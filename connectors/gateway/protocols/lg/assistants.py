@@ -1,0 +1,208 @@
+"""Assistants: those of hosted graphs, and the tenant's agents, which its administrator makes (`cauce tenant set`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors.gateway.protocols.lg import shapes
+from connectors.gateway.protocols.lg.requests import answer
+from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, mapping, one_of, page_of, text, texts
+from core.agent_names import find_agent
+from core.assistants import Assistant
+from core.errors import Conflict, Forbidden, Invalid
+from schemas import UnreadableRow, contains
+
+_MESSAGES = {
+    "type": "object",
+    "properties": {"messages": {"type": "array", "items": {"type": "object"}}},
+    "required": ["messages"],
+}
+_SORTED_BY = ("assistant_id", "graph_id", "name", "created_at", "updated_at")
+_MOST_TEXT = 2_000
+_BY_ADMINISTRATOR = "Agents are made and changed by the tenant's administrator: cauce tenant set."
+
+
+async def search(request: Request) -> Response:
+    """`POST /assistants/search`."""
+    found, body = await _all(request), await body_of(request)
+    by, order = one_of(body, "sort_by", _SORTED_BY), one_of(body, "sort_order", ("asc", "desc"))
+    if by is not None:
+        found.sort(key=lambda a: str(a[by]), reverse=order != "asc")
+    limit, offset = page_of(body)
+    more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
+    page = found[offset : offset + limit]
+    if (select := texts(body, "select")) is not None:
+        page = [{name: a[name] for name in a if name in select} for a in page]
+    return answer(page, headers={"X-Pagination-Total": str(len(found)), **more})
+
+
+async def count(request: Request) -> Response:
+    """`POST /assistants/count`."""
+    return answer(len(await _all(request)))
+
+
+async def create(request: Request) -> Response:
+    """`POST /assistants`: one more on a hosted graph. Of an agent it gives what is there, when `if_exists` is `do_nothing`."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    exists: Any = one_of(body, "if_exists", ("raise", "do_nothing")) or "raise"
+    if text(body, "graph_id") in core.graphs.names:
+        tenant, wanted_id = await core.tenant(caller), text(body, "assistant_id")
+        made = await core.assistants.create(
+            caller,
+            tenant,
+            _changes(body),
+            assistant_id=wanted_id,
+            if_exists=exists,
+        )
+        return answer(shapes.graph_assistant(made))
+    found = await _one(request, body.get("graph_id"))
+    if exists != "do_nothing":
+        raise Conflict("assistant_exists", f"There is an assistant of this graph. {_BY_ADMINISTRATOR}")
+    return answer(found)
+
+
+async def one(request: Request) -> Response:
+    """`GET`, `PATCH` and `DELETE /assistants/{id}`. Agents are changed by the tenant's administrator."""
+    core, caller, given = core_of(request), caller_of(request), request.path_params["assistant_id"]
+    if request.method == "GET" or await _hosted(request) is None:
+        found = await _one(request, given)
+        if request.method != "GET":
+            raise Forbidden("administrator_only", _BY_ADMINISTRATOR)
+        return answer(found)
+    tenant = await core.tenant(caller)
+    if request.method == "DELETE":
+        await core.assistants.delete(caller, tenant, given)
+        return Response(status_code=204)
+    changed = await core.assistants.change(caller, tenant, given, _changes(await body_of(request)))
+    return answer(shapes.graph_assistant(changed))
+
+
+async def schemas(request: Request) -> Response:
+    """`GET /assistants/{id}/schemas`."""
+    if assistant := await _hosted(request):
+        return answer(await core_of(request).graphs.schemas(caller_of(request), assistant))
+    found = await _one(request, request.path_params["assistant_id"])
+    nothing: dict[str, Any] = {"type": "object", "properties": {}}
+    return answer(
+        {
+            "graph_id": found["graph_id"],
+            "input_schema": _MESSAGES,
+            "output_schema": _MESSAGES,
+            "state_schema": _MESSAGES,
+            "config_schema": nothing,
+            "context_schema": nothing,
+        }
+    )
+
+
+async def graph(request: Request) -> Response:
+    """`GET /assistants/{id}/graph`: the nodes and edges; of an agent the way of a turn."""
+    if assistant := await _hosted(request):
+        xray = _xray(request.query_params.get("xray"))
+        return answer(await core_of(request).graphs.drawing(caller_of(request), assistant, xray=xray))
+    await _one(request, request.path_params["assistant_id"])
+    names = ("__start__", "agent", "tools", "__end__")
+    nodes = [
+        {"id": name, "type": "schema" if name.startswith("__") else "runnable", "data": {"name": name}}
+        for name in names
+    ]
+    edges = [
+        {"source": "__start__", "target": "agent"},
+        {"source": "agent", "target": "tools", "conditional": True},
+        {"source": "agent", "target": "__end__", "conditional": True},
+        {"source": "tools", "target": "agent"},
+    ]
+    return answer({"nodes": nodes, "edges": edges})
+
+
+async def subgraphs(request: Request) -> Response:
+    """`GET /assistants/{id}/subgraphs`; an agent has none."""
+    if assistant := await _hosted(request):
+        namespace, recurse = request.path_params.get("namespace"), is_set(request, "recurse")
+        graphs, caller = core_of(request).graphs, caller_of(request)
+        return answer(await graphs.subgraphs(caller, assistant, namespace, recurse=recurse))
+    await _one(request, request.path_params["assistant_id"])
+    return answer({})
+
+
+async def versions(request: Request) -> Response:
+    """`POST /assistants/{id}/versions`, the newest first; of an agent the current one."""
+    given = request.path_params["assistant_id"]
+    with suppress(UnreadableRow):  # the current version; the others are listed
+        if await _hosted(request) is None:
+            return answer([await _one(request, given)])
+    core, body = core_of(request), await body_of(request)
+    tenant = await core.tenant(caller_of(request))
+    found = [shapes.graph_assistant(a) for a in await core.assistants.versions(tenant, given)]
+    metadata = mapping(body.get("metadata"), "metadata")
+    found = [a for a in found if contains(a["metadata"], metadata)]
+    limit, offset = page_of(body)
+    return answer(found[offset : offset + limit])
+
+
+async def latest(request: Request) -> Response:
+    """`POST /assistants/{id}/latest`: makes a version the current one."""
+    core, caller, given = core_of(request), caller_of(request), request.path_params["assistant_id"]
+    if await _hosted(request) is None:
+        await _one(request, given)
+        raise Forbidden("administrator_only", _BY_ADMINISTRATOR)
+    version = (await body_of(request)).get("version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise Invalid("invalid", "version is a number.")
+    return answer(
+        shapes.graph_assistant(await core.assistants.choose(caller, await core.tenant(caller), given, version))
+    )
+
+
+def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a body says of an assistant. Raises `Refused`."""
+    found = {name: body[name] for name in ("graph_id", "name", "description") if body.get(name) is not None}
+    for name, value in found.items():
+        if not isinstance(value, str) or len(value) > _MOST_TEXT:
+            raise Invalid("invalid", f"{name} is a text of at most {_MOST_TEXT} characters.")
+    found |= {
+        name: mapping(body[name], name) for name in ("config", "context", "metadata") if body.get(name) is not None
+    }
+    return found
+
+
+def _xray(given: str | None) -> int | bool:
+    if given is None or not given.isdigit():
+        return given in ("true", "True")
+    return int(given)
+
+
+async def _hosted(request: Request) -> Assistant | None:
+    """The assistant that the path names, where it is one of a hosted graph."""
+    caller = caller_of(request)
+    caller.require("read")
+    return await core_of(request).assistant(caller, request.path_params["assistant_id"])
+
+
+async def _one(request: Request, given: object) -> dict[str, Any]:
+    caller = caller_of(request)
+    caller.require("read")
+    core = core_of(request)
+    if assistant := await core.assistant(caller, given):
+        return shapes.graph_assistant(assistant)
+    tenant = await core.tenant(caller)
+    return shapes.assistant(tenant, find_agent(tenant, given))
+
+
+async def _all(request: Request) -> list[dict[str, Any]]:
+    caller, body = caller_of(request), await body_of(request)
+    caller.require("read")
+    tenant = await core_of(request).tenant(caller)
+    found = [shapes.graph_assistant(a) for a in await core_of(request).assistants.all(tenant)]
+    found += [shapes.assistant(tenant, agent) for agent in tenant.agents]
+    if graph_id := text(body, "graph_id"):
+        found = [a for a in found if a["graph_id"] == graph_id]
+    if name := text(body, "name"):
+        found = [a for a in found if name.casefold() in a["name"].casefold()]
+    metadata = mapping(body.get("metadata"), "metadata")
+    return [a for a in found if contains(a["metadata"], metadata)]

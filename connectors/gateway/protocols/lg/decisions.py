@@ -1,0 +1,52 @@
+"""Answers to interrupts: from the shapes that clients send to decisions on calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connectors.gateway.protocols.lg.shapes import interrupts
+from core.errors import Conflict, Invalid
+from core.runs import Runs
+from schemas import PendingCall, ThreadHead
+
+
+def decisions_of(thread_id: str, head: ThreadHead, resume: object) -> dict[str, dict[str, Any]]:
+    """By call: what is decided. `resume` is `{"decisions": [...]}`, such a list, one decision, or these by interrupt id.
+
+    Raises `Refused` 409 when nothing is open, 422 when the answer does not fit what was asked.
+    """
+    asked = interrupts(thread_id, head)
+    if not asked:
+        raise Conflict("no_such_interrupt", "Nothing waits for an answer in this thread.")
+    if isinstance(resume, Mapping) and "decisions" not in resume and "type" not in resume:
+        if set(resume) != {asked[0]["id"]}:
+            raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
+        resume = resume[asked[0]["id"]]
+    if isinstance(resume, Mapping):
+        resume = resume.get("decisions", [resume])
+    calls = Runs.open_approvals(head)
+    if not isinstance(resume, Sequence) or isinstance(resume, str) or len(resume) != len(calls):
+        words = f"Answer with one decision for each of the {len(calls)} calls that wait, in their order."
+        raise Invalid("decisions_do_not_fit", words)
+    return {p.call.call_id: _decision(p, given) for p, given in zip(calls, resume, strict=True)}
+
+
+def _decision(pending: PendingCall, given: object) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise Invalid("decisions_do_not_fit", 'A decision is an object such as {"type": "approve"}.')
+    kind, call = given.get("type"), pending.call
+    if kind == "approve":
+        return {"decision": "approve"}
+    if kind == "reject":
+        return {"decision": "reject", "message": given.get("message")}
+    if kind == "respond":
+        return {"decision": "respond", "message": given.get("message")}
+    if kind == "edit":
+        edited = given.get("edited_action")
+        if not isinstance(edited, Mapping) or not isinstance(edited.get("args"), Mapping):
+            raise Invalid("decisions_do_not_fit", "An edit needs edited_action with name and args.")
+        if edited.get("name", call.name) != call.name:
+            raise Invalid("decisions_do_not_fit", f"An edit may change the arguments of {call.name}, not the tool.")
+        return {"decision": "edit", "arguments": dict(edited["args"])}
+    raise Invalid("decisions_do_not_fit", f"{str(kind)[:40]!r} is no decision: approve, edit, reject or respond.")

@@ -1,0 +1,103 @@
+"""Runs of hosted graphs: what a body asks for, begun or let go on, and streamed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.protocols.lg import shapes
+from connectors.gateway.protocols.lg.graph_projection import INTERRUPT, GraphProjection, StateOf
+from connectors.gateway.protocols.lg.requests import AT_ONCE, RunRequest
+from core import NewRun, RunView
+from core.assistants import Assistant
+from core.errors import Conflict, Invalid
+from core.following.position import Position
+from core.principal import Principal
+from core.runs import answering
+from schemas import GraphRequest, ThreadHead
+
+_INTERRUPT_ID = re.compile(r"^[0-9a-f]{32}$")
+
+
+async def start_graph(
+    core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest, assistant: Assistant
+) -> tuple[RunView, int, bool]:
+    """The run, the number of the thread's last event before it, and whether it is one that was paused and goes on.
+
+    Raises `Refused` 409 for an answer to nothing.
+    """
+    request = wanted.for_graph(assistant).model_copy(update={"permissions": tuple(sorted(caller.scopes))})
+    head = await core.threads.get(caller, thread_id)
+    waits = head.run is not None and head.run.paused and head.run.graph is not None
+    resumes = request.command is not None and request.command.resumes
+    if wanted.delay and (resumes or (_goes_on(request) and not request.checkpoint_id)):
+        raise Invalid("not_supported", AT_ONCE)
+    if resumes and not request.checkpoint_id:
+        _answers(head, request.command.resume if request.command else None)
+    if waits and not request.checkpoint_id and (resumes or _goes_on(request)):
+        return await core.runs.go_on(caller, thread_id, head, request), head.next_event - 1, True
+    if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
+        raise Conflict("thread_busy", "Another run of this thread is going.")
+    if resumes and not request.checkpoint_id:
+        request = answering(head, request)
+    new = NewRun(
+        agent_id=assistant.assistant_id,
+        multitask_strategy=wanted.strategy,
+        delay=wanted.delay,
+        metadata=wanted.metadata,
+        details={"kwargs": wanted.kwargs, "graph": assistant.graph_id},
+        graph=request,
+    )
+    view, since = await core.runs.start(caller, thread_id, new, head=head)
+    return view, since, False
+
+
+def _goes_on(request: GraphRequest) -> bool:
+    return request.input is None and request.command is None
+
+
+def _answers(head: ThreadHead, resume: object) -> None:
+    """Raises `Refused` where nothing waits for this answer, or where it does not say which question it answers."""
+    stands = head.run is not None and head.run.paused and head.run.graph is not None
+    open_ones = [asked.id for asked in head.open_interrupts]
+    if not stands and not open_ones:
+        raise Conflict("no_such_interrupt", "Nothing waits for an answer in this thread.")
+    if isinstance(resume, Mapping) and resume and set(resume) <= set(open_ones):
+        return
+    if isinstance(resume, Mapping) and resume and all(_INTERRUPT_ID.match(str(name)) for name in resume):
+        raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
+    if len(open_ones) > 1:
+        words = f"{len(open_ones)} interrupts are open; name the ones that this answers: an object from ids to answers."
+        raise Invalid("several_interrupts", words, interrupts=open_ones)
+
+
+def graph_projection(
+    core: GatewayCore,
+    caller: Principal,
+    view: RunView,
+    graph: str,
+    modes: Collection[str],
+    *,
+    position: Position,
+    resumable: bool,
+) -> GraphProjection:
+    """Frames of a run of the graph, from a position on."""
+    state_of = states_of(core, caller, view.thread_id, graph)
+    return GraphProjection(view.run_id, modes, position=position, resumable=resumable, state_of=state_of)
+
+
+def states_of(core: GatewayCore, caller: Principal, thread_id: str, graph: str) -> StateOf:
+    """Reads the states that events name."""
+    return core.graphs.states_of(caller, thread_id, graph)
+
+
+async def graph_outcome(core: GatewayCore, caller: Principal, view: RunView, graph: str, head: ThreadHead) -> Any:
+    """What waiting for the run gives: the newest values, what it asks, or how it failed."""
+    if view.status == "failed":
+        return {"__error__": shapes.failure(view)}
+    values = await core.graphs.values(caller, view.thread_id, graph)
+    if view.status != "paused":
+        return values
+    return {**(values if isinstance(values, dict) else {}), INTERRUPT: shapes.interrupts(view.thread_id, head)}

@@ -1,0 +1,257 @@
+"""Events of a thread as the classic run streams have them: frames named after stream modes.
+
+Ids of frames are positions (`Position`), so that a client that comes back, here or at another instance, gets what it has not
+seen, also within one event and within one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from typing import Any
+
+from connectors.gateway.problems import Problem
+from connectors.gateway.protocols.lg.messages import tool_message
+from connectors.gateway.protocols.lg.shapes import failure as failed
+from connectors.gateway.protocols.lg.shapes import interrupt
+from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
+from connectors.gateway.sse import HEARTBEAT_FRAME, frame
+from core.following.feed import EarlyResult, TextPiece
+from core.following.graph_reader import GraphPieces
+from core.following.position import Position
+from core.following.text_reader import Answers
+from core.following.thread_stream import Heartbeat, StreamItem
+from schemas import (
+    TERMINAL_TYPES,
+    ApprovalRequested,
+    MessageAdded,
+    MessagesRemoved,
+    PendingCall,
+    RunCancelled,
+    RunFailed,
+    RunPaused,
+    RunStarted,
+    ThreadChanged,
+    ThreadEvent,
+    ToolFinished,
+    ToolRequested,
+)
+
+MODES = (
+    "values",
+    "updates",
+    "messages",
+    "messages-tuple",
+    "custom",
+    "events",
+    "tasks",
+    "checkpoints",
+    "debug",
+    "tools",
+)
+SILENT = ("events", "tasks", "checkpoints", "debug")
+"""Modes of a graph's inner life, of which an agent's run has nothing to tell."""
+
+Items = AsyncIterator[StreamItem]
+Frame = tuple[str, str]
+
+
+class RunProjection:
+    """Frames of one run."""
+
+    def __init__(
+        self,
+        thread_id: str,
+        run_id: str,
+        modes: Collection[str],
+        state: ThreadState,
+        *,
+        position: Position,
+        resumable: bool,
+        pending: Iterable[PendingCall] = (),
+    ) -> None:
+        """`pending` are the calls of the thread as it was read, which events before `position` had asked for."""
+        self._thread_id, self._run_id, self._modes, self._state = thread_id, run_id, modes, state
+        self._position, self._resumable = position, resumable
+        waiting = tuple(pending)
+        self._answers = Answers(position)
+        self._results: set[str] = set()
+        self._asked: dict[str, tuple[str, str, Mapping[str, Any]]] = {
+            p.call.call_id: (p.call.call_id, p.call.name, p.call.arguments) for p in waiting
+        }
+        self._waiting = frozenset(p.call.call_id for p in waiting if p.state == "approval")
+
+    async def frames(
+        self, items: Items, *, last_event: int | None = None, paused_after: int = 0
+    ) -> AsyncIterator[bytes]:
+        """All frames up to the run's end or its next pause; see `v1.frames.thread_frames` for the parameters."""
+        yield frame("metadata", dumps({"run_id": self._run_id, "attempt": 1}))
+        seq = self._position.seq
+        if last_event is not None and seq >= last_event:
+            yield frame("end", "null")
+            return
+        async for item in items:
+            if isinstance(item, Heartbeat):
+                yield HEARTBEAT_FRAME
+                continue
+            if isinstance(item, TextPiece):
+                for name, data, position in self._piece(item, seq):
+                    yield self._frame(name, data, position)
+                continue
+            if isinstance(item, EarlyResult):
+                if early := self._early(item.event):
+                    yield self._frame(*early, Position(seq))
+                continue
+            if isinstance(item, GraphPieces):
+                continue
+            made = self._event(item)
+            skip = self._position.sub if item.seq == self._position.seq + 1 else 0
+            pieces = []
+            for n, (name, data) in enumerate(made, 1):
+                if n > skip and not self._was_early(item, name):
+                    at = Position(item.seq) if n == len(made) else Position(item.seq - 1, sub=n)
+                    pieces.append(self._frame(name, data, at))
+            seq = item.seq
+            if last := ends(item, self._run_id, last_event, paused_after):
+                pieces.append(frame("end", "null"))
+            if pieces:
+                yield b"".join(pieces)  # what is known at once is sent at once
+            if last:
+                return
+
+    def _early(self, event: ToolFinished) -> Frame | None:
+        """A tool's message as soon as the model reads it; clients would put a second one behind it."""
+        if event.run_id != self._run_id or "messages-tuple" not in self._modes or event.call_id in self._results:
+            return None
+        self._results.add(event.call_id)
+        return "messages", dumps([tool_message(event), self._about("tools")])
+
+    def _was_early(self, event: ThreadEvent, name: str) -> bool:
+        return name == "messages" and isinstance(event, ToolFinished) and event.call_id in self._results
+
+    def _frame(self, name: str, data: str, position: Position) -> bytes:
+        return frame(name, data, position=str(position) if self._resumable else None)
+
+    def _event(self, event: ThreadEvent) -> list[Frame]:
+        message = self._state.apply(event)
+        if event.run_id != self._run_id:
+            return []
+        if isinstance(event, MessageAdded) and message:
+            return self._message(event, message)
+        if isinstance(event, ToolFinished) and message:
+            made = [*self._in("messages-tuple", "messages", dumps([message, self._about("tools")]))]
+            made += self._in("messages", "messages/complete", dumps([message]))
+            made += self._in("updates", "updates", dumps({"tools": {"messages": [message]}}))
+            made += self._in("tools", "tools", dumps(_tool_done(event)))
+            return made + self._in("values", "values", self._state.values())
+        if isinstance(event, ToolRequested):
+            told = {"event": "on_tool_start", "toolCallId": event.call_id, "name": event.name, "input": event.arguments}
+            return self._in("tools", "tools", dumps(told))
+        if isinstance(event, ApprovalRequested):
+            self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
+        elif isinstance(event, MessagesRemoved):
+            return self._in("values", "values", self._state.values())
+        elif isinstance(event, RunPaused):
+            return self._paused(event)
+        elif isinstance(event, RunFailed | RunCancelled):
+            return failure(event)
+        elif isinstance(event, RunStarted):
+            told = {"type": "run.started", "run_id": event.run_id}
+            return self._in("custom", "custom", dumps(told))
+        return []
+
+    def _message(self, event: MessageAdded, message: Mapping[str, Any]) -> list[Frame]:
+        made: list[Frame] = []
+        if event.message.role == "assistant":
+            if rest := self._rest(event):
+                made += self._in("messages-tuple", "messages", dumps([rest, self._about("agent")]))
+            made += self._in("messages", "messages/complete", dumps([message]))
+            made += self._in("updates", "updates", dumps({"agent": {"messages": [message]}}))
+        return made + self._in("values", "values", self._state.values())
+
+    def _rest(self, event: MessageAdded) -> Mapping[str, Any] | None:
+        """The last chunk of an answer: what its reader has not seen of the text, and the calls. Clients put chunks together."""
+        message = event.message
+        text, begun = self._answers.rest(message.message_id, message.text)
+        if begun and not text and not message.tool_calls:
+            return None
+        chunk = _chunk(message.message_id, text)
+        chunk["tool_calls"] = [
+            {"name": c.name, "args": c.arguments, "id": c.call_id, "type": "tool_call"} for c in message.tool_calls
+        ]
+        chunk["tool_call_chunks"] = [
+            {"name": c.name, "args": dumps(c.arguments), "id": c.call_id, "index": n, "type": "tool_call_chunk"}
+            for n, c in enumerate(message.tool_calls)
+        ]
+        return chunk
+
+    def _piece(self, piece: TextPiece, seq: int) -> list[tuple[str, str, Position]]:
+        """Chunks of an answer that is being written."""
+        if piece.run_id != self._run_id:
+            return []
+        fresh, seen = self._answers.fresh(piece)
+        if not fresh:
+            return []
+        at = Position(seq, message_id=piece.message_id, offset=seen)
+        made = []
+        if "messages-tuple" in self._modes:
+            made.append(("messages", dumps([_chunk(piece.message_id, fresh), self._about("agent")]), at))
+        if "messages" in self._modes:
+            so_far = {**_chunk(piece.message_id, self._answers.so_far(piece.message_id)), "type": "ai"}
+            made.append(("messages/partial", dumps([so_far]), at))
+        return made
+
+    def _paused(self, event: RunPaused) -> list[Frame]:
+        # Of what was asked before this stream, what is still open, as the thread has it and an answer is to have it.
+        open_calls = [call_id for call_id in event.call_ids if call_id in self._waiting] or event.call_ids
+        calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in open_calls]
+        told = dumps({"__interrupt__": [interrupt(self._thread_id, self._run_id, calls)]})
+        return [*self._in("updates", "updates", told), *self._in("values", "values", told)]
+
+    def _in(self, mode: str, name: str, data: str) -> list[Frame]:
+        return [(name, data)] if mode in self._modes else []
+
+    def _about(self, node: str) -> dict[str, Any]:
+        return {"langgraph_node": node, "run_id": self._run_id, "thread_id": self._thread_id}
+
+
+def ends(event: ThreadEvent, run_id: str, last_event: int | None, paused_after: int) -> bool:
+    """Whether a stream of the run ends with this event; see `v1.frames.thread_frames` for the parameters."""
+    if isinstance(event, ThreadChanged) and event.action == "delete":
+        return True
+    if last_event is not None:
+        return event.seq >= last_event
+    if event.run_id != run_id:
+        return False
+    return event.TYPE in TERMINAL_TYPES or (isinstance(event, RunPaused) and event.seq > paused_after)
+
+
+def failure(event: RunFailed | RunCancelled) -> list[Frame]:
+    """What is told of a run that ends without an answer."""
+    if isinstance(event, RunFailed):
+        return [("error", dumps(failed(event)))]
+    if event.reason == "rejected":
+        return [("error", dumps({"error": "rejected", "message": event.message}))]
+    return []
+
+
+def error_frame(problem: Problem) -> bytes:
+    """The end of a stream that cannot go on."""
+    return frame("error", dumps({"error": problem.code, "message": problem.detail})) + frame("end", "null")
+
+
+def _chunk(message_id: str, text: str) -> dict[str, Any]:
+    return {
+        "type": "AIMessageChunk",
+        "id": message_id,
+        "content": text,
+        "additional_kwargs": {},
+        "response_metadata": {},
+        "tool_calls": [],
+        "invalid_tool_calls": [],
+        "tool_call_chunks": [],
+    }
+
+
+def _tool_done(event: ToolFinished) -> dict[str, Any]:
+    kind = "on_tool_end" if event.status == "ok" else "on_tool_error"
+    return {"event": kind, "toolCallId": event.call_id, "name": event.name, "output": event.content}

@@ -1,0 +1,299 @@
+"""Runs: classic, with a thread or without."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors.gateway import request_parts
+from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.patient import PatientJson
+from connectors.gateway.problems import Problem
+from connectors.gateway.protocols.lg import shapes
+from connectors.gateway.protocols.lg.agent_runs import start_agent
+from connectors.gateway.protocols.lg.graph_projection import GraphProjection
+from connectors.gateway.protocols.lg.graph_runs import graph_outcome, graph_projection, start_graph
+from connectors.gateway.protocols.lg.messages import to_langchain
+from connectors.gateway.protocols.lg.projection import RunProjection, error_frame
+from connectors.gateway.protocols.lg.requests import RunRequest, answer, modes_of, thread_fields, usual_ttl
+from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
+from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, page_of
+from connectors.gateway.sse import EventStream
+from core import RunView
+from core.agent_names import find_agent
+from core.errors import Invalid, not_found
+from core.following.position import Position
+from core.principal import Principal
+from core.run_views import RunStatus, joins_at, until
+from schemas import PendingCall, StoredMessage
+
+_BULK: dict[str, tuple[RunStatus, ...]] = {
+    "pending": ("pending",),
+    "running": ("running",),
+    "all": ("pending", "running", "paused"),
+}
+"""What a bulk cancel may ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that goes: where its events begin, and the thread as it was before."""
+
+    view: RunView
+    since: int
+    messages: list[StoredMessage]
+    pending: tuple[PendingCall, ...]
+    resumed: bool
+    graph: str | None = None
+    """The hosted graph that runs."""
+
+
+async def start(core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest) -> Started:
+    """Starts the run that a body asks for, or answers the interrupt that its thread waits with."""
+    assistant = await core.assistant(caller, wanted.assistant)
+    agent = None if assistant else find_agent(await core.tenant(caller), wanted.assistant)
+    if wanted.create_thread:
+        named = {"graph_id": assistant.graph_id} if assistant else {}
+        await core.threads.ensure(caller, thread_id, **thread_fields({**wanted.metadata, **named}), ttl=usual_ttl(core))
+    if assistant:
+        view, since, resumed = await start_graph(core, caller, thread_id, wanted, assistant)
+        return Started(view, since, [], (), resumed, assistant.graph_id)
+    assert agent, "one of the two was found"
+    return Started(*await start_agent(core, caller, thread_id, wanted, agent.agent_id))
+
+
+def locations(view: RunView, tail: str = "/stream") -> dict[str, str]:
+    """Paths below where the API is mounted: clients put its address before them."""
+    path = f"/threads/{view.thread_id}/runs/{view.run_id}"
+    return {"Location": f"{path}{tail}", "Content-Location": path}
+
+
+def event_stream(
+    core: GatewayCore,
+    caller: Principal,
+    request: RunRequest,
+    started: Started,
+    *,
+    then: Callable[[], None] = lambda: None,
+) -> EventStream:
+    """The response that tells a run from its start; `then` is called when it ends, also because its reader left."""
+    view = started.view
+    position, resumable = Position(started.since), request.resumable
+    projection: RunProjection | GraphProjection
+    if started.graph:
+        projection = graph_projection(
+            core, caller, view, started.graph, request.modes, position=position, resumable=resumable
+        )
+    else:
+        projection = RunProjection(
+            view.thread_id,
+            view.run_id,
+            request.modes,
+            ThreadState(started.messages),
+            position=position,
+            resumable=resumable,
+            pending=started.pending,
+        )
+    items = core.stream(caller, view.thread_id).items(position.seq)
+    leave = partial(core.runs.cancel, caller, view.thread_id, view.run_id) if request.cancel_when_left else None
+    counted = core.count_stream(caller)
+
+    def end(cut: str | None) -> None:
+        counted(cut)
+        then()
+
+    return EventStream(
+        projection.frames(items),
+        headers=locations(view),
+        on_error=error_frame,
+        slow_seconds=core.options.slow_seconds,
+        on_left=leave,
+        on_end=end,
+    )
+
+
+async def stream(request: Request) -> Any:
+    """`POST /threads/{t}/runs/stream`."""
+    core, caller = core_of(request), caller_of(request)
+    wanted = RunRequest.of(await body_of(request))
+    started = await start(core, caller, request.path_params["thread_id"], wanted)
+    return event_stream(core, caller, wanted, started)
+
+
+async def create(request: Request) -> Response:
+    """`POST /threads/{t}/runs`: in the background."""
+    core, caller = core_of(request), caller_of(request)
+    wanted = RunRequest.of(await body_of(request))
+    started = await start(core, caller, request.path_params["thread_id"], wanted)
+    view = started.view
+    return answer(shapes.run(view, caller.tenant_id), headers=locations(view))
+
+
+async def wait(request: Request) -> Response:
+    """`POST /threads/{t}/runs/wait`."""
+    core, caller = core_of(request), caller_of(request)
+    wanted = RunRequest.of(await body_of(request))
+    started = await start(core, caller, request.path_params["thread_id"], wanted)
+    since = started.since if started.resumed else None
+    return waited(core, caller, started.view, since, cancel=wanted.cancel_when_left)
+
+
+async def listing(request: Request) -> Response:
+    """`GET /threads/{t}/runs`."""
+    core, caller = core_of(request), caller_of(request)
+    found = [
+        shapes.run(v, caller.tenant_id) for v in await core.runs.of_thread(caller, request.path_params["thread_id"])
+    ]
+    if status := request.query_params.get("status"):
+        found = [run for run in found if run["status"] == status]
+    limit, offset = page_of(request.query_params)
+    return answer(found[offset : offset + limit])
+
+
+async def one(request: Request) -> Response:
+    """`GET` and `DELETE /threads/{t}/runs/{r}`. A run that is over leaves the lists of runs; its thread stays as it is."""
+    core, caller = core_of(request), caller_of(request)
+    thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
+    if request.method == "DELETE":
+        await core.runs.hide(caller, thread_id, run_id)
+        return Response(status_code=204)
+    view = await core.runs.get(caller, thread_id, run_id)
+    return answer(shapes.run(view, caller.tenant_id))
+
+
+async def join(request: Request) -> Response:
+    """`GET /threads/{t}/runs/{r}/join`."""
+    core, caller = core_of(request), caller_of(request)
+    view = await core.runs.get(caller, request.path_params["thread_id"], request.path_params["run_id"])
+    return waited(core, caller, view, None, cancel=is_set(request, "cancel_on_disconnect"))
+
+
+async def join_stream(request: Request) -> Any:
+    """`GET /threads/{t}/runs/{r}/stream`: from where `Last-Event-ID` says, from the beginning for `-1`, else from now on."""
+    core, caller = core_of(request), caller_of(request)
+    thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
+    modes = modes_of(request.query_params.getlist("stream_mode"), ("values", "updates", "messages-tuple", "custom"))
+    view = await core.runs.get(caller, thread_id, run_id)
+    head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    given = request.headers.get("last-event-id")
+    position = Position.parse(given).known(head.next_event - 1)
+    position = joins_at(view, position if given is not None else None)
+    stream = core.stream(caller, thread_id)
+    projection: RunProjection | GraphProjection
+    if graph := await core.graph_of_run(caller, view, head):
+        projection = graph_projection(core, caller, view, graph, modes, position=position, resumable=True)
+    else:
+        state = ThreadState(messages)
+        state.without([event async for event in stream.stored(position.seq) if event.seq < head.next_event])
+        projection = RunProjection(
+            thread_id, run_id, modes, state, position=position, resumable=True, pending=head.pending
+        )
+    last, passed = until(view, position)
+    frames = projection.frames(stream.items(position.seq), last_event=last, paused_after=passed)
+    leave = None
+    if is_set(request, "cancel_on_disconnect"):
+        leave = partial(core.runs.cancel, caller, thread_id, run_id)
+    return EventStream(
+        frames,
+        headers=locations(view),
+        on_error=error_frame,
+        slow_seconds=core.options.slow_seconds,
+        on_left=leave,
+        on_end=core.count_stream(caller),
+    )
+
+
+async def cancel(request: Request) -> Response:
+    """`POST /threads/{t}/runs/{r}/cancel`."""
+    core, caller = core_of(request), caller_of(request)
+    thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
+    since = (await core.threads.get(caller, thread_id)).next_event - 1
+    await core.runs.cancel(caller, thread_id, run_id, rollback=_rolls_back(request))
+    if is_set(request, "wait"):
+        await core.runs.wait(caller, thread_id, run_id, seconds=core.options.apply_seconds, since=since)
+        return Response(status_code=204)
+    return Response(status_code=202)
+
+
+async def cancel_many(request: Request) -> Response:
+    """`POST /runs/cancel`: runs by their ids, or all of a status, of a thread or of all threads of the caller."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    status, run_ids = request_parts.one_of(body, "status", tuple(_BULK)), request_parts.texts(body, "run_ids")
+    request_parts.text(body, "thread_id")  # one that is empty is no word for all threads
+    if (status is None) == (run_ids is None):
+        raise Invalid("invalid", "Give run_ids, or a status of runs: pending, running or all.")
+    found = await core.runs.cancel_many(
+        caller,
+        thread_id=body.get("thread_id"),
+        run_ids=run_ids,
+        statuses=_BULK[status or "all"],
+        rollback=_rolls_back(request),
+    )
+    if not found and run_ids:
+        raise not_found("run", run_ids[0])
+    return Response(status_code=204)
+
+
+def _rolls_back(request: Request) -> bool:
+    action = request.query_params.get("action") or "interrupt"
+    if action not in ("interrupt", "rollback"):
+        raise Invalid("invalid", "action is interrupt or rollback.")
+    return action == "rollback"
+
+
+def waited(
+    core: GatewayCore,
+    caller: Principal,
+    view: RunView,
+    since: int | None,
+    *,
+    cancel: bool,
+    then: Callable[[], Awaitable[None]] | None = None,
+    left: Callable[[], None] = lambda: None,
+) -> PatientJson:
+    """The response that waits for a run.
+
+    `cancel` ends the run when its reader leaves; `left` is called then, and `then` is awaited when the run is over.
+    """
+
+    async def values() -> bytes:
+        found = await until_over(core, caller, view, since)
+        if then:
+            await then()
+        return dumps(found).encode()
+
+    async def leave() -> None:
+        left()
+        if cancel:
+            await core.runs.cancel(caller, view.thread_id, view.run_id)
+
+    def failed(problem: Problem) -> bytes:
+        return dumps({"__error__": {"error": problem.code, "message": problem.detail}}).encode()
+
+    return PatientJson(
+        values,
+        on_error=failed,
+        heartbeat=core.options.heartbeat,
+        headers=locations(view, "/join"),
+        on_left=leave,
+    )
+
+
+async def until_over(core: GatewayCore, caller: Principal, view: RunView, since: int | None) -> Any:
+    """The thread's values when the run is over or waits."""
+    seconds = core.options.wait_seconds
+    over = await core.runs.wait(caller, view.thread_id, view.run_id, seconds=seconds, since=since)
+    head, messages = await core.threads.read(caller, view.thread_id, window=core.options.state_messages)
+    if graph := await core.graph_of_run(caller, over, head):
+        return await graph_outcome(core, caller, over, graph, head)
+    values: dict[str, Any] = {"messages": [to_langchain(s.message) for s in messages]}
+    if over.status == "failed":
+        values = {"__error__": shapes.failure(over)}
+    elif over.status == "paused":
+        values["__interrupt__"] = shapes.interrupts(view.thread_id, head)
+    return values

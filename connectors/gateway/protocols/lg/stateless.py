@@ -1,0 +1,102 @@
+"""Runs without a thread: each gets one of its own, which is deleted at the end unless `on_completion` is `keep`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.protocols.lg import shapes
+from connectors.gateway.protocols.lg.requests import RunRequest, answer, thread_fields, usual_ttl
+from connectors.gateway.protocols.lg.runs import Started, event_stream, locations, start, waited
+from connectors.gateway.request_parts import bodies_of, body_of, caller_of, core_of
+from core import RunView
+from core.errors import Refused
+from core.principal import Principal
+from schemas import BadRecord, ThreadKey
+
+BATCH = 20
+"""Runs of one request."""
+
+
+async def create(request: Request) -> Response:
+    """`POST /runs`: in the background."""
+    core, caller = core_of(request), caller_of(request)
+    view = await _in_the_background(core, caller, await body_of(request))
+    return answer(shapes.run(view, caller.tenant_id), headers=locations(view))
+
+
+async def batch(request: Request) -> Response:
+    """`POST /runs/batch`: several in the background, all of them or none."""
+    core, caller = core_of(request), caller_of(request)
+    bodies = await bodies_of(request, BATCH)
+    made = await asyncio.gather(*(_in_the_background(core, caller, body) for body in bodies), return_exceptions=True)
+    views = [one for one in made if not isinstance(one, BaseException)]
+    for failed in made:
+        if isinstance(failed, BaseException):
+            # A run that is over already may have taken its thread with it.
+            gone = (core.threads.delete(caller, view.thread_id) for view in views)
+            await asyncio.gather(*gone, return_exceptions=True)
+            raise failed
+    return answer([shapes.run(view, caller.tenant_id) for view in views])
+
+
+async def stream(request: Request) -> Any:
+    """`POST /runs/stream`."""
+    core, caller = core_of(request), caller_of(request)
+    body = await body_of(request)
+    wanted = RunRequest.of(body)
+    started = await _start(core, caller, wanted, kept=_kept(body))
+    view = started.view
+    then = partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
+    try:
+        return event_stream(core, caller, wanted, started, then=(lambda: None) if _kept(body) else then)
+    except Refused:
+        await core.threads.delete(caller, view.thread_id)
+        raise
+
+
+async def wait(request: Request) -> Response:
+    """`POST /runs/wait`."""
+    core, caller = core_of(request), caller_of(request)
+    body = await body_of(request)
+    wanted = RunRequest.of(body)
+    view = (await _start(core, caller, wanted, kept=_kept(body))).view
+    if _kept(body):
+        return waited(core, caller, view, None, cancel=wanted.cancel_when_left)
+    then = partial(core.threads.delete, caller, view.thread_id)
+    left = partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
+    return waited(core, caller, view, None, cancel=wanted.cancel_when_left, then=then, left=left)
+
+
+async def _start(core: GatewayCore, caller: Principal, wanted: RunRequest, *, kept: bool) -> Started:
+    thread_id = str(uuid.uuid4())
+    made = thread_fields(wanted.metadata)
+    made["metadata"] |= {"stateless": True}
+    await core.threads.create(caller, thread_id=thread_id, **made, ttl=usual_ttl(core) if kept else None)
+    try:
+        started = await start(core, caller, thread_id, wanted)
+        if not kept and (at := started.view.begins_at):
+            key = ThreadKey(caller.tenant_id, thread_id)
+            await core.delayed.delete_thread_after(key, caller.user_id, started.view.run_id, at)
+        return started
+    except (Refused, BadRecord):
+        await core.threads.delete(caller, thread_id)
+        raise
+
+
+async def _in_the_background(core: GatewayCore, caller: Principal, body: Mapping[str, Any]) -> RunView:
+    view = (await _start(core, caller, RunRequest.of(body), kept=_kept(body))).view
+    if not _kept(body) and not view.begins_at:  # of those that begin later a timer takes care
+        core.stateless.delete_after(caller, view.thread_id, view.run_id)
+    return view
+
+
+def _kept(body: Mapping[str, Any]) -> bool:
+    return body.get("on_completion") == "keep"

@@ -1,0 +1,99 @@
+"""The store of a user: JSON values by namespace and key. Nobody sees another user's, whatever the namespace."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors.gateway.protocols.lg.requests import answer
+from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, number, page_of
+from core.errors import Invalid
+from state import Item
+from state.items import matches, namespaces, ranked
+
+
+async def items(request: Request) -> Response:
+    """`GET`, `PUT` and `DELETE /store/items`."""
+    if request.method == "GET":
+        return await _get(request)
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    caller.require("write")
+    namespace, key = _labels(body.get("namespace"), "namespace"), _key(body.get("key"))
+    who = (caller.tenant_id, caller.user_id)
+    if request.method == "DELETE":
+        await core.stores.items.delete(*who, namespace, key)
+        return Response(status_code=204)
+    if not isinstance(value := body.get("value"), dict):
+        raise Invalid("invalid", "value must be an object.")
+    expires = None
+    if (minutes := body.get("ttl")) is not None:
+        if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < 1e8:
+            raise Invalid("invalid", "ttl must be a number of minutes.")
+        expires = datetime.now(UTC) + timedelta(minutes=minutes)
+    await core.stores.items.put(*who, namespace, key, value, expires=expires)
+    return Response(status_code=204)
+
+
+async def _get(request: Request) -> Response:
+    core, caller, query = core_of(request), caller_of(request), request.query_params
+    caller.require("read")
+    namespace, key = _labels(query.get("namespace", "").split("."), "namespace"), _key(query.get("key"))
+    found = await core.stores.items.get(caller.tenant_id, caller.user_id, namespace, key)
+    return answer(_shown(found) if found else None)
+
+
+async def search(request: Request) -> Response:
+    """`POST /store/items/search`: by namespace, by fields, and by words; the newest first, or what has most of the words."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    caller.require("read")
+    prefix = _labels(body.get("namespace_prefix") or [], "namespace_prefix")
+    conditions, query = mapping(body.get("filter"), "filter"), body.get("query")
+    limit, offset = page_of(body)
+    below = core.stores.items.below(caller.tenant_id, caller.user_id, prefix)
+    found = ranked([item async for item in below if matches(item, conditions)], str(query) if query else None)
+    shown = [
+        _shown(item) | ({} if score is None else {"score": score}) for item, score in found[offset : offset + limit]
+    ]
+    return answer({"items": shown})
+
+
+async def list_namespaces(request: Request) -> Response:
+    """`POST /store/namespaces`."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    caller.require("read")
+    prefix, suffix = (_labels(body.get(name) or [], name) for name in ("prefix", "suffix"))
+    depth = body.get("max_depth")
+    limit, offset = page_of(body, default=100)
+    below = core.stores.items.below(caller.tenant_id, caller.user_id, [])
+    found = namespaces(
+        [item async for item in below],
+        prefix=prefix,
+        suffix=suffix,
+        max_depth=None if depth is None else number(depth, "max_depth", 10, 100),
+    )
+    return answer({"namespaces": found[offset : offset + limit]})
+
+
+def _labels(given: object, name: str) -> list[str]:
+    if not isinstance(given, list) or not all(isinstance(label, str) for label in given):
+        raise Invalid("invalid", f"{name} must be a list of strings.")
+    return given
+
+
+def _key(given: object) -> str:
+    if not isinstance(given, str):
+        raise Invalid("invalid", "key must be a string.")
+    return given
+
+
+def _shown(item: Item) -> dict[str, Any]:
+    return {
+        "namespace": list(item.namespace),
+        "key": item.key,
+        "value": item.value,
+        "created_at": item.created_at.isoformat(),
+        "updated_at": item.updated_at.isoformat(),
+    }

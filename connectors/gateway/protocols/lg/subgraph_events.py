@@ -1,0 +1,80 @@
+"""The lives of subgraphs, as their tasks show them: begun with the first task in a namespace, over with the task that ran it.
+
+What is told follows LangGraph's own `LifecycleTransformer`, so that clients find subgraphs and subagents the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from connectors.gateway.protocols.lg.message_events import Told
+from connectors.gateway.protocols.lg.thread_state import dumps
+
+Namespace = tuple[str, ...]
+
+
+class Subgraphs:
+    """Those of one run's leg."""
+
+    def __init__(self, run_id: str, leg: str) -> None:
+        self._run_id, self._leg = run_id, leg
+        self._seen: set[Namespace] = set()
+        self._open: dict[Namespace, str] = {}
+        """Those that go, by name."""
+        self._calls: dict[str, str] = {}
+        """Calls of tools, by the tasks that make them."""
+
+    def task(self, namespace: Namespace, data: Any) -> list[Told]:
+        """What a task's begin or end says of subgraphs."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("id"), str):
+            return []
+        if "result" in data:
+            return self._over(namespace, data)
+        if call_id := _call_of(data.get("input")):
+            self._calls[data["id"]] = call_id
+        if not namespace or namespace in self._seen:
+            return []
+        self._seen.add(namespace)
+        node, _, task_id = namespace[-1].partition(":")
+        metadata = data.get("metadata")
+        agent = metadata.get("lc_agent_name") if isinstance(metadata, Mapping) else None
+        self._open[namespace] = name = str(agent or node)
+        told: dict[str, Any] = {"event": "started", "namespace": list(namespace), "graph_name": name}
+        if task_id:
+            told["trigger_call_id"] = task_id
+        if agent and task_id in self._calls:
+            told["cause"] = {"type": "toolCall", "tool_call_id": self._calls[task_id]}
+        return [self._told(namespace, told)]
+
+    def _over(self, namespace: Namespace, data: Mapping[str, Any]) -> list[Told]:
+        made = []
+        for child in [c for c in self._open if c[:-1] == namespace and c[-1].partition(":")[2] == data["id"]]:
+            told: dict[str, Any] = {"event": "completed", "graph_name": self._open.pop(child)}
+            if data.get("interrupts"):
+                told["event"] = "interrupted"
+            elif error := data.get("error"):
+                told |= {"event": "failed", "error": str(error)}
+            made.append(self._told(child, told))
+        return made
+
+    def end(self, what: str) -> list[Told]:
+        """The leg is over, and with it what goes: deepest first."""
+        made = []
+        for child in sorted(self._open, key=len, reverse=True):
+            made.append(self._told(child, {"event": what, "graph_name": self._open.pop(child)}))
+        return made
+
+    def _told(self, namespace: Namespace, data: Mapping[str, Any]) -> Told:
+        event_id = f"synth:{self._run_id}:lc|{'|'.join(namespace)}|{data['event']}|{self._leg.rpartition('.')[2]}"
+        return Told("lifecycle", dumps(data), event_id, namespace)
+
+
+def _call_of(given: Any) -> str | None:
+    """The call that a task of a ToolNode makes: its input has it, alone or in a list."""
+    if isinstance(given, Mapping):
+        given = [given.get("tool_call")]
+    for call in given if isinstance(given, list) else ():
+        if isinstance(call, Mapping) and isinstance(call.get("id"), str):
+            return str(call["id"])
+    return None

@@ -1,0 +1,365 @@
+"""Events of a thread as the envelopes of the thread-centric protocol."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.gateway.protocols.lg.graph_channels import GraphChannels
+from connectors.gateway.protocols.lg.graph_projection import StateOf
+from connectors.gateway.protocols.lg.message_events import Told
+from connectors.gateway.protocols.lg.shapes import interrupt, interrupts
+from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
+from connectors.gateway.sse import HEARTBEAT_FRAME, frame
+from core.agent_names import graph_id
+from core.following.feed import TextPiece
+from core.following.graph_reader import GraphPieces
+from core.following.position import Position
+from core.following.text_reader import Answers
+from core.following.thread_stream import Heartbeat, StreamItem
+from core.runs import Runs
+from schemas import (
+    ApprovalRequested,
+    GraphStreamed,
+    MessageAdded,
+    MessagesRemoved,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunPaused,
+    RunStarted,
+    ThreadChanged,
+    ThreadEvent,
+    ThreadHead,
+    ToolFinished,
+    ToolRequested,
+)
+
+CHANNELS = ("values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom")
+STEP = 1_000_000
+"""A thread's event n becomes envelopes with numbers from n times this on; pieces of an agent's text lie between. What a graph
+streams has the number that its event will have, so that a client is told from there on."""
+_MESSAGE = 100
+"""From here on the numbers of an event count the characters of a message."""
+_LOOK_BACK = 500
+"""Events before what a client has seen, from which messages that are being written are put together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a reader subscribes to."""
+
+    channels: frozenset[str]
+    customs: frozenset[str] = frozenset()
+    """Names of custom events; all where there are none."""
+    namespaces: tuple[tuple[str, ...], ...] = ()
+    """Prefixes of namespaces; all where there are none."""
+    depth: int | None = None
+    """How far below a prefix."""
+
+    def has(self, told: Told) -> bool:
+        """Whether this is for the reader."""
+        channel = "input" if told.method == "input.requested" else told.method
+        if channel not in self.channels:
+            return False
+        for prefix in self.namespaces or ((),):
+            below = len(told.namespace) - len(prefix)
+            if _begins(told.namespace, prefix) and (self.depth is None or below <= self.depth):
+                return channel != "custom" or not self.customs or _name(told) in self.customs
+        return False
+
+
+def _begins(namespace: tuple[str, ...], prefix: tuple[str, ...]) -> bool:
+    """Whether a namespace is the prefix or below it. A segment without a task's id stands for any task of its node."""
+    if len(namespace) < len(prefix):
+        return False
+    return all(one in (given, given.partition(":")[0]) for one, given in zip(prefix, namespace, strict=False))
+
+
+class ThreadProjection:
+    """Envelopes of a thread's events. Their ids follow from the thread alone: a client drops what it has seen, wherever it
+    comes back."""
+
+    def __init__(
+        self,
+        thread_id: str,
+        wanted: Wanted,
+        state: ThreadState,
+        *,
+        since: int | None,
+        head: ThreadHead,
+        going: bool,
+        graphs: Mapping[str, str],
+        graph: str | None,
+        state_of: StateOf,
+        state_now: Callable[[], Awaitable[ThreadState]],
+        wrap_custom: bool = False,
+    ) -> None:
+        """`head` is the thread's as the stream is opened, `graphs` are the hosted graphs by their assistants, `graph` the one
+        that the thread is of, if it is known. Without `since` all of the thread is told; where a run is going then
+        (`going`), without the ends of those before it, which clients would take for its end, and without questions that
+        are answered. `state_now` reads the messages again, where the conversation goes to another branch."""
+        self._thread_id, self._wanted, self._state, self._state_now = thread_id, wanted, state, state_now
+        self._since = -1 if since is None else since
+        self._old = head.next_event if since is None else 0
+        """Events below this are of the past."""
+        self._going = going
+        run = head.run
+        self._asks = frozenset(asked["id"] for asked in interrupts(thread_id, head))
+        """What is asked as the stream is opened."""
+        self._waiting = frozenset(p.call.call_id for p in Runs.open_approvals(head))
+        self._graphs, self._graph = graphs, graph
+        self._channels = GraphChannels(state_of, wrap_custom=wrap_custom)
+        self.begin = max(0, min(self._since // STEP - _LOOK_BACK, head.next_event - 1))
+        self._answers = Answers(Position())
+        self._begun: set[str] = set()
+        self._maybe_seen = self._since % STEP >= STEP // 2 and self._since % STEP != STEP - 1
+        """The client may have pieces of the answer that comes next."""
+        self._between = STEP // 2
+        self._agents: dict[str, str] = {}
+        self._of_graphs: dict[str, str] = {}
+        """Runs of graphs, with the graph's name where it is known."""
+        if run and run.graph:
+            self._of_graphs[run.run_id] = run.graph.graph
+        elif run:
+            self._agents[run.run_id] = run.agent_id
+        self._started = {run.run_id} if run and run.first_event else set[str]()
+        self._said_running: set[str] = set()
+        self._paused: dict[str, int] = {}
+        """Runs that wait, by the number of the event that says so."""
+        self._legs: dict[str, int] = {}
+        """The number of the event that a leg's first part will have."""
+        self._last = -1
+        self._asked = {p.call.call_id: (p.call.call_id, p.call.name, p.call.arguments) for p in head.pending}
+
+    def rewind(self, coming: list[ThreadEvent]) -> None:
+        """Takes back of the state what these events are going to bring."""
+        self._state.without(coming)
+
+    async def frames(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[bytes]:
+        """Frames for ever, or until the thread is deleted."""
+        async for told, number in self.envelopes(items):
+            yield (
+                HEARTBEAT_FRAME
+                if told is None
+                else frame(told.method, self.envelope(told, number), position=str(number))
+            )
+
+    async def envelopes(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[tuple[Told | None, int]]:
+        """What the reader gets, with its numbers; None where nothing happens for a while."""
+        seq = self.begin
+        async for item in items:
+            if isinstance(item, Heartbeat):
+                yield None, 0
+            elif isinstance(item, TextPiece):
+                for told in [] if item.run_id in self._of_graphs else self._piece(item):
+                    self._between = min(self._between + 1, STEP - 2)
+                    if self._wanted.has(told):
+                        yield self._numbered(told, seq * STEP + self._between)
+            elif isinstance(item, GraphPieces):
+                for told, number in self._pieces(item, seq):
+                    if one := self._new(told, number):
+                        yield one
+            elif isinstance(item, ThreadEvent):  # a result before its event would have to have the event's id
+                for n, told in enumerate(await self._event(item)):
+                    number = item.seq * STEP + (min(n, _MESSAGE - 1) if told.place is None else _MESSAGE + told.place)
+                    if one := self._new(told, number):
+                        yield one
+                seq, self._between = item.seq, STEP // 2
+                if isinstance(item, ThreadChanged) and item.action == "delete":
+                    return
+
+    def _pieces(self, item: GraphPieces, seq: int) -> list[tuple[Told, int]]:
+        """What a graph streams before its events. A run works; said with its first word already, since its events come when
+        its leg is journaled: the run's start, where it had none, and then the parts in their order."""
+        self._of_graphs[item.run_id] = item.graph or self._of_graphs.get(item.run_id, "")
+        first = self._legs.setdefault(item.leg, seq + (1 if item.run_id in self._started else 2))
+        running = self._works(item.run_id)
+        made = [(told, (first if item.run_id in self._started else first - 1) * STEP) for told in running]
+        for index, tolds in self._channels.pieces(item):
+            number = (first + index) * STEP
+            made += [
+                (told, number + (min(n, _MESSAGE - 1) if told.place is None else _MESSAGE + told.place))
+                for n, told in enumerate(tolds)
+            ]
+        return made
+
+    def _new(self, told: Told, number: int) -> tuple[Told, int] | None:
+        """An envelope, or what of it the reader has not had."""
+        if not self._wanted.has(told) or number <= self._since:
+            return None
+        if (had := self._since - (number - told.width)) > 0 and told.piece:
+            told = told.without(had)
+        return self._numbered(told, min(number, (number // STEP + 1) * STEP - 1))
+
+    def _numbered(self, told: Told, number: int) -> tuple[Told, int]:
+        self._last = max(number, self._last + 1)
+        return told, self._last
+
+    def envelope(self, told: Told, number: int) -> str:
+        """As clients get it."""
+        event_id = told.event_id or f"{self._thread_id}:{number}"
+        return (
+            f'{{"type":"event","event_id":{dumps(event_id)},"seq":{number},"method":"{told.method}",'
+            f'"params":{{"namespace":{dumps(told.namespace)},"timestamp":{int(time.time() * 1000)},"data":{told.data}}}}}'
+        )
+
+    async def _event(self, event: ThreadEvent) -> list[Told]:
+        run, past = event.run_id, event.seq < self._old
+        if isinstance(event, MessagesRemoved) and event.after is not None:
+            self._state = await self._state_now()
+        if isinstance(event, GraphStreamed):
+            self._of_graphs.setdefault(run, "")
+            return [*self._works(run), *await self._channels.streamed(event)]
+        if isinstance(event, RunStarted):
+            self._started.add(run)
+            if event.agent_id in self._graphs:
+                self._of_graphs[run] = self._graphs[event.agent_id]
+        if isinstance(event, RunPaused):
+            self._paused[run] = event.seq
+        if run not in self._of_graphs:
+            made = self._agent_event(event)
+        elif isinstance(event, MessageAdded):
+            self._state.apply(event)
+            made = self._channels.added(event)
+        elif isinstance(event, RunPaused):
+            made = [*self._channels.paused(event), self._lifecycle(event, "interrupted")]
+        elif isinstance(event, RunCompleted | RunFailed | RunCancelled):
+            ended = {RunCompleted: "completed", RunFailed: "failed", RunCancelled: "interrupted"}[type(event)]
+            made = [*self._channels.end(ended), *self._agent_event(event)]
+        else:
+            made = self._agent_event(event)
+        return [told for told in made if not self._misleads(told)] if past else made
+
+    def _misleads(self, told: Told) -> bool:
+        """Whether this is the end of a run before the one that goes, or a question that is answered."""
+        if told.method == "input.requested":
+            return json.loads(told.data)["interrupt_id"] not in self._asks
+        if told.method != "lifecycle" or told.namespace or not self._going:
+            return False
+        return json.loads(told.data)["event"] in ("completed", "failed")
+
+    def _works(self, run_id: str) -> list[Told]:
+        """Whether this is news, at its beginning or after a pause."""
+        if (paused := self._paused.pop(run_id, None)) is not None:
+            told = {"event": "running", "graph_name": self._name_of(run_id)}
+            return [Told("lifecycle", dumps(told), f"synth:{run_id}:lc|{paused}|running")]
+        return [] if run_id in self._said_running or run_id in self._started else [self._running(run_id)]
+
+    def _agent_event(self, event: ThreadEvent) -> list[Told]:
+        """Of an agent's run, and what all runs have in common."""
+        message = self._state.apply(event)
+        run = event.run_id
+        if isinstance(event, RunStarted):
+            self._agents[run] = event.agent_id
+            return [] if run in self._said_running else [self._running(run)]
+        if isinstance(event, MessageAdded) and message:
+            made = self._message(event) if event.message.role == "assistant" else []
+            if made:
+                made.append(Told("updates", dumps({"agent": {"messages": [message]}})))
+            return [*made, Told("values", self._state.values())]
+        if isinstance(event, ToolRequested):
+            told = {
+                "event": "tool-started",
+                "tool_call_id": event.call_id,
+                "tool_name": event.name,
+                "input": event.arguments,
+            }
+            return [Told("tools", dumps(told))]
+        if isinstance(event, ToolFinished) and message:
+            told = {"event": "tool-finished", "tool_call_id": event.call_id, "output": message}
+            if event.status != "ok":
+                told = {"event": "tool-error", "tool_call_id": event.call_id, "message": event.content}
+            updates = dumps({"tools": {"messages": [message]}})
+            return [Told("tools", dumps(told)), Told("updates", updates), Told("values", self._state.values())]
+        if isinstance(event, MessagesRemoved):
+            return [Told("values", self._state.values())]
+        if isinstance(event, ApprovalRequested):
+            self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
+        elif isinstance(event, RunPaused):
+            # Of a question of the past, what is still open: its id is that of the calls that wait.
+            open_calls = [c for c in event.call_ids if event.seq >= self._old or c in self._waiting]
+            calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in open_calls]
+            asked = interrupt(self._thread_id, run, calls)
+            told = {"interrupt_id": asked["id"], "payload": asked["value"], "value": asked["value"]}
+            return [
+                Told("input.requested", dumps(told), f"synth:{run}:input||{asked['id']}"),
+                self._lifecycle(event, "interrupted"),
+            ]
+        elif isinstance(event, RunCompleted):
+            return [self._lifecycle(event, "completed")]
+        elif isinstance(event, RunFailed):
+            return [self._lifecycle(event, "failed", error=event.message)]
+        elif isinstance(event, RunCancelled):
+            return [self._lifecycle(event, "interrupted")]
+        return []
+
+    def _lifecycle(self, event: ThreadEvent, what: str, **more: str) -> Told:
+        told = {"event": what, "graph_name": self._name_of(event.run_id), **more}
+        return Told("lifecycle", dumps(told), f"synth:{event.run_id}:lc|{event.seq}|{what}")
+
+    def _name_of(self, run_id: str) -> str:
+        if run_id in self._of_graphs:
+            return self._of_graphs[run_id] or self._graph or "graph"
+        return graph_id(self._agents.get(run_id) or "default")
+
+    def _running(self, run_id: str) -> Told:
+        """A run works."""
+        self._said_running.add(run_id)
+        told = {"event": "running", "graph_name": self._name_of(run_id)}
+        return Told("lifecycle", dumps(told), f"synth:{run_id}:lc||running")
+
+    def _message(self, event: MessageAdded) -> list[Told]:
+        """The end of an answer, and its beginning where nobody saw it being written."""
+        message = event.message
+        made = self._begin(message.message_id)
+        rest, _ = self._answers.rest(message.message_id, message.text)
+        if rest and not self._maybe_seen:
+            made.append(self._delta(message.message_id, len(message.text) - len(rest), rest))
+        self._maybe_seen = False
+        done = {"event": "content-block-finish", "index": 0, "content": {"type": "text", "text": message.text}}
+        made += [
+            Told("messages", dumps(done), f"{message.message_id}:block"),
+            Told("messages", dumps({"event": "message-finish", **_usage(event)}), f"{message.message_id}:finish"),
+        ]
+        self._begun.discard(message.message_id)
+        return made
+
+    def _piece(self, piece: TextPiece) -> list[Told]:
+        fresh, seen = ("", 0) if self._maybe_seen else self._answers.fresh(piece)
+        if not fresh:
+            return []
+        begun = [] if piece.run_id in self._said_running else [self._running(piece.run_id)]
+        return [*begun, *self._begin(piece.message_id), self._delta(piece.message_id, seen - len(fresh), fresh)]
+
+    def _begin(self, message_id: str) -> list[Told]:
+        if message_id in self._begun:
+            return []
+        self._begun.add(message_id)
+        start = {"event": "message-start", "role": "ai", "id": message_id}
+        block = {"event": "content-block-start", "index": 0, "content": {"type": "text", "text": ""}}
+        return [
+            Told("messages", dumps(start), f"{message_id}:start"),
+            Told("messages", dumps(block), f"{message_id}:block-start"),
+        ]
+
+    def _delta(self, message_id: str, offset: int, text: str) -> Told:
+        told = {"event": "content-block-delta", "index": 0, "delta": {"type": "text-delta", "text": text}}
+        return Told("messages", dumps(told), f"{message_id}:{offset}")
+
+
+def _name(told: Told) -> str:
+    """Of a custom event."""
+    data = json.loads(told.data)
+    return str(data.get("name", "")) if isinstance(data, dict) else ""
+
+
+def _usage(event: MessageAdded) -> dict[str, Any]:
+    usage = event.message.usage
+    if usage is None:
+        return {}
+    counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "total_tokens": usage.total}
+    return {"usage": counts}

@@ -1,0 +1,124 @@
+"""`GET /threads/{t}/stream`: every run of a thread, one after the other, as each one's own stream tells it, and without end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+
+from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.protocols.lg.graph_projection import GraphProjection
+from connectors.gateway.protocols.lg.graph_runs import graph_projection
+from connectors.gateway.protocols.lg.projection import RunProjection, error_frame
+from connectors.gateway.protocols.lg.requests import modes_of
+from connectors.gateway.protocols.lg.thread_state import ThreadState
+from connectors.gateway.request_parts import caller_of, core_of
+from connectors.gateway.sse import HEARTBEAT_FRAME, EventStream, frame
+from core import RunView
+from core.errors import Invalid, Refused
+from core.following.feed import EarlyResult
+from core.following.position import Position
+from core.following.thread_stream import Heartbeat, StreamItem
+from core.principal import Principal
+from core.run_views import OVER
+from schemas import InputRefused, RunQueued, StateUpdated, ThreadChanged, ThreadEvent
+
+RUN_MODES = "run_modes"
+"""What each run was started with."""
+_END = frame("end", "null")
+_NO_RUN = (ThreadChanged, StateUpdated, InputRefused, RunQueued)
+
+
+async def join_stream(request: Request) -> Any:
+    """From where `Last-Event-ID` says, from the beginning for `-1`, else from now on."""
+    core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
+    asked = [mode for mode in request.query_params.getlist("stream_mode") if mode not in ("", RUN_MODES)]
+    if other := [mode for mode in asked if mode in ("lifecycle", "state_update")]:
+        words = f"stream_mode: the stream of a thread tells what its runs stream ({RUN_MODES}), not {other[0]} alone."
+        raise Invalid("not_supported", words)
+    head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    given = request.headers.get("last-event-id")
+    newest = head.next_event - 1
+    position = Position(newest) if given is None else Position.parse(given).known(newest)
+    stream, state = core.stream(caller, thread_id), ThreadState(messages)
+    state.without([event async for event in stream.stored(position.seq) if event.seq < head.next_event])
+    following = _Following(core, caller, thread_id, state, modes_of(asked) if asked else None)
+    return EventStream(
+        following.frames(stream.items(position.seq), position),
+        on_error=error_frame,
+        slow_seconds=core.options.slow_seconds,
+        on_end=core.count_stream(caller),
+    )
+
+
+class _Following:
+    def __init__(
+        self, core: GatewayCore, caller: Principal, thread_id: str, state: ThreadState, modes: tuple[str, ...] | None
+    ) -> None:
+        self._core, self._caller, self._thread_id, self._state, self._modes = core, caller, thread_id, state, modes
+
+    async def frames(self, items: AsyncIterator[StreamItem], position: Position) -> AsyncIterator[bytes]:
+        """Until the thread is deleted."""
+        try:
+            async for item in items:
+                if isinstance(item, Heartbeat):
+                    yield HEARTBEAT_FRAME
+                elif isinstance(item, _NO_RUN):
+                    if isinstance(item, ThreadChanged) and item.action == "delete":
+                        return
+                    position = Position(item.seq)
+                else:
+                    last = _Last(item, items)
+                    run_id = item.event.run_id if isinstance(item, EarlyResult) else item.run_id
+                    view = await self._core.runs.get(self._caller, self._thread_id, run_id, hidden=True)
+                    if not isinstance(item, ThreadEvent) and view.status in OVER:
+                        continue  # a piece that comes late; whatever the run has left to tell, its events tell
+                    projection = await self._projection(view, position)
+                    passed = item.seq - 1 if isinstance(item, ThreadEvent) else position.seq
+                    async for piece in projection.frames(last.items(), paused_after=passed):
+                        # The stream goes on where the run's own would end.
+                        yield piece.removesuffix(_END)
+                    if last.deleted:
+                        return
+                    position = Position(last.seq or position.seq)
+        finally:
+            await items.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+    async def _projection(self, view: RunView, position: Position) -> RunProjection | GraphProjection:
+        core, caller, thread_id = self._core, self._caller, self._thread_id
+        head = await core.threads.get(caller, thread_id)
+        modes = self._modes or _modes_of(view)
+        if graph := await core.graph_of_run(caller, view, head):
+            return graph_projection(core, caller, view, graph, modes, position=position, resumable=True)
+        return RunProjection(
+            thread_id, view.run_id, modes, self._state, position=position, resumable=True, pending=head.pending
+        )
+
+
+class _Last:
+    """The items of a run, of which the first was taken already; and how far they came."""
+
+    def __init__(self, first: StreamItem, rest: AsyncIterator[StreamItem]) -> None:
+        self._first, self._rest = first, rest
+        self.seq, self.deleted = 0, False
+
+    async def items(self) -> AsyncIterator[StreamItem]:
+        """All of them."""
+        self._see(self._first)
+        yield self._first
+        async for item in self._rest:
+            self._see(item)
+            yield item
+
+    def _see(self, item: StreamItem) -> None:
+        if isinstance(item, ThreadEvent):
+            self.seq = item.seq
+            self.deleted = isinstance(item, ThreadChanged) and item.action == "delete"
+
+
+def _modes_of(view: RunView) -> tuple[str, ...]:
+    try:
+        return modes_of(view.details.get("kwargs", {}).get("stream_mode"))
+    except Refused:
+        return ("values",)

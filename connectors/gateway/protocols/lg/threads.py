@@ -1,0 +1,277 @@
+"""Threads, their states and their histories."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.protocols.lg import shapes
+from connectors.gateway.protocols.lg.agent_threads import agent_history, agent_state, change_agent_state
+from connectors.gateway.protocols.lg.graph_threads import (
+    change_graph_state,
+    graph_history,
+    graph_state,
+    make_state,
+    supersteps_of,
+)
+from connectors.gateway.protocols.lg.messages import to_langchain
+from connectors.gateway.protocols.lg.requests import answer, own_title, thread_fields, ttl_of, usual_ttl
+from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, one_of, page_of, text, texts
+from core.errors import Invalid, Missing, Refused
+from core.principal import Principal
+from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains
+
+log = logging.getLogger("cauce.gateway")
+
+_CONDITIONS: dict[str, ThreadCondition] = {
+    "idle": "idle",
+    "busy": "busy",
+    "interrupted": "approval",
+    "error": "failed",
+}
+MOST_VALUES = 1_000
+"""The last changed threads that a search by values looks at."""
+MOST_PRUNED = 1_000
+"""Threads of one request."""
+_AT_ONCE = 50
+"""Threads that are read at a time."""
+_SORTED_BY = {
+    "thread_id": "thread_id",
+    "status": "condition",
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "state_updated_at": "updated_at",
+}
+
+
+async def create(request: Request) -> Response:
+    """`POST /threads`."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    ttl = ttl_of(body.get("ttl")) or usual_ttl(core)
+    metadata, steps = mapping(body.get("metadata"), "metadata"), supersteps_of(body)
+    graph = metadata.get("graph_id")
+    if steps and graph not in core.graphs.names:
+        raise Invalid("invalid", "supersteps need a hosted graph, whose state they make: name it as graph_id.")
+    thread_id, head = await core.threads.create(
+        caller,
+        thread_id=text(body, "thread_id"),
+        **thread_fields(metadata),
+        ttl=ttl,
+        if_exists="do_nothing" if one_of(body, "if_exists", ("raise", "do_nothing")) == "do_nothing" else "raise",
+    )
+    if steps and head.next_row == 1:
+        try:
+            await make_state(core, caller, thread_id, head, str(graph), steps)
+        except Refused:
+            await core.threads.delete(caller, thread_id)
+            raise
+        head = await core.threads.get(caller, thread_id)
+    return await _shown(core, caller, thread_id, head)
+
+
+async def one(request: Request) -> Response:
+    """`GET`, `PATCH` and `DELETE /threads/{t}`."""
+    core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
+    if request.method == "DELETE":
+        await core.threads.delete(caller, thread_id)
+        return Response(status_code=204)
+    if request.method == "PATCH":
+        body = await body_of(request)
+        metadata, ttl = mapping(body.get("metadata"), "metadata"), ttl_of(body.get("ttl"))
+        head = await core.threads.change(caller, thread_id, title=own_title(metadata), metadata=metadata, ttl=ttl)
+        if "return=minimal" in request.headers.get("prefer", ""):
+            return Response(status_code=204)
+        return await _shown(core, caller, thread_id, head)
+    included = ",".join(request.query_params.getlist("include")).split(",")
+    return await _shown(core, caller, thread_id, more=shapes.ttl if "ttl" in included else None)
+
+
+async def search(request: Request) -> Response:
+    """`POST /threads/search`."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    if body.get("extract"):
+        words = "extract: parts of states are not taken out here; ask for values and take them out yourself."
+        raise Invalid("not_supported", words)
+    by, order = one_of(body, "sort_by", tuple(_SORTED_BY)), one_of(body, "sort_order", ("asc", "desc"))
+    select, (limit, offset) = texts(body, "select"), page_of(body)
+    found = await _found(core, caller, body)
+    if by is not None:
+        found.sort(key=lambda line: str(getattr(line, _SORTED_BY[by])), reverse=order != "asc")
+    page = found[offset : offset + limit]
+    wanted, window = _wants_values(select), _window(core, select)
+    every = await asyncio.gather(*(_listed(core, caller, line, values=wanted, window=window) for line in page))
+    shown = [thread for thread in every if thread is not None]
+    if select is not None:
+        shown = [{name: thread[name] for name in thread if name in select} for thread in shown]
+    more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
+    return answer(shown, headers={"X-Pagination-Total": str(len(found)), **more})
+
+
+async def count(request: Request) -> Response:
+    """`POST /threads/count`."""
+    return answer(len(await _found(core_of(request), caller_of(request), await body_of(request))))
+
+
+async def prune(request: Request) -> Response:
+    """`POST /threads/prune`: deletes threads by their ids; those that are not there do not count."""
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    ids, strategy = body.get("thread_ids"), body.get("strategy") or "delete"
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(ids) > MOST_PRUNED:
+        raise Invalid("invalid", f"thread_ids is a list of at most {MOST_PRUNED} ids.")
+    if strategy == "keep_latest":
+        words = "strategy: the history of a thread stays whole; delete the thread, or copy what you need of it."
+        raise Invalid("not_supported", words)
+    if strategy != "delete":
+        raise Invalid("invalid", "strategy is delete or keep_latest.")
+
+    async def gone(thread_id: str) -> bool:
+        try:
+            await core.threads.delete(caller, thread_id)
+        except Missing:
+            return False
+        return True
+
+    ids, pruned = list(dict.fromkeys(ids)), 0
+    for n in range(0, len(ids), _AT_ONCE):
+        pruned += sum(await asyncio.gather(*(gone(one) for one in ids[n : n + _AT_ONCE])))
+    return answer({"pruned_count": pruned})
+
+
+async def copy(request: Request) -> Response:
+    """`POST /threads/{t}/copy`: a new thread with the same messages and state. Runs stay where they ran."""
+    core, caller = core_of(request), caller_of(request)
+    thread_id, _ = await core.threads.copy(caller, request.path_params["thread_id"])
+    if ttl := usual_ttl(core):
+        await core.threads.change(caller, thread_id, metadata=None, ttl=ttl)
+    return await _shown(core, caller, thread_id)
+
+
+async def state(request: Request) -> Response:
+    """`GET /threads/{t}/state`, and `/state/{checkpoint_id}`, and `POST /state/checkpoint`."""
+    core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
+    head = await core.threads.get(caller, thread_id)
+    given, subgraphs = request.path_params.get("checkpoint_id"), request.query_params.get("subgraphs")
+    if given == "checkpoint":
+        body = await body_of(request)
+        given, subgraphs = mapping(body.get("checkpoint"), "checkpoint"), body.get("subgraphs")
+    if graph := await core.graph_of(caller, head):
+        more = subgraphs in (True, "1", "true", "True")
+        return answer(await graph_state(core, caller, thread_id, graph, checkpoint=given, subgraphs=more))
+    return answer(await agent_state(core, caller, thread_id, given))
+
+
+async def change_state(request: Request) -> Response:
+    """`POST /threads/{t}/state`: a change by hand, of a graph's state or of an agent's messages."""
+    core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
+    head = await core.threads.get(caller, thread_id)
+    body = await body_of(request)
+    if graph := await core.graph_of(caller, head):
+        return answer(await change_graph_state(core, caller, thread_id, head, graph, body))
+    return answer(await change_agent_state(core, caller, thread_id, body))
+
+
+async def history(request: Request) -> Response:
+    """`POST` and `GET /threads/{t}/history`: the state after each message, the newest first."""
+    core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
+    body: Mapping[str, Any] = await body_of(request) if request.method == "POST" else request.query_params
+    head = await core.threads.get(caller, thread_id)
+    if graph := await core.graph_of(caller, head):
+        return answer(await graph_history(core, caller, thread_id, graph, body))
+    return answer(await agent_history(core, caller, thread_id, body))
+
+
+async def _shown(
+    core: GatewayCore,
+    caller: Principal,
+    thread_id: str,
+    head: ThreadHead | None = None,
+    *,
+    more: Callable[[ThreadHead], dict[str, Any]] | None = None,
+) -> Response:
+    messages: list[StoredMessage] = []
+    if head is None or head.next_message > 1:
+        head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+    shown = await _thread(core, caller, thread_id, head, messages)
+    return answer({**shown, **more(head)} if more else shown)
+
+
+async def _thread(
+    core: GatewayCore,
+    caller: Principal,
+    thread_id: str,
+    head: ThreadHead,
+    messages: list[StoredMessage],
+    *,
+    values: bool = True,
+) -> dict[str, Any]:
+    graph, found = await core.graph_of(caller, head), None
+    if values and graph:
+        found = await core.graphs.values(caller, thread_id, graph)
+    elif values:
+        found = {"messages": [to_langchain(s.message) for s in messages]}
+    return shapes.thread(thread_id, head, found, tenant_id=caller.tenant_id, graph=graph)
+
+
+async def _listed(
+    core: GatewayCore, caller: Principal, line: ThreadSummary, *, values: bool, window: int
+) -> dict[str, Any] | None:
+    """A thread of a list: with its line alone where its state cannot be read, None where it is deleted since."""
+    try:
+        head, messages = await core.threads.read(caller, line.thread_id, window=window)
+        return await _thread(core, caller, line.thread_id, head, messages, values=values)
+    except UnreadableRow as error:
+        log.warning("shown without its state in a list: %s", error)
+        return shapes.line(line, tenant_id=caller.tenant_id)
+    except Missing:
+        return None
+
+
+async def _found(core: GatewayCore, caller: Principal, body: Mapping[str, Any]) -> list[ThreadSummary]:
+    metadata, values = mapping(body.get("metadata"), "metadata"), mapping(body.get("values"), "values")
+    status = one_of(body, "status", tuple(_CONDITIONS))
+    found = await core.threads.search(
+        caller,
+        ids=texts(body, "ids"),
+        condition=_CONDITIONS[status] if status else None,
+    )
+    if metadata:
+        graphs = {}
+        if "graph_id" in metadata:
+            graphs = {a.assistant_id: a.graph_id for a in await core.assistants.all(await core.tenant(caller))}
+        shown = ((line, shapes.thread_metadata(line, caller.tenant_id, graphs.get(line.agent_id))) for line in found)
+        found = [line for line, has in shown if contains(has, metadata)]
+    return await _with_values(core, caller, found, values) if values else found
+
+
+async def _with_values(
+    core: GatewayCore, caller: Principal, lines: list[ThreadSummary], wanted: Mapping[str, Any]
+) -> list[ThreadSummary]:
+    """Those of the threads whose state contains this. No store can look for it: the states are read one by one."""
+    found: list[ThreadSummary] = []
+    for n in range(0, min(len(lines), MOST_VALUES), _AT_ONCE):
+        some = lines[n : n + _AT_ONCE]
+        states = await asyncio.gather(*(_values_of(core, caller, line.thread_id) for line in some))
+        found += [line for line, state in zip(some, states, strict=True) if contains(state, wanted)]
+    return found
+
+
+async def _values_of(core: GatewayCore, caller: Principal, thread_id: str) -> Any:
+    try:
+        head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+        return (await _thread(core, caller, thread_id, head, messages))["values"]
+    except (Refused, UnreadableRow):  # it was deleted meanwhile, or its graph is gone
+        return None
+
+
+def _window(core: GatewayCore, select: object) -> int:
+    return min(core.options.state_messages, 200) if _wants_values(select) else 0
+
+
+def _wants_values(select: object) -> bool:
+    return not isinstance(select, list) or "values" in select

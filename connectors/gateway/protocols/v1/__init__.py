@@ -1,0 +1,26 @@
+"""Our own API under `/v1`: plain REST and SSE. `docs/openapi.json` is its contract, checked by the tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from fastapi import FastAPI
+
+from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.protocol import Protocol
+
+
+def _mount(app: FastAPI, core: GatewayCore, without: Collection[str]) -> None:
+    from connectors.gateway.protocols.v1 import contract, routes
+
+    app.include_router(routes.router)
+    app.openapi = contract.document  # type: ignore[method-assign]
+
+
+PROTOCOL = Protocol(
+    name="v1",
+    mount=_mount,
+    runs=re.compile(r"/v1/threads/[^/]+/(messages|runs|runs/stream|runs/wait)"),
+    open_paths=("/v1/openapi.json", "/v1/docs"),
+)

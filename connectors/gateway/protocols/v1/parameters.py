@@ -1,0 +1,58 @@
+"""What the routes have in common: parameters, who calls, and the errors and streams they document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Path, Query, Request
+
+from connectors.gateway.auth.middleware import principal_of
+from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.protocols.v1 import models as m
+from core.principal import Principal
+from schemas.ids import ID_PATTERN
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": m.ProblemBody, "content": {"application/problem+json": {}}, "description": words}
+    for status, words in {
+        400: "The body is not JSON.",
+        401: "Who is calling is not known.",
+        403: "The credential does not cover this, or the tenant is paused.",
+        404: "It is not there, or it is not yours.",
+        409: "It is not possible as things stand.",
+        413: "The body is too large.",
+        422: "The input does not fit.",
+        429: "Too often; see Retry-After.",
+        503: "A server is away; see Retry-After.",
+    }.items()
+}
+SSE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Server-sent events."}
+}
+
+ThreadId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a thread.")]
+RunId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a run.")]
+CallId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a tool call.")]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Since = Annotated[str | None, Query(description="Like the header Last-Event-ID.", max_length=200)]
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=200)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", max_length=256, description="The same key twice is one message."),
+]
+Seconds = Annotated[float, Query(ge=0, le=900, description="Seconds to wait at most.")]
+
+CancelOnDisconnect = Annotated[bool, Query(description="End the run when you leave before its end.")]
+
+
+async def _core(request: Request) -> GatewayCore:  # FastAPI would send a function that is not async to a thread
+    core: GatewayCore = request.app.state.core
+    return core
+
+
+async def _caller(request: Request) -> Principal:
+    return principal_of(request)
+
+
+CoreIn = Annotated[GatewayCore, Depends(_core)]
+Caller = Annotated[Principal, Depends(_caller)]

@@ -1,0 +1,228 @@
+"""Messages, and the runs that answer them: started, waited for, followed, cancelled."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+
+from connectors.gateway import problems
+from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.given_json import GivenJsonRoute
+from connectors.gateway.patient import PatientJson
+from connectors.gateway.protocols.v1 import models as m
+from connectors.gateway.protocols.v1.approvals import waiting
+from connectors.gateway.protocols.v1.parameters import (
+    SSE,
+    Caller,
+    CancelOnDisconnect,
+    CoreIn,
+    IdempotencyKey,
+    LastEventId,
+    Limit,
+    RunId,
+    Seconds,
+    Since,
+    ThreadId,
+)
+from connectors.gateway.protocols.v1.streams import event_stream
+from core import NewRun
+from core.branches import waits_for_an_answer
+from core.errors import Invalid, not_found
+from core.following.position import Position
+from core.principal import Principal
+from core.request_context import current
+from core.run_views import OVER, RunView, until
+from schemas import MessageAdded
+from state import readable
+
+router = APIRouter(tags=["runs"], route_class=GivenJsonRoute)
+
+
+@router.post("/threads/{thread_id}/messages", status_code=202)
+async def send_message(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    body: m.MessageIn,
+    idempotency_key: IdempotencyKey = None,
+) -> m.RunOut:
+    """Send a message. The run that answers it is returned at once; follow the thread, or wait for the run."""
+    view, _ = await _start(core, caller, thread_id, body, idempotency_key)
+    return m.RunOut.of(view)
+
+
+@router.post("/threads/{thread_id}/runs", status_code=202)
+async def start_run(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    body: m.MessageIn,
+    idempotency_key: IdempotencyKey = None,
+) -> m.RunOut:
+    """The same as sending a message."""
+    view, _ = await _start(core, caller, thread_id, body, idempotency_key)
+    return m.RunOut.of(view)
+
+
+@router.post("/threads/{thread_id}/runs/wait", response_model=m.RunResult)
+async def run_and_wait(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    body: m.MessageIn,
+    idempotency_key: IdempotencyKey = None,
+    timeout: Seconds = 300,
+    cancel_on_disconnect: CancelOnDisconnect = False,
+) -> Response:
+    """Send a message and wait for the answer. Blank lines come before it while the run works; what fails after they began is a
+    problem in the body."""
+    view, _ = await _start(core, caller, thread_id, body, idempotency_key)
+    return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
+
+
+@router.post("/threads/{thread_id}/runs/stream", responses=SSE, response_class=StreamingResponse)
+async def run_and_stream(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    body: m.MessageIn,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Send a message and follow its run to the end, or until it waits for you."""
+    view, before = await _start(core, caller, thread_id, body, idempotency_key)
+    over = view.last_event if view.status in OVER else None
+    return event_stream(core, caller, thread_id, Position(before), run_id=view.run_id, last_event=over)
+
+
+@router.get("/threads/{thread_id}/runs")
+async def list_runs(
+    core: CoreIn, caller: Caller, thread_id: ThreadId, status: m.RunStatusName | None = None, limit: Limit = 100
+) -> m.RunList:
+    """Runs of a thread, the newest first."""
+    found = await core.runs.of_thread(caller, thread_id)
+    return m.RunList(runs=[m.RunOut.of(v) for v in found if status in (None, v.status)][:limit])
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}")
+async def get_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
+    """A run as it stands; it is known from the moment that it was accepted."""
+    return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/join", response_model=m.RunResult)
+async def join_run(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    run_id: RunId,
+    timeout: Seconds = 300,
+    cancel_on_disconnect: CancelOnDisconnect = False,
+) -> Response:
+    """Wait for a run. Blank lines come before its result while it works; what fails after they began is a problem in the body."""
+    view = await core.runs.get(caller, thread_id, run_id)
+    return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/stream", responses=SSE, response_class=StreamingResponse)
+async def follow_run(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    run_id: RunId,
+    since: Since = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Follow a run from its beginning, or after `Last-Event-ID`, to its end."""
+    view = await core.runs.get(caller, thread_id, run_id)
+    given = Position.parse(last_event_id or since).known((await core.threads.get(caller, thread_id)).next_event - 1)
+    position = given if given.seq else Position((view.first_event or 1) - 1)
+    last, passed = until(view, position)
+    return event_stream(core, caller, thread_id, position, run_id=run_id, last_event=last, paused_after=passed)
+
+
+@router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)
+async def cancel_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
+    """Stop a run. It is over as soon as its status says so; one that is over stays as it is."""
+    await core.runs.cancel(caller, thread_id, run_id)
+    return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
+
+
+async def _start(
+    core: GatewayCore, caller: Principal, thread_id: str, body: m.MessageIn, idempotency_key: str | None
+) -> tuple[RunView, int]:
+    after = await _after(core, caller, thread_id, body)
+    new = NewRun(
+        body.text,
+        agent_id=body.agent,
+        multitask_strategy=body.multitask_strategy,
+        metadata=body.metadata,
+        idempotency_key=idempotency_key,
+        after=after,
+        time_zone=body.time_zone,
+    )
+    return await core.runs.start(caller, thread_id, new)
+
+
+def _waited(core: GatewayCore, caller: Principal, view: RunView, timeout: float, *, cancel: bool) -> PatientJson:
+    where = f"/v1/threads/{view.thread_id}/runs/{view.run_id}"
+
+    async def result() -> bytes:
+        return (await _result(core, caller, view.thread_id, view.run_id, timeout)).model_dump_json().encode()
+
+    return PatientJson(
+        result,
+        on_error=lambda problem: bytes(problems.response(problem, current().request_id).body),
+        heartbeat=core.options.heartbeat,
+        headers={"Location": f"{where}/join", "Content-Location": where},
+        on_left=partial(core.runs.cancel, caller, view.thread_id, view.run_id) if cancel else None,
+    )
+
+
+async def _after(core: GatewayCore, caller: Principal, thread_id: str, body: m.MessageIn) -> int | None:
+    """The number of the message that this one follows, where it is to take the place of another. Raises `Refused`."""
+    if body.replaces is None:
+        if not body.text:
+            raise Invalid("invalid", "text: A message needs a text.")
+        return None
+    branches = await core.threads.branches(caller, thread_id, window=core.options.state_messages)
+    found = branches.find(body.replaces)
+    if found is None:
+        raise not_found("message", body.replaces)
+    after = found.seq if found.message.role == "user" and not body.text else branches.before(found)
+    if not body.text and not waits_for_an_answer([s.message for s in branches.up_to(after)]):
+        raise Invalid("nothing_said", "There is nothing to answer before this message.")
+    return after
+
+
+async def _result(core: GatewayCore, caller: Principal, thread_id: str, run_id: str, timeout: float) -> m.RunResult:
+    view = await core.runs.wait(caller, thread_id, run_id, seconds=timeout)
+    head = await core.threads.get(caller, thread_id)
+    approvals = waiting(thread_id, head) if view.status == "paused" else []
+    asked = head.run.interrupts if head.run and head.run.paused and head.run.run_id == run_id else ()
+    text = await _last_words(core, caller, view)
+    return m.RunResult(
+        **m.RunOut.of(view).model_dump(),
+        text=text,
+        approvals=approvals,
+        interrupts=[m.InterruptOut(id=interrupt.id, value=interrupt.value) for interrupt in asked],
+    )
+
+
+async def _last_words(core: GatewayCore, caller: Principal, view: RunView) -> str:
+    """What the agent said last in a run."""
+    words, since = "", (view.first_event or 1) - 1
+    while True:
+        page = await core.stores.journal.events(caller.tenant_id, view.thread_id, since=since)
+        for row in page:
+            since = row.seq
+            if view.last_event and row.seq > view.last_event:
+                return words
+            if row.type == MessageAdded.TYPE:
+                name = f"the event {row.seq} of the thread {view.thread_id} of {caller.tenant_id}"
+                for event in readable([row.body], MessageAdded.model_validate_json, lambda _, name=name: name):  # type: ignore[misc]
+                    if event.run_id == view.run_id and event.message.role == "assistant":
+                        words = event.message.text or words
+        if len(page) < 500:
+            return words

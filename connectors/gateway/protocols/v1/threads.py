@@ -1,0 +1,121 @@
+"""Threads: made, found, changed, deleted, read and followed."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+
+from connectors.gateway.given_json import GivenJsonRoute, given_json
+from connectors.gateway.protocols.v1 import models as m
+from connectors.gateway.protocols.v1.parameters import SSE, Caller, CoreIn, LastEventId, Limit, Since, ThreadId
+from connectors.gateway.protocols.v1.streams import event_stream
+from core.errors import Invalid, Refused
+from core.following.position import Position
+from schemas import ThreadCondition
+
+router = APIRouter(tags=["threads"], route_class=GivenJsonRoute)
+
+
+@router.post("/threads", status_code=201)
+async def create_thread(core: CoreIn, caller: Caller, body: m.ThreadIn) -> m.ThreadOut:
+    """Make a thread."""
+    thread_id, head = await core.threads.create(
+        caller, thread_id=body.thread_id, title=body.title, metadata=body.metadata
+    )
+    return m.ThreadOut.of(core.threads.line(thread_id, head))
+
+
+@router.get("/threads")
+async def list_threads(
+    core: CoreIn,
+    caller: Caller,
+    q: Annotated[str, Query(description="Text in the title.", max_length=200)] = "",
+    status: ThreadCondition | None = None,
+    metadata: Annotated[
+        str | None, Query(description='JSON of pairs that must be equal, such as {"colour":"green"}.', max_length=2000)
+    ] = None,
+    limit: Limit = 50,
+    cursor: Annotated[str | None, Query(description="`next` of the page before.", max_length=400)] = None,
+) -> m.ThreadPage:
+    """Your threads, the last changed first."""
+    found = await core.threads.search(caller, text=q, metadata=_metadata(metadata), condition=status)
+    after = _cursor(cursor)
+    if after:
+        found = [t for t in found if (-t.updated_at.timestamp(), t.thread_id) > after]
+    page, more = found[:limit], len(found) > limit
+    following = None
+    if more:
+        last = page[-1]
+        following = base64.urlsafe_b64encode(
+            json.dumps([-last.updated_at.timestamp(), last.thread_id]).encode()
+        ).decode()
+    return m.ThreadPage(threads=[m.ThreadOut.of(t) for t in page], next=following)
+
+
+@router.get("/threads/{thread_id}")
+async def get_thread(core: CoreIn, caller: Caller, thread_id: ThreadId) -> m.ThreadOut:
+    """One thread."""
+    return m.ThreadOut.of(core.threads.line(thread_id, await core.threads.get(caller, thread_id)))
+
+
+@router.patch("/threads/{thread_id}")
+async def change_thread(core: CoreIn, caller: Caller, thread_id: ThreadId, body: m.ThreadChange) -> m.ThreadOut:
+    """Rename a thread or change its metadata."""
+    head = await core.threads.change(caller, thread_id, title=body.title, metadata=body.metadata)
+    return m.ThreadOut.of(core.threads.line(thread_id, head))
+
+
+@router.delete("/threads/{thread_id}", status_code=204)
+async def delete_thread(core: CoreIn, caller: Caller, thread_id: ThreadId) -> None:
+    """Delete a thread and everything in it."""
+    await core.threads.delete(caller, thread_id)
+
+
+@router.get("/threads/{thread_id}/messages")
+async def list_messages(
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    before: Annotated[int | None, Query(ge=1, le=2**53, description="Older than the message of this number.")] = None,
+    limit: Limit = 100,
+) -> m.MessagePage:
+    """Messages of a thread: the newest, or those before one."""
+    found = await core.threads.messages(caller, thread_id, before=before, limit=limit)
+    older = found[0].seq if len(found) == limit and found[0].seq > 1 else None
+    return m.MessagePage(messages=[m.MessageOut.of(s) for s in found], before=older)
+
+
+@router.get("/threads/{thread_id}/events", responses=SSE, response_class=StreamingResponse)
+async def follow_thread(
+    core: CoreIn, caller: Caller, thread_id: ThreadId, since: Since = None, last_event_id: LastEventId = None
+) -> Response:
+    """Follow a thread: its events from the beginning, or after `Last-Event-ID`, and then as they come. Has no end."""
+    head = await core.threads.get(caller, thread_id)
+    position = Position.parse(last_event_id or since).known(head.next_event - 1)
+    return event_stream(core, caller, thread_id, position, run_id=None)
+
+
+def _metadata(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        found = given_json(text, "metadata")
+    except Refused as refused:
+        raise Invalid("invalid", refused.detail) from refused
+    if not isinstance(found, dict):
+        raise Invalid("invalid", "metadata must be the JSON of an object.")
+    return found
+
+
+def _cursor(text: str | None) -> tuple[float, str] | None:
+    if text is None:
+        return None
+    try:
+        at, thread_id = json.loads(base64.urlsafe_b64decode(text.encode()))
+        return float(at), str(thread_id)
+    except (ValueError, TypeError) as error:
+        raise Invalid("invalid", "cursor must be the `next` of a page.") from error
