@@ -9,16 +9,20 @@ from typing import Any
 from connectors.gateway.problems import Problem
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
 from connectors.graphs.graph_states import StateOf
-from core.following.feed import EarlyResult, TextPiece
+from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces
 from core.following.position import Position
+from core.following.reader import EventReader
 from core.following.text_reader import Answers
-from core.following.thread_stream import Heartbeat, StreamItem
+from core.following.thread_stream import StreamItem
 from core.runs import Runs
 from schemas import (
+    AnswerDiscarded,
     ApprovalRequested,
+    ApprovalResolved,
     GraphInterrupt,
     GraphStreamed,
+    InputRefused,
     Message,
     MessageAdded,
     MessagesRemoved,
@@ -27,11 +31,15 @@ from schemas import (
     RunFailed,
     RunPaused,
     RunQueued,
+    RunResumed,
+    RunStarted,
+    StateUpdated,
     StoredMessage,
     ThreadChanged,
     ThreadEvent,
     ThreadHead,
     ToolFinished,
+    ToolRequested,
     derived_id,
     is_left_out,
 )
@@ -58,9 +66,21 @@ def error_frame(problem: Problem) -> bytes:
     return event("RUN_ERROR", message=problem.detail, code=problem.code)
 
 
-class AguiProjection:
+class AguiProjection(EventReader[bytes]):
     """`client_run` is how the client calls the run that is `run_id` here; `history` are the thread's messages before it, and
     `listed` the ids of those that the client has. It gets a snapshot when it lacks one."""
+
+    LEAVES_OUT = frozenset(
+        {
+            RunStarted,
+            RunResumed,
+            ToolRequested,
+            ApprovalResolved,
+            AnswerDiscarded,
+            InputRefused,
+            StateUpdated,
+        }
+    )
 
     def __init__(
         self,
@@ -74,7 +94,9 @@ class AguiProjection:
         state_of: StateOf | None = None,
     ) -> None:
         """`state_of` reads states of the graph whose run it is."""
+        super().__init__()
         self._thread_id, self._client_run, self._run_id = thread_id, client_run, run_id
+        self._over = False
         self._asked: dict[str, tuple[str, Mapping[str, Any]]] = {
             p.call.call_id: (p.call.name, p.call.arguments) for p in head.pending
         }
@@ -97,31 +119,21 @@ class AguiProjection:
     async def frames(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[bytes]:
         """The run from its start to its end, or until it waits for its user."""
         yield event("RUN_STARTED", threadId=self._thread_id, runId=self._client_run, protocolVersion="1.0")
-        async for item in items:
-            if isinstance(item, Heartbeat):
-                yield HEARTBEAT_FRAME
-            elif isinstance(item, TextPiece):
-                for piece in self._piece(item):
-                    yield piece
-            elif isinstance(item, GraphPieces):
-                if snapshot := self._snapshot(item):
-                    yield snapshot
-            elif isinstance(item, EarlyResult):
-                if item.event.run_id == self._run_id and self._writing is None:
-                    for piece in self._result(item.event):
-                        yield piece
-            elif isinstance(item, ThreadEvent):
-                if item.run_id == self._run_id or isinstance(item, ThreadChanged):
-                    for piece in self._event(item):
-                        yield piece
-                    if isinstance(item, GraphStreamed) and item.mode == "values" and not item.namespace:
-                        self._told = item
-                    if last := self._last(item):
-                        async for piece in self._missing():
-                            yield piece
-                        yield last
-                        return
-                self._keep(item)
+        async for piece in self.read(items):
+            yield HEARTBEAT_FRAME if piece is None else piece
+
+    async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
+        """Of other runs only what a snapshot has to say from now on."""
+        ours = event.run_id == self._run_id or isinstance(event, ThreadChanged)
+        made = [*await super().on_event(event)] if ours else []
+        if self._over:
+            made = [*[piece async for piece in self._missing()], *made]
+        self._keep(event)
+        return made
+
+    def is_last(self, event: ThreadEvent) -> bool:
+        """The run's end, its pause, or the thread's."""
+        return self._over
 
     def _keep(self, item: ThreadEvent) -> None:
         """What a snapshot has to say from now on."""
@@ -133,13 +145,19 @@ class AguiProjection:
         elif isinstance(item, MessagesRemoved):
             self._messages = [message for message in self._messages if message["id"] not in item.message_ids]
 
-    def _snapshot(self, item: GraphPieces) -> bytes | None:
+    def on_graph_pieces(self, pieces: GraphPieces) -> Iterable[bytes]:
         """The newest state of a graph that runs."""
-        states = [p for p in item.pieces if p.mode == "values" and not p.namespace and isinstance(p.data, Mapping)]
-        if item.run_id != self._run_id or not states or is_left_out(states[-1].data):
-            return None
-        self._shown = (item.leg, states[-1].index)
-        return _state(states[-1].data)
+        states = [p for p in pieces.pieces if p.mode == "values" and not p.namespace and isinstance(p.data, Mapping)]
+        if pieces.run_id == self._run_id and states and not is_left_out(states[-1].data):
+            self._shown = (pieces.leg, states[-1].index)
+            if snapshot := _state(states[-1].data):
+                yield snapshot
+
+    def on_graph_streamed(self, event: GraphStreamed) -> Iterable[bytes]:
+        """Pieces tell it, if they come; the last state is looked at again at the end."""
+        if event.mode == "values" and not event.namespace:
+            self._told = event
+        return ()
 
     async def _missing(self) -> AsyncIterator[bytes]:
         """The run's last state, where no piece told it: they are best effort."""
@@ -149,12 +167,14 @@ class AguiProjection:
             if isinstance(values, Mapping) and not is_left_out(values) and (snapshot := _state(values)):
                 yield snapshot
 
-    def _piece(self, piece: TextPiece) -> Iterable[bytes]:
-        if piece.run_id != self._run_id:
-            return
-        fresh, _ = self._answers.fresh(piece)
-        if fresh:
-            yield from self._write(piece.message_id, fresh)
+    def on_text(self, piece: TextPiece) -> Iterable[bytes]:
+        """A piece of the run's answer."""
+        fresh = self._answers.fresh(piece)[0] if piece.run_id == self._run_id else ""
+        return self._write(piece.message_id, fresh) if fresh else ()
+
+    def on_early_result(self, event: ToolFinished) -> Iterable[bytes]:
+        """Between messages alone: a client takes text behind it for a new one."""
+        return self.on_tool_finished(event) if event.run_id == self._run_id and self._writing is None else ()
 
     def _write(self, message_id: str, text: str) -> Iterable[bytes]:
         if self._writing != message_id:
@@ -168,12 +188,15 @@ class AguiProjection:
             yield event("TEXT_MESSAGE_END", messageId=self._writing)
             self._writing = None
 
-    def _event(self, item: ThreadEvent) -> Iterable[bytes]:
-        if isinstance(item, MessageAdded) and item.message.role == "user" and self._unknown:
+    def on_message_added(self, item: MessageAdded) -> Iterable[bytes]:
+        """The rest of an answer, its calls; of a graph the results of tools."""
+        message = item.message
+        if message.role == "user" and self._unknown:
             self._unknown = False
-            yield event("MESSAGES_SNAPSHOT", messages=[*self._messages, _whole(item.message)])
-        elif isinstance(item, MessageAdded) and item.message.role == "assistant":
-            message = item.message
+            yield event("MESSAGES_SNAPSHOT", messages=[*self._messages, _whole(message)])
+        elif message.role == "tool":  # of a graph
+            yield from self._tool_result(str(message.call_id), message.message_id, message.text)
+        elif message.role == "assistant":
             told = self._answers.so_far(message.message_id)
             rest, _ = self._answers.rest(message.message_id, message.text)
             if rest:
@@ -183,62 +206,63 @@ class AguiProjection:
                 text = {"id": message.message_id, "role": message.role, "content": message.text}
                 yield event("MESSAGES_SNAPSHOT", messages=[*self._messages, text])
             for call in message.tool_calls:
-                yield event(
-                    "TOOL_CALL_START",
-                    toolCallId=call.call_id,
-                    toolCallName=call.name,
-                    parentMessageId=message.message_id,
-                )
-                yield event(
-                    "TOOL_CALL_ARGS", toolCallId=call.call_id, delta=json.dumps(call.arguments, ensure_ascii=False)
-                )
+                about = {"toolCallName": call.name, "parentMessageId": message.message_id}
+                yield event("TOOL_CALL_START", toolCallId=call.call_id, **about)
+                arguments = json.dumps(call.arguments, ensure_ascii=False)
+                yield event("TOOL_CALL_ARGS", toolCallId=call.call_id, delta=arguments)
                 yield event("TOOL_CALL_END", toolCallId=call.call_id)
-        elif isinstance(item, MessageAdded) and item.message.role == "tool":  # of a graph
-            yield from self._tool_result(str(item.message.call_id), item.message.message_id, item.message.text)
-        elif isinstance(item, ToolFinished):
-            yield from self._result(item)
-        elif isinstance(item, ApprovalRequested):
-            self._asked[item.call_id] = (item.name, item.arguments)
-        elif isinstance(item, RunQueued):
-            yield event("CUSTOM", name="run.queued", value={"position": item.position})
-        elif isinstance(item, MessagesRemoved):
-            yield event("CUSTOM", name="messages.removed", value={"messageIds": list(item.message_ids)})
 
-    def _result(self, item: ToolFinished) -> Iterable[bytes]:
-        yield from self._tool_result(item.call_id, derived_id("msg", item.call_id), item.content)
+    def on_tool_finished(self, item: ToolFinished) -> Iterable[bytes]:
+        """Its result."""
+        return self._tool_result(item.call_id, derived_id("msg", item.call_id), item.content)
+
+    def on_approval_requested(self, item: ApprovalRequested) -> Iterable[bytes]:
+        """It is told with the pause."""
+        self._asked[item.call_id] = (item.name, item.arguments)
+        return ()
+
+    def on_run_queued(self, item: RunQueued) -> Iterable[bytes]:
+        """Not an event of the protocol's own."""
+        yield event("CUSTOM", name="run.queued", value={"position": item.position})
+
+    def on_messages_removed(self, item: MessagesRemoved) -> Iterable[bytes]:
+        """Not an event of the protocol's own."""
+        yield event("CUSTOM", name="messages.removed", value={"messageIds": list(item.message_ids)})
+
+    def on_run_paused(self, item: RunPaused) -> Iterable[bytes]:
+        """What is asked."""
+        if self._waits(item):
+            calls = [self._interrupt(call_id) for call_id in item.call_ids if self._is_open(item, call_id)]
+            asked = [_asked(interrupt) for interrupt in item.interrupts if self._is_open(item, interrupt.id)]
+            yield from self._end(self._finished({"type": "interrupt", "interrupts": [*calls, *asked]}))
+
+    def on_run_completed(self, item: RunCompleted) -> Iterable[bytes]:
+        """The end."""
+        return self._end(self._finished({"type": "success"}))
+
+    def on_run_cancelled(self, item: RunCancelled) -> Iterable[bytes]:
+        """The end."""
+        return self._end(self._finished({"type": "cancelled"}))
+
+    def on_run_failed(self, item: RunFailed) -> Iterable[bytes]:
+        """The end."""
+        return self._end(event("RUN_ERROR", message=item.message, code=item.code))
+
+    def on_thread_changed(self, item: ThreadChanged) -> Iterable[bytes]:
+        """The end, where it is deleted."""
+        if item.action == "delete":
+            yield from self._end(event("RUN_ERROR", message="The thread was deleted.", code="thread_deleted"))
+
+    def _end(self, last: bytes) -> Iterable[bytes]:
+        """What is still being written is closed before."""
+        self._over = True
+        return [b"".join([*self._stop_writing(), last])]
 
     def _tool_result(self, call_id: str, message_id: str, content: str) -> Iterable[bytes]:
         """A result, once: as soon as the model reads it, or with its event."""
         if call_id not in self._results:
             self._results.add(call_id)
             yield event("TOOL_CALL_RESULT", messageId=message_id, toolCallId=call_id, content=content, role="tool")
-
-    def _last(self, item: ThreadEvent) -> bytes | None:
-        """The end, where this event is one: what is still being written is closed before."""
-        if not isinstance(item, RunCompleted | RunPaused | RunCancelled | RunFailed | ThreadChanged):
-            return None
-        if isinstance(item, ThreadChanged) and item.action != "delete":
-            return None
-        if isinstance(item, RunPaused) and not self._waits(item):
-            return None
-        end = b"".join(self._stop_writing())
-        if isinstance(item, RunCompleted):
-            return end + self._finished({"type": "success"})
-        if isinstance(item, RunPaused):
-            return end + self._finished(
-                {
-                    "type": "interrupt",
-                    "interrupts": [
-                        *(self._interrupt(call_id) for call_id in item.call_ids if self._is_open(item, call_id)),
-                        *(_asked(interrupt) for interrupt in item.interrupts if self._is_open(item, interrupt.id)),
-                    ],
-                }
-            )
-        if isinstance(item, RunCancelled):
-            return end + self._finished({"type": "cancelled"})
-        if isinstance(item, RunFailed):
-            return end + event("RUN_ERROR", message=item.message, code=item.code)
-        return end + event("RUN_ERROR", message="The thread was deleted.", code="thread_deleted")
 
     def _waits(self, item: RunPaused) -> bool:
         """Whether the run still waits there: the same run may be asked for again when it has gone on."""

@@ -6,7 +6,7 @@ Ids of frames are positions, as in `projection.py`; within a leg that is going t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from connectors.gateway.protocols.lg.thread_state import dumps
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
 from core.following.graph_reader import GraphPieces, LegReader, Part, written
 from core.following.position import Position
-from core.following.thread_stream import Heartbeat
+from core.following.reader import EventReader, kinds
 from schemas import GraphStreamed, RunCancelled, RunFailed, RunPaused, ThreadEvent
 
 StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
@@ -25,13 +25,17 @@ StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
 INTERRUPT = "__interrupt__"
 
 
-class GraphProjection:
-    """Frames of one run."""
+class GraphProjection(EventReader[bytes]):
+    """Frames of one run: what its graph streamed, and how it ends."""
+
+    LEAVES_OUT = frozenset(kinds()) - {GraphStreamed, RunPaused, RunFailed, RunCancelled}
 
     def __init__(
         self, run_id: str, modes: Collection[str], *, position: Position, resumable: bool, state_of: StateOf
     ) -> None:
+        super().__init__(seq=position.seq)
         self._run_id, self._modes, self._resumable = run_id, modes, resumable
+        self._until: tuple[int | None, int] = (None, 0)
         self._position, self._state_of = position, state_of
         self._legs = LegReader(position)
         self._shown: dict[tuple[str, ...], str] = {}
@@ -42,57 +46,60 @@ class GraphProjection:
     ) -> AsyncIterator[bytes]:
         """All frames up to the run's end or its next pause; see `v1.frames.thread_frames` for the parameters."""
         yield frame("metadata", dumps({"run_id": self._run_id, "attempt": 1}))
-        seq = self._position.seq
-        if last_event is not None and seq >= last_event:
+        self._until = (last_event, paused_after)
+        if last_event is not None and self.seq >= last_event:
             yield frame("end", "null")
             return
-        async for item in items:
-            if isinstance(item, Heartbeat):
-                yield HEARTBEAT_FRAME
-            elif isinstance(item, GraphPieces):
-                for made in self._pieces(item, seq):
-                    yield made
-            elif isinstance(item, ThreadEvent):
-                async for made in self._told(item):
-                    yield made
-                seq = item.seq
-                if ends(item, self._run_id, last_event, paused_after):
-                    yield frame("end", "null")
-                    return
+        async for piece in self.read(items):
+            yield HEARTBEAT_FRAME if piece is None else piece
+        yield frame("end", "null")
 
-    def _pieces(self, item: GraphPieces, seq: int) -> list[bytes]:
-        made: list[bytes] = []
-        for piece in item.pieces if item.run_id == self._run_id else ():
-            if part := self._legs.live(item.leg, piece):
+    def is_last(self, event: ThreadEvent) -> bool:
+        """Whether the run's stream ends with it."""
+        return ends(event, self._run_id, *self._until)
+
+    def on_graph_pieces(self, pieces: GraphPieces) -> Iterable[bytes]:
+        """Of the run's leg that is going."""
+        for piece in pieces.pieces if pieces.run_id == self._run_id else ():
+            if part := self._legs.live(pieces.leg, piece):
                 told = self._part(part, part.data)
                 # Of two frames of a piece the first says something cumulative: only the last one's id counts.
-                made += [self._frame(*one, None) for one in told[:-1]]
-                made += [self._frame(*one, self._legs.at(seq)) for one in told[-1:]]
-        return made
+                for one in told[:-1]:
+                    yield self._frame(*one, None)
+                for one in told[-1:]:
+                    yield self._frame(*one, self._legs.at(self.seq))
 
-    async def _told(self, event: ThreadEvent) -> AsyncIterator[bytes]:
+    async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
+        """Of the run alone."""
         before = self._legs.at(event.seq - 1)
-        made = await self._event(event)
+        made: list[Frame] = await self.dispatch(event) if event.run_id == self._run_id else []
         skip = self._position.sub if event.seq == self._position.seq + 1 else 0
-        for n, one in enumerate(made, 1):
-            if n > skip:
-                yield self._frame(*one, self._legs.at(event.seq) if n == len(made) else replace(before, sub=n))
+        return [
+            self._frame(*one, self._legs.at(event.seq) if n == len(made) else replace(before, sub=n))
+            for n, one in enumerate(made, 1)
+            if n > skip
+        ]
 
     def _frame(self, name: str, data: str, position: Position | None) -> bytes:
         return frame(name, data, position=str(position) if position and self._resumable else None)
 
-    async def _event(self, event: ThreadEvent) -> list[Frame]:
-        if event.run_id != self._run_id:
-            return []
-        if isinstance(event, GraphStreamed):
-            part = self._legs.stored(event)
-            return self._part(part, await self._data(part)) if part else []
-        if isinstance(event, RunPaused):
-            told = dumps({INTERRUPT: graph_interrupts(event.interrupts)})
-            return [(mode, told) for mode in ("updates", "values") if mode in self._modes]
-        if isinstance(event, RunFailed | RunCancelled):
-            return failure(event)
-        return []
+    async def on_graph_streamed(self, event: GraphStreamed) -> list[Frame]:
+        """What the reader has not had of it as a piece."""
+        part = self._legs.stored(event)
+        return self._part(part, await self._data(part)) if part else []
+
+    def on_run_paused(self, event: RunPaused) -> list[Frame]:
+        """What is asked."""
+        told = dumps({INTERRUPT: graph_interrupts(event.interrupts)})
+        return [(mode, told) for mode in ("updates", "values") if mode in self._modes]
+
+    def on_run_failed(self, event: RunFailed) -> list[Frame]:
+        """The end."""
+        return failure(event)
+
+    def on_run_cancelled(self, event: RunCancelled) -> list[Frame]:
+        """The end."""
+        return failure(event)
 
     async def _data(self, part: Part) -> Any:
         if part.data is None and part.checkpoint_id and part.mode in self._modes:

@@ -15,21 +15,29 @@ from connectors.gateway.protocols.lg.shapes import failure as failed
 from connectors.gateway.protocols.lg.shapes import interrupt
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
-from core.following.feed import EarlyResult, TextPiece
-from core.following.graph_reader import GraphPieces
+from core.following.feed import TextPiece
 from core.following.position import Position
+from core.following.reader import EventReader
 from core.following.text_reader import Answers
-from core.following.thread_stream import Heartbeat, StreamItem
+from core.following.thread_stream import StreamItem
 from schemas import (
     TERMINAL_TYPES,
+    AnswerDiscarded,
     ApprovalRequested,
+    ApprovalResolved,
+    GraphStreamed,
+    InputRefused,
     MessageAdded,
     MessagesRemoved,
     PendingCall,
     RunCancelled,
+    RunCompleted,
     RunFailed,
     RunPaused,
+    RunQueued,
+    RunResumed,
     RunStarted,
+    StateUpdated,
     ThreadChanged,
     ThreadEvent,
     ToolFinished,
@@ -55,8 +63,22 @@ Items = AsyncIterator[StreamItem]
 Frame = tuple[str, str]
 
 
-class RunProjection:
+class RunProjection(EventReader[bytes]):
     """Frames of one run."""
+
+    LEAVES_OUT = frozenset(
+        {
+            RunQueued,
+            RunResumed,
+            RunCompleted,
+            ApprovalResolved,
+            AnswerDiscarded,
+            InputRefused,
+            ThreadChanged,
+            GraphStreamed,
+            StateUpdated,
+        }
+    )
 
     def __init__(
         self,
@@ -70,7 +92,11 @@ class RunProjection:
         pending: Iterable[PendingCall] = (),
     ) -> None:
         """`pending` are the calls of the thread as it was read, which events before `position` had asked for."""
+        super().__init__(seq=position.seq)
         self._thread_id, self._run_id, self._modes, self._state = thread_id, run_id, modes, state
+        self._message: Mapping[str, Any] | None = None
+        """The one that the event brought."""
+        self._until: tuple[int | None, int] = (None, 0)
         self._position, self._resumable = position, resumable
         waiting = tuple(pending)
         self._answers = Answers(position)
@@ -85,45 +111,38 @@ class RunProjection:
     ) -> AsyncIterator[bytes]:
         """All frames up to the run's end or its next pause; see `v1.frames.thread_frames` for the parameters."""
         yield frame("metadata", dumps({"run_id": self._run_id, "attempt": 1}))
-        seq = self._position.seq
-        if last_event is not None and seq >= last_event:
+        self._until = (last_event, paused_after)
+        if last_event is not None and self.seq >= last_event:
             yield frame("end", "null")
             return
-        async for item in items:
-            if isinstance(item, Heartbeat):
-                yield HEARTBEAT_FRAME
-                continue
-            if isinstance(item, TextPiece):
-                for name, data, position in self._piece(item, seq):
-                    yield self._frame(name, data, position)
-                continue
-            if isinstance(item, EarlyResult):
-                if early := self._early(item.event):
-                    yield self._frame(*early, Position(seq))
-                continue
-            if isinstance(item, GraphPieces):
-                continue
-            made = self._event(item)
-            skip = self._position.sub if item.seq == self._position.seq + 1 else 0
-            pieces = []
-            for n, (name, data) in enumerate(made, 1):
-                if n > skip and not self._was_early(item, name):
-                    at = Position(item.seq) if n == len(made) else Position(item.seq - 1, sub=n)
-                    pieces.append(self._frame(name, data, at))
-            seq = item.seq
-            if last := ends(item, self._run_id, last_event, paused_after):
-                pieces.append(frame("end", "null"))
-            if pieces:
-                yield b"".join(pieces)  # what is known at once is sent at once
-            if last:
-                return
+        async for piece in self.read(items):
+            yield HEARTBEAT_FRAME if piece is None else piece
 
-    def _early(self, event: ToolFinished) -> Frame | None:
+    def is_last(self, event: ThreadEvent) -> bool:
+        """Whether the run's stream ends with it."""
+        return ends(event, self._run_id, *self._until)
+
+    async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
+        """What is known at once is sent at once: the frames of an event in one piece."""
+        self._message = self._state.apply(event)
+        made: list[Frame] = await self.dispatch(event) if event.run_id == self._run_id else []
+        skip = self._position.sub if event.seq == self._position.seq + 1 else 0
+        pieces = []
+        for n, (name, data) in enumerate(made, 1):
+            if n > skip and not self._was_early(event, name):
+                at = Position(event.seq) if n == len(made) else Position(event.seq - 1, sub=n)
+                pieces.append(self._frame(name, data, at))
+        if self.is_last(event):
+            pieces.append(frame("end", "null"))
+        return [b"".join(pieces)] if pieces else ()
+
+    def on_early_result(self, event: ToolFinished) -> Iterable[bytes]:
         """A tool's message as soon as the model reads it; clients would put a second one behind it."""
         if event.run_id != self._run_id or "messages-tuple" not in self._modes or event.call_id in self._results:
-            return None
+            return ()
         self._results.add(event.call_id)
-        return "messages", dumps([tool_message(event), self._about("tools")])
+        told = dumps([tool_message(event), self._about("tools")])
+        return [self._frame("messages", told, Position(self.seq))]
 
     def _was_early(self, event: ThreadEvent, name: str) -> bool:
         return name == "messages" and isinstance(event, ToolFinished) and event.call_id in self._results
@@ -131,42 +150,51 @@ class RunProjection:
     def _frame(self, name: str, data: str, position: Position) -> bytes:
         return frame(name, data, position=str(position) if self._resumable else None)
 
-    def _event(self, event: ThreadEvent) -> list[Frame]:
-        message = self._state.apply(event)
-        if event.run_id != self._run_id:
-            return []
-        if isinstance(event, MessageAdded) and message:
-            return self._message(event, message)
-        if isinstance(event, ToolFinished) and message:
-            made = [*self._in("messages-tuple", "messages", dumps([message, self._about("tools")]))]
-            made += self._in("messages", "messages/complete", dumps([message]))
-            made += self._in("updates", "updates", dumps({"tools": {"messages": [message]}}))
-            made += self._in("tools", "tools", dumps(_tool_done(event)))
-            return made + self._in("values", "values", self._state.values())
-        if isinstance(event, ToolRequested):
-            told = {"event": "on_tool_start", "toolCallId": event.call_id, "name": event.name, "input": event.arguments}
-            return self._in("tools", "tools", dumps(told))
-        if isinstance(event, ApprovalRequested):
-            self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
-        elif isinstance(event, MessagesRemoved):
-            return self._in("values", "values", self._state.values())
-        elif isinstance(event, RunPaused):
-            return self._paused(event)
-        elif isinstance(event, RunFailed | RunCancelled):
-            return failure(event)
-        elif isinstance(event, RunStarted):
-            told = {"type": "run.started", "run_id": event.run_id}
-            return self._in("custom", "custom", dumps(told))
-        return []
+    def on_run_started(self, event: RunStarted) -> list[Frame]:
+        """Not an event of LangGraph's."""
+        return self._in("custom", "custom", dumps({"type": "run.started", "run_id": event.run_id}))
 
-    def _message(self, event: MessageAdded, message: Mapping[str, Any]) -> list[Frame]:
+    def on_message_added(self, event: MessageAdded) -> list[Frame]:
+        """A whole message: what of it the reader has not seen, and the state."""
         made: list[Frame] = []
+        message = self._message
         if event.message.role == "assistant":
             if rest := self._rest(event):
                 made += self._in("messages-tuple", "messages", dumps([rest, self._about("agent")]))
             made += self._in("messages", "messages/complete", dumps([message]))
             made += self._in("updates", "updates", dumps({"agent": {"messages": [message]}}))
         return made + self._in("values", "values", self._state.values())
+
+    def on_tool_requested(self, event: ToolRequested) -> list[Frame]:
+        """For the mode `tools`."""
+        told = {"event": "on_tool_start", "toolCallId": event.call_id, "name": event.name, "input": event.arguments}
+        return self._in("tools", "tools", dumps(told))
+
+    def on_tool_finished(self, event: ToolFinished) -> list[Frame]:
+        """Its message, and the state with it."""
+        message = self._message
+        made = [*self._in("messages-tuple", "messages", dumps([message, self._about("tools")]))]
+        made += self._in("messages", "messages/complete", dumps([message]))
+        made += self._in("updates", "updates", dumps({"tools": {"messages": [message]}}))
+        made += self._in("tools", "tools", dumps(_tool_done(event)))
+        return made + self._in("values", "values", self._state.values())
+
+    def on_approval_requested(self, event: ApprovalRequested) -> list[Frame]:
+        """It is told with the pause."""
+        self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
+        return []
+
+    def on_messages_removed(self, event: MessagesRemoved) -> list[Frame]:
+        """The state without them."""
+        return self._in("values", "values", self._state.values())
+
+    def on_run_failed(self, event: RunFailed) -> list[Frame]:
+        """The end."""
+        return failure(event)
+
+    def on_run_cancelled(self, event: RunCancelled) -> list[Frame]:
+        """The end."""
+        return failure(event)
 
     def _rest(self, event: MessageAdded) -> Mapping[str, Any] | None:
         """The last chunk of an answer: what its reader has not seen of the text, and the calls. Clients put chunks together."""
@@ -184,23 +212,22 @@ class RunProjection:
         ]
         return chunk
 
-    def _piece(self, piece: TextPiece, seq: int) -> list[tuple[str, str, Position]]:
+    def on_text(self, piece: TextPiece) -> Iterable[bytes]:
         """Chunks of an answer that is being written."""
         if piece.run_id != self._run_id:
-            return []
+            return
         fresh, seen = self._answers.fresh(piece)
         if not fresh:
-            return []
-        at = Position(seq, message_id=piece.message_id, offset=seen)
-        made = []
+            return
+        at = Position(self.seq, message_id=piece.message_id, offset=seen)
         if "messages-tuple" in self._modes:
-            made.append(("messages", dumps([_chunk(piece.message_id, fresh), self._about("agent")]), at))
+            yield self._frame("messages", dumps([_chunk(piece.message_id, fresh), self._about("agent")]), at)
         if "messages" in self._modes:
             so_far = {**_chunk(piece.message_id, self._answers.so_far(piece.message_id)), "type": "ai"}
-            made.append(("messages/partial", dumps([so_far]), at))
-        return made
+            yield self._frame("messages/partial", dumps([so_far]), at)
 
-    def _paused(self, event: RunPaused) -> list[Frame]:
+    def on_run_paused(self, event: RunPaused) -> list[Frame]:
+        """What is asked."""
         # Of what was asked before this stream, what is still open, as the thread has it and an answer is to have it.
         open_calls = [call_id for call_id in event.call_ids if call_id in self._waiting] or event.call_ids
         calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in open_calls]

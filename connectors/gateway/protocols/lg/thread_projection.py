@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,19 +18,26 @@ from core.agent_names import graph_id
 from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces
 from core.following.position import Position
+from core.following.reader import EventReader
 from core.following.text_reader import Answers
-from core.following.thread_stream import Heartbeat, StreamItem
+from core.following.thread_stream import StreamItem
 from core.runs import Runs
 from schemas import (
+    AnswerDiscarded,
     ApprovalRequested,
+    ApprovalResolved,
     GraphStreamed,
+    InputRefused,
     MessageAdded,
     MessagesRemoved,
     RunCancelled,
     RunCompleted,
     RunFailed,
     RunPaused,
+    RunQueued,
+    RunResumed,
     RunStarted,
+    StateUpdated,
     ThreadChanged,
     ThreadEvent,
     ThreadHead,
@@ -79,9 +86,16 @@ def _begins(namespace: tuple[str, ...], prefix: tuple[str, ...]) -> bool:
     return all(one in (given, given.partition(":")[0]) for one, given in zip(prefix, namespace, strict=False))
 
 
-class ThreadProjection:
+Numbered = tuple[Told, int]
+
+
+class ThreadProjection(EventReader[Numbered]):
     """Envelopes of a thread's events. Their ids follow from the thread alone: a client drops what it has seen, wherever it
     comes back."""
+
+    LEAVES_OUT = frozenset(
+        {RunQueued, RunResumed, ApprovalResolved, AnswerDiscarded, InputRefused, ThreadChanged, StateUpdated}
+    )
 
     def __init__(
         self,
@@ -102,6 +116,7 @@ class ThreadProjection:
         that the thread is of, if it is known. Without `since` all of the thread is told; where a run is going then
         (`going`), without the ends of those before it, which clients would take for its end, and without questions that
         are answered. `state_now` reads the messages again, where the conversation goes to another branch."""
+        super().__init__()
         self._thread_id, self._wanted, self._state, self._state_now = thread_id, wanted, state, state_now
         self._since = -1 if since is None else since
         self._old = head.next_event if since is None else 0
@@ -113,7 +128,7 @@ class ThreadProjection:
         self._waiting = frozenset(p.call.call_id for p in Runs.open_approvals(head))
         self._graphs, self._graph = graphs, graph
         self._channels = GraphChannels(state_of, wrap_custom=wrap_custom)
-        self.begin = max(0, min(self._since // STEP - _LOOK_BACK, head.next_event - 1))
+        self.begin = self.seq = max(0, min(self._since // STEP - _LOOK_BACK, head.next_event - 1))
         self._answers = Answers(Position())
         self._begun: set[str] = set()
         self._maybe_seen = self._since % STEP >= STEP // 2 and self._since % STEP != STEP - 1
@@ -141,51 +156,41 @@ class ThreadProjection:
 
     async def frames(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[bytes]:
         """Frames for ever, or until the thread is deleted."""
-        async for told, number in self.envelopes(items):
-            yield (
-                HEARTBEAT_FRAME
-                if told is None
-                else frame(told.method, self.envelope(told, number), position=str(number))
-            )
+        async for one in self.read(items):
+            yield (HEARTBEAT_FRAME if one is None else frame(one[0].method, self.envelope(*one), position=str(one[1])))
 
-    async def envelopes(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[tuple[Told | None, int]]:
-        """What the reader gets, with its numbers; None where nothing happens for a while."""
-        seq = self.begin
-        async for item in items:
-            if isinstance(item, Heartbeat):
-                yield None, 0
-            elif isinstance(item, TextPiece):
-                for told in [] if item.run_id in self._of_graphs else self._piece(item):
-                    self._between = min(self._between + 1, STEP - 2)
-                    if self._wanted.has(told):
-                        yield self._numbered(told, seq * STEP + self._between)
-            elif isinstance(item, GraphPieces):
-                for told, number in self._pieces(item, seq):
-                    if one := self._new(told, number):
-                        yield one
-            elif isinstance(item, ThreadEvent):  # a result before its event would have to have the event's id
-                for n, told in enumerate(await self._event(item)):
-                    number = item.seq * STEP + (min(n, _MESSAGE - 1) if told.place is None else _MESSAGE + told.place)
-                    if one := self._new(told, number):
-                        yield one
-                seq, self._between = item.seq, STEP // 2
-                if isinstance(item, ThreadChanged) and item.action == "delete":
-                    return
+    def on_text(self, piece: TextPiece) -> Iterable[Numbered]:
+        """Of an agent; what a graph's model writes comes as its pieces."""
+        for told in [] if piece.run_id in self._of_graphs else self._piece(piece):
+            self._between = min(self._between + 1, STEP - 2)
+            if self._wanted.has(told):
+                yield self._numbered(told, self.seq * STEP + self._between)
 
-    def _pieces(self, item: GraphPieces, seq: int) -> list[tuple[Told, int]]:
+    def on_graph_pieces(self, pieces: GraphPieces) -> Iterable[Numbered]:
         """What a graph streams before its events. A run works; said with its first word already, since its events come when
         its leg is journaled: the run's start, where it had none, and then the parts in their order."""
-        self._of_graphs[item.run_id] = item.graph or self._of_graphs.get(item.run_id, "")
-        first = self._legs.setdefault(item.leg, seq + (1 if item.run_id in self._started else 2))
-        running = self._works(item.run_id)
-        made = [(told, (first if item.run_id in self._started else first - 1) * STEP) for told in running]
-        for index, tolds in self._channels.pieces(item):
-            number = (first + index) * STEP
-            made += [
-                (told, number + (min(n, _MESSAGE - 1) if told.place is None else _MESSAGE + told.place))
-                for n, told in enumerate(tolds)
-            ]
-        return made
+        self._of_graphs[pieces.run_id] = pieces.graph or self._of_graphs.get(pieces.run_id, "")
+        first = self._legs.setdefault(pieces.leg, self.seq + (1 if pieces.run_id in self._started else 2))
+        running = self._works(pieces.run_id)
+        yield from self._wanted_of(running, first if pieces.run_id in self._started else first - 1, same=True)
+        for index, tolds in self._channels.pieces(pieces):
+            yield from self._wanted_of(tolds, first + index)
+
+    async def on_event(self, event: ThreadEvent) -> Iterable[Numbered]:
+        """A result before its event would have to have the event's id: it comes with it."""
+        made: list[Told] = await self.dispatch(event)
+        if event.seq < self._old:
+            made = [told for told in made if not self._misleads(told)]
+        found = [*self._wanted_of(made, event.seq)]
+        self._between = STEP // 2
+        return found
+
+    def _wanted_of(self, tolds: Iterable[Told], seq: int, *, same: bool = False) -> Iterable[Numbered]:
+        """With their numbers within an event; `same`: all of them have its first."""
+        for n, told in enumerate(tolds):
+            within = 0 if same else min(n, _MESSAGE - 1)
+            if one := self._new(told, seq * STEP + (within if told.place is None else _MESSAGE + told.place)):
+                yield one
 
     def _new(self, told: Told, number: int) -> tuple[Told, int] | None:
         """An envelope, or what of it the reader has not had."""
@@ -207,33 +212,6 @@ class ThreadProjection:
             f'"params":{{"namespace":{dumps(told.namespace)},"timestamp":{int(time.time() * 1000)},"data":{told.data}}}}}'
         )
 
-    async def _event(self, event: ThreadEvent) -> list[Told]:
-        run, past = event.run_id, event.seq < self._old
-        if isinstance(event, MessagesRemoved) and event.after is not None:
-            self._state = await self._state_now()
-        if isinstance(event, GraphStreamed):
-            self._of_graphs.setdefault(run, "")
-            return [*self._works(run), *await self._channels.streamed(event)]
-        if isinstance(event, RunStarted):
-            self._started.add(run)
-            if event.agent_id in self._graphs:
-                self._of_graphs[run] = self._graphs[event.agent_id]
-        if isinstance(event, RunPaused):
-            self._paused[run] = event.seq
-        if run not in self._of_graphs:
-            made = self._agent_event(event)
-        elif isinstance(event, MessageAdded):
-            self._state.apply(event)
-            made = self._channels.added(event)
-        elif isinstance(event, RunPaused):
-            made = [*self._channels.paused(event), self._lifecycle(event, "interrupted")]
-        elif isinstance(event, RunCompleted | RunFailed | RunCancelled):
-            ended = {RunCompleted: "completed", RunFailed: "failed", RunCancelled: "interrupted"}[type(event)]
-            made = [*self._channels.end(ended), *self._agent_event(event)]
-        else:
-            made = self._agent_event(event)
-        return [told for told in made if not self._misleads(told)] if past else made
-
     def _misleads(self, told: Told) -> bool:
         """Whether this is the end of a run before the one that goes, or a question that is answered."""
         if told.method == "input.requested":
@@ -249,53 +227,85 @@ class ThreadProjection:
             return [Told("lifecycle", dumps(told), f"synth:{run_id}:lc|{paused}|running")]
         return [] if run_id in self._said_running or run_id in self._started else [self._running(run_id)]
 
-    def _agent_event(self, event: ThreadEvent) -> list[Told]:
-        """Of an agent's run, and what all runs have in common."""
-        message = self._state.apply(event)
+    async def on_graph_streamed(self, event: GraphStreamed) -> list[Told]:
+        """A part, where it did not come as a piece."""
+        self._of_graphs.setdefault(event.run_id, "")
+        return [*self._works(event.run_id), *await self._channels.streamed(event)]
+
+    def on_run_started(self, event: RunStarted) -> list[Told]:
+        """A run works."""
         run = event.run_id
-        if isinstance(event, RunStarted):
-            self._agents[run] = event.agent_id
-            return [] if run in self._said_running else [self._running(run)]
-        if isinstance(event, MessageAdded) and message:
-            made = self._message(event) if event.message.role == "assistant" else []
-            if made:
-                made.append(Told("updates", dumps({"agent": {"messages": [message]}})))
-            return [*made, Told("values", self._state.values())]
-        if isinstance(event, ToolRequested):
-            told = {
-                "event": "tool-started",
-                "tool_call_id": event.call_id,
-                "tool_name": event.name,
-                "input": event.arguments,
-            }
-            return [Told("tools", dumps(told))]
-        if isinstance(event, ToolFinished) and message:
-            told = {"event": "tool-finished", "tool_call_id": event.call_id, "output": message}
-            if event.status != "ok":
-                told = {"event": "tool-error", "tool_call_id": event.call_id, "message": event.content}
-            updates = dumps({"tools": {"messages": [message]}})
-            return [Told("tools", dumps(told)), Told("updates", updates), Told("values", self._state.values())]
-        if isinstance(event, MessagesRemoved):
-            return [Told("values", self._state.values())]
-        if isinstance(event, ApprovalRequested):
-            self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
-        elif isinstance(event, RunPaused):
-            # Of a question of the past, what is still open: its id is that of the calls that wait.
-            open_calls = [c for c in event.call_ids if event.seq >= self._old or c in self._waiting]
-            calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in open_calls]
-            asked = interrupt(self._thread_id, run, calls)
-            told = {"interrupt_id": asked["id"], "payload": asked["value"], "value": asked["value"]}
-            return [
-                Told("input.requested", dumps(told), f"synth:{run}:input||{asked['id']}"),
-                self._lifecycle(event, "interrupted"),
-            ]
-        elif isinstance(event, RunCompleted):
-            return [self._lifecycle(event, "completed")]
-        elif isinstance(event, RunFailed):
-            return [self._lifecycle(event, "failed", error=event.message)]
-        elif isinstance(event, RunCancelled):
-            return [self._lifecycle(event, "interrupted")]
+        self._started.add(run)
+        self._agents[run] = event.agent_id
+        if event.agent_id in self._graphs:
+            self._of_graphs[run] = self._graphs[event.agent_id]
+        return [] if run in self._said_running else [self._running(run)]
+
+    def on_message_added(self, event: MessageAdded) -> list[Told]:
+        """A message and the state with it; of a graph the message alone."""
+        message = self._state.apply(event)
+        if event.run_id in self._of_graphs:
+            return self._channels.added(event)
+        made = self._message(event) if event.message.role == "assistant" else []
+        if made:
+            made.append(Told("updates", dumps({"agent": {"messages": [message]}})))
+        return [*made, Told("values", self._state.values())]
+
+    def on_tool_requested(self, event: ToolRequested) -> list[Told]:
+        """A tool begins."""
+        about = {"tool_call_id": event.call_id, "tool_name": event.name, "input": event.arguments}
+        return [Told("tools", dumps({"event": "tool-started", **about}))]
+
+    def on_tool_finished(self, event: ToolFinished) -> list[Told]:
+        """Its message, and the state with it."""
+        message = self._state.apply(event)
+        told = {"event": "tool-finished", "tool_call_id": event.call_id, "output": message}
+        if event.status != "ok":
+            told = {"event": "tool-error", "tool_call_id": event.call_id, "message": event.content}
+        updates = dumps({"tools": {"messages": [message]}})
+        return [Told("tools", dumps(told)), Told("updates", updates), Told("values", self._state.values())]
+
+    async def on_messages_removed(self, event: MessagesRemoved) -> list[Told]:
+        """The state without them, or of the branch that the conversation went to."""
+        if event.after is not None:
+            self._state = await self._state_now()
+        self._state.apply(event)
+        return [Told("values", self._state.values())]
+
+    def on_approval_requested(self, event: ApprovalRequested) -> list[Told]:
+        """It is told with the pause."""
+        self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
         return []
+
+    def on_run_paused(self, event: RunPaused) -> list[Told]:
+        """What is asked."""
+        run = event.run_id
+        self._paused[run] = event.seq
+        if run in self._of_graphs:
+            return [*self._channels.paused(event), self._lifecycle(event, "interrupted")]
+        # Of a question of the past, what is still open: its id is that of the calls that wait.
+        open_calls = [c for c in event.call_ids if event.seq >= self._old or c in self._waiting]
+        calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in open_calls]
+        asked = interrupt(self._thread_id, run, calls)
+        told = {"interrupt_id": asked["id"], "payload": asked["value"], "value": asked["value"]}
+        requested = Told("input.requested", dumps(told), f"synth:{run}:input||{asked['id']}")
+        return [requested, self._lifecycle(event, "interrupted")]
+
+    def on_run_completed(self, event: RunCompleted) -> list[Told]:
+        """The end."""
+        return [*self._graph_ends(event, "completed"), self._lifecycle(event, "completed")]
+
+    def on_run_failed(self, event: RunFailed) -> list[Told]:
+        """The end."""
+        return [*self._graph_ends(event, "failed"), self._lifecycle(event, "failed", error=event.message)]
+
+    def on_run_cancelled(self, event: RunCancelled) -> list[Told]:
+        """The end."""
+        return [*self._graph_ends(event, "interrupted"), self._lifecycle(event, "interrupted")]
+
+    def _graph_ends(self, event: ThreadEvent, how: str) -> list[Told]:
+        """What of a graph's subgraphs was open."""
+        return self._channels.end(how) if event.run_id in self._of_graphs else []
 
     def _lifecycle(self, event: ThreadEvent, what: str, **more: str) -> Told:
         told = {"event": what, "graph_name": self._name_of(event.run_id), **more}

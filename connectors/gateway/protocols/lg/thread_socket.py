@@ -140,9 +140,9 @@ class _Connection:
             projection, items = await opened(
                 self._core, self._caller, self.thread_id, wanted, since, self._socket.headers
             )
-            async for told, number in projection.envelopes(items):
-                if told is not None:
-                    await self._send(projection.envelope(told, number))
+            async for one in projection.read(items):
+                if one is not None:
+                    await self._send(projection.envelope(*one))
             raise Missing("thread_not_found", "The thread was deleted.")
 
         self._subscriptions[name] = asyncio.create_task(tell())

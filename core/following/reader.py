@@ -1,0 +1,97 @@
+"""The base of everything that shows a thread's events to a client: a protocol's frames, a terminal's lines.
+
+A reader has one method for each kind of event, named after it (`on_run_started` for `RunStarted`), and names the kinds that its
+clients have no use for (`LEAVES_OUT`). A class that forgets a kind cannot be defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from inspect import isabstract, isawaitable
+from typing import Any, ClassVar, Generic, TypeVar
+
+from core.following.feed import EarlyResult, TextPiece
+from core.following.graph_reader import GraphPieces
+from core.following.thread_stream import Heartbeat, StreamItem
+from schemas import ThreadChanged, ThreadEvent, ToolFinished, Topic, bodies_of
+
+Made = TypeVar("Made")
+
+
+def kinds() -> tuple[type[ThreadEvent], ...]:
+    """All kinds of events that a thread has."""
+    return tuple(kind for kind in bodies_of(Topic.CHAT_RESPONSES) if issubclass(kind, ThreadEvent))
+
+
+def method_of(kind: type[ThreadEvent]) -> str:
+    """The name of the method that takes events of this kind."""
+    return "on_" + kind.TYPE.removeprefix("cauce.").replace(".", "_")
+
+
+class EventReader(Generic[Made]):
+    """`read` gives what its client gets, for each item of a thread's stream."""
+
+    LEAVES_OUT: ClassVar[frozenset[type[ThreadEvent]]] = frozenset()
+    """Kinds of events that it does not show."""
+    _methods: ClassVar[dict[str, str]] = {}
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if isabstract(cls):
+            return
+        shown = {kind: method_of(kind) for kind in kinds() if kind not in cls.LEAVES_OUT}
+        if forgotten := [kind.__name__ for kind, name in shown.items() if not hasattr(cls, name)]:
+            raise TypeError(f"{cls.__name__} neither shows {', '.join(forgotten)} nor leaves them out")
+        cls._methods = {kind.TYPE: name for kind, name in shown.items()}
+
+    def __init__(self, *, seq: int = 0) -> None:
+        self.seq = seq
+        """The newest event that was read."""
+
+    async def read(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[Made | None]:
+        """What the client gets, and None where nothing happened for a while; up to the last event (`is_last`)."""
+        async for item in items:
+            if isinstance(item, Heartbeat):
+                yield None
+            elif isinstance(item, TextPiece):
+                for made in self.on_text(item):
+                    yield made
+            elif isinstance(item, EarlyResult):
+                for made in self.on_early_result(item.event):
+                    yield made
+            elif isinstance(item, GraphPieces):
+                for made in self.on_graph_pieces(item):
+                    yield made
+            else:
+                for made in await self.on_event(item):
+                    yield made
+                self.seq = item.seq
+                if self.is_last(item):
+                    return
+
+    async def on_event(self, event: ThreadEvent) -> Iterable[Made]:
+        """What an event makes."""
+        found: Iterable[Made] = await self.dispatch(event)
+        return found
+
+    async def dispatch(self, event: ThreadEvent) -> Any:
+        """What the method of the event's kind gives; nothing for a kind that is left out."""
+        name = self._methods.get(event.TYPE)
+        found = getattr(self, name)(event) if name else ()
+        return await found if isawaitable(found) else found
+
+    def on_text(self, piece: TextPiece) -> Iterable[Made]:
+        """A piece of an answer that is being written."""
+        return ()
+
+    def on_early_result(self, event: ToolFinished) -> Iterable[Made]:
+        """A tool's result before its event, which comes later, or never if the turn is lost."""
+        return ()
+
+    def on_graph_pieces(self, pieces: GraphPieces) -> Iterable[Made]:
+        """What a graph's leg streams before its events."""
+        return ()
+
+    def is_last(self, event: ThreadEvent) -> bool:
+        """Whether nothing comes after this event: the thread is deleted, or whatever else a reader takes for the end."""
+        return isinstance(event, ThreadChanged) and event.action == "delete"

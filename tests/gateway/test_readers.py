@@ -1,0 +1,27 @@
+"""Whoever shows events to clients has thought of every kind of event."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.gateway.protocols.agui.projection import AguiProjection
+from connectors.gateway.protocols.lg.graph_projection import GraphProjection
+from connectors.gateway.protocols.lg.projection import RunProjection
+from connectors.gateway.protocols.lg.thread_projection import ThreadProjection
+from core.following.reader import EventReader, kinds, method_of
+
+READERS = (AguiProjection, RunProjection, GraphProjection, ThreadProjection)
+
+
+def test_reader_that_forgets_a_kind_cannot_be_defined() -> None:
+    with pytest.raises(TypeError, match="neither shows MessageAdded nor leaves them out"):
+        type(
+            "Forgetful",
+            (EventReader,),
+            {"LEAVES_OUT": frozenset(kind for kind in kinds() if kind.__name__ != "MessageAdded")},
+        )
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_kind_is_shown_and_left_out(reader: type[EventReader[object]]) -> None:
+    assert not [kind.__name__ for kind in reader.LEAVES_OUT if hasattr(reader, method_of(kind))]
