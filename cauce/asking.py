@@ -8,7 +8,8 @@ from typing import Any
 
 from cauce.settings import Settings
 from connectors.chat_client import ChatClient
-from connectors.chat_client.client import Event, Listener
+from connectors.chat_client.client import Listener
+from core.following.reader import EventMethods, kinds
 from schemas import (
     ApprovalRequested,
     MessageAdded,
@@ -16,6 +17,7 @@ from schemas import (
     RunCompleted,
     RunFailed,
     RunPaused,
+    ThreadEvent,
     ToolFinished,
     new_id,
 )
@@ -26,8 +28,18 @@ ROUNDS = 50
 
 
 @dataclass
-class Answer:
+class Answer(EventMethods):
     """What became of a question. `state`: completed, approval, failed, cancelled or timeout."""
+
+    LEAVES_OUT = frozenset(kinds()) - {
+        MessageAdded,
+        ToolFinished,
+        ApprovalRequested,
+        RunPaused,
+        RunCompleted,
+        RunFailed,
+        RunCancelled,
+    }
 
     thread: str
     run: str
@@ -41,26 +53,39 @@ class Answer:
         calls = list(self.tool_calls.values())
         return {"thread": self.thread, "run": self.run, "text": self.text, "tool_calls": calls, "state": self.state}
 
-    def note(self, event: Event) -> None:
-        """Takes an event of the run into account."""
-        if isinstance(event, MessageAdded) and event.message.role == "assistant":
+    def on_message_added(self, event: MessageAdded) -> None:
+        """The text, and what is called."""
+        if event.message.role == "assistant":
             self.text = event.message.text or self.text
             for call in event.message.tool_calls:
                 row = {"id": call.call_id, "name": call.name, "arguments": call.arguments, "status": "requested"}
                 self.tool_calls[call.call_id] = row
-        elif isinstance(event, ToolFinished):
-            self.tool_calls[event.call_id]["status"] = event.status
-        elif isinstance(event, ApprovalRequested):
-            self.tool_calls[event.call_id]["status"] = "approval"
-        elif isinstance(event, RunPaused):
-            names = ", ".join(self.tool_calls[c]["name"] for c in event.call_ids)
-            self.state = "approval"
-            self.explanation = f"{names} waits for your approval: cauce chat --thread {self.thread}, or ask with --yes"
-        elif isinstance(event, RunCompleted):
-            self.state, self.explanation = "completed", event.notice or ""
-        elif isinstance(event, RunFailed | RunCancelled):
-            self.state = "failed" if isinstance(event, RunFailed) else "cancelled"
-            self.explanation = event.message
+
+    def on_tool_finished(self, event: ToolFinished) -> None:
+        """How a call ended."""
+        self.tool_calls[event.call_id]["status"] = event.status
+
+    def on_approval_requested(self, event: ApprovalRequested) -> None:
+        """A call that waits."""
+        self.tool_calls[event.call_id]["status"] = "approval"
+
+    def on_run_paused(self, event: RunPaused) -> None:
+        """What waits, and how to go on."""
+        names = ", ".join(self.tool_calls[c]["name"] for c in event.call_ids)
+        self.state = "approval"
+        self.explanation = f"{names} waits for your approval: cauce chat --thread {self.thread}, or ask with --yes"
+
+    def on_run_completed(self, event: RunCompleted) -> None:
+        """The end."""
+        self.state, self.explanation = "completed", event.notice or ""
+
+    def on_run_failed(self, event: RunFailed) -> None:
+        """The end."""
+        self.state, self.explanation = "failed", event.message
+
+    def on_run_cancelled(self, event: RunCancelled) -> None:
+        """The end."""
+        self.state, self.explanation = "cancelled", event.message
 
 
 async def ask_once(settings: Settings, text: str, *, thread: str | None, approve: bool, timeout: float) -> Answer:
@@ -92,7 +117,8 @@ async def ask_once(settings: Settings, text: str, *, thread: str | None, approve
 async def _follow(client: ChatClient, listener: Listener, answer: Answer, *, approve: bool) -> None:
     for _ in range(ROUNDS):
         async for event in listener.run(answer.thread, answer.run):
-            answer.note(event)
+            if isinstance(event, ThreadEvent):
+                answer.dispatch(event)
             if isinstance(event, RunPaused) and approve:
                 for call_id in event.call_ids:
                     await client.decide(answer.thread, call_id, "approve")

@@ -23,19 +23,10 @@ from rich.text import Text
 
 from cauce.ids import FORM
 from cauce.lines import Line
-from connectors.chat_client.client import Unread
+from cauce.transcript import Transcript, shown_value
 from schemas import (
     ApprovalRequested,
-    Delta,
-    InputRefused,
-    MessageAdded,
-    RunCancelled,
-    RunCompleted,
-    RunFailed,
-    RunQueued,
     TooLarge,
-    ToolFinished,
-    ToolRequested,
     is_id,
     new_id,
 )
@@ -57,12 +48,7 @@ class Chat:
         self._line = line
         self._thread = thread or new_id("t")
         self._out = Console(highlight=False, soft_wrap=True)
-        self._asked: list[ApprovalRequested] = []
-        self._streaming = ""
-        """The message whose pieces are being printed."""
-        self._printed = ""
-        self._finished: set[str] = set()
-        """Calls whose results were shown."""
+        self._shown = Transcript(self._out)
 
     def loop(self) -> None:
         """Talks until the person leaves."""
@@ -112,11 +98,12 @@ class Chat:
     def _follow(self, run: str) -> None:
         """Shows a run to its end, with what the person decides on the way."""
         while True:
-            self._asked = []
+            self._shown.taken()
             self._do(self._show(run))
-            if not self._asked:
+            asked_for = self._shown.taken()
+            if not asked_for:
                 return
-            for asked in self._asked:
+            for asked in asked_for:
                 if not self._decide(asked):
                     return
 
@@ -144,65 +131,13 @@ class Chat:
 
     async def _print_events(self, run: str) -> None:
         async for event in self._line.events(self._thread, run):
-            if isinstance(event, Delta):
-                self._print_piece(event)
-            elif isinstance(event, Unread):
-                self._end_stream()
-                self._out.print(f"[yellow]{escape(event.words)}[/]")
-            elif isinstance(event, MessageAdded) and event.message.role == "assistant":
-                self._print_message(event)
-            elif isinstance(event, ToolRequested):
-                self._out.print(f"[dim]  → {escape(event.name)} {escape(_short(event.arguments))}[/]")
-            elif isinstance(event, ToolFinished):
-                if event.call_id in self._finished:
-                    continue
-                self._finished.add(event.call_id)
-                mark, style = ("✓", "green") if event.status == "ok" else ("✗", "red")
-                took = f" {event.duration_ms:.0f} ms" if event.duration_ms else ""
-                words = "" if event.status == "ok" else f": {escape(event.content[:200])}"
-                self._out.print(f"  [{style}]{mark}[/] [dim]{escape(event.name)} {event.status}{took}{words}[/]")
-            elif isinstance(event, ApprovalRequested):
-                self._asked.append(event)
-            elif isinstance(event, RunQueued):
-                self._out.print(f"[dim]queued, place {event.position}[/]")
-            elif isinstance(event, RunCompleted) and event.notice:
-                self._end_stream()
-                self._out.print(f"[yellow]{escape(event.notice)}[/]")
-            elif isinstance(event, RunFailed | RunCancelled):
-                self._end_stream()
-                self._out.print(f"[yellow]{escape(event.message)}[/]")
-            elif isinstance(event, InputRefused):
-                self._out.print(f"[yellow]not taken: {escape(event.reason)}[/]")
-
-    def _print_piece(self, delta: Delta) -> None:
-        key = f"{delta.message_id}/{delta.attempt}"
-        if self._streaming != key:
-            self._end_stream()
-            self._streaming, self._printed = key, ""
-            self._out.print("[bold green]agent ›[/] ", end="")
-        self._printed += delta.text
-        self._out.print(Text(delta.text), end="")
-
-    def _print_message(self, event: MessageAdded) -> None:
-        """The whole text: what the pieces left out, or all of it when none came."""
-        text = event.message.text
-        if self._streaming.startswith(f"{event.message.message_id}/") and text.startswith(self._printed):
-            self._out.print(Text(text[len(self._printed) :]), end="")
-            self._end_stream()
-        elif text:
-            self._end_stream()
-            self._out.print(Text.assemble(("agent › ", "bold green"), text))
-
-    def _end_stream(self) -> None:
-        if self._streaming:
-            self._out.print()
-        self._streaming = self._printed = ""
+            self._shown.show(event)
 
     def _decide(self, asked: ApprovalRequested) -> bool:
         """Asks the person about a call. False when they leave it open."""
         self._out.print(f"\n[bold yellow]? {escape(asked.name)}[/] [dim]{escape(asked.description)}[/]")
         for key, value in asked.arguments.items():
-            self._out.print(f"    {escape(key)}: [bold]{escape(_value(value))}[/]")
+            self._out.print(f"    {escape(key)}: [bold]{escape(shown_value(value))}[/]")
         while True:
             key = self._key("  [a]pprove  [e]dit  [r]eject  [t]ell it something  [l]ater ")
             if key in ("a", "y"):
@@ -248,7 +183,7 @@ class Chat:
         """New arguments, one question each; an empty answer keeps the old value."""
         edited = dict(arguments)
         for name, value in arguments.items():
-            text = self._answer_line(f"  {name} [{_value(value)}]: ")
+            text = self._answer_line(f"  {name} [{shown_value(value)}]: ")
             if text:
                 try:
                     edited[name] = text if isinstance(value, str) else json.loads(text)
@@ -326,12 +261,3 @@ def _single_keys() -> Iterator[Callable[[], str]]:
         yield read_key
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
-
-
-def _short(arguments: dict[str, Any]) -> str:
-    text = ", ".join(f"{k}={_value(v)}" for k, v in arguments.items())
-    return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

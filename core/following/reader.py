@@ -7,7 +7,7 @@ clients have no use for (`LEAVES_OUT`). A class that forgets a kind cannot be de
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from inspect import isabstract, isawaitable
+from inspect import isawaitable
 from typing import Any, ClassVar, Generic, TypeVar
 
 from core.following.feed import EarlyResult, TextPiece
@@ -28,8 +28,8 @@ def method_of(kind: type[ThreadEvent]) -> str:
     return "on_" + kind.TYPE.removeprefix("cauce.").replace(".", "_")
 
 
-class EventReader(Generic[Made]):
-    """`read` gives what its client gets, for each item of a thread's stream."""
+class EventMethods:
+    """One method for each kind of event."""
 
     LEAVES_OUT: ClassVar[frozenset[type[ThreadEvent]]] = frozenset()
     """Kinds of events that it does not show."""
@@ -37,12 +37,21 @@ class EventReader(Generic[Made]):
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
-        if isabstract(cls):
+        if cls.__module__ == __name__:
             return
         shown = {kind: method_of(kind) for kind in kinds() if kind not in cls.LEAVES_OUT}
         if forgotten := [kind.__name__ for kind, name in shown.items() if not hasattr(cls, name)]:
             raise TypeError(f"{cls.__name__} neither shows {', '.join(forgotten)} nor leaves them out")
         cls._methods = {kind.TYPE: name for kind, name in shown.items()}
+
+    def dispatch(self, event: ThreadEvent) -> Any:
+        """What the method of the event's kind gives, which may have to be awaited; nothing for a kind that is left out."""
+        name = self._methods.get(event.TYPE)
+        return getattr(self, name)(event) if name else ()
+
+
+class EventReader(EventMethods, Generic[Made]):
+    """`read` gives what its client gets, for each item of a thread's stream."""
 
     def __init__(self, *, seq: int = 0) -> None:
         self.seq = seq
@@ -71,13 +80,12 @@ class EventReader(Generic[Made]):
 
     async def on_event(self, event: ThreadEvent) -> Iterable[Made]:
         """What an event makes."""
-        found: Iterable[Made] = await self.dispatch(event)
+        found: Iterable[Made] = await self.made_of(event)
         return found
 
-    async def dispatch(self, event: ThreadEvent) -> Any:
-        """What the method of the event's kind gives; nothing for a kind that is left out."""
-        name = self._methods.get(event.TYPE)
-        found = getattr(self, name)(event) if name else ()
+    async def made_of(self, event: ThreadEvent) -> Any:
+        """What the method of the event's kind gives."""
+        found = self.dispatch(event)
         return await found if isawaitable(found) else found
 
     def on_text(self, piece: TextPiece) -> Iterable[Made]:

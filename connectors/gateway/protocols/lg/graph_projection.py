@@ -72,7 +72,7 @@ class GraphProjection(EventReader[bytes]):
     async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
         """Of the run alone."""
         before = self._legs.at(event.seq - 1)
-        made: list[Frame] = await self.dispatch(event) if event.run_id == self._run_id else []
+        made: list[Frame] = await self.made_of(event) if event.run_id == self._run_id else []
         skip = self._position.sub if event.seq == self._position.seq + 1 else 0
         return [
             self._frame(*one, self._legs.at(event.seq) if n == len(made) else replace(before, sub=n))

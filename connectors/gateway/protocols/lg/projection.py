@@ -125,7 +125,7 @@ class RunProjection(EventReader[bytes]):
     async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
         """What is known at once is sent at once: the frames of an event in one piece."""
         self._message = self._state.apply(event)
-        made: list[Frame] = await self.dispatch(event) if event.run_id == self._run_id else []
+        made: list[Frame] = await self.made_of(event) if event.run_id == self._run_id else []
         skip = self._position.sub if event.seq == self._position.seq + 1 else 0
         pieces = []
         for n, (name, data) in enumerate(made, 1):

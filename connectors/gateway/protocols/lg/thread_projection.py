@@ -178,7 +178,7 @@ class ThreadProjection(EventReader[Numbered]):
 
     async def on_event(self, event: ThreadEvent) -> Iterable[Numbered]:
         """A result before its event would have to have the event's id: it comes with it."""
-        made: list[Told] = await self.dispatch(event)
+        made: list[Told] = await self.made_of(event)
         if event.seq < self._old:
             made = [told for told in made if not self._misleads(told)]
         found = [*self._wanted_of(made, event.seq)]

@@ -1,0 +1,157 @@
+"""A run as the terminal shows it: pieces of the answer, tool calls, questions, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from connectors.chat_client.client import Event, Unread
+from core.following.reader import EventMethods
+from schemas import (
+    AnswerDiscarded,
+    ApprovalRequested,
+    ApprovalResolved,
+    Delta,
+    GraphStreamed,
+    InputRefused,
+    MessageAdded,
+    MessagesRemoved,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunPaused,
+    RunQueued,
+    RunResumed,
+    RunStarted,
+    StateUpdated,
+    ThreadChanged,
+    ToolFinished,
+    ToolRequested,
+)
+
+
+class Transcript(EventMethods):
+    """Prints events as they come."""
+
+    LEAVES_OUT = frozenset(
+        {
+            RunStarted,
+            RunPaused,
+            RunResumed,
+            AnswerDiscarded,
+            MessagesRemoved,
+            ApprovalResolved,
+            ThreadChanged,
+            GraphStreamed,
+            StateUpdated,
+        }
+    )
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._asked: list[ApprovalRequested] = []
+        self._streaming = ""
+        """The message whose pieces are being printed."""
+        self._printed = ""
+        self._finished: set[str] = set()
+        """Calls whose results were shown."""
+
+    def taken(self) -> list[ApprovalRequested]:
+        """What was asked since this was called the last time."""
+        asked, self._asked = self._asked, []
+        return asked
+
+    def show(self, event: Event) -> None:
+        """Prints an event, or a piece of an answer."""
+        if isinstance(event, Delta):
+            self._print_piece(event)
+        elif isinstance(event, Unread):
+            self._say(event.words)
+        else:
+            self.dispatch(event)
+
+    def on_message_added(self, event: MessageAdded) -> None:
+        """Answers: what they type themselves people have seen."""
+        if event.message.role == "assistant":
+            self._print_message(event)
+
+    def on_tool_requested(self, event: ToolRequested) -> None:
+        """A call, with its arguments as far as they fit."""
+        self._out.print(f"[dim]  → {escape(event.name)} {escape(_short(event.arguments))}[/]")
+
+    def on_tool_finished(self, event: ToolFinished) -> None:
+        """How a call ended, once: it may come before its event."""
+        if event.call_id in self._finished:
+            return
+        self._finished.add(event.call_id)
+        mark, style = ("✓", "green") if event.status == "ok" else ("✗", "red")
+        took = f" {event.duration_ms:.0f} ms" if event.duration_ms else ""
+        words = "" if event.status == "ok" else f": {escape(event.content[:200])}"
+        self._out.print(f"  [{style}]{mark}[/] [dim]{escape(event.name)} {event.status}{took}{words}[/]")
+
+    def on_approval_requested(self, event: ApprovalRequested) -> None:
+        """It is asked when the run pauses."""
+        self._asked.append(event)
+
+    def on_run_queued(self, event: RunQueued) -> None:
+        """Its place."""
+        self._out.print(f"[dim]queued, place {event.position}[/]")
+
+    def on_run_completed(self, event: RunCompleted) -> None:
+        """Only what there is to know of it."""
+        if event.notice:
+            self._say(event.notice)
+
+    def on_run_failed(self, event: RunFailed) -> None:
+        """Why."""
+        self._say(event.message)
+
+    def on_run_cancelled(self, event: RunCancelled) -> None:
+        """Why."""
+        self._say(event.message)
+
+    def on_input_refused(self, event: InputRefused) -> None:
+        """Why."""
+        self._out.print(f"[yellow]not taken: {escape(event.reason)}[/]")
+
+    def _say(self, words: str) -> None:
+        self._end_stream()
+        self._out.print(f"[yellow]{escape(words)}[/]")
+
+    def _print_piece(self, delta: Delta) -> None:
+        key = f"{delta.message_id}/{delta.attempt}"
+        if self._streaming != key:
+            self._end_stream()
+            self._streaming, self._printed = key, ""
+            self._out.print("[bold green]agent ›[/] ", end="")
+        self._printed += delta.text
+        self._out.print(Text(delta.text), end="")
+
+    def _print_message(self, event: MessageAdded) -> None:
+        """The whole text: what the pieces left out, or all of it when none came."""
+        text = event.message.text
+        if self._streaming.startswith(f"{event.message.message_id}/") and text.startswith(self._printed):
+            self._out.print(Text(text[len(self._printed) :]), end="")
+            self._end_stream()
+        elif text:
+            self._end_stream()
+            self._out.print(Text.assemble(("agent › ", "bold green"), text))
+
+    def _end_stream(self) -> None:
+        if self._streaming:
+            self._out.print()
+        self._streaming = self._printed = ""
+
+
+def _short(arguments: dict[str, Any]) -> str:
+    text = ", ".join(f"{k}={shown_value(v)}" for k, v in arguments.items())
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def shown_value(value: Any) -> str:
+    """An argument in one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
