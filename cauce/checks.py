@@ -173,7 +173,7 @@ async def _kafka(settings: Settings) -> Finding:
     from streams import topics
 
     assert settings.kafka
-    states = await topics.show(settings.kafka, partitions=settings.partitions)
+    states = await topics.show(settings.kafka, partitions=settings.partition_counts)
     drift = [f"{s.topic} {'; '.join(s.drift)}" for s in states if s.drift]
     if drift:
         return Finding("Kafka", "problem", f"{settings.kafka} answers, but {drift[0]} (see: cauce topics show)")

@@ -85,7 +85,7 @@ async def run_gateway(
     if settings.kafka is None:
         raise SettingsError("no Kafka is known: set CAUCE_KAFKA=host:port, or run everything here with: cauce up")
     allow_open_files()
-    main = _listen(settings.gateway_host, settings.gateway_port)
+    main = _listen(settings.gateway.host, settings.gateway.port)
     stores = open_stores(settings.state_url)
     await stores.open()
     await _check(stores, settings)
@@ -98,18 +98,18 @@ async def run_gateway(
     minutes, strategy = hosting.thread_ttl or (None, "delete")
     options = GatewayOptions(thread_minutes=minutes, thread_strategy=strategy)
     core = make_core(settings.kafka, stores, options, registry, graphs)
-    health = HealthServer(_health(core, stores), registry, port=settings.gateway_health_port)
+    health = HealthServer(_health(core, stores), registry, port=settings.gateway.health_port)
     await health.start()
     cors = asdict(http.cors)
-    if origins := [o.strip() for o in (settings.gateway_origins or "").split(",") if o.strip()]:
+    if origins := [o.strip() for o in (settings.gateway.origins or "").split(",") if o.strip()]:
         cors |= {"allow_origins": origins, "allow_origin_regex": None}
-    rates = Rates(settings.rate_user, settings.rate_tenant, settings.rate_runs, settings.redis or "memory://")
+    rates = Rates(settings.rate.user, settings.rate.tenant, settings.rate.runs, settings.redis or "memory://")
     app = make_app(core, rates=rates, cors=cors, own=own, without=http.without)
     servers = [(_server(app), main)]
-    if settings.gateway_langgraph_port is not None:
+    if settings.gateway.langgraph_port is not None:
         second = app.state.langgraph_alone()
         servers.append(
-            (_server(second, lifespan="off"), _listen(settings.gateway_host, settings.gateway_langgraph_port))
+            (_server(second, lifespan="off"), _listen(settings.gateway.host, settings.gateway.langgraph_port))
         )
     url = _url(main)
     link = None

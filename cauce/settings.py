@@ -1,7 +1,8 @@
 """Settings: from the command line, `CAUCE_*` variables, `cauce.toml` and defaults, in this order.
 
-One flat list, the same names everywhere: `max_running` is `CAUCE_MAX_RUNNING` in the environment and `max_running` in the
-file. Read once at start; what is wrong is said in words before anything runs.
+The same names everywhere: `max_running` is `CAUCE_MAX_RUNNING` in the environment and `max_running` in the file. What rooms set
+for themselves are sections: `port` of `[gateway]` is `CAUCE_GATEWAY_PORT`, and `gateway_port` outside of the table. Read once at
+start; what is wrong is said in words before anything runs. docs/settings.md has all of them (`settings_page.py` writes it).
 """
 
 from __future__ import annotations
@@ -10,21 +11,37 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
+from connectors.gateway.settings import GatewaySettings, RateSettings
 from schemas import PartitionSet, SettingsError, is_id, is_tenant_id
+from schemas.section import Section
+from streams.settings import BrokerSettings, PartitionSettings
 
 CONFIG_FILE = "cauce.toml"
 OTHER_VARIABLES = ("CAUCE_KEY", "CAUCE_CONFIG", "CAUCE_DEBUG", "CAUCE_CLUSTER_CACHE")
 """Variables with our prefix that are no settings."""
 
 _ADDRESS = re.compile(r"^[A-Za-z0-9_.\-]+:\d{1,5}$|^\[[0-9A-Fa-f:.]+\]:\d{1,5}$")
+
+
+class LogSettings(Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
+    format: Literal["text", "json"] = Field("text", description="how it is logged")
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
 
 
 class Settings(BaseModel):
@@ -42,10 +59,7 @@ class Settings(BaseModel):
     model_url: str | None = Field(None, description="an OpenAI-compatible server to find a model at")
     tenant: str = Field("home", description="the tenant that chat, ask and threads act for")
     user: str = Field("owner", description="the user that chat, ask and threads act for")
-    partitions_conversation: int = Field(8, ge=1, le=10_000, description="partitions of each conversation topic")
-    partitions_tenant: int = Field(4, ge=1, le=10_000, description="partitions of each tenant topic")
     replication: int = Field(1, ge=1, le=10, description="copies of each topic and of each row in Cassandra")
-    broker_port: int = Field(0, ge=0, le=65_535, description="port of the embedded broker; 0 takes any free one")
     session_timeout_ms: int = Field(
         6000, ge=6000, le=1_800_000, description="silence in ms after which a worker loses its slots"
     )
@@ -61,31 +75,17 @@ class Settings(BaseModel):
     transactions_at_once: int = Field(4, ge=1, le=1000, description="Kafka transactions of one worker at once")
     publish_linger_ms: float = Field(5, ge=0, le=1000, description="ms that finished records are gathered for")
     health_port: int = Field(0, ge=0, le=65_535, description="port of a worker's health page; 0 takes any free one")
-    gateway_host: str = Field("127.0.0.1", min_length=1, description="address that the gateway listens on")
-    gateway_port: int | None = Field(
-        None, ge=0, le=65_535, description="port of the gateway; 8123, or any free one when that is taken, when not set"
-    )
-    gateway_health_port: int = Field(
-        0, ge=0, le=65_535, description="port of the gateway's health page; 0 takes any free one"
-    )
-    gateway_langgraph_port: int | None = Field(
-        None,
-        ge=1,
-        le=65_535,
-        description="another port with the LangGraph API at its root, for clients that take no path",
-    )
-    gateway_origins: str | None = Field(None, description="web origins of other pages that may call it, with commas")
-    rate_user: str = Field("1200/minute", description="requests of one user, such as 600/minute")
-    rate_tenant: str = Field("12000/minute", description="requests of one tenant")
-    rate_runs: str = Field("300/minute", description="messages of one user")
     redis: str | None = Field(None, description="redis://host:port, where several gateways count rates together")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
-    log_format: Literal["text", "json"] = Field("text", description="how it is logged")
     otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector to send spans to, http:// or https://")
     graphs: dict[str, str] = Field(
         default_factory=dict, description='LangGraph graphs of your own: name = "module:object" or "./file.py:object"'
     )
     langgraph: Path | None = Field(None, description="a langgraph.json, whose graphs are hosted as it says")
+    gateway: GatewaySettings = GatewaySettings()
+    rate: RateSettings = RateSettings()
+    partitions: PartitionSettings = PartitionSettings()
+    broker: BrokerSettings = BrokerSettings()
+    log: LogSettings = LogSettings()
     _file: Path | None = PrivateAttr(None)
 
     @field_validator("kafka", "cassandra")
@@ -134,11 +134,6 @@ class Settings(BaseModel):
     def _empty_is_unset(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value and value.get_secret_value() else None
 
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
-
     @field_validator("graphs", mode="before")
     @classmethod
     def _pairs(cls, value: Any) -> Any:
@@ -171,11 +166,11 @@ class Settings(BaseModel):
         return self._file.parent if self._file else Path()
 
     @property
-    def partitions(self) -> Mapping[PartitionSet, int]:
-        """Partition counts, as `streams.topics` takes them."""
+    def partition_counts(self) -> Mapping[PartitionSet, int]:
+        """As `streams.topics` takes them."""
         return {
-            PartitionSet.CONVERSATION: self.partitions_conversation,
-            PartitionSet.TENANT: self.partitions_tenant,
+            PartitionSet.CONVERSATION: self.partitions.conversation,
+            PartitionSet.TENANT: self.partitions.tenant,
         }
 
     @property
@@ -222,8 +217,14 @@ def load_settings(
         **_from_environment(environment),
         **{name: _Given(value, "the command line") for name, value in given.items() if value is not None},
     }
+    if unknown := [name for name in given if name not in _PLACES]:
+        raise TypeError(f"there is no setting {unknown[0]!r}")
+    values: dict[str, Any] = {}
+    for name, one in found.items():
+        section, _, field = _PLACES[name].rpartition(".")
+        (values.setdefault(section, {}) if section else values)[field] = one.value
     try:
-        settings = Settings(**{name: given.value for name, given in found.items()})
+        settings = Settings(**values)
     except ValidationError as error:
         raise SettingsError(_explain(error, found)) from None
     if from_file:
@@ -239,10 +240,32 @@ class _Given:
     origin: str
 
 
+def all_settings() -> dict[str, FieldInfo]:
+    """By name, those of sections with the section's in front: `gateway_port`."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in Settings.model_fields.items():
+        section = section_of(field)
+        found |= {f"{name}_{own}": of for own, of in section.model_fields.items()} if section else {name: field}
+    return found
+
+
+def section_of(field: FieldInfo) -> type[Section] | None:
+    """The section that a field of `Settings` is; None for a setting."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+_SECTIONS = {name: found for name, field in Settings.model_fields.items() if (found := section_of(field))}
+_PLACES = {name: name for name in Settings.model_fields if name not in _SECTIONS} | {
+    f"{section}_{own}": f"{section}.{own}" for section, kind in _SECTIONS.items() for own in kind.model_fields
+}
+"""By name: where it stands."""
+
+
 def variables() -> dict[str, tuple[str, ...]]:
     """By setting: the environment variables that give it, the first that is set wins."""
     theirs = {"arcade_url": ("ARCADE_BASE_URL",), "arcade_api_key": ("ARCADE_API_KEY",)}
-    return {name: (f"CAUCE_{name.upper()}", *theirs.get(name, ())) for name in Settings.model_fields}
+    return {name: (f"CAUCE_{name.upper()}", *theirs.get(name, ())) for name in all_settings()}
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -274,26 +297,39 @@ def _from_file(path: Path | None) -> dict[str, _Given]:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"the settings file {file} is not TOML: {error}") from None
-    for name in found:
-        if name not in Settings.model_fields:
-            raise SettingsError(f"{file}: there is no setting {name!r}{_similar(name)}")
+    given: dict[str, _Given] = {}
+    for name, value in found.items():
+        if name in _SECTIONS and isinstance(value, dict):
+            for own, one in value.items():
+                if f"{name}_{own}" not in _PLACES:
+                    raise SettingsError(
+                        f"{file}: [{name}] has no setting {own!r}{_similar(own, _SECTIONS[name].model_fields)}"
+                    )
+                given[f"{name}_{own}"] = _Given(one, f"[{name}] of {file}")
+        elif name in _SECTIONS:
+            raise SettingsError(f"{file}: {name} is a table; write [{name}] and its settings below")
+        elif name in _PLACES:
+            given[name] = _Given(value, str(file))
+        else:
+            raise SettingsError(f"{file}: there is no setting {name!r}{_similar(name, _PLACES)}")
     for name in ("data", "langgraph"):
-        if isinstance(found.get(name), str):
-            found[name] = file.parent / found[name]
-    return {name: _Given(value, str(file)) for name, value in found.items()}
+        if name in given and isinstance(given[name].value, str):
+            given[name] = _Given(file.parent / given[name].value, given[name].origin)
+    return given
 
 
-def _similar(name: str) -> str:
-    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f". Settings are: {', '.join(sorted(Settings.model_fields))}"
+def _similar(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f". Settings are: {', '.join(sorted(known))}"
 
 
 def _explain(error: ValidationError, found: Mapping[str, _Given]) -> str:
     """For each problem: the setting, its value, where that stands, and what is allowed."""
     sentences = []
     for problem in error.errors(include_url=False):
-        name = str(problem["loc"][0])
-        field, given = Settings.model_fields[name], found[name]
+        loc = problem["loc"]
+        name = f"{loc[0]}_{loc[1]}" if loc[0] in _SECTIONS else str(loc[0])
+        field, given = all_settings()[name], found[name]
         value = "(hidden)" if "Secret" in str(field.annotation) else repr(given.value)
         allowed = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         sentences.append(f"{name} is {value} in {given.origin}, but {allowed} ({field.description})")

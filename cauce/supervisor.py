@@ -162,7 +162,7 @@ class Supervisor:
         self._address_file.unlink(missing_ok=True)
         commands: dict[str, list[str]] = {
             "broker": [
-                *("streams.embedded", "--data", str(data / "kafka"), "--port", str(self._settings.broker_port)),
+                *("streams.embedded", "--data", str(data / "kafka"), "--port", str(self._settings.broker.port)),
                 *("--port-file", str(self._address_file)),
             ],
             "worker": ["cauce", "work", "turns", "tools", "audit", "--data", str(data), "--supervised"],
@@ -198,7 +198,7 @@ class Supervisor:
         if not await self._until(self._address_file.exists, "broker"):
             return False
         kafka = self._address_file.read_text()
-        await topics.apply(kafka, partitions=self._settings.partitions)
+        await topics.apply(kafka, partitions=self._settings.partition_counts)
         if "emulators" in self._children and not await self._until(emulators_file(self._data).exists, "emulators"):
             return False
         self._note("connected", kafka)

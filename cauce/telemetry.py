@@ -80,8 +80,8 @@ class TextFormatter(BoundedFormatter):
 def set_up_logging(settings: Settings) -> None:
     """Logs to standard error in the form that the settings ask for."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    handler.setFormatter(JsonFormatter() if settings.log.format == "json" else TextFormatter())
+    logging.basicConfig(level=settings.log.level.upper(), handlers=[handler], force=True)
     for name in ("httpx", "httpcore", "faststream", "cassandra"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # The server warns about each statement that the driver prepares again after a reconnect.

@@ -1,4 +1,4 @@
-"""`cauce schemas`, `cauce asyncapi`, `cauce openapi`, `cauce version`: what the system speaks."""
+"""`cauce schemas`, `cauce asyncapi`, `cauce openapi`, `cauce settings`, `cauce version`: what the system speaks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command()(schemas)
     app.command()(asyncapi)
     app.command()(openapi)
+    app.command()(settings)
     app.command()(version)
 
 
@@ -49,6 +50,17 @@ def openapi(out: FileOption = None) -> None:
     from connectors.gateway.protocols.v1.contract import document
 
     _put(document(), out)
+
+
+def settings(out: FileOption = None) -> None:
+    """Print the page of all settings as Markdown, or write it to a file."""
+    from cauce.settings_page import page
+
+    if out is None:
+        typer.echo(page(), nl=False)
+    else:
+        out.write_text(page())
+        typer.echo(f"wrote {out}")
 
 
 def version() -> None:

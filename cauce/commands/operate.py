@@ -44,7 +44,7 @@ def apply(data: DataOption = None, config: ConfigOption = None) -> None:
     settings = connected(settings_of(data, config))
     assert settings.kafka
     changes = asyncio.run(
-        registry.apply(settings.kafka, partitions=settings.partitions, replication=settings.replication)
+        registry.apply(settings.kafka, partitions=settings.partition_counts, replication=settings.replication)
     )
     for change in changes:
         problem = f"  [yellow]{change.problem}[/]" if change.problem else ""
@@ -94,7 +94,7 @@ def show_topics(as_json: JsonOption = False, data: DataOption = None, config: Co
 
     settings = connected(settings_of(data, config))
     assert settings.kafka
-    states = asyncio.run(registry.show(settings.kafka, partitions=settings.partitions))
+    states = asyncio.run(registry.show(settings.kafka, partitions=settings.partition_counts))
     if as_json:
         print_json([asdict(s) for s in states])
     else:

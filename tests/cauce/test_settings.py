@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cauce.settings import Settings, load_settings, unknown_variables, variables
+from cauce.settings import Settings, all_settings, load_settings, unknown_variables, variables
+from cauce.settings_page import page
 from schemas import SettingsError
 
 
@@ -131,9 +132,31 @@ def test_a_variable_with_our_prefix_that_means_nothing_is_found() -> None:
 
 
 def test_every_setting_says_what_it_is_for_and_has_a_variable() -> None:
-    for name, field in Settings.model_fields.items():
+    for name, field in all_settings().items():
         assert field.description, name
         assert variables()[name][0] == f"CAUCE_{name.upper()}"
+
+
+def test_sections_are_tables_of_the_file_and_their_settings_have_whole_names_too() -> None:
+    Path("cauce.toml").write_text('rate_user = "1/minute"\n[gateway]\nport = 1\nhost = "::1"\n[log]\nlevel = "DEBUG"\n')
+    settings = load_settings(environment={"CAUCE_GATEWAY_PORT": "2"})
+    assert (settings.gateway.port, settings.gateway.host, settings.rate.user) == (2, "::1", "1/minute")
+    assert settings.log.level == "debug"
+    assert load_settings(environment={}, gateway_port=3).gateway.port == 3
+
+
+def test_what_is_wrong_in_a_section_is_named_with_the_section() -> None:
+    Path("cauce.toml").write_text("[gateway]\nprot = 1\n")
+    assert refused() == "cauce.toml: [gateway] has no setting 'prot'; did you mean 'port'?"
+    Path("cauce.toml").write_text("[gateway]\nport = -1\n")
+    assert refused().startswith("gateway_port is -1 in [gateway] of cauce.toml, but it should be greater than")
+    Path("cauce.toml").write_text("gateway = 8123\n")
+    assert refused() == "cauce.toml: gateway is a table; write [gateway] and its settings below"
+
+
+def test_page_of_settings_is_what_the_settings_are() -> None:
+    copy = Path(__file__).parents[2] / "docs" / "settings.md"
+    assert copy.read_text() == page(), "write it again with: cauce settings --out docs/settings.md"
 
 
 def test_graphs_stand_in_a_table_of_the_file_or_in_a_variable(tmp_path: Path) -> None:

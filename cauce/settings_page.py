@@ -1,0 +1,57 @@
+"""docs/settings.md, made of the settings themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from cauce.settings import Settings, section_of, variables
+
+_HEAD = """# Settings
+
+From the command line, `CAUCE_*` variables, `cauce.toml` in the working directory (or the file that `--config` or `CAUCE_CONFIG`
+names) and defaults, in this order. This page is written by `cauce settings --out docs/settings.md`.
+
+```toml
+# cauce.toml
+model = "ollama:llama3.2"
+
+[gateway]
+port = 8123
+```
+
+A setting of a section may also stand outside of its table, under its whole name: `gateway_port = 8123`.
+"""
+
+
+def page() -> str:
+    """The page, as Markdown."""
+    plain = {name: field for name, field in Settings.model_fields.items() if not section_of(field)}
+    parts = [_HEAD, _table(plain, "")]
+    for name, field in Settings.model_fields.items():
+        if section := section_of(field):
+            about = (section.__doc__ or "").strip().splitlines()[0]
+            parts += [f"## [{name}]\n\n{about}\n", _table(section.model_fields, f"{name}_")]
+    return "\n".join(parts)
+
+
+def _table(fields: dict[str, FieldInfo], prefix: str) -> str:
+    rows = ["| setting | variable | default | |", "|---|---|---|---|"]
+    for name, field in fields.items():
+        names = ", ".join(f"`{variable}`" for variable in variables()[f"{prefix}{name}"])
+        rows.append(f"| `{name}` | {names} | {_default(field)} | {_escaped(field.description or '')} |")
+    return "\n".join(rows) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.default
+    if value is None or value is PydanticUndefined:
+        return ""
+    return f"`{value if isinstance(value, str | Path) else repr(value)}`"
+
+
+def _escaped(words: str) -> str:
+    return words.replace("|", "\\|")

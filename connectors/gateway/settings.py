@@ -1,0 +1,32 @@
+"""What can be set about the gateway: `[gateway]` and `[rate]`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from schemas.section import Section
+
+
+class GatewaySettings(Section):
+    """Where it listens, and for whom."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address that the gateway listens on")
+    port: int | None = Field(
+        None, ge=0, le=65_535, description="port of the gateway; 8123, or any free one when that is taken, when not set"
+    )
+    health_port: int = Field(0, ge=0, le=65_535, description="port of the gateway's health page; 0 takes any free one")
+    langgraph_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="another port with the LangGraph API at its root, for clients that take no path",
+    )
+    origins: str | None = Field(None, description="web origins of other pages that may call it, with commas")
+
+
+class RateSettings(Section):
+    """How often."""
+
+    user: str = Field("1200/minute", description="requests of one user, such as 600/minute")
+    tenant: str = Field("12000/minute", description="requests of one tenant")
+    runs: str = Field("300/minute", description="messages of one user")
