@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from schemas import Tenant, User
+from schemas.recent import Recent
 from state import Directory
 
 Value = TypeVar("Value")
@@ -21,8 +21,8 @@ class TtlCache(Generic[Value]):
     """
 
     def __init__(self, *, ttl: float = 5.0, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ttl, self._size, self._clock = ttl, size, clock
-        self._kept: OrderedDict[Hashable, tuple[float, Value]] = OrderedDict()
+        self._ttl, self._clock = ttl, clock
+        self._kept: Recent[Hashable, tuple[float, Value]] = Recent(size)
         self._loading: dict[Hashable, asyncio.Future[Value]] = {}
 
     async def get(self, key: Hashable, load: Callable[[], Awaitable[Value]]) -> Value:
@@ -41,9 +41,6 @@ class TtlCache(Generic[Value]):
         try:
             value = await load()
             self._kept[key] = (self._clock(), value)
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
             return value
         finally:
             del self._loading[key]

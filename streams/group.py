@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from schemas import TOPICS, Output, RawRecord
 from schemas import Delivery as HowDelivered
+from schemas.recent import Backoff
 from streams.contract import Group, Processor, Publication
 from streams.growth import until_settled
 from streams.holdings import Delivery, Holdings
@@ -240,7 +241,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return task
 
     async def _bring_up(self, slot: Slot, *, again: bool) -> None:
-        backoff, task = self._options.backoff, asyncio.current_task()
+        backoff, task = Backoff(self._options.backoff, self._options.max_backoff), asyncio.current_task()
 
         def wanted() -> bool:
             mine = self._bring_ups.get(slot.number) is task and self._slots.get(slot.number) is slot
@@ -263,8 +264,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 self._consumer.resume(*slot.partitions)
             except Exception as error:
                 log.warning("slot %s-%d cannot be opened yet: %r", self.group, slot.number, error)
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, self._options.max_backoff)
+                await asyncio.sleep(backoff.next())
                 continue
             self._metrics.slots.labels(self.group).set(sum(s.is_open for s in self._slots.values()))
             self._progress.set()

@@ -21,6 +21,7 @@ from schemas import (
     decode,
     error_words,
 )
+from schemas.recent import Backoff
 from streams.contract import Processor, Reject, Retry
 from streams.dead_letters import dead_letter_outputs
 from streams.metrics import RuntimeMetrics
@@ -164,13 +165,12 @@ class RecordHandler:
         return [*outputs, *self._dead_letter(record.raw, reason, attempts)]
 
     async def _until_available(self, work: Callable[[], Awaitable[T]]) -> T:
-        backoff = self._options.backoff
+        backoff = Backoff(self._options.backoff, self._options.outage_backoff)
         while True:
             try:
                 return await work()
             except ServerTrouble:
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, self._options.outage_backoff)
+                await asyncio.sleep(backoff.next())
 
     def _dead_letter(self, raw: RawRecord, reason: str, attempts: int) -> list[Output]:
         self._metrics.dead_letters.labels(self._group, raw.topic).inc()

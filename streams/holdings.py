@@ -17,6 +17,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas import RawRecord
+from schemas.recent import Backoff
 from streams.kafka_clients import KafkaClients
 from streams.options import RuntimeOptions
 from streams.raw_reading import Stretch
@@ -101,7 +102,7 @@ class Holdings:
         Waits for Kafka as long as it takes while the record is `wanted`. One that is not in its partition any more stays
         without a value, and becomes a dead letter that says so.
         """
-        backoff, looks = self._options.backoff, 0
+        backoff, looks = Backoff(self._options.backoff, self._options.max_backoff), 0
         while delivery.spilled and wanted():
             async with self._reading:
                 if not delivery.spilled:
@@ -115,8 +116,7 @@ class Holdings:
                 log.error("group %s: %s cannot be read again", self._group, delivery.raw.position)
                 delivery.spilled = False
                 return
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, self._options.max_backoff)
+            await asyncio.sleep(backoff.next())
 
     async def _look(self, delivery: Delivery) -> Stretch | None:
         try:

@@ -27,6 +27,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import BadRecord, Output
+from schemas.recent import Backoff
 from streams.options import RuntimeOptions
 from streams.raw_reading import Stretch, look
 
@@ -169,7 +170,7 @@ class KafkaClients:
         output that Kafka will never take.
         """
         left = list(outputs)
-        backoff, producer = self.options.backoff, None
+        backoff, producer = Backoff(self.options.backoff, self.options.max_backoff), None
         while left:
             try:
                 producer = await self._idempotent()
@@ -182,10 +183,10 @@ class KafkaClients:
             except MessageSizeTooLargeError as error:
                 raise BadRecord(f"an output is too large for Kafka: {error}") from error
             except KafkaError as error:
-                log.warning("publishing failed (%s), trying again in %.1f s", error or type(error).__name__, backoff)
+                seconds = backoff.next()
+                log.warning("publishing failed (%s), trying again in %.1f s", error or type(error).__name__, seconds)
                 await self._discard_sender(producer)
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, self.options.max_backoff)
+                await asyncio.sleep(seconds)
 
     async def _idempotent(self) -> AIOKafkaProducer:
         async with self._sender_lock:

@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import Output
+from schemas.recent import Backoff
 from streams.contract import Group, Publication
 from streams.kafka_clients import KafkaClients, acknowledged, close_producer, enqueue, leave
 from streams.metrics import RuntimeMetrics
@@ -283,16 +284,15 @@ class Slot:
         A producer that was fenced means that another worker took the slot; the rebalance that tells us so is on its
         way, and the pause leaves it time to come.
         """
-        backoff = max(self._options.backoff, 1.0)
+        backoff = Backoff(max(self._options.backoff, 1.0), self._options.max_backoff)
         while self._open.is_set() and not self.closed:
-            await asyncio.sleep(backoff)
+            await asyncio.sleep(backoff.next())
             if not self._open.is_set() or self.closed:
                 return
             try:
                 await self._take_over()
             except Exception as error:
                 log.warning("slot %s-%d: still not able to publish: %r", self.group, self.number, error)
-                backoff = min(backoff * 2, self._options.max_backoff)
                 continue
             self._wake.set()
             return

@@ -13,6 +13,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from prometheus_client import CollectorRegistry
 
+from schemas.recent import Backoff
 from streams.contract import Group, Processor
 from streams.group import GroupRuntime
 from streams.handler import Attempts, RecordHandler
@@ -134,7 +135,7 @@ class Worker:
         )
 
     async def _until_kafka_answers(self) -> None:
-        backoff = self._options.backoff
+        backoff = Backoff(self._options.backoff, self._options.max_backoff)
         while True:
             try:
                 await self._clients.start()
@@ -142,8 +143,7 @@ class Worker:
             except KafkaError as error:
                 await self._clients.stop()
                 log.warning("Kafka at %s does not answer yet (%s)", self._bootstrap, error)
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, self._options.max_backoff)
+                await asyncio.sleep(backoff.next())
 
     async def _loop_runs(self) -> str | None:
         lag = self._lag.worst

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.models.kinds import is_chat_model
 from connectors.models.requests import complete
 from schemas import SettingsError
+from schemas.recent import Recent
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -101,8 +101,7 @@ class ModelCache:
     """Chat models by what they were made from; making one costs milliseconds and opens connections."""
 
     def __init__(self, size: int = 256) -> None:
-        self._size = size
-        self._kept: OrderedDict[Hashable, BaseChatModel] = OrderedDict()
+        self._kept: Recent[Hashable, BaseChatModel] = Recent(size)
 
     def get(self, owner: Hashable, choice: ModelChoice) -> BaseChatModel:
         """The model of this choice; `owner` keeps tenants apart, who must not share a client with a key in it."""
@@ -110,9 +109,7 @@ class ModelCache:
         model = self._kept.get(key)
         if model is None:
             model = self._kept[key] = chat_model(choice)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
+        self._kept.touch(key)
         return model
 
 

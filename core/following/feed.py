@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -30,6 +30,7 @@ from schemas import (
     Topic,
     body_type,
 )
+from schemas.recent import Recent
 from state import readable
 from streams.follower import Follower
 
@@ -153,9 +154,9 @@ class Feed:
         """`items`: how many may wait in one subscription."""
         self._limit = items
         self._subscriptions: dict[bytes, set[Subscription]] = {}
-        self._texts: OrderedDict[bytes, _Text] = OrderedDict()
+        self._texts: Recent[bytes, _Text] = Recent(_TEXTS_KEPT)
         self._legs = GoingLegs()
-        self._over: OrderedDict[tuple[bytes, str], None] = OrderedDict()
+        self._over: Recent[tuple[bytes, str], None] = Recent(_ENDS_KEPT)
         """By thread: ids of the newest messages that are whole, and of the newest runs that are over."""
         topics = (Topic.CHAT_RESPONSES, Topic.CHAT_DELTAS)
         self._follower = Follower(bootstrap, topics, hand_out=self._hand_out_safely, on_gap=self._resync)
@@ -231,8 +232,6 @@ class Feed:
         """A message is there, or a run is over: what is on its way in the other topic comes too late to be told."""
         self._texts.pop(key, None)
         self._over[key, event.message.message_id if isinstance(event, MessageAdded) else event.run_id] = None
-        while len(self._over) > _ENDS_KEPT:
-            self._over.popitem(last=False)
 
     def _delta(self, key: bytes, kind: str, value: bytes) -> Item | None:
         if kind == Delta.TYPE:
@@ -251,8 +250,6 @@ class Feed:
         text = self._texts.get(key)
         if text is None or (text.message_id, text.attempt) != (piece["message_id"], piece["attempt"]):
             text = self._texts[key] = _Text(piece)
-            while len(self._texts) > _TEXTS_KEPT:
-                self._texts.popitem(last=False)
         return text.add(piece)
 
     def _leg(self, key: bytes, value: bytes) -> None:

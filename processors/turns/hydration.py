@@ -5,11 +5,11 @@ A kept thread may be stale; the journal's conditional batch finds out, and the t
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas import ThreadHead, ThreadKey
+from schemas.recent import Recent
 from state import Commit, Hydrated, Journal
 from threads.forks import WINDOW
 
@@ -31,8 +31,8 @@ class Threads:
     INPUTS_KEPT = 16
 
     def __init__(self, journal: Journal, *, size: int = 2000) -> None:
-        self._journal, self._size = journal, size
-        self._kept: OrderedDict[ThreadKey, _Kept] = OrderedDict()
+        self._journal = journal
+        self._kept: Recent[ThreadKey, _Kept] = Recent(size)
 
     async def hydrate(self, key: ThreadKey, input_id: str, *, waited_for: bool = False) -> Hydrated:
         """The thread, and the stored outputs of `input_id` when it was processed before.
@@ -45,9 +45,9 @@ class Threads:
         if kept is None:
             thread = await self._journal.hydrate(*key, window=WINDOW, input_id=input_id)
             if thread.head is not None and thread.outputs is None:
-                self._keep(key, _Kept(thread))
+                self._kept[key] = _Kept(thread)
             return thread
-        self._kept.move_to_end(key)
+        self._kept.touch(key)
         outputs = kept.inputs.get(input_id)
         if (
             outputs is None
@@ -87,14 +87,8 @@ class Threads:
         while len(kept.inputs) > self.INPUTS_KEPT:
             del kept.inputs[next(iter(kept.inputs))]
             kept.complete = False
-        self._keep(key, kept)
+        self._kept[key] = kept
 
     def forget(self, key: ThreadKey) -> None:
         """Drops a thread that turned out to be stale."""
         self._kept.pop(key, None)
-
-    def _keep(self, key: ThreadKey, kept: _Kept) -> None:
-        self._kept[key] = kept
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -16,6 +15,7 @@ from connectors.models import model_identity
 from processors.turns.model_answers import LONGEST_NAME
 from processors.turns.model_history import model_facing_name
 from schemas import AgentSettings, Tenant, User, time_in, zone_of
+from schemas.recent import Recent
 from threads.answers import Policy, Ruling
 from threads.context_window import CHARACTERS_PER_TOKEN
 
@@ -98,7 +98,7 @@ class Profiles:
 
     def __init__(self, catalogue: Tools, users: Users, model_for: ModelFor) -> None:
         self._catalogue, self._users, self._model_for = catalogue, users, model_for
-        self._offers: OrderedDict[tuple[str, str], _Offered] = OrderedDict()
+        self._offers: Recent[tuple[str, str], _Offered] = Recent(OFFERS_KEPT)
 
     async def profile(
         self, tenant: Tenant, agent: AgentSettings, user_id: str, time_zone: str | None = None
@@ -132,9 +132,7 @@ class Profiles:
             kept = self._offers[key] = _offer(agent, catalogue)
             if kept.notice:
                 log.warning("agent %s of %s: %s", agent.agent_id, key[0], kept.notice)
-            while len(self._offers) > OFFERS_KEPT:
-                self._offers.popitem(last=False)
-        self._offers.move_to_end(key)
+        self._offers.touch(key)
         return kept
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import math
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from schemas import (
     TooLarge,
     within,
 )
+from schemas.recent import Recent
 from state.cassandra.outcome import decided
 from state.cassandra.promises import CLOSE, CLOSE_ALL, Promises, all_or_one
 from state.cassandra.queries import Kind, Query
@@ -154,7 +154,7 @@ class CassandraJournal(Promises):
 
     def __init__(self, session: Session, *, input_ttl: float) -> None:
         super().__init__(session, ttl=math.ceil(input_ttl))
-        self._lines: OrderedDict[tuple[str, str], ThreadSummary] = OrderedDict()
+        self._lines: Recent[tuple[str, str], ThreadSummary] = Recent(_LINES_KEPT)
         """What the lists say of threads, without their times."""
 
     async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
@@ -318,9 +318,6 @@ class CassandraJournal(Promises):
 
     def _keep_line(self, key: tuple[str, str], line: ThreadSummary) -> None:
         self._lines[key] = line
-        self._lines.move_to_end(key)
-        if len(self._lines) > _LINES_KEPT:
-            self._lines.popitem(last=False)
 
 
 def _line(thread_id: str, head: ThreadHead) -> ThreadSummary:

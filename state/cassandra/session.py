@@ -16,6 +16,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, ResultSet
 from cassandra.query import BatchStatement, BatchType, SimpleStatement
 
 from schemas import ServerTrouble, Unavailable
+from schemas.recent import Backoff
 from state.cassandra.connecting import CONDITIONAL_PROFILE, Attempt, CassandraOptions
 from state.cassandra.errors import explain
 from state.cassandra.queries import Kind, Query
@@ -41,7 +42,7 @@ class Session:
 
     async def open(self) -> None:
         """Connects, waiting for the server with backoff. Raises `SettingsError` when it refuses our credentials."""
-        wait, failures = 0.1, 0
+        wait, failures = Backoff(0.1, _LONGEST_WAIT), 0
         while self._session is None:
             attempt = Attempt(self.options)
             try:
@@ -56,8 +57,7 @@ class Session:
                 if failures % 20 == 0:
                     log.warning("waiting for Cassandra at %s: %s", ", ".join(self.options.hosts), error)
                 failures += 1
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, _LONGEST_WAIT)
+                await asyncio.sleep(wait.next())
 
     async def close(self) -> None:
         """Waits for the statements in flight, then disconnects."""

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from schemas import SettingsError, Unavailable
+from schemas.recent import Backoff
 from state.protocols import (
     AssistantStore,
     AttemptStore,
@@ -85,7 +86,7 @@ class SqliteStores:
 
     async def open(self) -> None:
         """Opens the file, waiting as long as another process holds it. Raises `Unavailable` when it cannot be used."""
-        wait = 0.05
+        wait = Backoff(0.05, _LONGEST_WAIT)
         while True:
             try:
                 connection = await asyncio.to_thread(self._connect)
@@ -93,8 +94,7 @@ class SqliteStores:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                     raise self._file.explain(error) from error
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, _LONGEST_WAIT)
+                await asyncio.sleep(wait.next())
             except sqlite3.Error as error:
                 raise self._file.explain(error) from error
         self._readers.start()

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 
 from core.principal import SCOPES, Principal
 from schemas import Timestamp, is_id, is_tenant_id
+from schemas.recent import Recent
 from state import Credentials, readable
 
 KIND = "api_key"
@@ -50,7 +50,7 @@ class ApiKeys:
 
     def __init__(self, store: Credentials, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
-        self._known: OrderedDict[str, tuple[float, Principal | None]] = OrderedDict()
+        self._known: Recent[str, tuple[float, Principal | None]] = Recent(_KNOWN)
 
     async def create(
         self,
@@ -93,8 +93,6 @@ class ApiKeys:
         else:
             principal = await self._look(text)
             self._known[digest] = (self._clock(), principal)
-            while len(self._known) > _KNOWN:
-                self._known.popitem(last=False)
         if principal and principal.expires and principal.expires <= datetime.now(UTC):
             return None
         return principal
