@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer
-from connectors.gateway.core.run_views import RunView, joins_at
-from connectors.gateway.thread_position import Position
 from door import Door, Frame, streamed, until_true
 
 from cauce.gateway import find_gateway
 from cauce.running import connected
 from cauce.settings import load_settings
+from core.following.position import Position
+from core.run_views import RunView, joins_at
 
 BIG = "x" * 190_000
 
