@@ -55,7 +55,7 @@ def with_bug(name: str | None) -> Iterator[None]:
 
 @bug
 def published_before_the_journal() -> list[Any]:
-    """The turn counts as committed while the batch is still on its way."""
+    """A turn counts as committed while its batch is still in flight."""
     real = CassandraJournal.commit
 
     async def commit(self: Any, tenant: str, thread: str, commit: Any) -> Any:
@@ -69,13 +69,13 @@ def published_before_the_journal() -> list[Any]:
 
 @bug
 def published_outside_the_transaction() -> list[Any]:
-    """Events go out by the idempotent producer, offsets afterwards."""
+    """Events are sent by the idempotent producer, offsets afterwards."""
     return [patch.object(streams.group, "split_by_delivery", lambda outputs: (list(outputs), ()))]
 
 
 @bug
 def acknowledgements_not_looked_at() -> list[Any]:
-    """A transaction commits its offsets although the broker has refused one of its records (this bug was ours)."""
+    """A transaction commits its offsets although the broker rejected one of its records (this bug was ours)."""
     real = streams.slot.enqueue
 
     async def enqueue(producer: Any, output: Any) -> asyncio.Future[object]:
@@ -93,13 +93,13 @@ async def _all_of(acks: Any) -> Any:
 
 @bug
 def acknowledgements_waited_for_without_end() -> list[Any]:
-    """Outputs wait for acknowledgements however long they take (this bug was ours)."""
+    """Outputs wait for acknowledgements without a limit (this bug was ours)."""
     return [patch.object(streams.kafka_clients, "acknowledged", _all_of)]
 
 
 @bug
 def transactions_waited_for_without_end() -> list[Any]:
-    """The same in a slot's transactions (this bug was ours)."""
+    """A slot's transactions wait for acknowledgements without a limit (this bug was ours)."""
     endless = property(lambda _: 1e9)
     return [
         patch.object(streams.slot, "acknowledged", _all_of),
@@ -109,13 +109,13 @@ def transactions_waited_for_without_end() -> list[Any]:
 
 @bug
 def completed_set_ignored() -> list[Any]:
-    """A new owner reads the committed offset alone."""
+    """A new owner reads only the committed offset."""
     return [patch.object(streams.slot, "decode_completed", lambda *_: frozenset())]
 
 
 @bug
 def watermark_passes_undelivered_records() -> list[Any]:
-    """The watermark goes to the highest completed record when nothing is open (this bug was ours)."""
+    """The watermark moves to the highest completed record when nothing is open (this bug was ours)."""
 
     def advance(self: Any) -> None:
         self._position = max(self._position, min(self._open, default=self._next))
@@ -136,7 +136,7 @@ def watermark_passes_open_records() -> list[Any]:
 
 @bug
 def no_fence() -> list[Any]:
-    """Each owner has a transactional id of its own."""
+    """Each owner has its own transactional id."""
     real, numbers = KafkaClients.transactional_producer, itertools.count()
 
     async def producer(self: Any, transactional_id: str) -> Any:
@@ -147,7 +147,7 @@ def no_fence() -> list[Any]:
 
 @bug
 def loading_coordinator_means_nothing_committed() -> list[Any]:
-    """An answer without the partitions is taken for "nothing is committed" (this bug was ours)."""
+    """A response without the partitions is taken for "nothing is committed" (this bug was ours)."""
 
     async def committed(self: Any, group: str, partitions: Any) -> Any:
         return await self._admin.list_consumer_group_offsets(group, partitions=list(partitions))
@@ -163,7 +163,7 @@ def second_record_publishes_too() -> list[Any]:
 
 @bug
 def nothing_left_by_the_owner_before() -> list[Any]:
-    """A new owner goes on with a thread before what was left unpublished (this bug was ours)."""
+    """A new owner resumes a thread before publishing what was left unpublished (this bug was ours)."""
 
     async def nothing(*_: Any) -> list[Any]:
         return []
@@ -173,7 +173,7 @@ def nothing_left_by_the_owner_before() -> list[Any]:
 
 @bug
 def thawed_worker_publishes_again() -> list[Any]:
-    """A worker that gets its slot back publishes what another owner has published meanwhile (this bug was ours)."""
+    """A worker that regains its slot publishes what another owner published in the meantime (this bug was ours)."""
 
     def finish(self: Any, finished: Any) -> None:
         if not self.closed:
@@ -187,7 +187,7 @@ def thawed_worker_publishes_again() -> list[Any]:
 
 @bug
 def threads_without_lanes() -> list[Any]:
-    """Records of one thread run at the same time."""
+    """Records of one thread are processed concurrently."""
     real, numbers = Lanes.put, itertools.count()
 
     def put(self: Any, key: Any, tenant: str, item: Any) -> None:
@@ -198,7 +198,7 @@ def threads_without_lanes() -> list[Any]:
 
 @bug
 def lost_race_taken_for_a_win() -> list[Any]:
-    """The journal's condition is not looked at."""
+    """The journal's condition is ignored."""
     real = state.cassandra.journal._Turn.write
 
     async def write(self: Any) -> Any:
@@ -210,7 +210,7 @@ def lost_race_taken_for_a_win() -> list[Any]:
 
 @bug
 def lost_answer_taken_for_done() -> list[Any]:
-    """A batch whose answer was lost is taken for applied."""
+    """A batch whose response was lost is assumed to be applied."""
 
     async def decided(write: Any, look: Any, **_: Any) -> Any:
         try:
@@ -223,13 +223,13 @@ def lost_answer_taken_for_done() -> list[Any]:
 
 @bug
 def stale_thread_kept() -> list[Any]:
-    """A thread that another worker has moved on is not read again."""
+    """A thread that another worker has changed is not read again."""
     return [patch.object(Threads, "forget", lambda *_: None)]
 
 
 @bug
 def unknown_outcome_tried_again() -> list[Any]:
-    """A call that an owner before may have sent is sent again."""
+    """A call that a previous owner may have sent is sent again."""
     real = processors.tools.processor.next_step
 
     def step(entry: Any, *, repeatable: bool) -> Step:
@@ -241,7 +241,7 @@ def unknown_outcome_tried_again() -> list[Any]:
 
 @bug
 def claim_without_condition() -> list[Any]:
-    """Whoever comes takes the call."""
+    """A worker that failed to claim a call makes it anyway."""
 
     async def claim(self: Any, tenant: str, entry: Any) -> None:
         await real(self, tenant, entry)
@@ -252,7 +252,7 @@ def claim_without_condition() -> list[Any]:
 
 @bug
 def rollback_stays_where_its_run_went_back() -> list[Any]:
-    """A rollback takes back what the run wrote, and not that it went back in the conversation."""
+    """A rollback reverts what the run wrote, but not its fork of the conversation."""
 
     real = threads.transitions.remove
 
@@ -266,7 +266,7 @@ def rollback_stays_where_its_run_went_back() -> list[Any]:
 
 @bug
 def slot_resumed_unseen() -> list[Any]:
-    """A worker that gets its slot back does not look at what was committed meanwhile."""
+    """A worker that regains its slot does not check what was committed in the meantime."""
 
     async def resume(self: Any) -> None:
         pass
@@ -276,7 +276,7 @@ def slot_resumed_unseen() -> list[Any]:
 
 @bug
 def results_forgotten_with_their_worker() -> list[Any]:
-    """Tool results go out only with the offsets of the request, and requests count as done before."""
+    """Tool results are sent only with the offsets of the request, and requests count as done before."""
     real = GroupRuntime._run
 
     async def run(self: Any, delivery: Any) -> None:
@@ -292,7 +292,7 @@ def results_forgotten_with_their_worker() -> list[Any]:
 
 @bug
 def records_of_a_failed_poll_are_passed_over() -> list[Any]:
-    """Reading goes on where the consumer stands, also after a poll that raised (this bug was ours)."""
+    """Reading resumes at the consumer's position even after a poll that raised (this bug was ours)."""
     real = Intake._look_closer
 
     async def look_closer(self: Any) -> None:
@@ -306,7 +306,7 @@ def records_of_a_failed_poll_are_passed_over() -> list[Any]:
 
 @bug
 def unreadable_records_are_passed_over() -> list[Any]:
-    """What cannot be read is skipped without a dead letter."""
+    """Unreadable data is skipped without a dead letter."""
 
     def give_up(_: Any, slot: Any, tp: Any, unreadable: Any) -> None:
         slot.trackers[tp].read_to(unreadable.end)
@@ -316,7 +316,7 @@ def unreadable_records_are_passed_over() -> list[Any]:
 
 @bug
 def unreadable_records_end_their_batch_of_partitions() -> list[Any]:
-    """A partition with a record that cannot be read is polled on with the others (this bug was ours)."""
+    """A partition with an unreadable record continues to be polled with the others (this bug was ours)."""
 
     async def nothing(_: Any) -> None:
         return
@@ -326,7 +326,7 @@ def unreadable_records_end_their_batch_of_partitions() -> list[Any]:
 
 @bug
 def one_look_is_enough() -> list[Any]:
-    """What cannot be read once is given up at once."""
+    """Data that cannot be read is given up after one attempt."""
     real = UnreadablePlaces.saw
 
     def saw(self: Any, *look: Any) -> Any:
@@ -338,7 +338,7 @@ def one_look_is_enough() -> list[Any]:
 
 @bug
 def a_missing_library_is_the_records_fault() -> list[Any]:
-    """What another installation could read is given up as well."""
+    """Data that another installation could read is given up as well."""
     real = UnreadablePlaces.saw
 
     def saw(self: Any, tp: Any, stretch: Any, now: float) -> Any:
@@ -351,7 +351,7 @@ def a_missing_library_is_the_records_fault() -> list[Any]:
 
 @bug
 def audit_events_count_as_done_before_they_are_stored() -> list[Any]:
-    """An audit event counts as done while its row is still on its way."""
+    """An audit event counts as done while its row is still in flight."""
     real = AuditProcessor.process
 
     async def process(self: Any, record: Any) -> Any:
@@ -364,7 +364,7 @@ def audit_events_count_as_done_before_they_are_stored() -> list[Any]:
 
 @bug
 def audit_rows_have_another_place_each_time() -> list[Any]:
-    """An audit row's place is not its event's in the topic, so that a replay stores it beside the one that is there."""
+    """An audit row's key is not derived from its event's position in the topic, so a replay stores a second row."""
     place = itertools.count()
 
     def row(event_id: str, position: int, event: Any) -> AuditRow:

@@ -20,7 +20,7 @@ from streams.unreadable import Stalls
 
 @bug
 def silence_is_taken_for_the_end() -> list[Any]:
-    """A partition that gives nothing is taken for one that has nothing (this bug was ours)."""
+    """A partition that returns nothing is taken for an empty one (this bug was ours)."""
 
     async def none(*_: Any) -> list[Any]:
         return []
@@ -30,13 +30,13 @@ def silence_is_taken_for_the_end() -> list[Any]:
 
 @bug
 def gaps_are_taken_for_missing_records() -> list[Any]:
-    """Offsets of markers, aborted and compacted records are waited for."""
+    """Offsets of markers and of aborted and compacted records are waited for."""
     return [patch.object(OffsetTracker, "read_to", lambda *_: None)]
 
 
 @bug
 def completed_records_far_above_leave_no_room() -> list[Any]:
-    """The span counts what an owner before has completed, so that nothing below it is taken in (this bug was ours)."""
+    """The span counts what a previous owner completed, so nothing below it is taken in (this bug was ours)."""
 
     def full(self: Any, slot: Any, tp: Any, _: int) -> str | None:
         if budget := self._holdings.full():
@@ -54,7 +54,7 @@ def every_cancel_is_taken_for_an_order() -> list[Any]:
 
 @bug
 def panics_leave_their_record_open() -> list[Any]:
-    """What is no `Exception` goes past the handler, and its record is never brought to an end (this bug was ours)."""
+    """A `BaseException` that is no `Exception` bypasses the handler, and its record never ends (this bug was ours)."""
     real = RecordHandler._bring_to_an_end
 
     async def bring_to_an_end(self: Any, record: Any) -> Any:
@@ -78,7 +78,7 @@ def _dropped(self: Any, key: Any, task: Any) -> None:
 
 @bug
 def dropped_values_are_not_read_again() -> list[Any]:
-    """What the flood of one thread has spilled is processed without its value."""
+    """A record spilled by a flood in one thread is processed without its value."""
 
     async def restore(self: Any, delivery: Any, wanted: Any) -> None:
         delivery.spilled = False
@@ -88,7 +88,7 @@ def dropped_values_are_not_read_again() -> list[Any]:
 
 @bug
 def next_value_is_read_for_the_one_that_was_dropped() -> list[Any]:
-    """A spilled record gets what lies behind it in its partition."""
+    """A spilled record gets the value of the record behind it in its partition."""
     real = KafkaClients.look
 
     async def look(self: Any, positions: Any) -> Any:
