@@ -24,7 +24,7 @@ from schemas import Delta, Envelope, Topic, new_id
 IDLE, IDLE_SECONDS = 2000, 60.0
 WRITTEN, TOKENS_PER_SECOND, WRITTEN_SECONDS = 200, 20, 20.0
 USERS = 10
-"""Of each tenant: a user may have 100 streams."""
+"""Users per tenant; a user may have 100 streams."""
 AT_ONCE = 32
 """Requests that are made at once to prepare."""
 TICK = 0.005

@@ -238,7 +238,7 @@ async def _tools(settings: Settings) -> Finding:
 
 
 async def _left_out(settings: Settings, catalogue: Mapping[str, ToolSpec]) -> str:
-    """Of the first agent that is allowed more tools than its model can be offered, in words; empty when there is none."""
+    """A warning about the first agent that is allowed more tools than its model can be offered; empty when there is none."""
     from cauce.commands.common import opened_stores
     from processors.turns.profile import offered_tools
 

@@ -51,7 +51,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The child's process id."""
         assert self._process
         return self._process.pid
 
@@ -75,7 +75,7 @@ class Child:
         return await self._process.wait()
 
     def keep_port(self, port: int) -> None:
-        """It listens on this port from its next start on, whatever port it was told before."""
+        """Makes the child listen on this port from its next start on, whatever port it was configured with."""
         self._arguments += ["--port", str(port)]
 
     def backoff(self) -> float:

@@ -94,11 +94,11 @@ class Transcript(EventMethods):
         self._out.print(f"  [{style}]{mark}[/] [dim]{escape(event.name)} {event.status}{took}{words}[/]")
 
     def on_approval_requested(self, event: ApprovalRequested) -> None:
-        """It is asked when the run pauses."""
+        """Kept until the run pauses, which asks the question."""
         self._asked.append(event)
 
     def on_run_queued(self, event: RunQueued) -> None:
-        """Its place."""
+        """Prints the position of the input in the queue."""
         self._out.print(f"[dim]queued, place {event.position}[/]")
 
     def on_run_completed(self, event: RunCompleted) -> None:

@@ -35,7 +35,7 @@ class WorkerParts:
     ) -> None:
         self._settings, self.stores, self._metrics, self._emit = settings, stores, metrics, emit
         self.model = Detected(ModelChoice(settings.model), "")
-        """Of agents that name none; as the settings have it until somebody asks for `models`."""
+        """The model of agents that name none; as in the settings until `models` is first used."""
         self.served = Served()
         """The graphs that are hosted, and what is not served and why."""
         self._graphs: Graphs | None = None

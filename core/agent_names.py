@@ -18,7 +18,7 @@ def graph_id(agent_id: str) -> str:
 
 
 def assistant_id(tenant_id: str, agent_id: str) -> str:
-    """The same UUID at every instance, and another one in every tenant. An assistant of a hosted graph has its own."""
+    """The assistant's UUID: the same on every instance, different in every tenant. A hosted graph's assistant has its own id."""
     if _UUID.match(agent_id):
         return agent_id
     return str(uuid.uuid5(NAMESPACE, f"{tenant_id}:{agent_id}"))

@@ -19,9 +19,9 @@ from schemas import Tenant, UnreadableRow, storable
 from state import AssistantRow, AssistantStore, read, readable
 
 NAMESPACE = uuid.UUID("7f9a4b8e-2f0e-5b8e-9a53-0c6c1d1f5a01")
-"""Of the ids that follow from names."""
+"""Namespace of the ids that are derived from names."""
 LANGGRAPH_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
-"""Of the ids that LangGraph's servers derive from the names of graphs."""
+"""Namespace of the ids that LangGraph's servers derive from the names of graphs."""
 _CHANGEABLE = ("graph_id", "name", "description", "config", "context", "metadata")
 _FORMS: dict[str, tuple[type, ...]] = {
     "graph_id": (str,),
@@ -81,7 +81,7 @@ class Assistant:
 
     @classmethod
     def all_of(cls, rows: Iterable[AssistantRow]) -> list[Assistant]:
-        """Those of the rows that can be read."""
+        """The assistants of the rows that can be read."""
         return list(readable(rows, cls._decoded, _name))
 
     @classmethod

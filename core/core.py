@@ -1,4 +1,4 @@
-"""The parts together, and what they have in common."""
+"""`Core`: all use cases behind one object, and what they share: tenants, agents, streams."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HostedNames(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all of them."""
+        """The names of all hosted graphs."""
 
     @property
     def descriptions(self) -> Mapping[str, str]:

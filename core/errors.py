@@ -50,11 +50,11 @@ class Unreadable(Invalid):
 
 
 class Missing(Refused):
-    """It is not there, or it is somebody else's: nobody learns which."""
+    """What was named does not exist, or belongs to somebody else; the two are not distinguished."""
 
 
 class Conflict(Refused):
-    """It does not fit what is there now."""
+    """The request conflicts with the present state."""
 
 
 class Forbidden(Refused):

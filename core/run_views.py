@@ -50,13 +50,13 @@ class RunView:
     code: str = ""
     message: str = ""
     error: str = ""
-    """Of a graph's failure the exception's class."""
+    """The exception's class, where a graph failed."""
     first_event: int | None = None
     last_event: int | None = None
     usage: TokenUsage | None = field(default_factory=TokenUsage)
     """None where no provider counted."""
     begins_at: datetime | None = None
-    """Of a run that begins later, as long as its thread does not know it."""
+    """When a delayed run starts, as long as its thread does not know it."""
     as_of: int = 0
     """The thread's last event when this was read."""
 

@@ -249,9 +249,9 @@ class Threads:
     async def _standing_as(
         self, principal: Principal, lines: list[ThreadSummary], condition: ThreadCondition
     ) -> list[ThreadSummary]:
-        """Those of the lines that stand like this now: a list is a little behind, for what begins and for what was answered.
+        """The listed threads that have this status now: the list lags for what starts and for what was answered.
 
-        Not every turn writes the list, so that the last changed threads are looked at whatever it says of them.
+        Not every turn writes the list, so the most recently changed threads are checked whatever it says about them.
         """
         recent = BEHIND if condition == "busy" else 0
         maybe = [line for n, line in enumerate(lines) if line.condition == condition or n < recent]

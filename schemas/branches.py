@@ -13,7 +13,7 @@ Span = tuple[int, int]
 """First and last number, both included."""
 
 MOST_FORKS = 1_000
-"""Of a thread: every turn writes them again with the head."""
+"""Forks of one thread: every turn rewrites them with the head."""
 
 
 def branch(forks: Sequence[Fork], last: int) -> tuple[Span, ...]:

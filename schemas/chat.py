@@ -60,9 +60,9 @@ class ApprovalDecision(Body):
     call_id: Id
     decision: Literal["approve", "edit", "reject", "respond"]
     arguments: dict[str, Any] | None = None
-    """Of `edit`: the arguments to call the tool with instead."""
+    """For `edit`: the arguments to call the tool with instead."""
     message: Text | None = None
-    """Of `reject`: the reason, told to the model. Of `respond`: the text that stands for the tool's result."""
+    """For `reject`: the reason, which the model is given. For `respond`: the text that stands for the tool's result."""
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> ApprovalDecision:
@@ -86,7 +86,7 @@ class CancelRun(Body):
     """The run was to begin later. In a record with the run's own id this keeps it from beginning, since an input is taken once;
     in one with another id it ends a run that has begun, and is not refused where there is none."""
     rejected: bool = False
-    """It does not begin because another run of its thread is going (strategy `reject`)."""
+    """The run does not start because another run of its thread is active (strategy `reject`)."""
 
 
 class ChangeThread(Body):
@@ -97,17 +97,17 @@ class ChangeThread(Body):
     user_id: Id
     action: Literal["create", "update", "delete", "copy"]
     source_thread: Id | None = None
-    """Of `copy`: what the new thread, which the record is keyed by, is a copy of."""
+    """For `copy`: the thread that is copied. The record is keyed by the new one."""
     title: Annotated[str, Field(max_length=200)] | None = None
     metadata: dict[str, Any] | None = None
     """Merged into what is there; a key whose value is null goes."""
     ttl: ThreadTtl | None = None
     """When the thread's time is up; what was said before stays when absent."""
     expired: Timestamp | None = None
-    """Of `delete`, when it is the time of the thread that is up: nothing happens where the thread says another time by now, or
-    something runs in it."""
+    """For `delete` of an expired thread: when it expires. Nothing happens if the thread has another expiry by now, or
+    a run is active in it."""
     hide_run: Id | None = None
-    """Of `update`: a run that is over and is to be in no list of runs any more."""
+    """For `update`: a finished run that is to be removed from the lists of runs."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> ChangeThread:

@@ -153,7 +153,7 @@ class GraphDelta(Body):
     TOPICS = (Topic.CHAT_DELTAS,)
     run_id: Id
     leg: Id
-    """This execution of the graph: one that is made again after a crash has another."""
+    """Id of this execution of the graph: a leg that is re-executed after a crash has another."""
     graph: str = ""
-    """Its name in `cauce.toml`."""
+    """The graph's name in `cauce.toml`."""
     pieces: tuple[GraphPiece, ...]

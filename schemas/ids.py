@@ -32,7 +32,7 @@ _ID = re.compile(ID_PATTERN)
 
 
 class ThreadKey(NamedTuple):
-    """Key of every conversation record: `tenant_id:thread_id` (DESIGN section 1)."""
+    """Key of every conversation record: `tenant_id:thread_id`. It decides the partition, and with it the order."""
 
     tenant_id: str
     thread_id: str

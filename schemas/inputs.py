@@ -22,7 +22,7 @@ class Input(Stored):
     user_id: Id
     agent_id: Id
     text: str = ""
-    """Of a graph's request only for the thread's title: the graph makes the messages."""
+    """The message. With a graph's request it is only for the thread's title: the graph creates the messages."""
     at: Timestamp
     message_id: Id | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)

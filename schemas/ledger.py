@@ -1,4 +1,4 @@
-"""The tool-call ledger's row (DESIGN section 6)."""
+"""The tool-call ledger's row: one for each tool call, so that none is made twice."""
 
 from __future__ import annotations
 

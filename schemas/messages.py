@@ -37,7 +37,7 @@ class TokenUsage(Stored):
         return self.input_tokens + self.output_tokens
 
     def plus(self, other: TokenUsage) -> TokenUsage:
-        """Of both calls together."""
+        """The usage of both calls together."""
         return TokenUsage(
             input_tokens=self.input_tokens + other.input_tokens, output_tokens=self.output_tokens + other.output_tokens
         )
@@ -67,13 +67,13 @@ class Message(Body):
     at: Timestamp
     tool_calls: tuple[ToolCall, ...] = ()
     call_id: Id | None = None
-    """Of a tool message: the call that it answers."""
+    """For a tool message: the call that it answers."""
     tool_name: str | None = None
     failed: bool = False
-    """Of a tool message: the call did not do what was asked."""
+    """For a tool message: the call did not do what was asked."""
     usage: TokenUsage | None = None
     """None where the provider did not count."""
     model: str | None = None
     ending: Ending | None = None
-    """Of an assistant's message: why it is not whole, where it is not."""
+    """For an incomplete assistant message: why it is incomplete."""
     provider: ProviderPart | None = None

@@ -154,13 +154,13 @@ class UnreadableBody:
     """What can still be told of a body that is too large, or not of its type."""
 
     kind: str
-    """Its `ce_type`."""
+    """The record's `ce_type`."""
     user_id: str | None = None
     run_id: str | None = None
 
     @classmethod
     def of(cls, kind: str, value: bytes | None) -> UnreadableBody:
-        """Of a JSON object its ids, where they can be ids."""
+        """The unreadable body, with the valid ids of its JSON object."""
         try:
             found = json.loads(value or b"")
         except (ValueError, RecursionError):
@@ -172,7 +172,7 @@ class UnreadableBody:
 
 
 class Unreadable(BadRecord):
-    """Its headers and its key are good, its body is not: whoever waits for it can be told."""
+    """Headers and key of the record are valid, its body is not: whoever waits for it can be answered."""
 
     def __init__(self, reason: str, record: Record) -> None:
         """`record` has an `UnreadableBody`."""

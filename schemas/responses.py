@@ -50,9 +50,9 @@ class RunStarted(ThreadEvent):
     input_id: Id
     agent_id: Id
     metadata: dict[str, Any] = Field(default_factory=dict)
-    """Of the message that started it."""
+    """Metadata of the message that started the run."""
     time_zone: str | None = None
-    """Of the message as well."""
+    """Time zone of the message that started the run."""
     input: Input | None = None
     """What it works on, without what the thread's messages or its graph's state have of it: the text is the thread's title where
     that has none yet. None in events of older versions."""
@@ -66,9 +66,9 @@ class RunPaused(ThreadEvent):
     reason: Literal["approval", "interrupt"]
     call_ids: tuple[Id, ...] = ()
     interrupts: tuple[GraphInterrupt, ...] = ()
-    """Of `interrupt`: what a graph asks. None where it stops before or after a node, as its caller wished."""
+    """For `interrupt`: what a graph asks. Empty where it stops before or after a node, as its caller requested."""
     state_before: str | None = None
-    """Of `interrupt`: the checkpoint that the thread stood at before the run, empty for none."""
+    """For `interrupt`: the thread's checkpoint before the run, empty for none."""
 
 
 class RunResumed(ThreadEvent):
@@ -114,7 +114,7 @@ class RunFailed(ThreadEvent):
     ]
     message: str
     error: str = ""
-    """Of `graph_error` the exception's class, which the message begins with."""
+    """For `graph_error`: the exception's class, which the message begins with."""
     asks: tuple[GraphInterrupt, ...] = ()
     """What its graph still waits for: an answer starts a run."""
 
@@ -134,7 +134,7 @@ class MessageAdded(ThreadEvent):
     INTERNAL = frozenset({"estimated_tokens", "spoilt"})
     message: Message
     estimated_tokens: int = 0
-    """Of the model call, where its provider did not count."""
+    """Estimate for the model call, where its provider did not count."""
     spoilt: int = 0
     """Answers of the run in a row, up to this one, of which nothing could be used."""
 
@@ -154,7 +154,7 @@ class MessagesRemoved(ThreadEvent):
 
     TYPE: ClassVar[str] = "cauce.messages.removed"
     message_ids: tuple[Id, ...]
-    """Of the newest 1,000 messages."""
+    """Ids of removed messages, of the newest 1,000."""
     kept: bool = False
     """They stay in the store as another branch, that the conversation may go back to."""
     after: int | None = None
@@ -219,7 +219,7 @@ class InputRefused(ThreadEvent):
     input_id: Id
     reason: str
     no_thread: bool = False
-    """It was to make the thread, which is not there now."""
+    """The input was to create the thread, which does not exist now."""
 
 
 class ThreadChanged(ThreadEvent):
@@ -236,7 +236,7 @@ class ThreadChanged(ThreadEvent):
     agent_id: str = ""
     graph: str = ""
     next_message: int = 1
-    """Of `copy`, with the two before: what the copy has of its source beside its messages and its state."""
+    """For `copy`, with the two before: what the copy takes from its source besides messages and state."""
 
 
 class GraphStreamed(ThreadEvent):
@@ -254,7 +254,7 @@ class GraphStreamed(ThreadEvent):
     data: Any = None
     checkpoint_id: str | None = None
     chunks: int = Field(default=0, ge=0)
-    """Of a message that a model wrote: the chunks that it was made of."""
+    """For a message that a model wrote: the number of its chunks."""
 
 
 class StateUpdated(ThreadEvent):
@@ -263,7 +263,7 @@ class StateUpdated(ThreadEvent):
     TYPE: ClassVar[str] = "cauce.state.updated"
     input_id: Id
     checkpoint_id: str
-    """Of an agent's thread the number of its newest message."""
+    """For an agent's thread: the number of its newest message."""
     agent_id: str = ""
     graph: str = ""
     """The graph whose state it is, empty for an agent's thread, and the assistant that it was changed through."""

@@ -27,7 +27,7 @@ class ModelSettings(Stored):
     context_tokens: int = Field(default=16_000, ge=500)
     """Budget of history sent to the model, in tokens (about four characters each)."""
     max_output_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
-    """Of one answer; what is known of the model decides when absent (`connectors.models.limits`)."""
+    """Limit of one answer; what is known of the model decides when absent (`connectors.models.requests`)."""
 
 
 class RunLimits(Stored):
@@ -36,7 +36,7 @@ class RunLimits(Stored):
     turns: int = Field(default=20, ge=1)
     tokens: int = Field(default=400_000, ge=1)
     seconds: float = Field(default=900, gt=0)
-    """Of work; waiting for a person does not count."""
+    """Working time; waiting for a person does not count."""
     queued_inputs: int = Field(default=100, ge=0)
     """Inputs that may wait behind a run of one thread."""
 
@@ -81,7 +81,7 @@ class IdentityProvider(Stored):
     client_id: str = Field(min_length=1)
     client_secret_env: str | None = None
     audience: str | None = None
-    """Of access tokens; the client id when absent."""
+    """Audience of access tokens; the client id when absent."""
     user_claim: str = "sub"
     """Which claim names the user."""
 

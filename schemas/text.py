@@ -15,7 +15,7 @@ from typing import Any
 DEEPEST = 100
 """Levels of objects and lists in a value. pydantic reads 200 levels of JSON and writes 255, and a record has some of its own."""
 LARGEST_NUMBER_BITS = 1023
-"""Of a whole number in JSON. Readers that keep numbers as doubles refuse the whole document for a larger one (orjson, which
+"""Largest integer in JSON. Readers that keep numbers as doubles reject the whole document for a larger one (orjson, which
 LangGraph's client reads with), or read infinity (JavaScript); Python's own stop at 4,300 digits."""
 LONGEST_ERROR = 500
 """Characters of somebody else's error that a person is shown."""
@@ -79,7 +79,7 @@ def _key(name: Any) -> str:
 
 
 def _digits(number: int) -> str:
-    """Of any length: `str` of an int stops at 4,300 digits."""
+    """Decimal digits of an integer of any length: `str` of an int stops at 4,300 digits."""
     return str(Decimal(int(number)))
 
 

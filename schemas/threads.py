@@ -20,7 +20,7 @@ from schemas.inputs import Input
 from schemas.messages import Message, TokenUsage, ToolCall
 
 QUEUED_BYTES = 8 << 20
-"""That inputs of one thread may have together while they wait in its head, which every turn writes again. Cassandra refuses a
+"""Total for the queued inputs of one thread, which are in its head and rewritten by every turn. Cassandra rejects a
 write of more than 16 MiB by default."""
 
 ThreadStatus = Literal["idle", "tools", "approval"]
@@ -49,7 +49,7 @@ class ActiveRun(Input):
     turns: int = 0
     usage: TokenUsage = TokenUsage()
     estimated_tokens: int = 0
-    """Of the model calls that their provider did not count: they count against the limit."""
+    """Estimate for the model calls that their provider did not count: they count against the limit."""
     spoilt: int = 0
     """Answers in a row of which nothing could be used: empty ones, and calls that were cut off."""
     first_message: int = Field(ge=1)
@@ -94,7 +94,7 @@ class FinishedRun(Stored):
     code: str = ""
     message: str = ""
     error: str = ""
-    """Of a run that failed, as `RunFailed` has them."""
+    """For a failed run, as in `RunFailed`: the exception's class, where a graph failed."""
 
 
 class ProcessedInput(Stored):
@@ -114,7 +114,7 @@ class ThreadHead(Stored):
     title: str = ""
     metadata: dict[str, Any] = Field(default_factory=dict)
     agent_id: str = ""
-    """Of the first run."""
+    """The agent of the thread's first run."""
     graph: str = ""
     """The hosted graph that the thread's rows are the state of; empty where only agents ran."""
     asks: tuple[GraphInterrupt, ...] = ()
@@ -131,7 +131,7 @@ class ThreadHead(Stored):
     """Where the conversation went back to an earlier message and on from there (`schemas.branches`)."""
     next_event: int = Field(default=1, ge=1)
     next_row: int = Field(default=1, ge=1)
-    """Of the rows that a graph's state is made of (`StateRow`)."""
+    """Number of the next row of a graph's state (`StateRow`)."""
     progress: str = ""
     """Id of an input whose graph has committed supersteps and not ended (durability `sync`): when its record comes again,
     the graph goes on from its newest checkpoint."""
@@ -165,7 +165,7 @@ class ThreadHead(Stored):
 
     @property
     def queued_bytes(self) -> int:
-        """Of the inputs that wait, about as the head keeps them."""
+        """Size of the queued inputs, about as the head stores them."""
         return sum(len(waiting.model_dump_json()) for waiting in self.queued)
 
     @property
@@ -237,11 +237,11 @@ class StoredRun(Stored):
     agent_id: str = ""
     outcome: Literal["completed", "failed", "cancelled"]
     code: str = ""
-    """Of `failed` its code, of `cancelled` its reason."""
+    """The code of `failed`, the reason of `cancelled`."""
     message: str = ""
     """In words, for the user; of `completed` the notice, where there is one."""
     error: str = ""
-    """Of a graph's failure the exception's class."""
+    """The exception's class, where a graph failed."""
     accepted_at: Timestamp
     ended_at: Timestamp
     first_event: int = Field(ge=1)
@@ -250,7 +250,7 @@ class StoredRun(Stored):
     """None where no provider counted."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     hidden: bool = False
-    """Its user has taken it out of the lists of runs. What it did is the thread's history and stays."""
+    """The user removed it from the lists of runs. What it did is the thread's history and stays."""
 
 
 class OpenInput(Body):
@@ -268,7 +268,7 @@ class OpenInput(Body):
     begun: bool = False
     """A worker is at it."""
     resumes: bool = False
-    """It lets the graph's run of this id, which waits, go on."""
+    """The input resumes the waiting graph run of this id."""
     decides: tuple[Id, ...] = ()
     """Calls that wait for approval and that it decides on."""
     graph: str = ""
@@ -283,7 +283,7 @@ class AcceptedRun(Body):
     agent_id: Id
     at: Timestamp
     begins_at: Timestamp | None = None
-    """Its record is produced then; None: at once."""
+    """When the run's record is produced; None for immediately."""
     multitask_strategy: str = "enqueue"
     metadata: dict[str, Any] = Field(default_factory=dict)
     details: dict[str, Any] = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The topic registry: every topic's name, key, cleaning and who may write it (DESIGN section 3).
+"""The topic registry: every topic's name, key, retention and who may write it.
 
 Partition counts and replication come from the settings; topics of one `partition_set` always have the same count, so
 that partition p of each belongs to one slot.
@@ -42,7 +42,7 @@ class PartitionSet(StrEnum):
 
 
 class Delivery(StrEnum):
-    """How a processor's outputs to a topic are published (DESIGN section 4)."""
+    """How a processor's outputs to a topic are published."""
 
     TRANSACTION = "transaction"
     """With the offsets, in the slot's transaction: outside readers see each record once."""

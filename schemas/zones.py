@@ -17,7 +17,7 @@ def zone_of(*names: str | None) -> tzinfo:
 _NO_PLACES = frozenset({"localtime", "posixrules", "Factory"})
 """Files of a system's zone data that name no place: the machine's own zone, a default for it, and a placeholder."""
 _OTHER_TREES = ("posix/", "right/")
-"""The same zones again on some systems; those of `right` count leap seconds."""
+"""Copies of the same zones on some systems; those under `right` count leap seconds."""
 
 
 @functools.lru_cache(maxsize=1000)

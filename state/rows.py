@@ -195,7 +195,7 @@ def _thread(key: Key) -> str:
 
 
 def merged(ranges: Iterable[tuple[int, int]], *, gap: int = 0) -> list[tuple[int, int]]:
-    """The same numbers (both ends included) in as few ranges as possible, in order.
+    """The numbers of these ranges (both ends included) in as few ranges as possible, in order.
 
     Ranges with at most `gap` numbers between them become one, which then has those numbers, too.
     """

@@ -34,7 +34,7 @@ class Group:
     """A processor group, as the runtime knows it."""
 
     name: str
-    """Its consumer group's id."""
+    """The id of its consumer group."""
     reads: tuple[Topic, ...]
     """Topics of one partition set: partition p of all of them belongs to one slot."""
     in_order: bool = True
@@ -59,7 +59,7 @@ class Retry(Exception):
 
 
 class Reject(Exception):
-    """This record can never be processed. `reason` is kept with the dead letter; `outputs` are published beside it."""
+    """This record can never be processed. `reason` is kept with the dead letter; `outputs` are published as well."""
 
     def __init__(self, reason: str, outputs: Sequence[Output] = ()) -> None:
         super().__init__(reason)

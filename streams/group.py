@@ -89,8 +89,6 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         processor.attach(self)
         self.assigned = False
 
-    # ---- intake
-
     async def consume(self) -> None:
         """Polls until the task is cancelled or `stop` is called."""
         await self._intake.run()
@@ -120,8 +118,6 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     def _lane(self, raw: RawRecord) -> Hashable:
         return (raw.partition, raw.key if self._spec.in_order else raw.offset)
-
-    # ---- processing
 
     def _start_ready(self) -> None:
         while not self._stopping and (taken := self._lanes.take()) is not None:
@@ -199,8 +195,6 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     def waiting(self, raw: RawRecord) -> Sequence[RawRecord]:
         """See `RuntimeView`."""
         return [delivery.raw for delivery in self._lanes.waiting(self._lane(raw))]
-
-    # ---- ownership
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Stops publishing for all slots. Their running records go on: most rebalances give most slots back."""
@@ -297,8 +291,6 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         for task, delivery in list(self._tasks.items()):
             if delivery.slot is slot:
                 task.cancel()
-
-    # ---- end and health
 
     async def stop(self, grace: float) -> None:
         """Takes nothing more in, waits up to `grace` seconds for what runs, publishes it, and lets go of all slots."""

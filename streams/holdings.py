@@ -47,7 +47,7 @@ class Delivery:
 
     @property
     def tenant(self) -> str:
-        """Of its key."""
+        """The tenant in the record's key."""
         return (self.raw.key or b"").partition(b":")[0].decode("utf-8", "replace")
 
 

@@ -1,6 +1,6 @@
 """The Kafka clients of a worker: one admin client, one idempotent producer, one transactional producer per slot.
 
-The one module that owns what we use of aiokafka's private parts: `BACKOFF_OVERRIDE` (kafka notes in docs/decisions: a
+The one module that owns what we use of aiokafka's private parts: `BACKOFF_OVERRIDE` (a
 producer that meets the markers of its last transaction sleeps 20 ms by default; 2 ms doubles the rate), and the sender of a
 producer that cannot be stopped.
 """

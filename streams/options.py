@@ -40,11 +40,11 @@ class RuntimeOptions:
     """Finished records are gathered for so long before they are committed together. While the markers of a
     slot's last transaction are being written Kafka refuses the next one, and a few ms of distance avoid that."""
     relaxed_linger: float = 0.05
-    """The same where the pipeline goes on by itself: what was sent at once, a tool's request, makes the next record of
-    the thread. Shorter than most tools take, so that people see that a tool is called before they see its result."""
+    """Like `publish_linger`, where the pipeline continues by itself: what was sent immediately, a tool's request, leads to
+    the thread's next record. Shorter than most tools take, so that users see that a tool is called before they see its result."""
     background_linger: float = 1.0
-    """The same for groups that nobody waits for (`Group.awaited`): larger groups, fewer requests. So much work, and
-    no effect, is repeated when a worker dies."""
+    """Like `publish_linger`, for groups that nobody waits for (`Group.awaited`): larger batches, fewer requests. When a worker
+    dies, so much work, and no effect, is repeated."""
     transactions_at_once: int = 4
     """In one process: more slots than this take turns, which makes the groups larger and the requests fewer."""
     metadata_max_age_ms: int = 10_000

@@ -118,7 +118,7 @@ class UnreadablePlaces:
             )
 
     def release(self, tp: TopicPartition) -> None:
-        """It is polled again."""
+        """Lets the partition be polled again."""
         self._places.pop(tp, None)
 
     def clear(self) -> None:
@@ -164,7 +164,7 @@ class Stalls:
         self._stood: dict[TopicPartition, int] = {}
 
     async def among(self, partitions: Iterable[TopicPartition], consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-        """Those that stand where they stood the last time, some seconds ago, while their logs go on."""
+        """The partitions whose position has not moved since the last call, some seconds ago, although their logs continue."""
         if time.monotonic() < self._looked + self._seconds:
             return []
         self._looked = time.monotonic()

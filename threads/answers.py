@@ -65,7 +65,7 @@ class Answer:
     paused: bool = False
     """The model wants to be asked again, to go on from here."""
     estimated_tokens: int = 0
-    """Of the call, where the provider did not count."""
+    """Estimate for the call, where the provider did not count."""
     provider: ProviderOf | None = None
 
 

@@ -74,7 +74,7 @@ def go_back(draft: Draft, after: int, *, run_id: str) -> None:
 
 
 def go_back_for_run(draft: Draft, after: int) -> None:
-    """The same for the run that starts. Calls that have no result there are answered for, since providers refuse a call
+    """Like `go_back`, for the run that starts. Calls without a result there get one, because providers reject a call
     without one, and nothing is done twice. Raises `CannotBeDone`."""
     run = draft.head.run
     assert run

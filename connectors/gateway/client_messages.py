@@ -27,7 +27,7 @@ class Listed:
     message_id: str | None = None
     """As the thread would know it."""
     call_id: str | None = None
-    """Of a tool's message."""
+    """The call that a tool's message answers."""
     named: str = ""
     """The role in the client's word."""
 
@@ -93,7 +93,7 @@ def said(
 def said_by_whole_history(
     messages: Sequence[Listed], known: Sequence[StoredMessage], pending: Collection[PendingCall], *, idle: bool
 ) -> Said:
-    """The same of a client that sends its whole conversation, as it shall be, each time.
+    """What a client says that sends its whole conversation, as it is to be, with each request.
 
     One that ends before the conversation's end asks for another answer there. One that leaves out the user's newest messages,
     though it has what an assistant said before them, says something else in their place; not while a run is going, since the

@@ -30,7 +30,7 @@ _SAY_AGAIN = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Such as `600/minute`. `store` is `memory://`, or `redis://host:6379` where several gateways count together."""
+    """Limits, written as `600/minute`. `store` is `memory://`, or `redis://host:6379` where several gateways share counters."""
 
     user: str = "1200/minute"
     tenant: str = "12000/minute"

@@ -100,7 +100,7 @@ class OwnApp:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Its lifespan, around what is done in the block. Raises `SettingsError` where it does not begin."""
+        """Runs the application's lifespan around the block. Raises `SettingsError` where it does not start."""
         async with lifespan_of(self.app) as self.state:
             yield
 
@@ -145,7 +145,7 @@ class Beside:
     """ASGI middleware behind the sign-in: what is not ours is the application's own."""
 
     def __init__(self, app: App, *, own: OwnApp, ours: Ours, below: str = "") -> None:
-        """Its routes are found `below` this path, too."""
+        """The application's routes are also served under the path `below`."""
         self._app, self._own, self._ours, self._below = app, own, ours, below
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:

@@ -46,7 +46,7 @@ from state import BadItem
 log = logging.getLogger("cauce.gateway")
 
 _CODES = {400: "not_json", 413: "body_too_large"}
-"""Of the errors that FastAPI and Starlette raise themselves."""
+"""Codes by status, for errors that FastAPI and Starlette raise themselves."""
 STATUS: dict[type[Refused], int] = {
     Unreadable: 400,
     Expired: 401,

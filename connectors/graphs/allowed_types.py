@@ -83,7 +83,7 @@ def _modules(graph: Pregel[Any, Any, Any, Any]) -> Iterator[ModuleType]:
 
 
 def _data_types(name: str, module: ModuleType) -> Iterable[tuple[str, str]]:
-    """Those that a module has, which is known by this name."""
+    """Module and name of each data type in the module that is known by this name."""
     for value in list(vars(module).values()):
         if inspect.isclass(value) and (
             issubclass(value, BaseModel | Enum)

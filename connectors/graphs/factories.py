@@ -25,7 +25,7 @@ from schemas import SettingsError
 log = logging.getLogger("cauce.graphs")
 
 CLOSE_SECONDS = 10.0
-"""That a context manager that made a graph has to clean up."""
+"""Time that a context manager that created a graph has to clean up."""
 
 Kind: TypeAlias = Literal["config", "runtime"]
 
@@ -46,7 +46,7 @@ class GraphUser:
 
     @property
     def display_name(self) -> str:
-        """The same as the identity."""
+        """The identity."""
         return self.identity
 
     def _fields(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Use:
     config: RunnableConfig
     store: BaseStore
     context: dict[str, Any] = field(default_factory=dict)
-    """Of a run."""
+    """The run's context."""
 
     def runtime(self) -> Any:
         """LangGraph's `ServerRuntime`."""

@@ -177,7 +177,7 @@ class GraphStates:
             return {"graph_id": assistant.graph_id, **await hosted.schemas(use)}
 
     async def drawing(self, caller: Principal, assistant: Assistant, *, xray: int | bool) -> dict[str, Any]:
-        """Its nodes and edges."""
+        """The graph's nodes and edges."""
         async with self._described(caller, assistant) as (hosted, use):
             return await hosted.drawing(use, xray=xray)
 

@@ -153,7 +153,7 @@ def _schemas(graph: Graph) -> dict[str, Any]:
 
 
 def _state_schema(graph: Graph) -> dict[str, Any]:
-    """Of the channels that the state's values show."""
+    """JSON Schema of the channels that the state's values show."""
     shown = graph.stream_channels_asis
     types = {
         name: getattr(graph.channels[name], "ValueType", Any) for name in ([shown] if isinstance(shown, str) else shown)

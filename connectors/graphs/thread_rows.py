@@ -64,9 +64,9 @@ class ThreadRows:
         """Checkpoints of the journal that were read, newest first; in the place of a row that cannot be read, why."""
         self._index: dict[tuple[str, str], CheckpointRow] = {}
         self._writes: dict[tuple[str, str], list[WritesRow]] = {}
-        """Of checkpoints that are there, in the order in which they were written."""
+        """Writes of existing checkpoints, in the order in which they were written."""
         self._early: dict[tuple[str, str], list[WritesRow]] = {}
-        """Of checkpoints that are still to come."""
+        """Writes of checkpoints that do not exist yet."""
         self._bodies: dict[int, bytes] = {}
         self._numbers: dict[bytes, int] = {}
         self._reading = asyncio.Lock()

@@ -38,7 +38,7 @@ class ModelChoice:
     api_key: str | None = field(default=None, repr=False)
     temperature: float | None = None
     max_output_tokens: int | None = None
-    """Of one answer; `connectors.models.requests` decides when absent."""
+    """Limit of one answer; `connectors.models.requests` decides when absent."""
 
 
 @dataclass(frozen=True, slots=True)

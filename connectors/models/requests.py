@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 OUTPUT_TOKENS = 8_192
-"""Of one answer of a model that nothing is known of: one's own servers often have contexts of 16,000 to 32,000 tokens and
-refuse a request that could fill more."""
+"""Limit of one answer of an unknown model: self-hosted servers often have contexts of 16,000 to 32,000 tokens and
+reject a request that could exceed them."""
 KNOWN_OUTPUT_TOKENS = 16_384
-"""Of one answer of a model that LangChain's package knows to write so much."""
+"""Limit of one answer of a model that can write as much according to LangChain's package."""
 REASONING_TOKENS = 32_768
-"""Of a model that thinks before it answers: what it thinks counts as well."""
+"""Limit of one answer of a reasoning model: reasoning tokens count as well."""
 
 _LIMITS = ("max_tokens", "max_output_tokens", "num_predict")
 """What LangChain's packages call the limit: most, Google's, Ollama's."""

@@ -1,7 +1,7 @@
 """From Kafka to open streams: one consumer in the process tails `chat.responses` and `chat.deltas` for all threads.
 
 It belongs to no group, so that every instance sees everything, and reads what is not committed yet: all of `chat.responses`
-was journaled before it was sent and is numbered (DESIGN section 3). What a subscription misses while the consumer is away, its
+was journaled before it was sent and is numbered. What a subscription misses while the consumer is away, its
 stream reads from the store: it gets `RESYNC`.
 """
 

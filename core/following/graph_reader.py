@@ -16,9 +16,9 @@ from core.following.written import NOTHING, Had, rest_of, text_of
 from schemas import GraphDelta, GraphPiece, GraphStreamed, is_left_out
 
 LEG_BYTES = 4 << 20
-"""Of one leg that are kept for late readers; of a longer one they get the rest with its events."""
+"""Bytes of one leg that are kept for late readers; they get the rest of a longer one with its events."""
 ALL_BYTES = 128 << 20
-"""Of all legs that are kept."""
+"""Bytes of all legs that are kept."""
 _LEGS_KNOWN = 8
 
 
@@ -128,7 +128,7 @@ class Part:
     mode: str
     namespace: tuple[str, ...]
     data: Any
-    """Of a message that a model writes: what is new of it."""
+    """For a message that a model writes: only what is new."""
     whole: bool = False
     """An event's, which completes the part; not a live piece of it."""
     had: Had = NOTHING

@@ -48,8 +48,8 @@ class Position:
         return cls(int(seq), int(sub or 0), message_id or "", int(offset or 0), had)
 
     def known(self, newest: int) -> Position:
-        """This position, in a thread whose newest event is `newest`. Raises `Refused` for one that lies behind it: a reader
-        with the id of another thread would wait for ever."""
+        """This position, in a thread whose newest event is `newest`. Raises `Refused` for one beyond that: a reader
+        with the id of another thread would wait forever."""
         if self.seq > newest:
             raise Invalid("invalid_position", f"'{self}' is not an id of an event of this thread.")
         return self

@@ -18,7 +18,7 @@ class Had:
     """How much of a message a reader has. As numbers it fits into the id of a frame."""
 
     chunks: int = 0
-    """Of the model, in their order."""
+    """The model's chunks, in order."""
     text: int = 0
     """Characters of its text."""
     other: int = 0

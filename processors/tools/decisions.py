@@ -17,13 +17,13 @@ class Step(Enum):
     CLAIM = "claim"
     """Nobody has begun it: claim it as sent, then send it."""
     SEND = "send"
-    """It was withdrawn: move it to sent, then send it."""
+    """The call was withdrawn: move it to sent, then send it."""
     REPEAT = "repeat"
     """An owner before may have sent it, and sending it again does no harm: take it over and send it."""
     CHECK = "check"
     """An owner before may have sent it: take it over and find out by a read; never send it."""
     ANSWER = "answer"
-    """It is settled: give the stored result."""
+    """The call is settled: return the stored result."""
 
 
 def next_step(entry: LedgerEntry | None, *, repeatable: bool) -> Step:

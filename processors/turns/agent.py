@@ -1,7 +1,7 @@
 """The LangGraph agent: compiled once, the same object for all tenants; what differs comes in by context.
 
 Tools are given as schemas only, so the graph ends when the model asks for tools: nothing waits inside it, nothing is
-checkpointed, and the pipeline makes the calls (DESIGN section 5). LangChain's `create_agent` would make the same graph
+checkpointed, and the pipeline makes the calls (docs/architecture.md). LangChain's `create_agent` would make the same graph
 around a loop over tools that never runs here; with the middleware that it needs for a model per call it costs twice the CPU
 (docs/performance.md).
 """

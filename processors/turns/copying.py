@@ -10,7 +10,7 @@ from threads.transitions import Next, refuse
 MOST_ROWS = 2_000
 """Messages and rows of a graph's state, since they go into one batch."""
 MOST_BYTES = 4_000_000
-"""Of them."""
+"""Bytes of these messages and rows."""
 
 
 async def copy_thread(draft: Draft, change: ChangeThread, journal: Journal) -> Next:

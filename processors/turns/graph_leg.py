@@ -77,7 +77,7 @@ LONGEST_WORDS = 500
 """Characters of a graph's own error that its user is shown."""
 
 BESIDE_SECONDS = 60.0
-"""That the reading of states and what a graph's function cleans up may take, beside the making of the graph and its work."""
+"""Time for reading states and for the clean-up of a graph's function, beside creating the graph and its work."""
 
 CommitStep = Callable[[Draft, tuple[StateRow, ...], int, str], Awaitable[None]]
 """Commits a superstep of a draft: its rows, the number after them, the checkpoint that the leg began at. Raises `LostRace`."""
@@ -98,7 +98,7 @@ class _Leg:
     began_at: str
     """The checkpoint that the thread stood at; empty for none."""
     goes_on: bool
-    """Its first supersteps are committed: a process died after them."""
+    """The leg's first supersteps are committed: a process died after them."""
 
 
 @dataclass(frozen=True, slots=True)

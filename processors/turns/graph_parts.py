@@ -37,7 +37,7 @@ class Part:
     checkpoint_id: str | None = None
     size: int = 0
     chunks: int = 0
-    """Of the model that wrote it."""
+    """Number of the model's chunks that it was made of."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class _Text:
     about: Any
     chunks: list[AIMessageChunk]
     index: int = -1
-    """Of its part, where that has begun."""
+    """Index of its part, where that has begun."""
     length: int = 0
     """Characters of the part so far."""
 
@@ -71,7 +71,7 @@ class Parts:
     """States whose checkpoint is still to come."""
     _checkpoints: dict[Namespace, str] = field(default_factory=dict)
     _halves: dict[tuple[Namespace, str | None], str] = field(default_factory=dict)
-    """Of characters that models are writing in two chunks, the first halves."""
+    """First halves of surrogate pairs that models are writing in two chunks."""
     _written: dict[tuple[Namespace, str | None], int] = field(default_factory=dict)
     """Bytes of the chunks of each message."""
 

@@ -72,7 +72,7 @@ def _told(interrupt: Any, namespace: tuple[str, ...]) -> GraphInterrupt:
 async def stopped_before_its_turn(graph: Any, saver: StagingSaver, thread_id: str, request: GraphRequest) -> bool:
     """Whether a leg whose process died after a superstep was to stop there, before or after a node.
 
-    LangGraph takes a stop for passed when it goes on from its checkpoint; here nobody has let it pass.
+    When LangGraph resumes from the checkpoint of a stop, it treats the stop as answered; here nobody has answered it.
     """
     newest = await saver.aget_tuple(place(thread_id))
     state = await graph.aget_state(place(thread_id))

@@ -16,7 +16,7 @@ Waiting = Callable[[], Sequence[RawRecord]]
 log = logging.getLogger("cauce.turns")
 
 STOP_SECONDS = 5.0
-"""That a model call or a graph has to end when it is cancelled; one that refuses is left behind."""
+"""Time that a model call or a graph has to end when it is cancelled; one that does not end is left behind."""
 
 
 class Interrupted(Exception):

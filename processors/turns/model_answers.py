@@ -20,7 +20,7 @@ from threads.answers import Answer, AskedTool
 MOST_CALLS = 64
 """Tool calls of one answer; when a model writes more, none of them is made."""
 MOST_ARGUMENT_BYTES = 250_000
-"""Of all calls of one answer together, as JSON: the message and every request must fit into a record (`MAX_BODY_BYTES`)."""
+"""Total for the calls of one answer, as JSON: the message and every request must fit into a record (`MAX_BODY_BYTES`)."""
 MOST_TEXT_BYTES = 300_000
 LONGEST_NAME = 128
 """Characters of a tool's name, as `ToolCall` has it."""

@@ -11,7 +11,7 @@ from schemas import ModelSettings, error_words, storable_text
 
 LONGEST_REASON = 300
 _WORTH_ANOTHER_TRY = frozenset({408, 409, 425, 429})
-"""Of the statuses from 400 to 499, those that the same request may not meet again (RFC 9110, 8470, 6585)."""
+"""Statuses from 400 to 499 that a retry of the same request may not meet again (RFC 9110, 8470, 6585)."""
 
 _SECRETS = re.compile(
     r"""(?xi)

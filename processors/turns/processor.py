@@ -1,4 +1,4 @@
-"""The turns processor: one record in, one turn journaled, its outputs out (DESIGN section 5).
+"""The turns processor: one record in, one turn journaled, its outputs out (docs/decisions/0002-one-record-one-turn.md).
 
 1. Hydrate the thread. The input is in the journal: return its stored outputs, done (`outputs_for`).
 2. Apply the input to a draft (`transitions`); ask the model (`leg`) or run a graph (`graph_leg`) where that is needed.

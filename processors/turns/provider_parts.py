@@ -18,8 +18,8 @@ from processors.turns.written import WrittenCall
 from schemas import ProviderPart, storable
 
 MOST_PART_BYTES = 250_000
-"""Of what is kept for a provider with one message, as it is in a record; beyond it nothing is kept, and the model gets the plain
-text back. Thinking of 32,000 tokens, the most that is asked for in practice, has about 130,000 characters."""
+"""Limit of what is kept for a provider with one message, as stored in a record; beyond it nothing is kept, and the model
+gets the plain text back. 32,000 tokens of reasoning, the most that is requested in practice, have about 130,000 characters."""
 _ID_LENGTH = 500
 _THEIR_ID = re.compile(r"(?!run-|lc_).{1,499}", re.DOTALL)
 """Ids that LangChain makes up begin otherwise."""

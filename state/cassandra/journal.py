@@ -49,12 +49,12 @@ from state.rows import (
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 12 << 20
-"""Of one commit. Cassandra refuses a mutation, and a request, of more than 16 MiB (half a segment of its commit log)."""
+"""Bytes of one commit. Cassandra rejects a mutation or a request of more than 16 MiB (half a segment of its commit log)."""
 _HEAD_SEQ = 2**63 - 1
 _LINES_KEPT = 10_000
 _ROW_KINDS = {"checkpoint": 4, "value": 5}
 _ROWS_A_PAGE = 100
-"""Of a graph's state: they may have some hundred kilobytes each, and a page is one answer."""
+"""Rows of a graph's state in one page: each may have some hundred kilobytes, and a page is one response."""
 
 _THREAD = Query(
     Kind.READ,

@@ -36,7 +36,7 @@ _LIST_AS_BUSY = Query(
 
 
 class Promises:
-    """Of all threads."""
+    """The promises of all threads."""
 
     def __init__(self, session: Session, *, ttl: int) -> None:
         """`ttl`: seconds that an accepted run is kept."""

@@ -116,7 +116,7 @@ class ApiKeys:
 
 
 def _keys(tenant_id: str, rows: Sequence[tuple[str, bytes]]) -> list[ApiKey]:
-    """Those that can be read. One that cannot is nobody's: its secret is not known."""
+    """The keys of the rows that can be read. An unreadable row is left out; its secret matches nothing."""
     return list(
         readable(rows, lambda row: ApiKey.model_validate_json(row[1]), lambda row: f"the key {row[0]} of {tenant_id}")
     )

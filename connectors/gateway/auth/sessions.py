@@ -26,7 +26,7 @@ class Session(BaseModel):
     expires_at: Timestamp
     method: str
     id_token: str | None = None
-    """Of the provider that the user came from, for logging out there."""
+    """The id token of the provider that the user signed in with, for logging out there."""
 
 
 class Sessions:

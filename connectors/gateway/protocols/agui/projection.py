@@ -123,7 +123,7 @@ class AguiProjection(EventReader[bytes]):
             yield HEARTBEAT_FRAME if piece is None else piece
 
     async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
-        """Of other runs only what a snapshot has to say from now on."""
+        """Frames of this run's events; events of other runs only update what a later snapshot says."""
         ours = event.run_id == self._run_id or isinstance(event, ThreadChanged)
         made = [*await super().on_event(event)] if ours else []
         if self._over:
@@ -213,11 +213,11 @@ class AguiProjection(EventReader[bytes]):
                 yield event("TOOL_CALL_END", toolCallId=call.call_id)
 
     def on_tool_finished(self, item: ToolFinished) -> Iterable[bytes]:
-        """Its result."""
+        """The tool call's result."""
         return self._tool_result(item.call_id, derived_id("msg", item.call_id), item.content)
 
     def on_approval_requested(self, item: ApprovalRequested) -> Iterable[bytes]:
-        """It is told with the pause."""
+        """Nothing: approvals are sent when the run pauses."""
         self._asked[item.call_id] = (item.name, item.arguments)
         return ()
 

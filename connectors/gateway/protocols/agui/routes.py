@@ -85,7 +85,7 @@ async def cancel(request: Request) -> Response:
 
 
 def _key(run_id: str) -> str:
-    """The same run of the client twice is one run."""
+    """The idempotency key of a client's run: the same `runId` sent twice is one run."""
     return f"agui {run_id}"
 
 

@@ -59,7 +59,7 @@ class GraphProjection(EventReader[bytes]):
         return ends(event, self._run_id, *self._until)
 
     def on_graph_pieces(self, pieces: GraphPieces) -> Iterable[bytes]:
-        """Of the run's leg that is going."""
+        """Frames of the run's active leg."""
         for piece in pieces.pieces if pieces.run_id == self._run_id else ():
             if part := self._legs.live(pieces.leg, piece):
                 told = self._part(part, part.data)
@@ -70,7 +70,7 @@ class GraphProjection(EventReader[bytes]):
                     yield self._frame(*one, self._legs.at(self.seq))
 
     async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
-        """Of the run alone."""
+        """Frames of this run's events only."""
         before = self._legs.at(event.seq - 1)
         made: list[Frame] = await self.made_of(event) if event.run_id == self._run_id else []
         skip = self._position.sub if event.seq == self._position.seq + 1 else 0

@@ -12,7 +12,7 @@ from core.principal import Principal
 from schemas import ThreadHead
 
 MOST_STATES = 1_000
-"""Of one answer."""
+"""States in one response."""
 
 
 async def graph_state(

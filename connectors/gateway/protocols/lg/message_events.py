@@ -26,9 +26,9 @@ class Told(NamedTuple):
     event_id: str = ""
     namespace: tuple[str, ...] = ()
     place: int | None = None
-    """Of what a message gains: how much of its part has been told with this, so that a number says it."""
+    """How much of the message's part has been sent including this, as a number for the frame's id."""
     piece: tuple[Mapping[str, Any], int] | None = None
-    """Of a piece of a block: what it says, and the characters before it."""
+    """For a piece of a block: its content, and the number of characters before it."""
 
     @property
     def width(self) -> int:
@@ -67,7 +67,7 @@ class OpenMessage:
     _about: dict[str, Any] = field(default_factory=dict)
 
     def start(self, about: Mapping[str, Any]) -> Told:
-        """It begins; `about` is what LangGraph says beside it."""
+        """The message's first event; `about` is LangGraph's metadata."""
         node = {"langgraph_node": about["langgraph_node"]} if about.get("langgraph_node") else {}
         return self._told({"event": "message-start", "role": "ai", "metadata": node}, "start", place=0)
 
@@ -97,7 +97,7 @@ class OpenMessage:
         return made, place
 
     def finish(self) -> list[Told]:
-        """It is whole."""
+        """The events that complete the message."""
         made = []
         for block in self._blocks.values():
             done = {"event": "content-block-finish", "index": block.index, "content": _finished(block.content)}

@@ -171,7 +171,7 @@ class RunProjection(EventReader[bytes]):
         return self._in("tools", "tools", dumps(told))
 
     def on_tool_finished(self, event: ToolFinished) -> list[Frame]:
-        """Its message, and the state with it."""
+        """The tool's message, and the state with it."""
         message = self._message
         made = [*self._in("messages-tuple", "messages", dumps([message, self._about("tools")]))]
         made += self._in("messages", "messages/complete", dumps([message]))
@@ -180,7 +180,7 @@ class RunProjection(EventReader[bytes]):
         return made + self._in("values", "values", self._state.values())
 
     def on_approval_requested(self, event: ApprovalRequested) -> list[Frame]:
-        """It is told with the pause."""
+        """Nothing: approvals are sent when the run pauses."""
         self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
         return []
 

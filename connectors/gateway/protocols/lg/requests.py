@@ -176,7 +176,7 @@ class RunRequest:
 
 
 def _metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a run, and of the thread that is made for it: its own over those of its config."""
+    """Metadata of a run and of the thread created for it: the request's own override those of its config."""
     config = mapping(body.get("config"), "config")
     return {**mapping(config.get("metadata"), "config.metadata"), **mapping(body.get("metadata"), "metadata")}
 
@@ -220,7 +220,7 @@ def ttl_of(given: object) -> ThreadTtl | None:
 
 
 def usual_ttl(core: GatewayCore) -> ThreadTtl | None:
-    """Of a thread that is made now, where its client says nothing."""
+    """The time to live of a new thread whose client sets none."""
     minutes = core.options.thread_minutes
     return from_now(minutes, core.options.thread_strategy) if minutes else None
 

@@ -15,13 +15,13 @@ Namespace = tuple[str, ...]
 
 
 class Subgraphs:
-    """Those of one run's leg."""
+    """The subgraphs of one run's leg."""
 
     def __init__(self, run_id: str, leg: str) -> None:
         self._run_id, self._leg = run_id, leg
         self._seen: set[Namespace] = set()
         self._open: dict[Namespace, str] = {}
-        """Those that go, by name."""
+        """Active subgraphs and their names."""
         self._calls: dict[str, str] = {}
         """Calls of tools, by the tasks that make them."""
 

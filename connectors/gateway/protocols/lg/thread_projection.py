@@ -160,7 +160,7 @@ class ThreadProjection(EventReader[Numbered]):
             yield (HEARTBEAT_FRAME if one is None else frame(one[0].method, self.envelope(*one), position=str(one[1])))
 
     def on_text(self, piece: TextPiece) -> Iterable[Numbered]:
-        """Of an agent; what a graph's model writes comes as its pieces."""
+        """Text of an agent's answer; a graph's text arrives as its pieces."""
         for told in [] if piece.run_id in self._of_graphs else self._piece(piece):
             self._between = min(self._between + 1, STEP - 2)
             if self._wanted.has(told):
@@ -257,7 +257,7 @@ class ThreadProjection(EventReader[Numbered]):
         return [Told("tools", dumps({"event": "tool-started", **about}))]
 
     def on_tool_finished(self, event: ToolFinished) -> list[Told]:
-        """Its message, and the state with it."""
+        """The tool's message, and the state with it."""
         message = self._state.apply(event)
         told = {"event": "tool-finished", "tool_call_id": event.call_id, "output": message}
         if event.status != "ok":
@@ -273,7 +273,7 @@ class ThreadProjection(EventReader[Numbered]):
         return [Told("values", self._state.values())]
 
     def on_approval_requested(self, event: ApprovalRequested) -> list[Told]:
-        """It is told with the pause."""
+        """Nothing: approvals are sent when the run pauses."""
         self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
         return []
 
@@ -362,7 +362,7 @@ class ThreadProjection(EventReader[Numbered]):
 
 
 def _name(told: Told) -> str:
-    """Of a custom event."""
+    """The name of a custom event."""
     data = json.loads(told.data)
     return str(data.get("name", "")) if isinstance(data, dict) else ""
 

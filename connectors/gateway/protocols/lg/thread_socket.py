@@ -26,7 +26,7 @@ from core.principal import Principal
 log = logging.getLogger("cauce.gateway")
 
 MOST_SUBSCRIPTIONS = 50
-"""Of one connection."""
+"""Subscriptions of one connection."""
 LOOK_SECONDS = 1.0
 """How often a subscription looks for a thread that is not there yet."""
 

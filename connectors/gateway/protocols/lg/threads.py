@@ -252,7 +252,7 @@ async def _found(core: GatewayCore, caller: Principal, body: Mapping[str, Any]) 
 async def _with_values(
     core: GatewayCore, caller: Principal, lines: list[ThreadSummary], wanted: Mapping[str, Any]
 ) -> list[ThreadSummary]:
-    """Those of the threads whose state contains this. No store can look for it: the states are read one by one."""
+    """The threads whose state contains these values. No store can search for them, so the states are read one by one."""
     found: list[ThreadSummary] = []
     for n in range(0, min(len(lines), MOST_VALUES), _AT_ONCE):
         some = lines[n : n + _AT_ONCE]

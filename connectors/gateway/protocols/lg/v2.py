@@ -39,9 +39,6 @@ _CODES = {
 }
 
 
-# ---- commands
-
-
 async def commands(request: Request) -> Response:
     """`POST /threads/{t}/commands`: 200 also for a command that is refused; 400 for what is no command."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
@@ -120,9 +117,6 @@ async def _answer(
     more = {name: parameters[name] for name in ("config", "metadata") if parameters.get(name) is not None}
     agent_id = head.run.agent_id if head.run else head.agent_id
     return {"assistant_id": agent_id, "command": command, "stream_subgraphs": True, **more}
-
-
-# ---- events
 
 
 async def events(request: Request) -> Any:

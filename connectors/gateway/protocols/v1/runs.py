@@ -61,7 +61,7 @@ async def start_run(
     body: m.MessageIn,
     idempotency_key: IdempotencyKey = None,
 ) -> m.RunOut:
-    """The same as sending a message."""
+    """Equivalent to `POST .../messages`."""
     view, _ = await _start(core, caller, thread_id, body, idempotency_key)
     return m.RunOut.of(view)
 
