@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from bench.figures import cpu_seconds, quantile
 from bench.http_client import Connection
 from bench.systems import TENANTS, Gateway, System, embedded
-from cauce.gateway import allow_open_files
+from cauce.services.gateway_service import allow_open_files
 from schemas import Delta, Envelope, Topic, new_id
 
 IDLE, IDLE_SECONDS = 2000, 60.0

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from cauce.gateway import find_gateway
-from cauce.running import NotRunning, WorkerNote, connected, find_workers
+from cauce.running import NotRunning, WorkerNote, connected, find_services, find_workers
 from cauce.settings import Settings, unknown_variables
 from schemas import CauceError, SettingsError
 
@@ -43,11 +42,8 @@ async def examine(settings: Settings) -> list[Finding]:
         findings.append(_driver())
     running, finding = _running(settings)
     findings.append(finding)
-    workers = find_workers(settings)
-    findings += [await _health(f"Worker {'+'.join(worker.groups)}", worker.health, worker.pid) for worker in workers]
-    if door := find_gateway(settings):
-        findings.append(await _health("Gateway", door.health, door.pid))
-    findings.append(await _guarded("Model", lambda: _model(running, workers)))
+    findings += [await _health(service.title, service.health, service.pid) for service in find_services(settings)]
+    findings.append(await _guarded("Model", lambda: _model(running, find_workers(settings))))
     if running.kafka:
         findings.append(await _guarded("Kafka", lambda: _kafka(running)))
         findings.append(await _guarded("Dead letters", lambda: _dead_letters(running)))

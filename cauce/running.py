@@ -1,13 +1,14 @@
-"""Who runs here: the runtime file of `cauce up`, and the notes of workers, in the data folder.
+"""Who runs here: the runtime file of `cauce up`, and the notes of services, in the data folder.
 
-`<data>/cauce.json` is written by the supervisor, `<data>/run/worker-PID.json` by each worker. Files are written whole and
-readable by their owner alone; one whose process is gone counts as absent.
+`<data>/cauce.json` is written by the supervisor, `<data>/run/NAME.json` by its services, and `<data>/run/NAME-PID.json` by those
+that run beside it. Files are written whole and readable by their owner alone; one whose process is gone counts as absent.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from cauce.program import run_folder
 from cauce.settings import Settings
 from schemas import CauceError, Timestamp
+
+log = logging.getLogger("cauce")
 
 POLL_SECONDS = 0.05
 """Between two looks at the runtime file while it is waited for."""
@@ -31,15 +35,24 @@ class NotRunning(CauceError):
 class _Note(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    pid: int
-    started_at: Timestamp
+    pid: int = Field(default_factory=os.getpid)
+    started_at: Timestamp = Field(default_factory=lambda: datetime.now(UTC))
 
 
-class WorkerNote(_Note):
-    """What a worker says about itself. `health` is the base URL of its health page."""
+class ServiceNote(_Note):
+    """What a service says about itself. `health` is the base URL of its health page."""
+
+    title: str = ""
+    """What people call it."""
+    health: str
+    url: str | None = None
+    """Where its clients find it, if it has any. A service of `cauce up` is started again with the port of this."""
+
+
+class WorkerNote(ServiceNote):
+    """What a worker says about itself."""
 
     groups: tuple[str, ...]
-    health: str
     model: str
     """The model that agents with the model `auto` get."""
     model_why: str
@@ -49,18 +62,27 @@ class WorkerNote(_Note):
     """In sentences, which are not, and what else of a `langgraph.json` is not there."""
 
 
+class GatewayNote(ServiceNote):
+    """What a gateway says about itself. `login` begins a session of the owner, once."""
+
+    url: str
+    login: str | None = None
+
+
 class Running(_Note):
     """The system that `cauce up` runs. `pid` is the supervisor's."""
 
     version: str
     state: Literal["starting", "connected", "ready"] = "starting"
-    """`connected`: topics and stores are there, a worker may start. `ready`: one does."""
+    """`connected`: Kafka and its topics are there. `ready`: all that is meant to run does."""
     kafka: str | None = None
     state_url: str
     arcade_url: str | None = None
     arcade_emulated: bool = True
     children: dict[str, int] = {}
     """Process ids by name."""
+    ready: tuple[str, ...] = ()
+    """Names of those that were ready once."""
 
 
 Note = TypeVar("Note", bound=_Note)
@@ -73,7 +95,7 @@ def runtime_file(data: Path) -> Path:
 
 def emulators_file(data: Path) -> Path:
     """Where the emulators put their address and key."""
-    return data / "run" / "emulators.json"
+    return run_folder(data) / "emulators.json"
 
 
 def find_running(settings: Settings) -> Running:
@@ -86,10 +108,20 @@ def find_running(settings: Settings) -> Running:
     return running
 
 
+def find_services(settings: Settings) -> list[ServiceNote]:
+    """The services of this machine that use the data folder."""
+    return _notes(settings, "*.json", ServiceNote)
+
+
 def find_workers(settings: Settings) -> list[WorkerNote]:
-    """The workers of this machine that use the data folder, the oldest first."""
-    found = [_read(path, WorkerNote) for path in (settings.data / "run").glob("worker-*.json")]
-    return sorted((note for note in found if note), key=lambda note: note.started_at)
+    """The workers of this machine that use the data folder: that of `cauce up`, and then the oldest first."""
+    return _notes(settings, "worker.json", WorkerNote) + _notes(settings, "worker-*.json", WorkerNote)
+
+
+def find_gateway(settings: Settings) -> GatewayNote | None:
+    """A gateway of this machine that uses the data folder: that of `cauce up`, or else the oldest."""
+    found = _notes(settings, "gateway.json", GatewayNote) + _notes(settings, "gateway-*.json", GatewayNote)
+    return found[0] if found else None
 
 
 def write_running(data: Path, running: Running) -> None:
@@ -98,47 +130,32 @@ def write_running(data: Path, running: Running) -> None:
 
 
 @contextlib.contextmanager
-def announced_worker(
-    settings: Settings,
-    groups: Sequence[str],
-    *,
-    health: str,
-    model: str,
-    model_why: str,
-    graphs: Sequence[str] = (),
-    not_served: Sequence[str] = (),
-) -> Iterator[None]:
-    """Leaves a note about the worker in this process, for as long as the block lasts."""
-    path = settings.data / "run" / f"worker-{os.getpid()}.json"
-    note = WorkerNote(
-        pid=os.getpid(),
-        started_at=datetime.now(UTC),
-        groups=tuple(groups),
-        health=health,
-        model=model,
-        model_why=model_why,
-        graphs=tuple(graphs),
-        not_served=tuple(not_served),
-    )
-    write_private(path, note.model_dump_json(indent=2))
+def announced(settings: Settings, name: str, note: ServiceNote, *, supervised: bool = False) -> Iterator[None]:
+    """Leaves the note of the service in this process for as long as the block lasts."""
+    path = run_folder(settings.data) / (f"{name}.json" if supervised else f"{name}-{note.pid}.json")
+    try:
+        write_private(path, note.model_dump_json(indent=2))
+    except OSError as error:
+        log.warning("%s cannot be written, so commands on this machine do not find this %s: %s", path, name, error)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
-def connected(settings: Settings, *, wait: float = 0, until: Literal["connected", "ready"] = "ready") -> Settings:
+def connected(settings: Settings, *, wait: float = 0, after: Sequence[str] | None = None) -> Settings:
     """The settings with the addresses of the running system filled in; as they are when they name a cluster.
 
-    Blocks up to `wait` seconds while the system of the data folder starts. Raises `NotRunning` when there is none, or
-    when it is not ready in time.
+    Blocks up to `wait` seconds while the system of the data folder starts: all of it, or what of it is named in `after`. Raises
+    `NotRunning` when there is none, or when it is not ready in time.
     """
     if not settings.embedded:
         return settings
     deadline = time.monotonic() + wait
     while True:
         running = find_running(settings)
-        if running.state in ("ready", until) and running.kafka:
+        if running.kafka and (running.state == "ready" or (after is not None and _are_ready(running, after))):
             break
         if time.monotonic() >= deadline:
             raise NotRunning(f"Cauce is starting; look at {settings.data / 'logs'} if it does not get ready")
@@ -147,6 +164,10 @@ def connected(settings: Settings, *, wait: float = 0, until: Literal["connected"
     if running.arcade_emulated:
         found["arcade_url"], found["arcade_api_key"] = _emulators(settings.data)
     return settings.model_copy(update=found)
+
+
+def _are_ready(running: Running, names: Sequence[str]) -> bool:
+    return all(name in running.ready for name in names if name in running.children)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -167,6 +188,11 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _notes(settings: Settings, pattern: str, kind: type[Note]) -> list[Note]:
+    found = (_read(path, kind) for path in run_folder(settings.data).glob(pattern))
+    return sorted((note for note in found if note), key=lambda note: note.started_at)
 
 
 def _read(path: Path, kind: type[Note]) -> Note | None:

@@ -1,26 +1,24 @@
-"""`cauce up`: broker, emulators and a worker as child processes, started together, watched, stopped in order."""
+"""`cauce up`: the programs of an installation as child processes, started together, watched, stopped in order."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
 from cauce import __version__
-from cauce.gateway import gateway_file
-from cauce.running import Running, emulators_file, find_workers, runtime_file, write_running
+from cauce.program import Program, levels, run_folder
+from cauce.running import Running, runtime_file, write_running
+from cauce.services import all_programs
 from cauce.settings import Settings
 from schemas import CauceError, SettingsError
+from schemas.child_process import ChildProcess
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -39,44 +37,40 @@ class AlreadyRunning(CauceError):
     """Another `cauce up` uses the data folder."""
 
 
-class Child:
-    """One child process (a module with arguments), started again when it dies."""
+class Child(ChildProcess):
+    """The process of a program, started again when it dies."""
 
-    def __init__(self, name: str, arguments: Sequence[str], log: Path, environment: dict[str, str]) -> None:
-        self.name = name
-        self._arguments, self._log, self._environment = list(arguments), log, environment
-        self._process: asyncio.subprocess.Process | None = None
+    def __init__(self, program: Program, settings: Settings) -> None:
+        super().__init__()
+        self.program, self._arguments = program, list(program.arguments(settings))
+        self.file = run_folder(settings.data) / program.file
+        self.log = settings.data / "logs" / f"{program.name}.log"
+        self._stop_seconds = program.stop_seconds or settings.grace_seconds + STOP_SECONDS
         self._started = 0.0
         self._deaths = 0
-
-    @property
-    def pid(self) -> int:
-        """The child's process id."""
-        assert self._process
-        return self._process.pid
 
     async def start(self) -> None:
         """Starts the process; its output goes to the log file."""
         self._started = time.monotonic()
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "cauce.child"),
-                *self._arguments,
+        # A worker that takes the place of a dead one need not wait until that one's session is over.
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "CAUCE_INSTANCE_ID": "up"}
+        with self.log.open("ab") as log:
+            await self.run(
+                *("cauce.child", *self._arguments),
                 stdin=asyncio.subprocess.PIPE,  # closes with us, however we end
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self._environment},
+                env=environment,
                 start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on, in order
             )
 
-    async def died(self) -> int:
-        """Waits until it ends; returns the exit code."""
-        assert self._process
-        return await self._process.wait()
-
-    def keep_port(self, port: int) -> None:
-        """Makes the child listen on this port from its next start on, whatever port it was configured with."""
-        self._arguments += ["--port", str(port)]
+    async def start_again(self) -> None:
+        """Starts it where the others know it: at the port that it had, whatever port it was told before."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            address = self.program.address(self.file.read_text())
+            if address and (port := urlsplit(address).port):
+                self._arguments += ["--port", str(port)]
+        await self.start()
 
     def backoff(self) -> float:
         """How long to wait before it is started again."""
@@ -85,24 +79,14 @@ class Child:
         self._deaths += 1
         return BACKOFF[min(self._deaths, len(BACKOFF)) - 1]
 
-    async def stop(self, seconds: float) -> None:
-        """Ends it, gently first."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), seconds)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+    async def end(self) -> None:
+        """Stops it; kills it when it takes too long."""
+        await self.stop(self._stop_seconds)
 
     def last_words(self) -> str:
         """The end of its log."""
         with contextlib.suppress(OSError):
-            lines = self._log.read_text(errors="replace").strip().splitlines()
+            lines = self.log.read_text(errors="replace").strip().splitlines()
             return "\n".join(lines[-8:])
         return ""
 
@@ -110,13 +94,18 @@ class Child:
 class Supervisor:
     """The embedded system of one data folder. `tell` gets a line for what the user should know."""
 
-    def __init__(self, settings: Settings, tell: Told) -> None:
-        self._settings, self._tell = settings, tell
-        self._data = settings.data
+    def __init__(self, settings: Settings, tell: Told, programs: Iterable[Program] | None = None) -> None:
+        """`programs` that are not wanted with the settings are left out; by default all that there are."""
+        if programs is None:
+            programs = all_programs()
+        self._settings, self._tell, self._data = settings, tell, settings.data
+        self._programs = tuple(programs)
         self._lock = -1
         self._stopping = asyncio.Event()
         self._signalled = 0.0
-        self._children: dict[str, Child] = {}
+        self._levels: list[list[Child]] = []
+        self._known: dict[str, Any] = {}
+        self._ready: list[str] = []
         self._refusal: str | None = None
         self.running: Running | None = None
 
@@ -129,8 +118,8 @@ class Supervisor:
         watchers: list[asyncio.Task[None]] = []
         try:
             self._make_children()
-            await asyncio.gather(*(child.start() for child in self._children.values()))
-            watchers = [asyncio.create_task(self._watch(child)) for child in self._children.values()]
+            await asyncio.gather(*(child.start() for child in self._children))
+            watchers = [asyncio.create_task(self._watch(child)) for child in self._children]
             if await self._become_ready():
                 assert self.running
                 on_ready(self.running)
@@ -142,10 +131,14 @@ class Supervisor:
             runtime_file(self._data).unlink(missing_ok=True)
             os.close(self._lock)
 
+    @property
+    def _children(self) -> list[Child]:
+        return [child for level in self._levels for child in level]
+
     def _take_folder(self) -> None:
         try:
             (self._data / "logs").mkdir(parents=True, exist_ok=True)
-            (self._data / "run").mkdir(exist_ok=True)
+            run_folder(self._data).mkdir(exist_ok=True)
             self._lock = os.open(self._data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise SettingsError(
@@ -158,119 +151,69 @@ class Supervisor:
             raise AlreadyRunning(f"Cauce runs from {self._data} already; talk to it with: cauce chat") from error
 
     def _make_children(self) -> None:
-        data, logs = self._data, self._data / "logs"
-        self._address_file.unlink(missing_ok=True)
-        commands: dict[str, list[str]] = {
-            "broker": [
-                *("streams.embedded", "--data", str(data / "kafka"), "--port", str(self._settings.broker.port)),
-                *("--port-file", str(self._address_file)),
-            ],
-            "worker": ["cauce", "work", "turns", "tools", "audit", "--data", str(data), "--supervised"],
-        }
-        gateway_file(data).unlink(missing_ok=True)
-        commands["gateway"] = ["cauce", "gateway", "--data", str(data), "--supervised"]
-        if self._settings.file:
-            for name in ("worker", "gateway"):
-                commands[name] += ["--config", str(self._settings.file.absolute())]
-        if self._settings.langgraph:
-            for name in ("worker", "gateway"):
-                commands[name] += ["--langgraph", str(self._settings.langgraph.absolute())]
-        if self._settings.arcade_api_key is None:
-            emulators_file(data).unlink(missing_ok=True)
-            commands["emulators"] = [
-                *("connectors.emulators", "--data", str(data / "emulators")),
-                *("--port-file", str(emulators_file(data))),
-            ]
-        for name, arguments in commands.items():
-            # A worker that takes the place of a dead one need not wait until that one's session is over.
-            environment = {"PYTHONUNBUFFERED": "1", "CAUCE_INSTANCE_ID": "up"}
-            self._children[name] = Child(name, arguments, logs / f"{name}.log", environment)
-
-    @property
-    def _address_file(self) -> Path:
-        return self._data / "run" / "kafka"
+        for program in self._programs:
+            (run_folder(self._data) / program.file).unlink(missing_ok=True)
+        wanted = [program for program in self._programs if program.wanted(self._settings)]
+        self._levels = [[Child(program, self._settings) for program in level] for level in levels(wanted)]
 
     async def _become_ready(self) -> bool:
-        """Waits for the parts and publishes their addresses; False when told to stop meanwhile."""
-        from streams import topics
-
-        self._note("starting")
-        if not await self._until(self._address_file.exists, "broker"):
-            return False
-        kafka = self._address_file.read_text()
-        await topics.apply(kafka, partitions=self._settings.partition_counts)
-        if "emulators" in self._children and not await self._until(emulators_file(self._data).exists, "emulators"):
-            return False
-        self._note("connected", kafka)
-        if not await self._until(lambda: bool(find_workers(self._settings)), "worker"):
-            return False
-        if not await self._until(gateway_file(self._data).exists, "gateway"):
-            return False
-        self._note("ready", kafka)
+        """All were started at once; waits for them in their order, and publishes their addresses. False when told to stop."""
+        self._note()
+        for child in self._children:
+            if not await self._until_ready(child):
+                return False
+            if child.program.then:
+                self._known |= await child.program.then(self._settings, child.file.read_text())
+            self._ready.append(child.program.name)
+            self._note()
         return True
 
-    def _note(self, state: Literal["starting", "connected", "ready"], kafka: str | None = None) -> None:
+    def _note(self) -> None:
+        all_ready = len(self._ready) == len(self._children)
         self.running = Running(
-            pid=os.getpid(),
-            started_at=datetime.now(UTC),
             version=__version__,
-            state=state,
-            kafka=kafka,
+            state="ready" if all_ready else "connected" if "kafka" in self._known else "starting",
             state_url=self._settings.state_url,
             arcade_url=self._settings.arcade_url,
-            arcade_emulated="emulators" in self._children,
-            children={name: child.pid for name, child in self._children.items()},
+            arcade_emulated=self._settings.arcade_api_key is None,
+            children={child.program.name: child.pid for child in self._children},
+            ready=tuple(self._ready),
+            **self._known,
         )
         write_running(self._data, self.running)
 
-    async def _until(self, condition: Callable[[], bool], name: str) -> bool:
+    async def _until_ready(self, child: Child) -> bool:
         deadline = time.monotonic() + START_SECONDS
-        while not condition():
+        while not child.file.exists():
             if self._stopping.is_set():
                 return False
             if self._refusal:
                 raise SettingsError(self._refusal)
             if time.monotonic() > deadline:
-                child = self._children[name]
-                raise CauceError(f"the {name} did not start; the end of its log:\n{child.last_words()}")
+                raise CauceError(f"the {child.program.name} did not start; the end of its log:\n{child.last_words()}")
             await asyncio.sleep(0.02)
         return True
 
     async def _watch(self, child: Child) -> None:
+        name = child.program.name
         while True:
-            code = await child.died()
+            code = await child.wait()
             if self._stopping.is_set():
                 return
             if code == REFUSED and (self.running is None or self.running.state != "ready"):
-                self._refusal = f"the {child.name} cannot start; the end of its log:\n{child.last_words()}"
+                self._refusal = f"the {name} cannot start; the end of its log:\n{child.last_words()}"
                 return
             wait = child.backoff()
-            log = self._data / "logs" / f"{child.name}.log"
-            self._tell(f"the {child.name} ended with code {code}; starting it again in {wait:g} s (log: {log})")
+            self._tell(f"the {name} ended with code {code}; starting it again in {wait:g} s (log: {child.log})")
             await asyncio.sleep(wait)
-            if port := self._port_of(child.name):
-                child.keep_port(port)
-            await child.start()
+            await child.start_again()
             if self.running:
-                self._note(self.running.state, self.running.kafka)
-
-    def _port_of(self, name: str) -> int | None:
-        """The port at which the others know a server, so that it comes back there; None when it has none yet."""
-        with contextlib.suppress(OSError):
-            if name == "broker":
-                return urlsplit(f"//{self._address_file.read_text()}").port
-            if name == "emulators":
-                base_url: str = json.loads(emulators_file(self._data).read_text())["base_url"]
-                return urlsplit(base_url).port
-            if name == "gateway":
-                url: str = json.loads(gateway_file(self._data).read_text())["url"]
-                return urlsplit(url).port
-        return None
+                self._note()
 
     def _on_signal(self) -> None:
         now = time.monotonic()
         if self._stopping.is_set() and now - self._signalled > SAME_SIGNAL_SECONDS:
-            for child in self._children.values():
+            for child in self._children:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child.pid, signal.SIGKILL)
         elif not self._stopping.is_set():
@@ -279,12 +222,7 @@ class Supervisor:
             self._stopping.set()
 
     async def _stop_children(self) -> None:
-        """The worker first, since it still needs the others."""
+        """Those that need others first."""
         self._stopping.set()
-        seconds = self._settings.grace_seconds + STOP_SECONDS
-        await asyncio.gather(
-            *(self._children[name].stop(seconds) for name in ("gateway", "worker") if name in self._children)
-        )
-        for name in ("emulators", "broker"):
-            if name in self._children:
-                await self._children[name].stop(5)
+        for level in reversed(self._levels):
+            await asyncio.gather(*(child.end() for child in level))

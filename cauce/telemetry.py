@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cauce.settings import Settings
 from schemas.errors import SettingsError
 from schemas.text import storable_text
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 LONGEST_TEXT = 20_000
 """Characters of a message, and of a traceback, in a line of the log."""
@@ -88,23 +91,34 @@ def set_up_logging(settings: Settings) -> None:
     logging.getLogger("cassandra.protocol").setLevel(logging.ERROR)
 
 
-def set_up_tracing(settings: Settings, service: str) -> list[object]:
-    """Sends spans to the endpoint of the settings; returns the FastStream middlewares that make them.
+class Tracing:
+    """Sends spans to the endpoint of the settings; nothing is imported or sent without one."""
 
-    Nothing is imported or sent without an endpoint. Raises `SettingsError` when the extra is missing.
-    """
-    if not settings.otlp_endpoint:
-        return []
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ImportError as error:
-        raise SettingsError('otlp_endpoint needs packages: pip install "cauce[telemetry]"') from error
-    from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
+    def __init__(self, settings: Settings, service: str) -> None:
+        """Raises `SettingsError` when there is an endpoint and the extra is missing."""
+        self._provider: TracerProvider | None = None
+        if not settings.otlp_endpoint:
+            return
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        except ImportError as error:
+            raise SettingsError('otlp_endpoint needs packages: pip install "cauce[telemetry]"') from error
+        self._provider = TracerProvider(resource=Resource.create({"service.name": service}))
+        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
 
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    return [KafkaTelemetryMiddleware(tracer_provider=provider)]
+    def of_records(self) -> list[object]:
+        """The FastStream middlewares that make a span of each record."""
+        if self._provider is None:
+            return []
+        from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
+
+        return [KafkaTelemetryMiddleware(tracer_provider=self._provider)]
+
+    def close(self) -> None:
+        """Sends what is left."""
+        if self._provider:
+            self._provider.shutdown()

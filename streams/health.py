@@ -1,4 +1,4 @@
-"""A worker's HTTP face: `/metrics`, `/healthz` (alive), `/readyz` (owns its slots, stores answer)."""
+"""The HTTP face of a process: `/metrics`, `/healthz` (alive), `/readyz` (does its work, stores answer)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Check = Callable[[], Awaitable[str | None]]
 
 @dataclass
 class Health:
-    """What makes a worker alive and ready. Checks are asked at each request, at most `check_seconds` long."""
+    """What makes a process alive and ready. Checks are asked at each request, at most `check_seconds` long."""
 
     alive: dict[str, Check] = field(default_factory=dict)
     ready: dict[str, Check] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class HealthServer:
         host, port = sock.getsockname()[:2]
         self.address = f"http://{host}:{port}"
         config = uvicorn.Config(self._app, interface="asgi3", log_level="warning", access_log=False, lifespan="off")
-        self._server = _Server(config)
+        self._server = QuietServer(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[sock]), name="health-server")
 
     async def stop(self) -> None:
@@ -83,11 +83,12 @@ class HealthServer:
         await send({"type": "http.response.body", "body": payload})
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to the worker."""
+class QuietServer(uvicorn.Server):
+    """Leaves signals to the process that it runs in."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
         yield
 
 

@@ -1,4 +1,4 @@
-"""A worker process: its Kafka clients, its processor groups on one FastStream broker, its health page."""
+"""A worker: its Kafka clients, its processor groups on one FastStream broker, what makes it healthy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from schemas.recent import Backoff
 from streams.contract import Group, Processor
 from streams.group import GroupRuntime
 from streams.handler import Attempts, RecordHandler
-from streams.health import Health, HealthServer, LoopLag
+from streams.health import Health, LoopLag
 from streams.kafka_clients import KafkaClients, ignore_broken_producers, quieten_aiokafka
 from streams.metrics import RuntimeMetrics
 from streams.options import RuntimeOptions
@@ -43,8 +43,6 @@ class Worker:
         registry: CollectorRegistry,
         metrics: RuntimeMetrics,
         health: Health,
-        health_host: str = "127.0.0.1",
-        health_port: int = 0,
         instance_id: str | None = None,
         middlewares: Sequence[object] = (),
     ) -> None:
@@ -62,22 +60,15 @@ class Worker:
         )
         self._subscribers: dict[str, SlotSubscriber] = {}
         self._alone = asyncio.Lock()
-        self._health, self._health_server = health, HealthServer(health, registry, host=health_host, port=health_port)
-        self._lag = LoopLag(metrics)
+        self._health, self._lag = health, LoopLag(metrics)
         self._lag_task: asyncio.Task[None] | None = None
 
-    @property
-    def health_address(self) -> str:
-        """Base URL of `/metrics`, `/healthz` and `/readyz`."""
-        return self._health_server.address
-
     async def start(self) -> None:
-        """Connects, joins the groups, serves health. Records flow once the groups have given this worker its slots."""
+        """Connects, joins the groups. Records flow once the groups have given this worker its slots."""
         quieten_aiokafka()
         ignore_broken_producers(asyncio.get_running_loop())
         self._lag_task = asyncio.create_task(self._lag.run(), name="event-loop-lag")
         self._health.alive["event loop"] = self._loop_runs
-        await self._health_server.start()
         await self._until_kafka_answers()
         await self._broker.start()
         for spec, processor in self._processors.items():
@@ -95,7 +86,6 @@ class Worker:
         with contextlib.suppress(Exception):
             await self._broker.stop()
         await self._clients.stop()
-        await self._health_server.stop()
         if self._lag_task:
             self._lag_task.cancel()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -30,22 +29,13 @@ def gateway(
     Example: `CAUCE_KAFKA=127.0.0.1:19092 CAUCE_CASSANDRA=127.0.0.1:19042 cauce gateway --port 8123`.
     As many as you like; each can serve every request.
     """
-    import gc
-
-    from cauce.gateway import run_gateway
-    from cauce.running import connected
-    from cauce.telemetry import set_up_logging
+    from cauce.service import run_here
+    from cauce.services.gateway_service import SERVICE
 
     settings = settings_of(data, config, gateway_port=port, langgraph=langgraph)
-    set_up_logging(settings)
-    if supervised:
-        from importlib import import_module
-
-        import_module("connectors.gateway.app")  # while the broker starts
-    settings = connected(settings, wait=60 if supervised else 0, until="connected")
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    _run(run_gateway(settings, embedded=supervised, on_ready=lambda url: typer.echo(f"The gateway serves {url}")))
+    run_here(
+        SERVICE, settings, supervised=supervised, on_ready=lambda note: typer.echo(f"The gateway serves {note.url}")
+    )
 
 
 def login(
@@ -56,8 +46,7 @@ def login(
     """Print a link that signs a browser in, once, within 15 minutes. For the system of this machine."""
     import asyncio
 
-    from cauce.gateway import find_gateway
-    from cauce.running import NotRunning
+    from cauce.running import NotRunning, find_gateway
     from connectors.gateway.auth import Sessions
 
     settings = settings_of(data, config, user=user)
@@ -70,11 +59,3 @@ def login(
             return await Sessions(stores.credentials).link(settings.tenant, settings.user)
 
     typer.echo(f"{running.url}/login?link={asyncio.run(make())}")
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """On uvloop where it can be had."""
-    from cauce.event_loop import end_process, run
-
-    run(work, uv=True)
-    end_process()

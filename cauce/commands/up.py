@@ -1,4 +1,4 @@
-"""`cauce up`, `cauce work`, `cauce emulators`: what runs."""
+"""`cauce up`, `cauce work`, `cauce service`, `cauce emulators`: what runs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import typer
 from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, console, settings_of
 
 if TYPE_CHECKING:
-    from cauce.hosting import Served
     from cauce.running import WorkerNote
-    from connectors.models import Detected
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(up)
     app.command()(work)
+    app.command()(service)
     app.command()(emulators)
 
 
@@ -28,9 +27,8 @@ def up(data: DataOption = None, config: ConfigOption = None, langgraph: LangGrap
     """
     import asyncio
 
-    from cauce.gateway import find_gateway
     from cauce.hosting import hosting_of
-    from cauce.running import Running, find_workers
+    from cauce.running import Running, find_gateway, find_workers
     from cauce.supervisor import Supervisor
     from schemas.errors import SettingsError
 
@@ -89,35 +87,34 @@ def work(
     Example: `CAUCE_KAFKA=127.0.0.1:19092 CAUCE_CASSANDRA=127.0.0.1:19042 cauce work turns`.
     As many as you like of each group; they share the partitions. SIGTERM lets running turns finish first.
     """
-    from cauce.event_loop import end_process, run
-    from cauce.running import announced_worker, connected
-    from cauce.telemetry import set_up_logging
-    from cauce.worker import preload, run_worker
-    from processors.groups import groups_of
+    from cauce.service import run_here
+    from cauce.services.worker_service import worker_service
 
     settings = settings_of(data, config, langgraph=langgraph)
-    groups_of(groups)
-    set_up_logging(settings)
-    if supervised:
-        preload(groups)  # while the broker starts
-    settings = connected(settings, wait=60 if supervised else 0, until="connected")
-    stack = __import__("contextlib").ExitStack()
+    run_here(worker_service(groups), settings, supervised=supervised)
 
-    def ready(health: str, model: Detected, served: Served) -> None:
-        note = announced_worker(
-            settings,
-            groups,
-            health=health,
-            model=model.choice.name,
-            model_why=model.why,
-            graphs=served.graphs,
-            not_served=served.not_served,
-        )
-        stack.enter_context(note)
 
-    with stack:
-        run(run_worker(settings, groups, embedded=supervised, on_ready=ready))
-    end_process()
+def service(
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+    langgraph: LangGraphOption = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on, where it listens on one.")] = None,
+    supervised: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Run one service of an installation against a cluster. `cauce up` runs all of them.
+
+    `cauce work` and `cauce gateway` have options of their own.
+    """
+    from cauce.service import run_here
+    from cauce.services import all_services
+    from schemas.errors import SettingsError
+
+    services = all_services()
+    if name not in services:
+        raise SettingsError(f"there is no service {name!r}; there are {', '.join(services)}")
+    settings = settings_of(data, config, langgraph=langgraph)
+    run_here(services[name], settings, supervised=supervised, port=port)
 
 
 def emulators(data: DataOption = None, config: ConfigOption = None) -> None:

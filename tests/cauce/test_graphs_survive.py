@@ -17,7 +17,7 @@ from langgraph_sdk.client import LangGraphClient
 from running_system import RunningSystem
 from waiting import until
 
-from cauce.gateway import find_gateway
+from cauce.running import find_gateway
 from cauce.settings import load_settings
 from state import open_stores
 

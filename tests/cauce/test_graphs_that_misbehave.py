@@ -15,8 +15,7 @@ from langgraph_sdk.client import LangGraphClient
 from running_system import RunningSystem
 from waiting import until
 
-from cauce.gateway import find_gateway
-from cauce.running import is_alive
+from cauce.running import find_gateway, is_alive
 from cauce.settings import load_settings
 
 GRAPHS = Path(__file__).parent / "misbehaving_graphs.py"

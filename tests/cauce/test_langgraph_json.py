@@ -12,10 +12,10 @@ import pytest
 from langgraph_sdk import get_client
 from running_system import RunningSystem
 
-from cauce.gateway import find_gateway
 from cauce.hosting import hosting_of
 from cauce.langgraph_http import CorsRules, HttpPart
 from cauce.langgraph_json import read_langgraph_file
+from cauce.running import find_gateway
 from cauce.settings import load_settings
 from schemas import SettingsError
 

@@ -15,7 +15,8 @@ import pytest
 from cauce.running import (
     NotRunning,
     Running,
-    announced_worker,
+    WorkerNote,
+    announced,
     connected,
     emulators_file,
     find_running,
@@ -96,7 +97,8 @@ def test_settings_that_name_a_cluster_need_no_running_system(settings: Settings)
 
 
 def test_a_worker_is_found_while_it_runs_and_not_afterwards(settings: Settings) -> None:
-    with announced_worker(settings, ("turns",), health="http://127.0.0.1:3", model="rules", model_why="none found"):
+    note = WorkerNote(groups=("turns",), health="http://127.0.0.1:3", model="rules", model_why="none found")
+    with announced(settings, "worker", note):
         assert [(note.pid, note.groups) for note in find_workers(settings)] == [(os.getpid(), ("turns",))]
     assert find_workers(settings) == []
 

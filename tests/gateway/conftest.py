@@ -37,7 +37,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     running = RunningSystem(folder, CAUCE_GATEWAY_PORT="0", **GRAPHS)
     try:
         running.start()
-        from cauce.gateway import find_gateway
+        from cauce.running import find_gateway
         from cauce.settings import load_settings
 
         note = find_gateway(load_settings(environment=running.environment))

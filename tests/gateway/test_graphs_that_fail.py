@@ -109,7 +109,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
 
 
 async def calling(system: RunningSystem, user: str) -> LangGraphClient:
-    from cauce.gateway import find_gateway
+    from cauce.running import find_gateway
     from cauce.settings import load_settings
 
     note = find_gateway(load_settings(environment=system.environment))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from running_system import RunningSystem
 
-from cauce.gateway import find_gateway
+from cauce.running import find_gateway
 from cauce.settings import load_settings
 
 ROOT = Path(__file__).parents[2]

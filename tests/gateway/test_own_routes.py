@@ -20,7 +20,7 @@ from waiting import until
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from cauce.gateway import find_gateway
+from cauce.running import find_gateway
 from cauce.settings import load_settings
 from deploy.cluster.process import free_port
 

@@ -16,8 +16,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from door import Door, Frame, streamed, until_true
 
-from cauce.gateway import find_gateway
-from cauce.running import connected
+from cauce.running import connected, find_gateway
 from cauce.settings import load_settings
 from core.following.position import Position
 from core.run_views import RunView, joins_at

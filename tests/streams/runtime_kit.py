@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from processors.groups import GROUPS
 from schemas import Envelope, Output, RawRecord, Record, RunStarted, Topic, UserMessage, new_id
 from streams.contract import RuntimeView
-from streams.health import Health
+from streams.health import Health, HealthServer
 from streams.kafka_clients import close_consumer
 from streams.metrics import RuntimeMetrics
 from streams.options import RuntimeOptions
@@ -92,11 +92,31 @@ class MemoryAttempts:
         del self.counts[group, topic, partition, offset]
 
 
+class ServedWorker(Worker):
+    """With its health page, which its process serves."""
+
+    def __init__(self, *of: Any, registry: CollectorRegistry, health: Health, **options: Any) -> None:
+        super().__init__(*of, registry=registry, health=health, **options)
+        self._server = HealthServer(health, registry)
+
+    @property
+    def health_address(self) -> str:
+        return self._server.address
+
+    async def start(self) -> None:
+        await self._server.start()
+        await super().start()
+
+    async def stop(self) -> None:
+        await super().stop()
+        await self._server.stop()
+
+
 def make_worker(
     bootstrap: str, processor: Any, *, options: RuntimeOptions = QUICK, attempts: Any = None, group: str = "turns"
-) -> Worker:
+) -> ServedWorker:
     registry = CollectorRegistry()
-    return Worker(
+    return ServedWorker(
         bootstrap,
         {GROUPS[group]: processor},
         attempts=attempts or MemoryAttempts(),
@@ -108,7 +128,7 @@ def make_worker(
 
 
 @asynccontextmanager
-async def running(bootstrap: str, processor: Any, **options: Any) -> AsyncIterator[Worker]:
+async def running(bootstrap: str, processor: Any, **options: Any) -> AsyncIterator[ServedWorker]:
     """A worker that has its slots."""
     worker = make_worker(bootstrap, processor, **options)
     try:

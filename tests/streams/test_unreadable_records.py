@@ -16,14 +16,13 @@ from aiokafka import TopicPartition, codec
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 from odd_batches import CODECS, batch_of, damage, with_body, write
-from runtime_kit import NOW, QUICK, Answering, Chat, running, until
+from runtime_kit import NOW, QUICK, Answering, Chat, ServedWorker, running, until
 
 from schemas import Envelope, NotFound, RawRecord, Topic, UserMessage, new_id
 from streams.batches import HEADER, placed
 from streams.dead_letters import dead_letter_outputs, find_dead_letter, list_dead_letters, replay
 from streams.embedded import EmbeddedBroker
 from streams.kafka_clients import KafkaClients
-from streams.worker import Worker
 
 PLACE = TopicPartition(Topic.CHAT_MESSAGES.value, 3)
 OPTIONS = replace(QUICK, looks=3, stall_seconds=0.5)
@@ -36,7 +35,7 @@ def message_of(chat: Chat, thread: str = "beside") -> tuple[str, tuple[bytes, by
     return message, (f"{chat.tenant}:{thread}".encode(), UserMessage(user_id="u", text="hi").to_bytes(), headers)
 
 
-async def readiness(worker: Worker) -> tuple[int, str]:
+async def readiness(worker: ServedWorker) -> tuple[int, str]:
     async with httpx.AsyncClient(timeout=120) as http:
         answer = await http.get(worker.health_address + "/readyz")
         return answer.status_code, answer.text
@@ -93,7 +92,7 @@ async def test_of_150_messages_beside_an_unreadable_record_150_are_answered(
         assert not chat.dead
 
 
-async def until_ready(worker: Worker) -> None:
+async def until_ready(worker: ServedWorker) -> None:
     async with asyncio.timeout(120):
         while (await readiness(worker))[0] != 200:
             await asyncio.sleep(0.05)

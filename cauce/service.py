@@ -1,0 +1,213 @@
+"""A service: one process of Cauce's with stores, metrics, a health page, traces, logs and an end in order, whatever it does.
+
+What a service does itself is one function, `run`: it prepares, opens the stores for a block (`Process.opened`), says that it
+is `ready`, and waits for `stop`. `run_here` makes this process such a service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TypeVar
+
+from cauce.program import Program
+from cauce.running import ServiceNote, announced, connected
+from cauce.settings import Settings
+from schemas import ServerTrouble, SettingsError
+from state import Stores, open_stores
+
+T = TypeVar("T")
+log = logging.getLogger("cauce.service")
+
+LIVE_OBJECTS = 50_000
+"""Allocations between two runs of the cyclic garbage collector: with hundreds of turns in memory its default of 700 takes more
+time than the turns (docs/performance.md)."""
+START_SECONDS = 60.0
+"""How long a service of `cauce up` waits for those that it comes after."""
+
+
+class Stopped(Exception):
+    """The process was told to stop before something was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What a module of `cauce/services/` declares as its `SERVICE`."""
+
+    name: str
+    run: Callable[[Process], Awaitable[None]]
+    """Returns when it is done, after `Process.stop` was set. `Stopped` may come out of it, and `SettingsError`."""
+    command: Sequence[str] = ()
+    """Of `cauce`, with arguments; empty: `cauce service NAME`."""
+    after: Sequence[str] = ("broker", "emulators")
+    """See `Program.after`."""
+    imports: Sequence[str] = ()
+    """Modules that take long to import: they are loaded while what it comes after starts."""
+    health_port: Callable[[Settings], int] = lambda settings: 0
+    traced_as: str = ""
+    """Its name in traces, behind `cauce-`; empty: as it is called."""
+    uvloop: bool = False
+    """Whether it runs on uvloop where that can be had."""
+
+    def program(self) -> Program:
+        """It as a part of `cauce up`."""
+        return Program(
+            name=self.name,
+            arguments=self._arguments,
+            file=f"{self.name}.json",
+            address=lambda text: json.loads(text).get("url"),
+            after=self.after,
+        )
+
+    def _arguments(self, settings: Settings) -> Sequence[str]:
+        found = ["cauce", *(self.command or ("service", self.name)), "--data", str(settings.data), "--supervised"]
+        for option, file in (("--config", settings.file), ("--langgraph", settings.langgraph)):
+            found += [option, str(file.absolute())] if file else []
+        return found
+
+
+class Process:
+    """What a service has while it runs. `settings` name Kafka; `supervised`: `cauce up` runs it."""
+
+    def __init__(
+        self,
+        service: Service,
+        settings: Settings,
+        *,
+        supervised: bool,
+        port: int | None,
+        told: Callable[[ServiceNote], None],
+    ) -> None:
+        from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+        from cauce.telemetry import Tracing
+        from streams.health import Health
+
+        self._service, self._told = service, told
+        self._is_ready = False
+        self.settings, self.supervised, self.port = settings, supervised, port
+        self.stores: Stores = open_stores(settings.state_url)
+        """Open inside of `opened`."""
+        self.registry = CollectorRegistry()
+        for collector in (GCCollector, PlatformCollector, ProcessCollector):
+            collector(registry=self.registry)
+        self.health = Health(ready={"start": self._started, "store": self._store_answers})
+        self.health_address = ""
+        """Base URL of `/metrics`, `/healthz` and `/readyz`, inside of `opened`."""
+        self.tracing = Tracing(settings, f"cauce-{service.traced_as or service.name}")
+        self.stop = asyncio.Event()
+        """Set by SIGTERM and SIGINT."""
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """For the block, the stores are open and have all their tables, and health is served.
+
+        Raises `Stopped`, and `SettingsError` where tables are missing.
+        """
+        from streams.health import HealthServer
+
+        server = HealthServer(self.health, self.registry, port=self._service.health_port(self.settings))
+        await self.unless_stopped(self.stores.open())
+        try:
+            await self.unless_stopped(self._check_tables())
+            await server.start()
+            self.health_address = server.address
+            yield
+        finally:
+            await server.stop()
+            await self.stores.close()
+
+    def ready(self, note: ServiceNote) -> None:
+        """It works. `note` is what others on this machine find it by."""
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(LIVE_OBJECTS, 20, 50)
+        self._is_ready = True
+        self._told(note)
+
+    async def unless_stopped(self, work: Awaitable[T]) -> T:
+        """What `work` gives. Raises `Stopped` where the process is told to stop before; `work` is cancelled then."""
+        working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self.stop.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})
+            raise Stopped
+        return working.result()
+
+    async def _check_tables(self) -> None:
+        if self.settings.cassandra is None:
+            await self.stores.migrate()  # a file on this machine: there is nobody to coordinate with
+        elif missing := await self.stores.pending_migrations():
+            raise SettingsError(f"the store lacks {len(missing)} migrations; apply them with: cauce state migrate")
+
+    async def _started(self) -> str | None:
+        return None if self._is_ready else "is starting"
+
+    async def _store_answers(self) -> str | None:
+        try:
+            await self.stores.ping()
+        except ServerTrouble as error:
+            return str(error)
+        return None
+
+
+def run_here(
+    service: Service,
+    settings: Settings,
+    *,
+    supervised: bool = False,
+    port: int | None = None,
+    on_ready: Callable[[ServiceNote], None] = lambda note: None,
+) -> None:
+    """Makes this process the service, until it is told to stop.
+
+    Raises `NotRunning` where the embedded system is meant and does not run, and `SettingsError` for what does not fit.
+    """
+    from cauce.event_loop import end_process, run
+    from cauce.telemetry import set_up_logging
+
+    set_up_logging(settings)
+    if supervised:
+        for module in service.imports:
+            import_module(module)
+    settings = connected(settings, wait=START_SECONDS if supervised else 0, after=service.after)
+    with contextlib.ExitStack() as stack:
+
+        def told(note: ServiceNote) -> None:
+            stack.enter_context(announced(settings, service.name, note, supervised=supervised))
+            on_ready(note)
+
+        work = run_service(service, settings, supervised=supervised, port=port, on_ready=told)
+        run(work, uv=service.uvloop)
+    end_process()
+
+
+async def run_service(
+    service: Service,
+    settings: Settings,
+    *,
+    supervised: bool = False,
+    port: int | None = None,
+    on_ready: Callable[[ServiceNote], None] = lambda note: None,
+) -> None:
+    """Runs the service until SIGTERM or SIGINT, and ends it in order. `on_ready` gets what it says of itself."""
+    if settings.kafka is None:
+        raise SettingsError("no Kafka is known: set CAUCE_KAFKA=host:port, or run everything here with: cauce up")
+    process = Process(service, settings, supervised=supervised, port=port, told=on_ready)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stop.set)
+    with contextlib.suppress(Stopped):
+        await service.run(process)
+    process.tracing.close()

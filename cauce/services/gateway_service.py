@@ -1,0 +1,208 @@
+"""The gateway: it serves HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import inspect
+import logging
+import os
+import resource
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from cauce.hosting import Hosting, hosting_of
+from cauce.running import GatewayNote
+from cauce.service import Process, Service
+from schemas import SettingsError
+
+if TYPE_CHECKING:
+    from cauce.langgraph_http import HttpPart
+    from connectors.gateway.gateway_core import GatewayCore
+    from connectors.gateway.own_routes import OwnApp
+    from connectors.graphs import Graphs
+    from streams.health import QuietServer
+
+log = logging.getLogger("cauce.gateway")
+
+DEFAULT_PORT = 8123
+"""Where LangGraph's own servers are found by their clients."""
+UNREAD_MS = 15_000
+"""How long what was sent may wait unread or unacknowledged, before the connection is broken off (RFC 5482)."""
+OPEN_FILES = 65_536
+STOP_SECONDS = 3
+"""Open streams are closed then; their clients come back, here or elsewhere."""
+
+
+async def _run(process: Process) -> None:
+    """Raises `SettingsError` when an address cannot be listened on. `cauce up` gets a login link for its owner."""
+    settings = process.settings
+    allow_open_files()
+    listening = _listen(settings.gateway.host, settings.gateway.port)
+    url = _url(listening)
+    async with process.opened():
+        hosting = hosting_of(settings)
+        graphs = hosting.graphs()
+        own = await _own_app(graphs, hosting.http) if hosting.http.app else None
+        core = _core(process, hosting, graphs)
+        app = _app(process, core, hosting, own)
+        servers = [(_server(app), listening)]
+        if settings.gateway.langgraph_port is not None:
+            second = _server(app.state.langgraph_alone(), lifespan="off")
+            servers.append((second, _listen(settings.gateway.host, settings.gateway.langgraph_port)))
+        link = await _link(process, url) if process.supervised else None
+        async with own.running() if own else contextlib.nullcontext():
+            serving = asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
+            with _told_to_end([server for server, _ in servers], process.stop):
+                ready: asyncio.Future[Any] = asyncio.ensure_future(core.feed.ready.wait())
+                await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
+                ready.cancel()
+                if not serving.done():
+                    log.info("the gateway serves %s, health at %s", url, process.health_address)
+                    process.ready(GatewayNote(title="Gateway", health=process.health_address, url=url, login=link))
+                await serving
+
+
+def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
+    """The use cases. The gateway is ready while it hears Kafka."""
+    from connectors.gateway.app import make_core
+    from connectors.gateway.options import GatewayOptions
+
+    minutes, strategy = hosting.thread_ttl or (None, "delete")
+    options = GatewayOptions(thread_minutes=minutes, thread_strategy=strategy)
+    assert process.settings.kafka
+    core = make_core(process.settings.kafka, process.stores, options, process.registry, graphs)
+
+    async def hears() -> str | None:
+        return None if core.ingress.ready and core.feed.ready.is_set() else "Kafka is not connected"
+
+    process.health.ready["kafka"] = hears
+    return core
+
+
+def _app(process: Process, core: GatewayCore, hosting: Hosting, own: OwnApp | None) -> Any:
+    from connectors.gateway.app import make_app
+    from connectors.gateway.limits import Rates
+
+    settings, http = process.settings, hosting.http
+    cors = asdict(http.cors)
+    if origins := [o.strip() for o in (settings.gateway.origins or "").split(",") if o.strip()]:
+        cors |= {"allow_origins": origins, "allow_origin_regex": None}
+    rates = Rates(settings.rate.user, settings.rate.tenant, settings.rate.runs, settings.redis or "memory://")
+    return make_app(core, rates=rates, cors=cors, own=own, without=http.without)
+
+
+async def _link(process: Process, url: str) -> str:
+    from connectors.gateway.auth import Sessions
+
+    settings = process.settings
+    secret = await Sessions(process.stores.credentials).link(settings.tenant, settings.user)
+    return f"{url}/login?link={secret}"
+
+
+@contextlib.contextmanager
+def _told_to_end(servers: Sequence[QuietServer], stop: asyncio.Event) -> Iterator[None]:
+    """Ends the servers once the process is to stop."""
+
+    async def tell() -> None:
+        await stop.wait()
+        for server in servers:
+            server.should_exit = True
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
+
+
+async def _own_app(graphs: Graphs, http: HttpPart) -> OwnApp:
+    """Routes of the application's own. Raises `SettingsError` where they cannot be loaded: their middleware may protect what is
+    ours."""
+    from connectors.gateway.own_routes import OwnApp
+
+    assert http.app
+    found = await graphs.imported("http.app", http.app)
+    if not callable(found) or inspect.isclass(found):
+        raise SettingsError(
+            f"http.app ({http.app}) is a {type(found).__name__}. It has to be an ASGI application, such as one of FastAPI or "
+            "Starlette"
+        )
+    open_to = "everybody" if http.opened else "those who sign in"
+    log.info("routes of the application's own are served to %s: %s", open_to, http.app)
+    return OwnApp(found, opened=http.opened, auth_first=http.auth_first)
+
+
+def allow_open_files() -> None:
+    """Lets this process have as many open files as it may: systems begin with 1,024, and each stream takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # a system may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _server(app: Any, **options: Any) -> QuietServer:
+    import uvicorn
+
+    from connectors.gateway.options import GatewayOptions
+    from streams.health import QuietServer
+
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        ws="websockets-sansio",
+        ws_max_size=GatewayOptions().max_body,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        h11_max_incomplete_event_size=64 << 10,
+        **options,
+    )
+    return QuietServer(config)
+
+
+def _listen(host: str, port: int | None) -> socket.socket:
+    """A listening socket; with no port given the usual one, or any when somebody has that."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in (DEFAULT_PORT, 0) if port is None else (port,):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":  # a closed connection whose reader does not read would keep its buffers for ever
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+        try:
+            sock.bind((host, candidate))
+            sock.listen(2048)
+        except OSError as error:
+            sock.close()
+            if port is None and candidate and error.errno == errno.EADDRINUSE:
+                continue
+            raise SettingsError(
+                f"the gateway cannot listen on {host}:{candidate}: {os.strerror(error.errno or 0)}. "
+                "Choose another with CAUCE_GATEWAY_PORT or --port"
+            ) from error
+        sock.setblocking(False)
+        return sock
+    raise AssertionError("any free port can be had")
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+SERVICE = Service(
+    name="gateway",
+    run=_run,
+    command=("gateway",),
+    imports=("connectors.gateway.app",),
+    health_port=lambda settings: settings.gateway.health_port,
+    uvloop=True,
+)

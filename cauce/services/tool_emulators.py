@@ -1,0 +1,25 @@
+"""The emulated Arcade, Gmail and Asana, where no key for the real one is set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from cauce.program import Program, run_folder
+from cauce.settings import Settings
+
+
+def _arguments(settings: Settings) -> Sequence[str]:
+    file = str(run_folder(settings.data) / PROGRAM.file)
+    return ("connectors.emulators", "--data", str(settings.data / "emulators"), "--port-file", file)
+
+
+PROGRAM = Program(
+    name="emulators",
+    arguments=_arguments,
+    file="emulators.json",
+    address=lambda text: json.loads(text)["base_url"],
+    after=("broker",),
+    wanted=lambda settings: settings.arcade_api_key is None,
+    stop_seconds=5,
+)

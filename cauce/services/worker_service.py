@@ -1,0 +1,160 @@
+"""The worker: processor groups composed from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cauce.running import WorkerNote
+from cauce.service import Process, Service
+from cauce.settings import Settings
+from cauce.telemetry import log_fields
+from processors.groups import groups_of
+from schemas import Output, RawRecord, Record, Tenant, User
+from state import Stores
+from streams.contract import Group, Processor, RuntimeView
+
+if TYPE_CHECKING:
+    from streams.options import RuntimeOptions
+    from streams.worker import Worker
+
+log = logging.getLogger("cauce.worker")
+
+
+def worker_service(names: Sequence[str]) -> Service:
+    """A worker of the groups. Raises `SettingsError` for one that there is not."""
+    groups = groups_of(names)
+    return Service(
+        name="worker",
+        run=partial(_run, names),
+        command=("work", *names),
+        imports=(
+            *("streams.worker", "streams.deltas", "state.sqlite"),
+            *(module for group in groups for module in group.imports),
+        ),
+        health_port=lambda settings: settings.health_port,
+        traced_as="-".join(names),
+    )
+
+
+async def _run(names: Sequence[str], process: Process) -> None:
+    """Each agent's default model and the hosted graphs stand in the note. `cauce up` gets its owner at the first start."""
+    from cauce.worker_parts import WorkerParts
+    from streams.deltas import BestEffortPublisher
+    from streams.metrics import RuntimeMetrics
+    from streams.worker import Worker
+
+    settings, stores = process.settings, process.stores
+    assert settings.kafka
+    metrics, options = RuntimeMetrics(process.registry), _options(settings)
+    deltas = BestEffortPublisher(settings.kafka, metrics)
+    parts = WorkerParts(settings, stores, metrics, deltas.emit)
+    # What is wrong with the settings is said before a store is waited for.
+    processors: dict[Group, Processor] = {group: _Logged(await group.make(parts)) for group in groups_of(names)}
+    async with process.opened():
+        if process.supervised:
+            await ensure_owner(stores, settings)
+        worker = Worker(
+            settings.kafka,
+            processors,
+            attempts=stores.attempts,
+            options=options,
+            registry=process.registry,
+            metrics=metrics,
+            health=process.health,
+            instance_id=settings.instance_id,
+            middlewares=process.tracing.of_records(),
+        )
+        await deltas.start()
+        try:
+            await process.unless_stopped(worker.start())
+            log.info("groups %s run, health at %s", ", ".join(names), process.health_address)
+            await process.unless_stopped(_has_slots(worker, names))
+            process.ready(
+                WorkerNote(
+                    title=f"Worker {'+'.join(names)}",
+                    groups=tuple(names),
+                    health=process.health_address,
+                    model=parts.model.choice.name,
+                    model_why=parts.model.why,
+                    graphs=parts.served.graphs,
+                    not_served=parts.served.not_served,
+                )
+            )
+            await process.stop.wait()
+        finally:
+            log.info("stopping: finishing what runs, for at most %g s", options.grace)
+            await worker.stop()
+            await deltas.stop()
+            await parts.close()
+
+
+def _options(settings: Settings) -> RuntimeOptions:
+    from streams.options import RuntimeOptions
+
+    return RuntimeOptions(
+        max_running=settings.max_running,
+        tenant_running=settings.tenant_running,
+        session_timeout_ms=settings.session_timeout_ms,
+        grace=settings.grace_seconds,
+        transactions_at_once=settings.transactions_at_once,
+        publish_linger=settings.publish_linger_ms / 1000,
+    )
+
+
+async def ensure_owner(stores: Stores, settings: Settings) -> None:
+    """Makes the embedded system's tenant and user at the first start."""
+    now = datetime.now(UTC)
+    if await stores.directory.tenant(settings.tenant) is None:
+        tenant = Tenant(tenant_id=settings.tenant, name=settings.tenant, created_at=now)
+        await stores.directory.put_tenant(tenant, expected_version=0)
+    if await stores.directory.user(settings.tenant, settings.user) is None:
+        await stores.directory.put_user(User(tenant_id=settings.tenant, user_id=settings.user, created_at=now))
+
+
+async def _has_slots(worker: Worker, groups: Sequence[str]) -> None:
+    while not all(worker.runtime(group).ready for group in groups):
+        await asyncio.sleep(0.02)
+
+
+class _Logged:
+    """Puts the record's tenant, thread and trace into everything that its processing logs."""
+
+    def __init__(self, processor: Processor) -> None:
+        self._processor = processor
+
+    async def process(self, record: Record) -> Sequence[Output]:
+        """See `streams.Processor`."""
+        with _fields(record):
+            return await self._processor.process(record)
+
+    async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
+        """See `streams.Processor`."""
+        with _fields(record):
+            return await self._processor.give_up(record, reason)
+
+    def attach(self, runtime: RuntimeView) -> None:
+        """See `streams.Processor`."""
+        self._processor.attach(runtime)
+
+    def arrived(self, raw: RawRecord) -> None:
+        """See `streams.Processor`."""
+        self._processor.arrived(raw)
+
+
+def _fields(record: Record):  # type: ignore[no-untyped-def]
+    trace = record.envelope.traceparent
+    return log_fields(
+        tenant=record.tenant_id,
+        thread=record.thread.thread_id if record.thread else None,
+        run=getattr(record.body, "run_id", None),
+        trace=trace.split("-")[1] if trace and trace.count("-") == 3 else None,
+    )
+
+
+SERVICE = worker_service(("turns", "tools", "audit"))
+"""That of `cauce up`."""
