@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from connectors.arcade import ArcadeClient, Catalogue
     from connectors.graphs import Graphs
-    from streams.metrics import RuntimeMetrics
+    from schemas.metrics import RuntimeMetrics
 
 log = logging.getLogger("cauce.worker")
 

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import Output
+from schemas.metrics import RuntimeMetrics
 from streams.kafka_clients import close_producer, enqueue, leave
-from streams.metrics import RuntimeMetrics
 
 log = logging.getLogger("cauce.streams")
 

@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from schemas import TOPICS, Output, RawRecord
 from schemas import Delivery as HowDelivered
+from schemas.metrics import RuntimeMetrics
 from schemas.recent import Backoff
 from streams.contract import Group, Processor, Publication
 from streams.growth import until_settled
@@ -26,7 +27,6 @@ from streams.holdings import Delivery, Holdings
 from streams.intake import Intake
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
-from streams.metrics import RuntimeMetrics
 from streams.offsets import MAX_SPAN
 from streams.options import RuntimeOptions
 from streams.slot import Finished, Slot

@@ -21,10 +21,10 @@ from schemas import (
     decode,
     error_words,
 )
+from schemas.metrics import RuntimeMetrics
 from schemas.recent import Backoff
 from streams.contract import Processor, Reject, Retry
 from streams.dead_letters import dead_letter_outputs
-from streams.metrics import RuntimeMetrics
 from streams.options import RuntimeOptions
 
 log = logging.getLogger("cauce.streams")

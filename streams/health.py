@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from prometheus_client import CollectorRegistry, make_asgi_app
 
-from streams.metrics import RuntimeMetrics
+from schemas.metrics import RuntimeMetrics
 
 Check = Callable[[], Awaitable[str | None]]
 """Returns None when all is well, else what is wrong in words."""

@@ -20,9 +20,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError
 
 from schemas import RawRecord
+from schemas.metrics import RuntimeMetrics
 from streams.dead_letters import dead_letter_outputs
 from streams.kafka_clients import KafkaClients
-from streams.metrics import RuntimeMetrics
 from streams.offsets import MAX_SPAN
 from streams.options import RuntimeOptions
 from streams.raw_reading import Stretch, Unreadable

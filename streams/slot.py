@@ -22,10 +22,10 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import Output
+from schemas.metrics import RuntimeMetrics
 from schemas.recent import Backoff
 from streams.contract import Group, Publication
 from streams.kafka_clients import KafkaClients, acknowledged, close_producer, enqueue, leave
-from streams.metrics import RuntimeMetrics
 from streams.offsets import OffsetTracker, decode_completed
 from streams.options import RuntimeOptions
 

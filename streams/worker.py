@@ -13,13 +13,13 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from prometheus_client import CollectorRegistry
 
+from schemas.metrics import RuntimeMetrics
 from schemas.recent import Backoff
 from streams.contract import Group, Processor
 from streams.group import GroupRuntime
 from streams.handler import Attempts, RecordHandler
 from streams.health import Health, LoopLag
 from streams.kafka_clients import KafkaClients, ignore_broken_producers, quieten_aiokafka
-from streams.metrics import RuntimeMetrics
 from streams.options import RuntimeOptions
 from streams.subscriber import SlotSubscriber, subscribe
 

@@ -1,4 +1,4 @@
-"""`cauce schemas`, `cauce asyncapi`, `cauce openapi`, `cauce settings`, `cauce version`: what the system speaks."""
+"""`cauce schemas`, `asyncapi`, `openapi`, `settings`, `metrics` and `version`: what the system speaks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command()(asyncapi)
     app.command()(openapi)
     app.command()(settings)
+    app.command()(metrics)
     app.command()(version)
 
 
@@ -60,6 +61,17 @@ def settings(out: FileOption = None) -> None:
         typer.echo(page(), nl=False)
     else:
         out.write_text(page())
+        typer.echo(f"wrote {out}")
+
+
+def metrics(out: FileOption = None) -> None:
+    """Print the table of all metrics as Markdown, or write it into a page, in the place of the one that it has."""
+    from cauce.metrics_table import put_into, table
+
+    if out is None:
+        typer.echo(table(), nl=False)
+    else:
+        out.write_text(put_into(out.read_text()))
         typer.echo(f"wrote {out}")
 
 

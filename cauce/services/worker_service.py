@@ -44,8 +44,8 @@ def worker_service(names: Sequence[str]) -> Service:
 async def _run(names: Sequence[str], process: Process) -> None:
     """Each agent's default model and the hosted graphs stand in the note. `cauce up` gets its owner at the first start."""
     from cauce.worker_parts import WorkerParts
+    from schemas.metrics import RuntimeMetrics
     from streams.deltas import BestEffortPublisher
-    from streams.metrics import RuntimeMetrics
     from streams.worker import Worker
 
     settings, stores = process.settings, process.stores

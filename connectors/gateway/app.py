@@ -21,7 +21,7 @@ from connectors.gateway.body_limit import BodyLimit
 from connectors.gateway.cors import Cors
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.limits import RateLimits, Rates
-from connectors.gateway.metrics import GatewayMetrics, Observed
+from connectors.gateway.observed import Observed
 from connectors.gateway.options import GatewayOptions
 from connectors.gateway.own_routes import Around, Beside, Ours, OwnApp
 from connectors.gateway.protocol import all_protocols
@@ -29,6 +29,7 @@ from connectors.gateway.protocols.lg.application import application as lg
 from connectors.graphs import Graphs
 from core.following.feed import Feed
 from core.ingress import Ingress
+from schemas.metrics import GatewayMetrics
 from state import Stores
 
 RATES = Rates()

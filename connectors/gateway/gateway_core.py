@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from connectors.gateway.metrics import GatewayMetrics
 from connectors.gateway.options import GatewayOptions
 from connectors.graphs import Graphs
 from connectors.graphs.graph_states import GraphStates
@@ -14,6 +13,7 @@ from core.errors import Limited
 from core.following.feed import Feed
 from core.ingress import Ingress
 from core.principal import Principal
+from schemas.metrics import GatewayMetrics
 from state import Stores
 
 

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from connectors.gateway import problems
-from connectors.gateway.metrics import GatewayMetrics, Observed
+from connectors.gateway.observed import Observed
+from schemas.metrics import GatewayMetrics
 
 
 async def _breaks(_: Request) -> Response:

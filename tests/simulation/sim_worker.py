@@ -32,6 +32,7 @@ from processors.turns.leg import LegRunner
 from processors.turns.processor import TurnsProcessor
 from processors.turns.profile import Profiles
 from schemas import Output
+from schemas.metrics import RuntimeMetrics
 from state.cassandra.attempts import CassandraAttempts
 from state.cassandra.audit import CassandraAudit
 from state.cassandra.directory import CassandraDirectory
@@ -41,7 +42,6 @@ from streams.contract import Processor
 from streams.group import GroupRuntime
 from streams.handler import RecordHandler
 from streams.kafka_clients import KafkaClients
-from streams.metrics import RuntimeMetrics
 from streams.options import RuntimeOptions
 
 OPTIONS = RuntimeOptions(

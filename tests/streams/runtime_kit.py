@@ -16,10 +16,10 @@ from prometheus_client import CollectorRegistry
 
 from processors.groups import GROUPS
 from schemas import Envelope, Output, RawRecord, Record, RunStarted, Topic, UserMessage, new_id
+from schemas.metrics import RuntimeMetrics
 from streams.contract import RuntimeView
 from streams.health import Health, HealthServer
 from streams.kafka_clients import close_consumer
-from streams.metrics import RuntimeMetrics
 from streams.options import RuntimeOptions
 from streams.worker import Worker
 

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from runtime_kit import NOW, QUICK, Answering, MemoryAttempts, event_of
 
 from schemas import MAX_OUTPUT_BYTES, BadRecord, Envelope, Output, RawRecord, Record, Topic, Unavailable, UserMessage
+from schemas.metrics import RuntimeMetrics
 from streams import Reject, Retry
 from streams.handler import RecordHandler
-from streams.metrics import RuntimeMetrics
 
 
 def raw(value: bytes | None = None, headers: Any = None) -> RawRecord:

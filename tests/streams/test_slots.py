@@ -10,9 +10,9 @@ from runtime_kit import QUICK, until
 from test_kafka_clients import an_output, sent
 
 from schemas import Topic
+from schemas.metrics import RuntimeMetrics
 from streams.embedded import EmbeddedBroker
 from streams.kafka_clients import KafkaClients
-from streams.metrics import RuntimeMetrics
 from streams.slot import Finished, Slot
 
 MESSAGES = TopicPartition(Topic.CHAT_MESSAGES.value, 0)

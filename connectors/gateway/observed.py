@@ -1,4 +1,4 @@
-"""Every metric of the gateway, and the middleware that counts requests."""
+"""The middleware that counts requests."""
 
 from __future__ import annotations
 
@@ -6,36 +6,11 @@ import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
 from connectors.gateway.problems import as_problem, response, write_down
+from schemas.metrics import GatewayMetrics
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-
-
-class GatewayMetrics:
-    """The gateway's metrics in one registry; times in seconds."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "cauce_gateway_requests", "Requests that were answered", ["api", "method", "status"], registry=registry
-        )
-        self.seconds = Histogram(
-            "cauce_gateway_first_byte_seconds",
-            "From a request until its answer begins",
-            ["api"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.streams = Gauge("cauce_gateway_streams", "Streams that are open", registry=registry)
-        self.cut = Counter(
-            "cauce_gateway_streams_cut",
-            "Streams that the gateway ended before their end; slow_reader, expired, or the code of a problem",
-            ["reason"],
-            registry=registry,
-        )
 
 
 class Observed:
