@@ -8,12 +8,13 @@ import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from cauce.running import NotRunning, WorkerNote, connected, find_services, find_workers
 from cauce.settings import Settings, unknown_variables
 from schemas import CauceError, SettingsError
+from schemas.clock import utc_now
 
 if TYPE_CHECKING:
     from connectors.arcade import ToolSpec
@@ -183,7 +184,7 @@ async def _dead_letters(settings: Settings) -> Finding:
     rows = await list_dead_letters(settings.kafka, limit=20)
     if not rows:
         return Finding("Dead letters", "ok", "none")
-    newest, recent = rows[-1], [row for row in rows if row.letter.at > datetime.now(UTC) - RECENT]
+    newest, recent = rows[-1], [row for row in rows if row.letter.at > utc_now() - RECENT]
     letter = newest.letter
     where = (
         f"{letter.topic}, partition {letter.partition}, offset {letter.offset}, at {letter.at:%Y-%m-%d %H:%M:%S} UTC"

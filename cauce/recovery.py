@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from processors.groups import GROUPS
 from processors.turns.processor import new_input
@@ -27,6 +27,7 @@ from schemas import (
     decode,
     encode_outputs,
 )
+from schemas.clock import utc_now
 from state import Commit, Committed, Stores
 from streams.reading import read_since, require_no_members, set_back
 from threads.replay import Gap, Replayed
@@ -140,7 +141,7 @@ async def _recover_thread(
 
 async def _recover_call(stores: Stores, request: Record, result: ToolResult | None, told: Recovered) -> None:
     """Writes what became of a call, so that nobody makes it again. The entry answers whoever asks (`source` is empty)."""
-    asked, now = request.body, datetime.now(UTC)
+    asked, now = request.body, utc_now()
     assert request.thread
     if result is None:
         words = f"It is not known whether {asked.name} was carried out: the records of it were lost. It will not be repeated."

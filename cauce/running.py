@@ -12,7 +12,6 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from cauce.program import run_folder
 from cauce.settings import Settings
 from schemas import CauceError, Timestamp
+from schemas.clock import utc_now
 
 log = logging.getLogger("cauce")
 
@@ -36,7 +36,7 @@ class _Note(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     pid: int = Field(default_factory=os.getpid)
-    started_at: Timestamp = Field(default_factory=lambda: datetime.now(UTC))
+    started_at: Timestamp = Field(default_factory=utc_now)
 
 
 class ServiceNote(_Note):

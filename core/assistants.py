@@ -10,12 +10,13 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, TypeGuard
 
 from core.errors import Conflict, Forbidden, Invalid, Unreadable, not_found
 from core.principal import Principal
 from schemas import Tenant, UnreadableRow, storable
+from schemas.clock import utc_now
 from state import AssistantRow, AssistantStore, read, readable
 
 NAMESPACE = uuid.UUID("7f9a4b8e-2f0e-5b8e-9a53-0c6c1d1f5a01")
@@ -206,7 +207,7 @@ class Assistants:
             raise Invalid("invalid", "assistant_id must be a UUID.")
         if assistant_id and (there := await self.find(tenant, assistant_id)):
             return _existing(there, if_exists)
-        now = datetime.now(UTC)
+        now = utc_now()
         graph = given["graph_id"]
         made = Assistant(assistant_id or str(uuid.uuid4()), graph, given.get("name") or "Untitled", now, now)
         made = replace(made, **_both({name: given[name] for name in _CHANGEABLE[2:] if given.get(name) is not None}))
@@ -229,7 +230,7 @@ class Assistants:
             version = newest[0].version if newest else 1
             fields = _both({name: changes[name] for name in _CHANGEABLE if changes.get(name) is not None})
             fields["metadata"] = {**current.metadata, **fields.get("metadata", {})}
-            made = replace(current, **fields, version=version + 1, updated_at=datetime.now(UTC))
+            made = replace(current, **fields, version=version + 1, updated_at=utc_now())
             if await self._store.put(tenant.tenant_id, made.to_row(), expected_version=version):
                 return made
         raise Conflict("changed_meanwhile", "The assistant was changed by somebody else; look at it and try again.")

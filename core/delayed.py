@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from core.errors import Limited
 from core.ingress import Ingress
@@ -21,6 +21,7 @@ from schemas import (
     derived_id,
     new_id,
 )
+from schemas.clock import utc_now
 from state import Directory, Journal, Timer
 
 log = logging.getLogger("cauce.gateway")
@@ -32,7 +33,7 @@ _LOOK_SECONDS, _SELDOM_SECONDS = 2.0, 60.0
 
 async def forget_runs(timers: Timers, journal: Journal, key: ThreadKey, user_id: str) -> None:
     """Takes the delayed runs of a thread that is gone off its user's number; they would do nothing when their time comes."""
-    now = datetime.now(UTC)
+    now = utc_now()
     for run in await journal.accepted(*key):
         if run.begins_at and run.begins_at > now:
             for timer_id, kind in ((run.run_id, DelayedRun.TYPE), (_end_id(run.run_id), RunsThread.TYPE)):

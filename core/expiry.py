@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from core.delayed import forget_runs
 from core.ingress import Ingress
 from core.standing import is_busy
 from core.timers import Timers, later, timer_of
 from schemas import ChangeThread, ServerTrouble, ThreadExpiry, ThreadKey, ThreadTtl, TtlStrategy, derived_id
+from schemas.clock import utc_now
 from state import Directory, Journal, Timer
 
 log = logging.getLogger("cauce.gateway")
@@ -22,7 +23,7 @@ _ON_ITS_WAY = timedelta(days=8)
 
 def from_now(minutes: float, strategy: TtlStrategy) -> ThreadTtl:
     """The time to live of a thread of which it is said now."""
-    return ThreadTtl(strategy=strategy, minutes=minutes, expires_at=datetime.now(UTC) + timedelta(minutes=minutes))
+    return ThreadTtl(strategy=strategy, minutes=minutes, expires_at=utc_now() + timedelta(minutes=minutes))
 
 
 class Expiry:
@@ -62,7 +63,7 @@ class Expiry:
             return None
         again = _next_look(timer, what)
         if head is None or head.ttl is None or head.ttl.expires_at < what.expires_at:
-            on_its_way = datetime.now(UTC) < what.expires_at + _ON_ITS_WAY
+            on_its_way = utc_now() < what.expires_at + _ON_ITS_WAY
             return again if on_its_way else None
         if head.ttl.expires_at > what.expires_at or head.ttl.strategy != "delete":
             return None

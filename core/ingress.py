@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from core.request_context import current
 from schemas import Envelope, Output, ThreadKey, Topic, check_sizes
 from schemas.base import Body
+from schemas.clock import utc_now
 from streams.record_producer import RecordProducer
 
 SOURCE = "cauce/gateway"
@@ -25,9 +24,7 @@ class Ingress(RecordProducer):
         before that is known."""
         kind: str = body.TYPE  # type: ignore[attr-defined]
         request = current()
-        envelope = Envelope(
-            record_id, kind, SOURCE, key.tenant_id, datetime.now(UTC), request.traceparent, request.request_id
-        )
+        envelope = Envelope(record_id, kind, SOURCE, key.tenant_id, utc_now(), request.traceparent, request.request_id)
         made = Output.of(Topic.CHAT_MESSAGES, str(key), body, envelope)
         check_sizes([made])
         return made

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from core.following.position import Position
 from schemas import AcceptedRun, GraphRequest, StoredRun, ThreadHead, TokenUsage
+from schemas.clock import utc_now
 
 RunStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 OVER: tuple[RunStatus, ...] = ("completed", "failed", "cancelled")
@@ -63,7 +64,7 @@ class RunView:
     @property
     def delay(self) -> float:
         """Seconds until it begins; 0 for one that has, or could have."""
-        return max(0.0, (self.begins_at - datetime.now(UTC)).total_seconds()) if self.begins_at else 0.0
+        return max(0.0, (self.begins_at - utc_now()).total_seconds()) if self.begins_at else 0.0
 
 
 def accepted_view(thread_id: str, run: AcceptedRun) -> RunView:

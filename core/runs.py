@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from core.changes import Changes, StreamOf
@@ -47,6 +46,7 @@ from schemas import (
     new_id,
     own_id,
 )
+from schemas.clock import utc_now
 from state import Journal
 
 _LOOK_SECONDS = 2.0
@@ -95,7 +95,7 @@ class Runs:
         body, begins_at = _body(principal, run_id, new), None
         if new.delay:
             await self._delayed.check(principal.tenant_id, principal.user_id)
-            begins_at = datetime.now(UTC) + new.delay
+            begins_at = utc_now() + new.delay
         elif (
             new.multitask_strategy == "enqueue" and head.queued_bytes + len(body.to_bytes()) > QUEUED_BYTES and head.run
         ):
@@ -114,7 +114,7 @@ class Runs:
             run_id=run_id,
             user_id=principal.user_id,
             agent_id=new.agent_id,
-            at=datetime.now(UTC),
+            at=utc_now(),
             begins_at=begins_at,
             multitask_strategy=new.multitask_strategy,
             metadata=dict(new.metadata),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 from schemas import BadRecord, OpenInput, ServerTrouble, ThreadHead, ThreadKey
+from schemas.clock import utc_now
 from state import Journal
 
 
@@ -21,7 +21,7 @@ def answer_to(
         run_id=head.run.run_id,
         user_id=user_id,
         agent_id=head.run.agent_id,
-        at=datetime.now(UTC),
+        at=utc_now(),
         resumes=resumes,
         decides=decides,
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from schemas import ActiveRun, GraphRequest, Input, OpenInput, ThreadHead, ThreadKey
+from schemas.clock import utc_now
 from state import Hydrated, Journal
 
 
@@ -30,7 +30,7 @@ async def is_busy(journal: Journal, key: ThreadKey, *, besides: str | None = Non
     """Whether a run of the thread, other than this one, is going or would be if a worker had come to it. One that begins later
     is not."""
     # Runs come into the journal when they leave the accepted ones behind: those are read first.
-    known, now = await journal.accepted(*key), datetime.now(UTC)
+    known, now = await journal.accepted(*key), utc_now()
     head = (await standing(journal, key, window=0)).head
     if head is None or head.deleted:
         return False

@@ -8,9 +8,10 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from schemas import DelayedRun, RunsThread, ServerTrouble, ThreadExpiry, ThreadKey
+from schemas.clock import utc_now
 from state import Timer, TimerStore
 
 log = logging.getLogger("cauce.gateway")
@@ -36,7 +37,7 @@ def timer_of(
 def later(timer: Timer, seconds: float, *, now: datetime | None = None) -> datetime:
     """The first time after now that is a whole number of these steps after the timer's: the same for everybody who asks within a
     step."""
-    behind = ((now or datetime.now(UTC)) - timer.due).total_seconds()
+    behind = ((now or utc_now()) - timer.due).total_seconds()
     return timer.due + timedelta(seconds=seconds * max(1, math.floor(behind / seconds) + 1))
 
 
@@ -73,7 +74,7 @@ class Timers:
     async def put(self, timer: Timer) -> None:
         """Stores a timer; when this returns, it will happen."""
         await self._store.put(timer)
-        seconds = (timer.due - datetime.now(UTC)).total_seconds()
+        seconds = (timer.due - utc_now()).total_seconds()
         if seconds < self._every:
             asyncio.get_running_loop().call_later(max(seconds, 0.0) + 0.001, self._look.set)
 
@@ -105,7 +106,7 @@ class Timers:
         waits: dict[tuple[str, str, datetime], ServerTrouble] = {}
         while True:
             limit = len(waits) + _AT_ONCE
-            found = await self._store.due(datetime.now(UTC), limit=limit)
+            found = await self._store.due(utc_now(), limit=limit)
             new = [timer for timer in found if _name(timer) not in waits]
             done = await asyncio.gather(*(self._fire(timer) for timer in new), return_exceptions=True)
             for timer, failed in zip(new, done, strict=True):

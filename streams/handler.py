@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from schemas import (
@@ -21,6 +20,7 @@ from schemas import (
     decode,
     error_words,
 )
+from schemas.clock import Clock, utc_now
 from schemas.metrics import RuntimeMetrics
 from schemas.recent import Backoff
 from streams.contract import Processor, Reject, Retry
@@ -60,7 +60,7 @@ class RecordHandler:
         options: RuntimeOptions,
         metrics: RuntimeMetrics,
         alone: asyncio.Lock | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Clock = utc_now,
     ) -> None:
         self._group, self._processor, self._process = group, processor, process
         self._attempts, self._options, self._metrics, self._now = attempts, options, metrics, now

@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError
 
 from schemas import RawRecord
+from schemas.clock import utc_now
 from schemas.metrics import RuntimeMetrics
 from streams.dead_letters import dead_letter_outputs
 from streams.kafka_clients import KafkaClients
@@ -201,7 +201,7 @@ class Intake:
                 group=self._group,
                 reason=reason,
                 attempts=self._options.looks,
-                at=datetime.fromtimestamp(time.time(), UTC),
+                at=utc_now(),
                 through=last,
             )
         )

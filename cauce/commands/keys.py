@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cauce.commands.common import ConfigOption, DataOption, JsonOption, opened_stores, print_json, settings_of
 from cauce.ids import FORM
+from schemas.clock import utc_now
 
 if TYPE_CHECKING:
     from connectors.gateway.auth.keys import ApiKey, NewKey
@@ -83,7 +84,7 @@ def list_keys(
         print_json([k.model_dump(mode="json", exclude={"secret_hash"}) for k in found])
         return
     for k in found:
-        left = "expired" if k.expires_at < datetime.now(UTC) else f"until {k.expires_at:%Y-%m-%d}"
+        left = "expired" if k.expires_at < utc_now() else f"until {k.expires_at:%Y-%m-%d}"
         typer.echo(f"{k.key_id}  {k.user_id:20} {left:18} {','.join(k.scopes):20} {k.name}")
 
 

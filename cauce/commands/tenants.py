@@ -10,6 +10,7 @@ from cauce.commands.common import ConfigOption, DataOption, JsonOption, console,
 from cauce.commands.keys import key
 from cauce.commands.logins import login
 from cauce.commands.users import user, zone_name
+from schemas.clock import utc_now
 
 if TYPE_CHECKING:
     from schemas import AgentSettings, Tenant
@@ -39,7 +40,6 @@ def add(
     Example: `cauce tenant add acme --name "Acme Inc."`
     """
     import asyncio
-    from datetime import UTC, datetime
 
     from pydantic import ValidationError
 
@@ -47,7 +47,7 @@ def add(
 
     settings = settings_of(data, config)
     try:
-        made = Tenant(tenant_id=tenant_id, name=name or tenant_id, created_at=datetime.now(UTC))
+        made = Tenant(tenant_id=tenant_id, name=name or tenant_id, created_at=utc_now())
     except ValidationError as error:
         raise SettingsError(
             f"{tenant_id!r} cannot be a tenant's id: use a-z, 0-9, _ and -, at most 64 of them"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cauce.commands.common import ConfigOption, DataOption, JsonOption, opened_stores, print_json, settings_of
+from schemas.clock import utc_now
 
 if TYPE_CHECKING:
     from schemas import User
@@ -43,7 +44,6 @@ def set_user(
     Example: `cauce user set home owner --time-zone Europe/Madrid`
     """
     import asyncio
-    from datetime import UTC, datetime
 
     from schemas import NotFound, SettingsError, User, is_id
 
@@ -58,7 +58,7 @@ def set_user(
             if await stores.directory.tenant(tenant_id) is None:
                 raise NotFound(f"there is no tenant {tenant_id!r}; see: cauce tenant list")
             found = await stores.directory.user(tenant_id, user_id)
-            found = found or User(tenant_id=tenant_id, user_id=user_id, created_at=datetime.now(UTC))
+            found = found or User(tenant_id=tenant_id, user_id=user_id, created_at=utc_now())
             await stores.directory.put_user(found.model_copy(update=changes))
 
     asyncio.run(run())

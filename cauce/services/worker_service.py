@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from cauce.settings import Settings
 from cauce.telemetry import log_fields
 from processors.groups import groups_of
 from schemas import Output, RawRecord, Record, Tenant, User
+from schemas.clock import utc_now
 from state import Stores
 from streams.contract import Group, Processor, RuntimeView
 
@@ -108,7 +108,7 @@ def _options(settings: Settings) -> RuntimeOptions:
 
 async def ensure_owner(stores: Stores, settings: Settings) -> None:
     """Makes the embedded system's tenant and user at the first start."""
-    now = datetime.now(UTC)
+    now = utc_now()
     if await stores.directory.tenant(settings.tenant) is None:
         tenant = Tenant(tenant_id=settings.tenant, name=settings.tenant, created_at=now)
         await stores.directory.put_tenant(tenant, expected_version=0)

@@ -6,7 +6,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
 
@@ -32,6 +31,7 @@ from schemas import (
     check_body,
     new_id,
 )
+from schemas.clock import utc_now
 from streams.record_producer import RecordProducer
 from streams.tail import Tail, follow
 
@@ -116,7 +116,7 @@ class ChatClient:
 
     async def _produce(self, thread_id: str, record_id: str, body: UserMessage | ApprovalDecision | CancelRun) -> None:
         trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-        envelope = Envelope(record_id, body.TYPE, SOURCE, self.tenant_id, datetime.now(UTC), trace)
+        envelope = Envelope(record_id, body.TYPE, SOURCE, self.tenant_id, utc_now(), trace)
         try:
             check_body(Topic.CHAT_MESSAGES, body)
         except TooLarge as error:

@@ -8,9 +8,10 @@ import json
 import os
 import secrets
 import socket
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from schemas.clock import utc_now
 
 os.environ["OTEL_SDK_DISABLED"] = "true"
 os.environ["ARCADE_USAGE_TRACKING"] = "0"
@@ -45,7 +46,7 @@ async def serve(options: argparse.Namespace) -> None:
     base_url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     SERVICES.base_url = base_url
     arcade = Engine(secrets.token_hex(16), auto_connect=not options.no_auto_connect, base_url=base_url)
-    store = Store(options.data / "accounts.json", datetime.now(UTC).astimezone())
+    store = Store(options.data / "accounts.json", utc_now().astimezone())
     config = uvicorn.Config(
         create_app(store, arcade, api_key), http=CuttingProtocol, log_level="warning", access_log=False, lifespan="off"
     )

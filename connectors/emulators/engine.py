@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -19,6 +18,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from connectors.emulators.faults import Faults
+from schemas.clock import utc_now
 
 OPENAI_TYPES = {"json": "object"}
 
@@ -167,7 +167,7 @@ async def _execute(engine: Engine, body: dict[str, Any]) -> dict[str, Any] | JSO
     payload = {
         "run_id": te,
         "execution_id": tc,
-        "created_at": datetime.now(UTC).isoformat(),
+        "created_at": utc_now().isoformat(),
         "tool": {"name": tool["name"], "toolkit": tool["toolkit"]["name"], "version": tool["toolkit"]["version"]},
         "inputs": body.get("input") or {},
         "context": {"user_id": user, "authorization": {"token": token}},
@@ -188,7 +188,7 @@ async def _execute(engine: Engine, body: dict[str, Any]) -> dict[str, Any] | JSO
         "execution_type": "immediate",
         "status": "completed" if worked["success"] else "failed",
         "duration": worked["duration"],
-        "finished_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "finished_at": utc_now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         "success": worked["success"],
         "output": _output(worked.get("output") or {}, stacktrace=bool(body.get("include_error_stacktrace"))),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from arcade_serve.fastapi import FastAPIWorker
@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from connectors.emulators import asana, asana_tools, engine, gmail, gmail_tools
 from connectors.emulators.faults import CutConnection
 from connectors.emulators.store import Store
+from schemas.clock import utc_now
 
 EMULATOR_HEADER = "x-cauce-emulator"
 
@@ -46,7 +47,7 @@ def create_app(store: Store, arcade: engine.Engine, api_key: str) -> FastAPI:
         return Response(status_code=500)
 
     def now() -> datetime:
-        return datetime.now(UTC)
+        return utc_now()
 
     app.include_router(engine.routes(arcade))
     app.include_router(gmail.routes(store, now))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from langgraph.store.base import (
@@ -22,6 +22,7 @@ from langgraph.store.base import (
 
 from connectors.graphs.saver import from_thread
 from connectors.graphs.shapes import to_json
+from schemas.clock import utc_now
 from state import BadItem, ItemStore
 from state import Item as StoredItem
 from state.items import matches, namespaces, ranked
@@ -75,7 +76,7 @@ class UserStore(BaseStore):
             return
         # LangGraph's own stores keep whatever JSON can say, and make text of times and the like.
         value: dict[str, Any] = json.loads(json.dumps(to_json(dict(op.value))))
-        expires = None if op.ttl is None else datetime.now(UTC) + timedelta(minutes=op.ttl)
+        expires = None if op.ttl is None else utc_now() + timedelta(minutes=op.ttl)
         await self._items.put(*self._who, op.namespace, op.key, value, expires=expires)
 
     async def _namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:

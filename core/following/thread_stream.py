@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from core.errors import Expired, NotNow
 from core.following.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, stored_events
 from core.following.graph_reader import GraphPieces
 from schemas import ServerTrouble, ThreadEvent, ThreadKey
+from schemas.clock import utc_now
 from state import Journal
 
 PAGE = 500
@@ -86,5 +87,5 @@ class ThreadStream:
         if live.overflowed:
             words = "You read more slowly than the agent writes; connect again with the last id that you have."
             raise NotNow("slow_reader", words)
-        if self._expires and datetime.now(UTC) >= self._expires:
+        if self._expires and utc_now() >= self._expires:
             raise Expired("expired", "The credential that this stream was opened with has expired.")

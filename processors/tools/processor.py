@@ -10,8 +10,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from connectors.arcade import ToolOutcome, ToolSpec, arcade_user_id
@@ -34,6 +34,7 @@ from schemas import (
     derived_id,
     storable_text,
 )
+from schemas.clock import Clock, utc_now
 from state import ToolLedger
 from streams import Reject, Retry, RuntimeView
 
@@ -84,7 +85,7 @@ class ToolsProcessor:
         catalogue: Catalogue,
         client: Client,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Clock = utc_now,
     ) -> None:
         self._ledger, self._tenants, self._catalogue, self._client, self._now = ledger, tenants, catalogue, client, now
 

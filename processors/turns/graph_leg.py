@@ -11,7 +11,6 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
@@ -59,6 +58,7 @@ from schemas import (
     error_words,
     storable_text,
 )
+from schemas.clock import Clock, utc_now
 from state import ItemStore, Journal
 from threads.answers import seconds_left
 from threads.draft import Draft
@@ -123,7 +123,7 @@ class GraphLegs:
         emit: Callable[[Output], None],
         *,
         limits: RunLimits | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Clock = utc_now,
         trail_after: float = TOLD_AFTER,
     ) -> None:
         self._trail_after = trail_after  # seconds, see `TrailingSaver`

@@ -6,7 +6,6 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from datetime import datetime
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -17,6 +16,7 @@ from connectors.graphs import run_context
 from processors.turns.agent import DELTA_SECONDS
 from processors.turns.graph_parts import Namespace, Parts
 from schemas import Envelope, GraphDelta, GraphPiece, GraphRequest, Output, ThreadKey, Topic, storable_text
+from schemas.clock import Clock
 from threads.draft import SOURCE
 
 MODES = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug", "tools")
@@ -36,7 +36,7 @@ class EarlyPieces:
         thread: ThreadKey,
         of: tuple[str, str, str],
         emit: Callable[[Output], None],
-        now: Callable[[], datetime],
+        now: Clock,
         traceparent: str | None,
     ) -> None:
         """`of` are the run, the leg and the graph."""

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
 from connectors.foreign import contained
@@ -27,6 +26,7 @@ from schemas import (
     ToolFinished,
     Topic,
 )
+from schemas.clock import Clock, utc_now
 from threads.answers import Answer, message_id, on_answer, seconds_left, within_limits
 from threads.context_window import CHARACTERS_PER_TOKEN, tokens_of, window
 from threads.draft import SOURCE, Draft
@@ -59,7 +59,7 @@ class LegRunner:
         profiles: Profiles,
         emit: Callable[[Output], None],
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Clock = utc_now,
     ) -> None:
         self._agent, self._profiles, self._emit, self._now = agent, profiles, emit, now
         self._going = Legs()

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -52,6 +51,7 @@ from schemas import (
     check_sizes,
     decode_outputs,
 )
+from schemas.clock import Clock, utc_now
 from state import AlreadyDone, Commit, Committed, Hydrated, Journal, Stale, ToolLedger
 from streams import Publication, Reject, RuntimeView
 from threads import forks, graph_transitions, transitions
@@ -79,7 +79,7 @@ class TurnsProcessor:
         legs: LegRunner,
         graphs: GraphLegs | None = None,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Clock = utc_now,
         observe: Callable[[str, float], None] = lambda stage, seconds: None,
     ) -> None:
         """`observe` is told what a stage took in seconds: `hydrate`, `model` (all that a leg waits for) and `commit`."""

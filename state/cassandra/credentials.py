@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+from schemas.clock import utc_now
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session
 
@@ -28,7 +29,7 @@ def ttl_until(expires: datetime | None) -> int:
     """Seconds for `USING TTL`; 0 for none, also where Cassandra could not count to the end."""
     if expires is None or expires >= _LAST_EXPIRY:
         return _NO_TTL
-    return max(math.ceil((expires - datetime.now(UTC)).total_seconds()), 1)
+    return max(math.ceil((expires - utc_now()).total_seconds()), 1)
 
 
 class CassandraCredentials:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from schemas import UnreadableRow
+from schemas.clock import Clock, utc_now
 from state.cassandra.credentials import ttl_until
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session
@@ -32,8 +33,8 @@ _LIST = Query(
 class CassandraItems:
     """A user's items are one partition, in the order of their namespaces."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, *, now: Clock = utc_now) -> None:
+        self._session, self._now = session, now
 
     async def put(
         self,
@@ -46,7 +47,7 @@ class CassandraItems:
         expires: datetime | None = None,
     ) -> None:
         """See `state.ItemStore.put`. The first of two puts at the same moment may lose its `created_at`."""
-        now = to_micros(datetime.now(UTC))
+        now = to_micros(self._now())
         try:
             known = await self.get(tenant_id, user_id, namespace, checked_key(key))
         except UnreadableRow:  # it is replaced

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from datetime import UTC, datetime
 
 from schemas import AcceptedRun, OpenInput
+from schemas.clock import utc_now
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.rows import OPEN_TTL, decode_accepted, decode_opened, kept_from
@@ -44,7 +44,7 @@ class Promises:
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """See `state.Journal.accept`."""
-        now = datetime.now(UTC)
+        now = utc_now()
         ttl = self._ttl + math.ceil((kept_from(run, now) - now).total_seconds())
         await self._session.execute(_ACCEPT, tenant_id, thread_id, run.run_id, run.to_bytes(), ttl)
 

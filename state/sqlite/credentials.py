@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from datetime import datetime
 
+from schemas.clock import Clock
 from state.readable import as_bytes
 from state.rows import to_micros
 from state.sqlite.readers import Readers
@@ -30,7 +30,7 @@ SELECT credential_id, body FROM credentials WHERE tenant_id = ? AND kind = ? AND
 class SqliteCredentials:
     """Rows past their time are invisible; every `put` deletes a few of them."""
 
-    def __init__(self, writer: Writer, readers: Readers, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, writer: Writer, readers: Readers, *, now: Clock) -> None:
         self._writer, self._readers, self._now = writer, readers, now
 
     async def put(self, tenant_id: str, kind: str, credential_id: str, body: bytes, *, expires: datetime) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from schemas.clock import Clock
 from state.items import Item, checked_key, joined, prefix_range
 from state.readable import read, readable
 from state.rows import decode_item, item_name, to_micros
@@ -43,7 +44,7 @@ ORDER BY namespace, item_key LIMIT {_PAGE}
 class SqliteItems:
     """Rows past their time are invisible; every `put` deletes a few of them."""
 
-    def __init__(self, writer: Writer, readers: Readers, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, writer: Writer, readers: Readers, *, now: Clock) -> None:
         self._writer, self._readers, self._now = writer, readers, now
 
     async def put(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -21,6 +20,7 @@ from schemas import (
     StoredRun,
     ThreadSummary,
 )
+from schemas.clock import Clock
 from state.protocols import (
     AlreadyDone,
     Committed,
@@ -117,7 +117,7 @@ DELETE FROM inputs WHERE rowid IN (SELECT rowid FROM inputs WHERE expires_at <= 
 class SqliteJournal:
     """`now` is the clock that inputs expire by, `input_ttl` how long they are kept, in seconds."""
 
-    def __init__(self, writer: Writer, readers: Readers, *, input_ttl: float, now: Callable[[], datetime]) -> None:
+    def __init__(self, writer: Writer, readers: Readers, *, input_ttl: float, now: Clock) -> None:
         self._writer, self._readers, self._now = writer, readers, now
         self._ttl_micros = round(input_ttl * 1_000_000)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from schemas import SettingsError, Unavailable
+from schemas.clock import Clock, utc_now
 from schemas.recent import Backoff
 from state.protocols import (
     AssistantStore,
@@ -55,7 +55,7 @@ class SqliteStores:
         busy_timeout: float = 5.0,
         readers: int = 4,
         input_ttl: float = INPUT_TTL,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Clock = utc_now,
     ) -> None:
         """The stores in the file `path`.
 

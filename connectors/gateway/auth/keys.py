@@ -8,12 +8,13 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from pydantic import BaseModel
 
 from core.principal import SCOPES, Principal
 from schemas import Timestamp, is_id, is_tenant_id
+from schemas.clock import utc_now
 from schemas.recent import Recent
 from state import Credentials, readable
 
@@ -62,7 +63,7 @@ class ApiKeys:
         lifetime: timedelta = NEVER,
     ) -> NewKey:
         """A new key of a user."""
-        now = datetime.now(UTC)
+        now = utc_now()
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         key = ApiKey(
             key_id=key_id,
@@ -93,7 +94,7 @@ class ApiKeys:
         else:
             principal = await self._look(text)
             self._known[digest] = (self._clock(), principal)
-        if principal and principal.expires and principal.expires <= datetime.now(UTC):
+        if principal and principal.expires and principal.expires <= utc_now():
             return None
         return principal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from urllib.parse import urlencode
 
 from authlib.common.errors import AuthlibBaseError
@@ -15,6 +15,7 @@ from connectors.gateway.auth.oidc import Issuers, OidcTokens, principal
 from connectors.gateway.auth.sessions import Sessions
 from core.errors import Forbidden, not_found
 from schemas import IdentityProvider, Unavailable
+from schemas.clock import utc_now
 from state import Credentials, Directory, readable
 
 KIND = "oidc_state"
@@ -64,7 +65,7 @@ class OidcLogin:
                 code_verifier=attempt.verifier,
             )
         body = attempt.model_dump_json().encode()
-        await self._credentials.put(tenant_id, KIND, state, body, expires=datetime.now(UTC) + LIFETIME)
+        await self._credentials.put(tenant_id, KIND, state, body, expires=utc_now() + LIFETIME)
         return url, attempt.browser
 
     async def finish(

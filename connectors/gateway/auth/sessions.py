@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from pydantic import BaseModel
 
 from core.principal import Principal
 from schemas import Timestamp, is_tenant_id
+from schemas.clock import utc_now
 from state import Credentials, readable
 
 KIND = "session"
@@ -38,7 +39,7 @@ class Sessions:
     async def link(self, tenant_id: str, user_id: str, *, lifetime: timedelta = LINK_LIFETIME) -> str:
         """A secret that begins one session of this user, once."""
         secret = f"{tenant_id}.{secrets.token_urlsafe(32)}"
-        await self._store.put(tenant_id, LINK_KIND, _id(secret), user_id.encode(), expires=datetime.now(UTC) + lifetime)
+        await self._store.put(tenant_id, LINK_KIND, _id(secret), user_id.encode(), expires=utc_now() + lifetime)
         return secret
 
     async def redeem(self, link: str) -> str | None:
@@ -51,7 +52,7 @@ class Sessions:
 
     async def begin(self, tenant_id: str, user_id: str, *, method: str, id_token: str | None = None) -> str:
         """A new session with a new id; returns the cookie's value."""
-        cookie, now = f"{tenant_id}.{secrets.token_urlsafe(32)}", datetime.now(UTC)
+        cookie, now = f"{tenant_id}.{secrets.token_urlsafe(32)}", utc_now()
         session = Session(user_id=user_id, created_at=now, expires_at=now + LIFETIME, method=method, id_token=id_token)
         body = session.model_dump_json().encode()
         await self._store.put(tenant_id, KIND, _id(cookie), body, expires=session.expires_at)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -27,6 +27,7 @@ from pydantic import Field
 
 from connectors.models.rules.intents import is_spanish
 from connectors.models.rules.plans import Call, Conversation, Done, as_made, next_step
+from schemas.clock import utc_now
 
 NAME = "cauce-rules"
 
@@ -41,7 +42,7 @@ def _today(messages: Sequence[BaseMessage]) -> date:
         if isinstance(message, SystemMessage) and (found := _DATE.search(str(message.content))):
             with contextlib.suppress(ValueError):
                 return date.fromisoformat(found[1])
-    return datetime.now(UTC).date()
+    return utc_now().date()
 
 
 class RulesChatModel(BaseChatModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from connectors.gateway.protocols.lg.requests import answer
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, number, page_of
 from core.errors import Invalid
+from schemas.clock import utc_now
 from state import Item
 from state.items import matches, namespaces, ranked
 
@@ -32,7 +33,7 @@ async def items(request: Request) -> Response:
     if (minutes := body.get("ttl")) is not None:
         if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < 1e8:
             raise Invalid("invalid", "ttl must be a number of minutes.")
-        expires = datetime.now(UTC) + timedelta(minutes=minutes)
+        expires = utc_now() + timedelta(minutes=minutes)
     await core.stores.items.put(*who, namespace, key, value, expires=expires)
     return Response(status_code=204)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -12,6 +11,7 @@ from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.parameters import Caller, CoreIn, Limit
 from core.principal import Principal
 from schemas import Tenant, User
+from schemas.clock import utc_now
 from schemas.ids import ID_PATTERN
 
 AUDIT_LOOK = 2_000
@@ -50,7 +50,7 @@ async def change_me(core: CoreIn, caller: Caller, body: m.MeChange) -> m.MeOut:
     caller.require("write")
     directory = core.stores.directory
     user = await directory.user(caller.tenant_id, caller.user_id) or User(
-        tenant_id=caller.tenant_id, user_id=caller.user_id, created_at=datetime.now(UTC)
+        tenant_id=caller.tenant_id, user_id=caller.user_id, created_at=utc_now()
     )
     changes = {name: getattr(body, name) for name in body.model_fields_set}
     if changes.get("name", "") is None:
