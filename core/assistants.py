@@ -17,6 +17,7 @@ from core.errors import Conflict, Forbidden, Invalid, Unreadable, not_found
 from core.principal import Principal
 from schemas import Tenant, UnreadableRow, storable
 from schemas.clock import utc_now
+from schemas.ids import new_uuid
 from state import AssistantRow, AssistantStore, read, readable
 
 NAMESPACE = uuid.UUID("7f9a4b8e-2f0e-5b8e-9a53-0c6c1d1f5a01")
@@ -209,7 +210,7 @@ class Assistants:
             return _existing(there, if_exists)
         now = utc_now()
         graph = given["graph_id"]
-        made = Assistant(assistant_id or str(uuid.uuid4()), graph, given.get("name") or "Untitled", now, now)
+        made = Assistant(assistant_id or new_uuid(), graph, given.get("name") or "Untitled", now, now)
         made = replace(made, **_both({name: given[name] for name in _CHANGEABLE[2:] if given.get(name) is not None}))
         if not await self._store.put(tenant.tenant_id, made.to_row(), expected_version=0):
             there = await self.find(tenant, made.assistant_id)

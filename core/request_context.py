@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from schemas import is_id
+from schemas.ids import new_traceparent, random_digits
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """Version 00 of W3C Trace Context, section 3.2."""
@@ -24,8 +24,8 @@ class RequestContext:
     def of(cls, request_id: str = "", traceparent: str = "") -> RequestContext:
         """From the headers `X-Request-Id` and `traceparent`."""
         if not _TRACEPARENT.fullmatch(traceparent):
-            traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-        return cls(request_id if is_id(request_id) else secrets.token_hex(8), traceparent)
+            traceparent = new_traceparent()
+        return cls(request_id if is_id(request_id) else random_digits(16), traceparent)
 
 
 _current: ContextVar[RequestContext] = ContextVar("request_context")

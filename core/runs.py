@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -47,6 +46,7 @@ from schemas import (
     own_id,
 )
 from schemas.clock import utc_now
+from schemas.ids import derived_uuid, new_uuid, sortable_uuid
 from state import Journal
 
 _LOOK_SECONDS = 2.0
@@ -332,7 +332,7 @@ class Runs:
         ]
         for body in bodies:
             _check_edit(head, body)
-        ids = [derived_id("a", key, body.call_id, uuid.uuid4()) for body in bodies]
+        ids = [derived_id("a", key, body.call_id, new_uuid()) for body in bodies]
         records = [self._ingress.record(key, record_id, body) for record_id, body in zip(ids, bodies, strict=True)]
         for record_id, body, record in zip(ids, bodies, records, strict=True):
             async with sent(self._journal, key, answer_to(principal.user_id, head, record_id, decides=(body.call_id,))):
@@ -356,9 +356,8 @@ class Runs:
     @staticmethod
     def _run_id(principal: Principal, thread_id: str, idempotency_key: str | None) -> str:
         if idempotency_key is None:
-            return _sortable_uuid()
-        parts = derived_id("run", principal.tenant_id, principal.user_id, thread_id, idempotency_key)
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, parts))
+            return sortable_uuid()
+        return derived_uuid(principal.tenant_id, principal.user_id, thread_id, idempotency_key)
 
 
 def _check_edit(head: ThreadHead, body: ApprovalDecision) -> None:
@@ -393,14 +392,6 @@ def answering(head: ThreadHead, request: GraphRequest) -> GraphRequest:
 
 def _stops(event: ThreadEvent) -> bool:
     return event.TYPE in TERMINAL_TYPES or isinstance(event, RunPaused)
-
-
-def _sortable_uuid() -> str:
-    """A UUID of version 7 (RFC 9562): the LangGraph clients expect UUIDs, and lists want ids that sort by time."""
-    bits = (time.time_ns() // 1_000_000) << 80 | uuid.uuid4().int & ((1 << 80) - 1)
-    bits = bits & ~(0xF << 76) | 7 << 76
-    bits = bits & ~(0x3 << 62) | 2 << 62
-    return str(uuid.UUID(int=bits))
 
 
 def _message_id(new: NewRun, run_id: str) -> str:

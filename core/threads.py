@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ from schemas import (
     contains,
     is_id,
 )
+from schemas.ids import new_uuid
 from state import Hydrated, Journal
 from state.rows import summary
 
@@ -125,7 +125,7 @@ class Threads:
     ) -> tuple[str, ThreadHead]:
         """Makes a thread; returns its id and what it is now. Raises `Refused` 409 when the id cannot be had."""
         principal.require("write")
-        thread_id = thread_id or str(uuid.uuid4())
+        thread_id = thread_id or new_uuid()
         head = await self.find_or_free(principal, thread_id)
         body = checked(
             ChangeThread,
@@ -193,7 +193,7 @@ class Threads:
         """Makes a thread that says and knows what another one does; returns its id and what it is now."""
         principal.require("write")
         await self.get(principal, source)
-        thread_id = str(uuid.uuid4())
+        thread_id = new_uuid()
         body = ChangeThread(user_id=principal.user_id, action="copy", source_thread=source)
         await self._apply(principal, thread_id, None, body)
         return thread_id, await self.get(principal, thread_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -32,6 +31,7 @@ from schemas import (
     new_id,
 )
 from schemas.clock import utc_now
+from schemas.ids import new_traceparent
 from streams.record_producer import RecordProducer
 from streams.tail import Tail, follow
 
@@ -115,7 +115,7 @@ class ChatClient:
         await self._produce(thread_id, new_id("x"), CancelRun(user_id=self.user_id, run_id=run_id))
 
     async def _produce(self, thread_id: str, record_id: str, body: UserMessage | ApprovalDecision | CancelRun) -> None:
-        trace = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        trace = new_traceparent()
         envelope = Envelope(record_id, body.TYPE, SOURCE, self.tenant_id, utc_now(), trace)
         try:
             check_body(Topic.CHAT_MESSAGES, body)

@@ -45,7 +45,8 @@ async def serve(options: argparse.Namespace) -> None:
     sock = socket.create_server(("127.0.0.1", options.port))
     base_url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     SERVICES.base_url = base_url
-    arcade = Engine(secrets.token_hex(16), auto_connect=not options.no_auto_connect, base_url=base_url)
+    secret = secrets.token_hex(16)  # noqa: TID251
+    arcade = Engine(secret, auto_connect=not options.no_auto_connect, base_url=base_url)
     store = Store(options.data / "accounts.json", utc_now().astimezone())
     config = uvicorn.Config(
         create_app(store, arcade, api_key), http=CuttingProtocol, log_level="warning", access_log=False, lifespan="off"
@@ -64,7 +65,7 @@ async def serve(options: argparse.Namespace) -> None:
 def kept_key(path: Path) -> str:
     """The API key of this data folder, made at the first start."""
     if not path.exists():
-        write_private(path, f"emu_{secrets.token_hex(16)}")
+        write_private(path, f"emu_{secrets.token_hex(16)}")  # noqa: TID251
     return path.read_text().strip()
 
 

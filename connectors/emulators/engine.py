@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 
 from connectors.emulators.faults import Faults
 from schemas.clock import utc_now
+from schemas.ids import random_digits
 
 OPENAI_TYPES = {"json": "object"}
 
@@ -59,7 +60,8 @@ class Engine:
     def token_for(self, user_id: str, provider: str) -> str | None:
         """The user's provider token; None when the account is not connected."""
         if self.auto_connect:
-            return self.connections.setdefault((user_id, provider), f"tok_{secrets.token_hex(12)}")
+            token = f"tok_{secrets.token_hex(12)}"  # noqa: TID251
+            return self.connections.setdefault((user_id, provider), token)
         return self.connections.get((user_id, provider))
 
 
@@ -132,7 +134,7 @@ def routes(engine: Engine) -> APIRouter:
         authorization = tool["requirements"]["authorization"]
         connected = engine.token_for(body["user_id"], authorization["provider_id"])
         return {
-            "id": f"ac_{secrets.token_hex(10)}",
+            "id": f"ac_{random_digits(20)}",
             "user_id": body["user_id"],
             "provider_id": authorization["provider_id"],
             "scopes": authorization["oauth2"]["scopes"],
@@ -163,7 +165,7 @@ async def _execute(engine: Engine, body: dict[str, Any]) -> dict[str, Any] | JSO
         token = engine.token_for(user or "", authorization["provider_id"])
         if token is None:
             return problem(403, "tool_authorization_required", "authorization required")
-    te, tc = f"te_{secrets.token_hex(10)}", f"tc_{secrets.token_hex(10)}"
+    te, tc = f"te_{random_digits(20)}", f"tc_{random_digits(20)}"
     payload = {
         "run_id": te,
         "execution_id": tc,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -35,6 +34,7 @@ from schemas import (
     storable_text,
 )
 from schemas.clock import Clock, utc_now
+from schemas.ids import random_digits
 from state import ToolLedger
 from streams import Reject, Retry, RuntimeView
 
@@ -100,7 +100,7 @@ class ToolsProcessor:
             return await self._refuse(record, None, f"There is no tool named {request.name!r}.")
         if refusal := _refusal(tenant, tool):
             return await self._refuse(record, tool, refusal)
-        owner = secrets.token_hex(8)
+        owner = random_digits(16)
         mine = self._entry(record, owner, attempts=1)
         entry = await self._ledger.claim(record.tenant_id, mine)
         step = next_step(entry, repeatable=tool.read_only or tool.idempotent)

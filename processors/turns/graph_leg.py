@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,6 +58,7 @@ from schemas import (
     storable_text,
 )
 from schemas.clock import Clock, utc_now
+from schemas.ids import random_digits
 from state import ItemStore, Journal
 from threads.answers import seconds_left
 from threads.draft import Draft
@@ -255,7 +255,7 @@ class GraphLegs:
         assert request, "an input of this turn says what the graph is to do"
         if goes_on:
             request = request.model_copy(update={"checkpoint_id": None})
-        parts, leg_id = Parts(to_json), f"{run.run_id[:100]}.{secrets.token_hex(6)}"
+        parts, leg_id = Parts(to_json), f"{run.run_id[:100]}.{random_digits(12)}"
         return _Leg(
             id=leg_id,
             request=request,

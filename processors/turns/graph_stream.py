@@ -17,6 +17,7 @@ from processors.turns.agent import DELTA_SECONDS
 from processors.turns.graph_parts import Namespace, Parts
 from schemas import Envelope, GraphDelta, GraphPiece, GraphRequest, Output, ThreadKey, Topic, storable_text
 from schemas.clock import Clock
+from schemas.ids import new_uuid
 from threads.draft import SOURCE
 
 MODES = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug", "tools")
@@ -136,7 +137,7 @@ def _with_id(data: Any) -> None:
     """A tool's message is told before the state gives it an id; it keeps this one."""
     output = data.get("output") if isinstance(data, dict) else None
     if isinstance(output, BaseMessage) and output.id is None:
-        output.id = str(uuid.uuid4())
+        output.id = new_uuid()
 
 
 def nodes(names: tuple[str, ...]) -> Any:
@@ -162,7 +163,7 @@ async def _with_events(
     graph: Any, given: Any, config: RunnableConfig, options: dict[str, Any]
 ) -> AsyncGenerator[_Chunk, None]:
     """LangChain's events of everything that runs; the graph's own chunks are the events of its root."""
-    root = uuid.uuid4()
+    root = uuid.UUID(new_uuid())
     events = graph.astream_events(given, {**config, "run_id": root}, version="v2", **options)
     async with aclosing(events):
         async for event in events:

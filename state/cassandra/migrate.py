@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from schemas import OutcomeUnknown, ServerTrouble
+from schemas.ids import random_digits
 from state.cassandra.errors import SchemaMissing
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
@@ -82,7 +82,7 @@ async def _make_lock_table(session: Session) -> None:
 
 @asynccontextmanager
 async def _lock(session: Session) -> AsyncIterator[str]:
-    owner = secrets.token_hex(8)
+    owner = random_digits(16)
 
     async def look() -> bool | None:
         holders = await session.execute(_HOLDER)

@@ -8,10 +8,10 @@ empty ──join──> preparing ──all have joined──> completing ──
 from __future__ import annotations
 
 import asyncio
-import uuid
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from schemas.ids import new_uuid
 from streams.embedded.wire import Error, Request
 
 FIRST_JOIN_SECONDS = 0.02
@@ -88,10 +88,10 @@ class Groups:
             return _not_joined(Error.INVALID_SESSION_TIMEOUT, member_id)
         if not member_id and instance:
             self._replace_static(group, instance)
-            member_id = f"{instance}-{uuid.uuid4()}"
+            member_id = f"{instance}-{new_uuid()}"
             group.promised_ids.add(member_id)
         elif not member_id:
-            member_id = f"{request.client_id}-{uuid.uuid4()}"
+            member_id = f"{request.client_id}-{new_uuid()}"
             group.promised_ids.add(member_id)
             return _not_joined(Error.MEMBER_ID_REQUIRED, member_id)
         if member_id not in group.members and member_id not in group.promised_ids:

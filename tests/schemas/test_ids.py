@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import time
+import uuid
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import BadRecord, ThreadKey, derived_id, is_id, is_tenant_id, new_id
+from schemas.ids import derived_uuid, new_traceparent, random_digits, sortable_uuid
 
 parts = st.lists(st.text(max_size=10) | st.integers(), min_size=1, max_size=4)
 
@@ -44,3 +49,21 @@ def test_a_thread_key_is_read_as_it_was_written_or_refused(tenant: str, thread: 
 def test_what_could_mean_something_elsewhere_is_no_id(text: str) -> None:
     assert not is_id(text)
     assert not is_tenant_id(text)
+
+
+def test_uuids_that_sort_by_time_are_of_version_7() -> None:
+    made = [sortable_uuid() for _ in range(100)]
+    assert {(uuid.UUID(one).version, uuid.UUID(one).variant) for one in made} == {(7, uuid.RFC_4122)}
+    now = time.time_ns() // 1_000_000
+    assert all(now - 60_000 < uuid.UUID(one).int >> 80 <= now for one in made)
+    assert len(set(made)) == 100
+
+
+def test_a_derived_uuid_is_always_the_same() -> None:
+    assert derived_uuid("acme", "ana", "t1", "key") == "d3d8c067-2bcc-5b15-a394-ffd86b5b29d8"
+    assert derived_uuid("acme", "ana", "t1", "other") != derived_uuid("acme", "ana", "t1", "key")
+
+
+def test_random_digits_are_as_many_as_asked_for() -> None:
+    assert re.fullmatch(r"[0-9a-f]{12}", random_digits(12))
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", new_traceparent())

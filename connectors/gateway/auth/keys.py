@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from core.principal import SCOPES, Principal
 from schemas import Timestamp, is_id, is_tenant_id
 from schemas.clock import utc_now
+from schemas.ids import random_digits
 from schemas.recent import Recent
 from state import Credentials, readable
 
@@ -64,7 +65,7 @@ class ApiKeys:
     ) -> NewKey:
         """A new key of a user."""
         now = utc_now()
-        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        key_id, secret = random_digits(12), secrets.token_urlsafe(32)
         key = ApiKey(
             key_id=key_id,
             user_id=user_id,

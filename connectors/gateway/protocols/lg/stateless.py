@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ from core import RunView
 from core.errors import Refused
 from core.principal import Principal
 from schemas import BadRecord, ThreadKey
+from schemas.ids import new_uuid
 
 BATCH = 20
 """Runs of one request."""
@@ -76,7 +76,7 @@ async def wait(request: Request) -> Response:
 
 
 async def _start(core: GatewayCore, caller: Principal, wanted: RunRequest, *, kept: bool) -> Started:
-    thread_id = str(uuid.uuid4())
+    thread_id = new_uuid()
     made = thread_fields(wanted.metadata)
     made["metadata"] |= {"stateless": True}
     await core.threads.create(caller, thread_id=thread_id, **made, ttl=usual_ttl(core) if kept else None)
