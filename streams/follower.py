@@ -1,10 +1,8 @@
-"""Following topics for as long as the process lives: everything from now on, in no group, beginning again after any trouble."""
+"""Following topics for as long as the process lives: everything from now on, in no group."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -12,19 +10,17 @@ from aiokafka.errors import KafkaError
 
 from schemas import Topic
 from streams.kafka_clients import close_consumer
+from streams.reconnecting import Reconnecting
 from streams.unpacking import shared_room
 from streams.unreadable import Stalls
 
-log = logging.getLogger("cauce.streams")
-
-_RETRY = 1.0
 _STALL = 10.0
 _AT_ONCE = 500
 """Records between two turns of everybody else: a small compressed batch may have a million of them, and a poll that has more
 waiting returns without giving way."""
 
 
-class Follower:
+class Follower(Reconnecting):
     """Hands out records as they come, also those that are not committed yet. `start` returns at once; `ready` tells whether it
     has its place."""
 
@@ -37,47 +33,32 @@ class Follower:
         on_gap: Callable[[], None],
     ) -> None:
         """`on_gap` is called wherever it begins: records may have passed unseen. What `hand_out` raises makes it begin again."""
+        super().__init__(f"following {', '.join(topics)}")
         self._bootstrap, self._topics = bootstrap, topics
         self._hand_out, self._on_gap = hand_out, on_gap
-        self._task: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
 
-    async def start(self) -> None:
-        """Begins to connect and to read."""
-        self._task = asyncio.create_task(self._run(), name="follower")
-
-    async def stop(self) -> None:
-        """Stops reading."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _run(self) -> None:
-        while True:
-            consumer = AIOKafkaConsumer(
-                *(topic.value for topic in self._topics),
-                bootstrap_servers=self._bootstrap,
-                isolation_level="read_uncommitted",
-                auto_offset_reset="latest",
-                enable_auto_commit=False,
-                fetch_max_wait_ms=500,
-                metadata_max_age_ms=10_000,
-            )
-            try:
-                await consumer.start()
-                # A position is only known once it was asked for; "latest" means the end at that moment.
-                await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
-                self.ready.set()
-                self._on_gap()
-                await self._read(consumer)
-            except Exception as error:
-                # What was missed, the unreadable record included, is behind the place where reading begins again.
-                log.warning("following %s failed (%r), beginning again", ", ".join(self._topics), error)
-                self.ready.clear()
-                await asyncio.sleep(_RETRY)
-            finally:
-                await close_consumer(consumer)
+    async def _work(self) -> None:
+        consumer = AIOKafkaConsumer(
+            *(topic.value for topic in self._topics),
+            bootstrap_servers=self._bootstrap,
+            isolation_level="read_uncommitted",
+            auto_offset_reset="latest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=500,
+            metadata_max_age_ms=10_000,
+        )
+        try:
+            await consumer.start()
+            # A position is only known once it was asked for; "latest" means the end at that moment.
+            await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
+            self.ready.set()
+            self._on_gap()
+            await self._read(consumer)
+        finally:
+            # What was missed, the unreadable record included, is behind the place where reading begins again.
+            self.ready.clear()
+            await close_consumer(consumer)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         stalls = Stalls(_STALL)

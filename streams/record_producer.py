@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from aiokafka import AIOKafkaProducer
@@ -11,24 +10,19 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from schemas import OutcomeUnknown, Output, TooLarge, Unavailable
 from streams.kafka_clients import close_producer, enqueue, start_producer
+from streams.reconnecting import Reconnecting
 
 log = logging.getLogger("cauce.streams")
 
-_RETRY = 1.0
 
-
-class RecordProducer:
+class RecordProducer(Reconnecting):
     """Sends one record at a time, each acknowledged. `start` returns at once; `connect` waits for the connection."""
 
     def __init__(self, bootstrap: str, *, seconds: float) -> None:
         """`seconds`: how long Kafka may take to acknowledge a record."""
+        super().__init__(f"connecting to Kafka at {bootstrap}")
         self._bootstrap, self._seconds = bootstrap, seconds
         self._producer: AIOKafkaProducer | None = None
-        self._connecting: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begins to connect, again and again until Kafka answers."""
-        self._connecting = asyncio.create_task(self._connect(), name="record-producer")
 
     async def connect(self) -> None:
         """Connects now. Raises `Unavailable` when Kafka does not answer."""
@@ -41,10 +35,7 @@ class RecordProducer:
 
     async def stop(self) -> None:
         """Lets go of the connection."""
-        if self._connecting:
-            self._connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._connecting
+        await super().stop()
         if self._producer:
             await close_producer(self._producer)
 
@@ -84,17 +75,11 @@ class RecordProducer:
             metadata_max_age_ms=10_000,
         )
 
-    async def _connect(self) -> None:
-        while True:
-            try:
-                await self.connect()
-                return
-            except Unavailable as error:
-                log.warning("%s; trying again", error)
-                await asyncio.sleep(_RETRY)
+    async def _work(self) -> None:
+        await self.connect()
 
     async def _replace(self, broken: AIOKafkaProducer) -> None:
         if self._producer is broken:
             self._producer = None
-            self._connecting = asyncio.create_task(self._connect(), name="record-producer")
+            await self.start()
             await close_producer(broken, 2)
