@@ -19,14 +19,15 @@ from cauce.services import all_programs
 from cauce.settings import Settings
 from schemas import CauceError, SettingsError
 from schemas.child_process import ChildProcess
+from schemas.recent import pause_after
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 """Beyond its grace period, before a child that was told to stop is killed."""
 REFUSED = 2
 """Exit code of a child whose settings cannot work (`Exit.USAGE`): another start would not help."""
-BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds before a child that died is started again; a child that ran for a minute begins anew."""
+BACKOFF = (0.2, 10.0)
+"""First and longest pause, in seconds, before a child that died is started again; a child that ran for a minute begins anew."""
 SAME_SIGNAL_SECONDS = 1.0
 """make passes SIGTERM on to us, and so may whoever signals the whole process group: twice at once is once."""
 
@@ -77,7 +78,7 @@ class Child(ChildProcess):
         if time.monotonic() - self._started > 60:
             self._deaths = 0
         self._deaths += 1
-        return BACKOFF[min(self._deaths, len(BACKOFF)) - 1]
+        return pause_after(self._deaths, *BACKOFF)
 
     async def end(self) -> None:
         """Stops it; kills it when it takes too long."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -23,6 +22,7 @@ from core.stateless import StatelessThreads
 from core.threads import Threads
 from core.timers import Timers
 from schemas import AgentSettings, GraphRequest, Tenant, ThreadHead, ThreadKey
+from schemas.recent import TtlCache
 from state import Stores
 
 TENANT_SECONDS = 5.0
@@ -56,7 +56,7 @@ class Core:
     ) -> None:
         self.stores, self.ingress, self.feed = stores, ingress, feed
         self._options = options
-        self._tenants: dict[str, tuple[float, Tenant]] = {}
+        self._tenants: TtlCache[Tenant] = TtlCache(ttl=TENANT_SECONDS)
         self.changes = Changes(stores.journal, ingress, self._stream_of, seconds=options.apply_seconds)
         self.timers = Timers(stores.timers, every=options.timer_seconds)
         self.threads = Threads(
@@ -86,14 +86,15 @@ class Core:
 
     async def tenant(self, principal: Principal) -> Tenant:
         """The principal's tenant. Raises `Refused` when it is paused or gone."""
-        at, tenant = self._tenants.get(principal.tenant_id, (float("-inf"), None))
-        if tenant is None or time.monotonic() - at > TENANT_SECONDS:
-            tenant = await self.stores.directory.tenant(principal.tenant_id)
-            if tenant is None:
-                raise Forbidden("tenant_gone", "The tenant of this credential does not exist any more.")
-            self._tenants[principal.tenant_id] = (time.monotonic(), tenant)
+        tenant = await self._tenants.get(principal.tenant_id, lambda: self._tenant(principal.tenant_id))
         if tenant.paused:
             raise Forbidden("tenant_paused", "The tenant is paused; its administrator can say why.")
+        return tenant
+
+    async def _tenant(self, tenant_id: str) -> Tenant:
+        tenant = await self.stores.directory.tenant(tenant_id)
+        if tenant is None:
+            raise Forbidden("tenant_gone", "The tenant of this credential does not exist any more.")
         return tenant
 
     async def agent(self, principal: Principal, agent_id: str) -> AgentSettings:

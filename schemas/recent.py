@@ -1,9 +1,12 @@
-"""Two small things that every room needs: a mapping that forgets its oldest entries, and pauses that grow."""
+"""Small things that every room needs: what forgets its oldest entries, or those of a while ago, and pauses that grow."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import OrderedDict
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -27,14 +30,50 @@ class Recent(OrderedDict[Key, Value]):
         self.move_to_end(key)
 
 
+class TtlCache(Generic[Value]):
+    """Keeps what `load` gave for `ttl` seconds, at most `size` of it; several askers share one load.
+
+    A missing value is kept as well. A load that fails is not kept, and its error reaches everybody who waited.
+    """
+
+    def __init__(self, *, ttl: float = 5.0, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ttl, self._clock = ttl, clock
+        self._kept: Recent[Hashable, tuple[float, Value]] = Recent(size)
+        self._loading: dict[Hashable, asyncio.Future[Value]] = {}
+
+    async def get(self, key: Hashable, load: Callable[[], Awaitable[Value]]) -> Value:
+        """The kept value of `key`, or what `load` gives."""
+        kept = self._kept.get(key)
+        if kept and self._clock() < kept[0] + self._ttl:
+            return kept[1]
+        loading = self._loading.get(key)
+        if loading is None:
+            loading = self._loading[key] = asyncio.ensure_future(self._load(key, load))
+            loading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # The load belongs to all who wait: one of them being cancelled must not end it.
+        return await asyncio.shield(loading)
+
+    async def _load(self, key: Hashable, load: Callable[[], Awaitable[Value]]) -> Value:
+        try:
+            value = await load()
+            self._kept[key] = (self._clock(), value)
+            return value
+        finally:
+            del self._loading[key]
+
+
+def pause_after(failures: int, first: float, most: float) -> float:
+    """Seconds to wait after so many failures in a row: `first`, then twice as long each time, up to `most`."""
+    return min(first * 2.0 ** min(failures - 1, 30), most)
+
+
 class Backoff:
-    """Seconds to wait before the next try: twice as long each time, up to `most`."""
+    """The pauses of one loop, as `pause_after` has them."""
 
     def __init__(self, first: float, most: float) -> None:
-        self._seconds, self._most = first, most
+        self._failures, self._first, self._most = 0, first, most
 
     def next(self) -> float:
         """The pause that is due now."""
-        seconds = self._seconds
-        self._seconds = min(2 * seconds, self._most)
-        return seconds
+        self._failures += 1
+        return pause_after(self._failures, self._first, self._most)

@@ -22,7 +22,7 @@ from schemas import (
 )
 from schemas.clock import Clock, utc_now
 from schemas.metrics import RuntimeMetrics
-from schemas.recent import Backoff
+from schemas.recent import Backoff, pause_after
 from streams.contract import Processor, Reject, Retry
 from streams.dead_letters import dead_letter_outputs
 from streams.options import RuntimeOptions
@@ -111,7 +111,7 @@ class RecordHandler:
         await asyncio.shield(self._until_available(lambda: self._attempts.forget(*position)))
 
     async def _bring_to_an_end(self, record: Record) -> Sequence[Output]:
-        failures, outages, backoff = 0, 0, self._options.backoff
+        failures, outages, options = 0, 0, self._options
         while True:
             try:
                 outputs = await self._process(record)
@@ -131,7 +131,7 @@ class RecordHandler:
                 if outages % 20 == 0:
                     log.warning("group %s: waiting for a server: %s", self._group, error)
                 outages += 1
-                await asyncio.sleep(min(backoff * 2 ** min(outages, 10), self._options.outage_backoff))
+                await asyncio.sleep(pause_after(outages, 2 * options.backoff, options.outage_backoff))
             except GeneratorExit:
                 raise  # this coroutine is closed
             except BaseException as error:
@@ -142,10 +142,10 @@ class RecordHandler:
                 log.warning(
                     "group %s: %s failed, attempt %d", self._group, record.raw.position, failures, exc_info=error
                 )
-                if failures >= self._options.attempts:
+                if failures >= options.attempts:
                     reason = error_words(error, 2000)
                     return await self._give_up(record, reason, failures)
-                await asyncio.sleep(min(backoff * 2 ** (failures - 1), self._options.max_backoff))
+                await asyncio.sleep(pause_after(failures, options.backoff, options.max_backoff))
 
     async def _give_up(self, record: Record, reason: str, attempts: int) -> Sequence[Output]:
         outputs: Sequence[Output] = ()

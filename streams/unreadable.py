@@ -18,6 +18,7 @@ from itertools import pairwise
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.recent import Recent, pause_after
 from streams.raw_reading import Stretch
 
 log = logging.getLogger("cauce.streams")
@@ -54,7 +55,7 @@ class UnreadablePlaces:
     def __init__(self, group: str, *, looks: int, backoff: float, max_backoff: float) -> None:
         self._group, self._looks, self._backoff, self._max_backoff = group, looks, backoff, max_backoff
         self._places: dict[TopicPartition, _Place] = {}
-        self._said: dict[tuple[TopicPartition, int, str], None] = {}
+        self._said: Recent[tuple[TopicPartition, int, str], None] = Recent(SAID)
         self._poll_error = ""
 
     def __contains__(self, tp: object) -> bool:
@@ -108,11 +109,9 @@ class UnreadablePlaces:
     def _stands(self, tp: TopicPartition, place: _Place, offset: int, reason: str, now: float) -> None:
         place.looks = place.looks + 1 if place.offset == offset else 1
         place.offset, place.words = offset, reason
-        place.again_at = now + min(self._backoff * 2.0 ** min(place.looks - 1, 20), self._max_backoff)
+        place.again_at = now + pause_after(place.looks, self._backoff, self._max_backoff)
         if (tp, offset, reason) not in self._said:
             self._said[tp, offset, reason] = None
-            if len(self._said) > SAID:
-                del self._said[next(iter(self._said))]
             log.error(
                 "group %s: %s/%d cannot be read at offset %d: %s", self._group, tp.topic, tp.partition, offset, reason
             )

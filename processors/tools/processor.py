@@ -35,6 +35,7 @@ from schemas import (
 )
 from schemas.clock import Clock, utc_now
 from schemas.ids import random_digits
+from schemas.recent import pause_after
 from state import ToolLedger
 from streams import Reject, Retry, RuntimeView
 
@@ -206,7 +207,7 @@ class ToolsProcessor:
             words = f"{entry.name} failed {entry.attempts} times: {outcome.message or 'the service does not answer'}."
             return await self._settle(record, entry, "error", words, seconds)
         await self._ledger.withdraw(record.tenant_id, entry.call_id, owner=entry.owner, at=self._now())
-        delay = MAX_DELAY if outcome.kind == "halt" else min(MAX_DELAY, 0.5 * 2 ** (entry.attempts - 1))
+        delay = MAX_DELAY if outcome.kind == "halt" else pause_after(entry.attempts, 0.5, MAX_DELAY)
         if outcome.kind == "halt":
             log.error("tool calls are halted: %s", outcome.message)
         raise Retry(max(delay, outcome.retry_after or 0.0), outcome.message)

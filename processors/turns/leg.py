@@ -27,6 +27,7 @@ from schemas import (
     Topic,
 )
 from schemas.clock import Clock, utc_now
+from schemas.recent import pause_after
 from threads.answers import Answer, message_id, on_answer, seconds_left, within_limits
 from threads.context_window import CHARACTERS_PER_TOKEN, tokens_of, window
 from threads.draft import SOURCE, Draft
@@ -34,8 +35,8 @@ from threads.transitions import Next, cancel_run, fail_run
 
 log = logging.getLogger("cauce.turns")
 
-BACKOFF = 0.5
-"""Seconds before a model call is tried again; doubles with each further try."""
+BACKOFF = (0.5, 120.0)
+"""First and longest pause, in seconds, before a model call is tried again."""
 
 _TOOL_FINISHED = ToolFinished.TYPE.encode()
 
@@ -129,7 +130,7 @@ class LegRunner:
                 if is_hopeless(error):
                     break
             if attempt < settings.attempts:
-                await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
+                await asyncio.sleep(pause_after(attempt, *BACKOFF))
         assert failure
         raise failure
 

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from schemas import OutcomeUnknown, ServerTrouble
+from schemas.recent import Backoff, pause_after
 
 _ROUNDS = 6
 _PATIENCE = 6.0  # seconds that looking is tried for: a server that restarts takes longer, a reconnection does not
@@ -41,17 +42,17 @@ async def decided(
             if tried == _ROUNDS:
                 raise
         # Writers that contend for one row must not come back in step.
-        await asyncio.sleep(random.uniform(0, 0.05 * 2**tried))
+        await asyncio.sleep(random.uniform(0, pause_after(tried, 0.1, 2)))
     raise AssertionError("unreachable")
 
 
 async def _look(look: Callable[[], Awaitable[Result | None]], lost: OutcomeUnknown, patience: float) -> Result | None:
-    deadline, wait = time.monotonic() + patience, 0.05
+    deadline, backoff = time.monotonic() + patience, Backoff(0.05, _LONGEST_WAIT)
     while True:
         try:
             return await look()
         except ServerTrouble as error:
+            wait = backoff.next()
             if time.monotonic() + wait > deadline:
                 raise OutcomeUnknown(f"{lost} Looking whether it was done failed too: {error}") from lost
         await asyncio.sleep(wait)
-        wait = min(2 * wait, _LONGEST_WAIT)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas.recent import Recent
 from streams.batches import Batch, commits, first_at_or_after, placed, read_header
 from streams.embedded.segment import Segment
 from streams.embedded.wire import Error
@@ -48,7 +49,7 @@ class PartitionLog:
         self.open: dict[int, int] = {}
         """First offset of each open transaction, by producer id."""
         self.aborted: list[Aborted] = []
-        self._producers: OrderedDict[int, _ProducerState] = OrderedDict()
+        self._producers: Recent[int, _ProducerState] = Recent(PRODUCERS)
         self._waiters: set[asyncio.Future[None]] = set()
         self.dirty = False
         self._segments: list[Segment] = []
@@ -112,11 +113,9 @@ class PartitionLog:
         if header.producer_id >= 0:
             state = self._producers.get(header.producer_id)
             if state is None or state.epoch != header.epoch:
-                state = self._producers[header.producer_id] = _ProducerState(header.epoch)
+                state = _ProducerState(header.epoch)
             state.recent.append((header.sequence, header.sequence + header.last_delta, header.base))
-            self._producers.move_to_end(header.producer_id)
-            while len(self._producers) > PRODUCERS:
-                self._producers.popitem(last=False)
+            self._producers[header.producer_id] = state
 
     def read(self, offset: int, limit: int, max_bytes: int) -> bytes:
         """Whole batches from `offset` on and below `limit`; empty when there are none."""

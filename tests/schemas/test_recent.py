@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.recent import Backoff, Recent
+from schemas.recent import Backoff, Recent, pause_after
 
 
 def test_the_oldest_goes_and_what_was_touched_or_set_again_is_not_the_oldest() -> None:
@@ -18,3 +18,4 @@ def test_the_oldest_goes_and_what_was_touched_or_set_again_is_not_the_oldest() -
 def test_pauses_double_up_to_the_longest() -> None:
     backoff = Backoff(0.5, 3)
     assert [backoff.next() for _ in range(5)] == [0.5, 1, 2, 3, 3]
+    assert pause_after(10_000, 0.5, 3) == 3

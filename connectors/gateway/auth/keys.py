@@ -16,7 +16,7 @@ from core.principal import SCOPES, Principal
 from schemas import Timestamp, is_id, is_tenant_id
 from schemas.clock import utc_now
 from schemas.ids import random_digits
-from schemas.recent import Recent
+from schemas.recent import TtlCache
 from state import Credentials, readable
 
 KIND = "api_key"
@@ -51,8 +51,8 @@ class ApiKeys:
     """Makes, finds, lists and revokes keys."""
 
     def __init__(self, store: Credentials, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._clock = store, clock
-        self._known: Recent[str, tuple[float, Principal | None]] = Recent(_KNOWN)
+        self._store = store
+        self._known: TtlCache[Principal | None] = TtlCache(ttl=KNOWN_SECONDS, size=_KNOWN, clock=clock)
 
     async def create(
         self,
@@ -88,13 +88,7 @@ class ApiKeys:
 
     async def find(self, text: str) -> Principal | None:
         """Whom a key belongs to; None for one that is wrong, revoked or expired."""
-        digest = _hash(text)
-        found = self._known.get(digest)
-        if found and self._clock() - found[0] < KNOWN_SECONDS:
-            principal = found[1]
-        else:
-            principal = await self._look(text)
-            self._known[digest] = (self._clock(), principal)
+        principal = await self._known.get(_hash(text), lambda: self._look(text))
         if principal and principal.expires and principal.expires <= utc_now():
             return None
         return principal

@@ -16,6 +16,7 @@ import jwt
 from core.errors import Forbidden
 from core.principal import SCOPES, Principal
 from schemas import IdentityProvider, Tenant, Unavailable, derived_id, is_id
+from schemas.recent import TtlCache
 from state import Directory
 
 log = logging.getLogger("cauce.gateway")
@@ -91,8 +92,7 @@ class OidcTokens:
 
     def __init__(self, directory: Directory, issuers: Issuers) -> None:
         self._directory, self._issuers = directory, issuers
-        self._tenants: list[Tenant] = []
-        self._looked = float("-inf")
+        self._tenants: TtlCache[list[Tenant]] = TtlCache(ttl=TENANTS_SECONDS, size=1)
 
     async def find(self, token: str) -> Principal | None:
         """Whom an access token belongs to; None when it is not valid here."""
@@ -129,13 +129,12 @@ class OidcTokens:
         return claims
 
     async def _provider(self, claims: Mapping[str, Any]) -> tuple[str, IdentityProvider] | None:
-        if time.monotonic() - self._looked > TENANTS_SECONDS:
-            self._tenants, self._looked = await self._directory.tenants(), time.monotonic()
+        tenants = await self._tenants.get("all", self._directory.tenants)
         audiences = claims.get("aud")
         audiences = audiences if isinstance(audiences, list) else [audiences]
         found = [
             (tenant.tenant_id, provider)
-            for tenant in self._tenants
+            for tenant in tenants
             for provider in tenant.identity_providers
             if provider.issuer == claims.get("iss") and (provider.audience or provider.client_id) in audiences
         ]
