@@ -118,6 +118,14 @@ class Tracing:
 
         return [KafkaTelemetryMiddleware(tracer_provider=self._provider)]
 
+    def of_requests(self, app: Any) -> Any:
+        """The ASGI application with a span of each request."""
+        if self._provider is None:
+            return app
+        from cauce.traced_requests import TracedRequests
+
+        return TracedRequests(app, self._provider)
+
     def close(self) -> None:
         """Sends what is left."""
         if self._provider:

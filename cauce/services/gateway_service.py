@@ -50,9 +50,9 @@ async def _run(process: Process) -> None:
         own = await _own_app(graphs, hosting.http) if hosting.http.app else None
         core = _core(process, hosting, graphs)
         app = _app(process, core, hosting, own)
-        servers = [(_server(app), listening)]
+        servers = [(_server(process.tracing.of_requests(app)), listening)]
         if settings.gateway.langgraph_port is not None:
-            second = _server(app.state.langgraph_alone(), lifespan="off")
+            second = _server(process.tracing.of_requests(app.state.langgraph_alone()), lifespan="off")
             servers.append((second, _listen(settings.gateway.host, settings.gateway.langgraph_port)))
         link = await _link(process, url) if process.supervised else None
         async with own.running() if own else contextlib.nullcontext():
