@@ -30,7 +30,7 @@ async def test_next_request_of_the_connection_is_answered_after_an_unexpected_er
     routes = [Route("/breaks", _breaks), Route("/fine", _fine)]
     inner = Starlette(routes=routes, exception_handlers=problems.HANDLERS)  # type: ignore[arg-type]
     outer = Starlette(routes=[Mount("/lg", inner), *routes])
-    app = Observed(outer, metrics=GatewayMetrics(CollectorRegistry()))
+    app = Observed(outer, metrics=GatewayMetrics(CollectorRegistry()), apis=("lg",))
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
     serving = asyncio.create_task(server.serve([listening]))

@@ -11,6 +11,7 @@ from test_kafka_clients import an_output, sent
 
 from schemas import Topic
 from schemas.metrics import RuntimeMetrics
+from streams.contract import Group
 from streams.embedded import EmbeddedBroker
 from streams.kafka_clients import KafkaClients
 from streams.slot import Finished, Slot
@@ -36,9 +37,8 @@ async def test_what_is_finished_while_a_transaction_runs_is_published_whatever_t
     clients = KafkaClients(embedded.bootstrap, QUICK, producer=_LateAnswer)
     await clients.start()
     slot = Slot(
-        "turns",
+        Group(name="turns", reads=(Topic.CHAT_MESSAGES,)),
         0,
-        [MESSAGES.topic],
         clients=clients,
         options=QUICK,
         metrics=RuntimeMetrics(CollectorRegistry()),
