@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import os
 import shutil
@@ -17,7 +18,7 @@ from schemas import CauceError, SettingsError
 from schemas.clock import utc_now
 
 if TYPE_CHECKING:
-    from connectors.arcade import ToolSpec
+    from connectors.toolset import ToolSpec
 
 FREE_BYTES = 1 << 30
 HEALTH_SECONDS = 5.0
@@ -213,28 +214,27 @@ async def _store(settings: Settings) -> Finding:
 
 
 async def _tools(settings: Settings) -> Finding:
-    from connectors.arcade import ArcadeClient, Catalogue
-    from connectors.arcade.client import DEFAULT_BASE_URL
+    from connectors.toolsets import made_toolsets
 
-    if settings.arcade_api_key is None:
+    try:
+        toolsets = made_toolsets(settings.connectors)
+    except SettingsError as error:
         if settings.embedded:
             return Finding("Tools", "ok", "emulated, once `cauce up` runs; set ARCADE_API_KEY for real accounts")
-        return Finding("Tools", "warning", "no ARCADE_API_KEY is set: workers for turns and tools cannot start")
-    client = ArcadeClient(
-        settings.arcade_url or DEFAULT_BASE_URL, settings.arcade_api_key.get_secret_value(), timeout=5
-    )
-    where = settings.arcade_url or DEFAULT_BASE_URL
+        return Finding("Tools", "warning", f"{error}. Until then workers for turns and tools cannot start")
     try:
-        if wrong := await client.healthy():
-            return Finding("Tools", "problem", wrong)
-        if too_many := await _left_out(settings, await Catalogue(client.list_tools).tools()):
+        checked = await asyncio.gather(*(one.check() for one in toolsets.all), return_exceptions=True)
+        if wrong := [one for one in checked if isinstance(one, BaseException)]:
+            raise wrong[0]
+        offer = await toolsets.offer()
+        if too_many := " ".join((*offer.left_out, await _left_out(settings, offer.tools))).strip():
             return Finding("Tools", "warning", too_many)
     finally:
-        await client.close()
-    return Finding("Tools", "ok", f"{where} answers and takes the key")
+        await toolsets.close()
+    return Finding("Tools", "ok", "; ".join(map(str, checked)))
 
 
-async def _left_out(settings: Settings, catalogue: Mapping[str, ToolSpec]) -> str:
+async def _left_out(settings: Settings, tools: Mapping[str, ToolSpec]) -> str:
     """A warning about the first agent that is allowed more tools than its model can be offered; empty when there is none."""
     from cauce.commands.common import opened_stores
     from processors.turns.profile import offered_tools
@@ -244,6 +244,6 @@ async def _left_out(settings: Settings, catalogue: Mapping[str, ToolSpec]) -> st
     async with opened_stores(settings) as stores:
         for tenant in await stores.directory.tenants():
             for agent in tenant.agents:
-                if words := offered_tools(agent, catalogue)[1]:
+                if words := offered_tools(agent, tools)[1]:
                     return f"the agent {agent.agent_id} of {tenant.tenant_id}: {words}"
     return ""

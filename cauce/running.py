@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from cauce.program import run_folder
 from cauce.settings import Settings
+from connectors.arcade import ArcadeSettings
 from schemas import CauceError, Timestamp
 from schemas.clock import utc_now
 
@@ -162,7 +163,7 @@ def connected(settings: Settings, *, wait: float = 0, after: Sequence[str] | Non
         time.sleep(POLL_SECONDS)
     found: dict[str, object] = {"kafka": running.kafka}
     if running.arcade_emulated:
-        found["arcade_url"], found["arcade_api_key"] = _emulators(settings.data)
+        found["connectors"] = {**settings.connectors, "arcade": _emulators(settings.data)}
     return settings.model_copy(update=found)
 
 
@@ -204,9 +205,9 @@ def _read(path: Path, kind: type[Note]) -> Note | None:
     return note if is_alive(note.pid) else None
 
 
-def _emulators(data: Path) -> tuple[str, SecretStr]:
+def _emulators(data: Path) -> ArcadeSettings:
     try:
         found = json.loads(emulators_file(data).read_text())
-        return found["base_url"], SecretStr(found["api_key"])
+        return ArcadeSettings(url=found["base_url"], api_key=SecretStr(found["api_key"]))
     except (OSError, ValueError, KeyError) as error:
         raise NotRunning(f"the tool emulators are not running (looked in {emulators_file(data)})") from error

@@ -11,23 +11,26 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from connectors.connector import connectors
 from connectors.gateway.settings import GatewaySettings, RateSettings
 from schemas import PartitionSet, SettingsError, is_id, is_tenant_id
-from schemas.section import Section
+from schemas.section import HttpUrl, Section
 from streams.settings import BrokerSettings, PartitionSettings
 
 CONFIG_FILE = "cauce.toml"
 OTHER_VARIABLES = ("CAUCE_KEY", "CAUCE_CONFIG", "CAUCE_DEBUG", "CAUCE_CLUSTER_CACHE")
 """Variables with our prefix that are no settings."""
+
+S = TypeVar("S", bound=Section)
 
 _ADDRESS = re.compile(r"^[A-Za-z0-9_.\-]+:\d{1,5}$|^\[[0-9A-Fa-f:.]+\]:\d{1,5}$")
 
@@ -53,10 +56,8 @@ class Settings(BaseModel):
     kafka: str | None = Field(None, description="bootstrap servers, host:port[,host:port]; embedded when not set")
     cassandra: str | None = Field(None, description="contact points, host:port[,host:port]; SQLite when not set")
     keyspace: str = Field("cauce", pattern=r"^[a-z][a-z0-9_]{0,47}$", description="keyspace in that Cassandra")
-    arcade_url: str | None = Field(None, description="Arcade's engine, http:// or https://")
-    arcade_api_key: SecretStr | None = Field(None, description="Arcade's API key; tools are emulated when not set")
     model: str = Field("auto", min_length=1, description="auto, rules, or provider:model such as ollama:llama3.2")
-    model_url: str | None = Field(None, description="an OpenAI-compatible server to find a model at")
+    model_url: HttpUrl = Field(None, description="an OpenAI-compatible server to find a model at")
     tenant: str = Field("home", description="the tenant that chat, ask and threads act for")
     user: str = Field("owner", description="the user that chat, ask and threads act for")
     replication: int = Field(1, ge=1, le=10, description="copies of each topic and of each row in Cassandra")
@@ -76,7 +77,7 @@ class Settings(BaseModel):
     publish_linger_ms: float = Field(5, ge=0, le=1000, description="ms that finished records are gathered for")
     health_port: int = Field(0, ge=0, le=65_535, description="port of a worker's health page; 0 takes any free one")
     redis: str | None = Field(None, description="redis://host:port, where several gateways count rates together")
-    otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector to send spans to, http:// or https://")
+    otlp_endpoint: HttpUrl = Field(None, description="OpenTelemetry collector to send spans to, http:// or https://")
     graphs: dict[str, str] = Field(
         default_factory=dict, description='LangGraph graphs of your own: name = "module:object" or "./file.py:object"'
     )
@@ -86,6 +87,10 @@ class Settings(BaseModel):
     partitions: PartitionSettings = PartitionSettings()
     broker: BrokerSettings = BrokerSettings()
     log: LogSettings = LogSettings()
+    connectors: Mapping[str, Section] = Field(
+        default_factory=lambda: {one.name: one.settings() for one in connectors()}
+    )
+    """By name: the sections that connectors declare."""
     _file: Path | None = PrivateAttr(None)
 
     @field_validator("kafka", "cassandra")
@@ -97,16 +102,6 @@ class Settings(BaseModel):
             if not _ADDRESS.fullmatch(address.strip()) or not 0 < int(address.rpartition(":")[2]) < 65_536:
                 raise ValueError("it must be host:port, or several with commas between them, such as 127.0.0.1:9092")
         return ",".join(address.strip() for address in value.split(","))
-
-    @field_validator("arcade_url", "model_url", "otlp_endpoint")
-    @classmethod
-    def _urls(cls, value: str | None) -> str | None:
-        if not value:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("it must be a URL that begins with http:// or https://")
-        return value.rstrip("/")
 
     @field_validator("tenant")
     @classmethod
@@ -129,11 +124,6 @@ class Settings(BaseModel):
             raise ValueError("it must be 1 to 128 letters, digits, _, . or -")
         return value or None
 
-    @field_validator("arcade_api_key")
-    @classmethod
-    def _empty_is_unset(cls, value: SecretStr | None) -> SecretStr | None:
-        return value if value and value.get_secret_value() else None
-
     @field_validator("graphs", mode="before")
     @classmethod
     def _pairs(cls, value: Any) -> Any:
@@ -154,6 +144,10 @@ class Settings(BaseModel):
             if not all(spec.rpartition(":")):
                 raise ValueError(f"{name} must be module:object or ./path/file.py:object, not {spec!r:.150}")
         return value
+
+    def of(self, kind: type[S]) -> S:
+        """What is set of the connector that has this section."""
+        return next(one for one in self.connectors.values() if isinstance(one, kind))
 
     @property
     def file(self) -> Path | None:
@@ -223,10 +217,21 @@ def load_settings(
     for name, one in found.items():
         section, _, field = _PLACES[name].rpartition(".")
         (values.setdefault(section, {}) if section else values)[field] = one.value
+    given_to = {name: values.pop(name, {}) for name in _OF_CONNECTORS}
+    problems: list[Any] = []
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        raise SettingsError(_explain(error, found)) from None
+        problems += error.errors(include_url=False)
+    made: dict[str, Section] = {}
+    for name, kind in _OF_CONNECTORS.items():
+        try:
+            made[name] = kind(**given_to[name])
+        except ValidationError as error:
+            problems += [{**one, "loc": (name, *one["loc"])} for one in error.errors(include_url=False)]
+    if problems:
+        raise SettingsError(_explain(problems, found))
+    settings = settings.model_copy(update={"connectors": {**settings.connectors, **made}})
     if from_file:
         settings._file = path or Path(CONFIG_FILE)
     return settings
@@ -242,29 +247,32 @@ class _Given:
 
 def all_settings() -> dict[str, FieldInfo]:
     """By name, those of sections with the section's in front: `gateway_port`."""
-    found: dict[str, FieldInfo] = {}
-    for name, field in Settings.model_fields.items():
-        section = section_of(field)
-        found |= {f"{name}_{own}": of for own, of in section.model_fields.items()} if section else {name: field}
-    return found
+    return plain_settings() | {
+        f"{section}_{own}": field for section, kind in SECTIONS.items() for own, field in kind.model_fields.items()
+    }
 
 
-def section_of(field: FieldInfo) -> type[Section] | None:
-    """The section that a field of `Settings` is; None for a setting."""
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+def plain_settings() -> dict[str, FieldInfo]:
+    """Those that are in no section, by name."""
+    return {n: field for n, field in Settings.model_fields.items() if n not in SECTIONS and n != "connectors"}
 
 
-_SECTIONS = {name: found for name, field in Settings.model_fields.items() if (found := section_of(field))}
-_PLACES = {name: name for name in Settings.model_fields if name not in _SECTIONS} | {
-    f"{section}_{own}": f"{section}.{own}" for section, kind in _SECTIONS.items() for own in kind.model_fields
+_OF_CONNECTORS = {one.name: one.settings for one in connectors() if one.settings.model_fields}
+SECTIONS: Mapping[str, type[Section]] = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+} | _OF_CONNECTORS
+"""By name: the sections of rooms, and those of connectors."""
+_PLACES = {name: name for name in plain_settings()} | {
+    f"{section}_{own}": f"{section}.{own}" for section, kind in SECTIONS.items() for own in kind.model_fields
 }
 """By name: where it stands."""
 
 
 def variables() -> dict[str, tuple[str, ...]]:
     """By setting: the environment variables that give it, the first that is set wins."""
-    theirs = {"arcade_url": ("ARCADE_BASE_URL",), "arcade_api_key": ("ARCADE_API_KEY",)}
+    theirs = {f"{section}_{own}": names for section, kind in SECTIONS.items() for own, names in kind.VARIABLES.items()}
     return {name: (f"CAUCE_{name.upper()}", *theirs.get(name, ())) for name in all_settings()}
 
 
@@ -299,14 +307,14 @@ def _from_file(path: Path | None) -> dict[str, _Given]:
         raise SettingsError(f"the settings file {file} is not TOML: {error}") from None
     given: dict[str, _Given] = {}
     for name, value in found.items():
-        if name in _SECTIONS and isinstance(value, dict):
+        if name in SECTIONS and isinstance(value, dict):
             for own, one in value.items():
                 if f"{name}_{own}" not in _PLACES:
                     raise SettingsError(
-                        f"{file}: [{name}] has no setting {own!r}{_similar(own, _SECTIONS[name].model_fields)}"
+                        f"{file}: [{name}] has no setting {own!r}{_similar(own, SECTIONS[name].model_fields)}"
                     )
                 given[f"{name}_{own}"] = _Given(one, f"[{name}] of {file}")
-        elif name in _SECTIONS:
+        elif name in SECTIONS:
             raise SettingsError(f"{file}: {name} is a table; write [{name}] and its settings below")
         elif name in _PLACES:
             given[name] = _Given(value, str(file))
@@ -323,12 +331,12 @@ def _similar(name: str, known: Collection[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f". Settings are: {', '.join(sorted(known))}"
 
 
-def _explain(error: ValidationError, found: Mapping[str, _Given]) -> str:
+def _explain(problems: Sequence[Any], found: Mapping[str, _Given]) -> str:
     """For each problem: the setting, its value, where that stands, and what is allowed."""
     sentences = []
-    for problem in error.errors(include_url=False):
+    for problem in problems:
         loc = problem["loc"]
-        name = f"{loc[0]}_{loc[1]}" if loc[0] in _SECTIONS else str(loc[0])
+        name = f"{loc[0]}_{loc[1]}" if loc[0] in SECTIONS else str(loc[0])
         field, given = all_settings()[name], found[name]
         value = "(hidden)" if "Secret" in str(field.annotation) else repr(given.value)
         allowed = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")

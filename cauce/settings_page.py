@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from cauce.settings import Settings, section_of, variables
+from cauce.settings import SECTIONS, plain_settings, variables
 
 _HEAD = """# Settings
 
@@ -29,12 +29,10 @@ A setting of a section may also stand outside of its table, under its whole name
 
 def page() -> str:
     """The page, as Markdown."""
-    plain = {name: field for name, field in Settings.model_fields.items() if not section_of(field)}
-    parts = [_HEAD, _table(plain, "")]
-    for name, field in Settings.model_fields.items():
-        if section := section_of(field):
-            about = (section.__doc__ or "").strip().splitlines()[0]
-            parts += [f"## [{name}]\n\n{about}\n", _table(section.model_fields, f"{name}_")]
+    parts = [_HEAD, _table(plain_settings(), "")]
+    for name, section in SECTIONS.items():
+        about = (section.__doc__ or "").strip().splitlines()[0]
+        parts += [f"## [{name}]\n\n{about}\n", _table(section.model_fields, f"{name}_")]
     return "\n".join(parts)
 
 

@@ -17,6 +17,7 @@ from cauce.program import Program, levels, run_folder
 from cauce.running import Running, runtime_file, write_running
 from cauce.services import all_programs
 from cauce.settings import Settings
+from connectors.arcade import ArcadeSettings
 from schemas import CauceError, SettingsError
 from schemas.child_process import ChildProcess
 from schemas.recent import pause_after
@@ -170,13 +171,14 @@ class Supervisor:
         return True
 
     def _note(self) -> None:
+        arcade = self._settings.of(ArcadeSettings)
         all_ready = len(self._ready) == len(self._children)
         self.running = Running(
             version=__version__,
             state="ready" if all_ready else "connected" if "kafka" in self._known else "starting",
             state_url=self._settings.state_url,
-            arcade_url=self._settings.arcade_url,
-            arcade_emulated=self._settings.arcade_api_key is None,
+            arcade_url=arcade.url,
+            arcade_emulated=arcade.api_key is None,
             children={child.program.name: child.pid for child in self._children},
             ready=tuple(self._ready),
             **self._known,

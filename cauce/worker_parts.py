@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cauce.hosting import Served, hosting_of
 from cauce.settings import Settings
 from connectors.models import OUTPUT_TOKENS, Detected, ModelCache, ModelChoice, detect_model
+from connectors.toolsets import Toolsets, made_toolsets
 from processors.settings_cache import TenantCache
 from schemas import AgentSettings, Output, SettingsError, Tenant
 from state import Stores
@@ -20,7 +21,6 @@ from state import Stores
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from connectors.arcade import ArcadeClient, Catalogue
     from connectors.graphs import Graphs
     from schemas.metrics import RuntimeMetrics
 
@@ -46,18 +46,9 @@ class WorkerParts:
         return TenantCache(self.stores.directory)
 
     @cached_property
-    def arcade(self) -> tuple[ArcadeClient, Catalogue]:
+    def toolsets(self) -> Toolsets:
         """See `Parts`."""
-        from connectors.arcade import ArcadeClient, Catalogue
-        from connectors.arcade.client import DEFAULT_BASE_URL
-
-        settings = self._settings
-        if settings.arcade_api_key is None:
-            raise SettingsError(
-                "no Arcade is known for the tools: set ARCADE_API_KEY, or run `cauce emulators` and set what it prints"
-            )
-        client = ArcadeClient(settings.arcade_url or DEFAULT_BASE_URL, settings.arcade_api_key.get_secret_value())
-        return client, Catalogue(client.list_tools)
+        return made_toolsets(self._settings.connectors)
 
     async def graphs(self) -> Graphs:
         """See `Parts`. What is not served is logged, too."""
@@ -94,8 +85,8 @@ class WorkerParts:
 
     async def close(self) -> None:
         """Lets go of connections."""
-        if "arcade" in self.__dict__:
-            await self.arcade[0].close()
+        if "toolsets" in self.__dict__:
+            await self.toolsets.close()
 
 
 def model_for(

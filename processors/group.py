@@ -14,8 +14,8 @@ from streams import Group, Processor
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from connectors.arcade import ArcadeClient, Catalogue
     from connectors.graphs import Graphs
+    from connectors.toolsets import Toolsets
 
 
 class Parts(Protocol):
@@ -32,8 +32,8 @@ class Parts(Protocol):
         ...
 
     @property
-    def arcade(self) -> tuple[ArcadeClient, Catalogue]:
-        """The tool service and its catalogue. Raises `SettingsError` where none is known."""
+    def toolsets(self) -> Toolsets:
+        """Where tools come from. Raises `SettingsError` where none is set up."""
         ...
 
     async def graphs(self) -> Graphs:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cauce.program import Program, run_folder
 from cauce.settings import Settings
+from connectors.arcade import ArcadeSettings
 
 
 def _arguments(settings: Settings) -> Sequence[str]:
@@ -20,6 +21,6 @@ PROGRAM = Program(
     file="emulators.json",
     address=lambda text: json.loads(text)["base_url"],
     after=("broker",),
-    wanted=lambda settings: settings.arcade_api_key is None,
+    wanted=lambda settings: settings.of(ArcadeSettings).api_key is None,
     stop_seconds=5,
 )

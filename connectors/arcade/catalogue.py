@@ -8,7 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from connectors.arcade.tool_spec import ToolSpec, tool_spec
+from connectors.arcade.tool_spec import tool_spec
+from connectors.toolset import ToolSpec
 
 log = logging.getLogger("cauce.arcade")
 

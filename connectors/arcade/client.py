@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from connectors.arcade.outcomes import ToolOutcome, of_http_error, of_output
+from connectors.arcade.outcomes import of_http_error, of_output
 from connectors.arcade.reconcile import find_effect
-from connectors.arcade.tool_spec import ToolSpec, problems_with
+from connectors.arcade.tool_spec import problems_with
+from connectors.toolset import ToolOutcome, ToolSpec
 from schemas import Unavailable, storable
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ def arcade_user_id(tenant_id: str, user_id: str) -> str:
 class ArcadeClient:
     """One engine. Nothing is imported or connected before the first call."""
 
-    def __init__(self, base_url: str, api_key: str, *, timeout: float = TIMEOUT) -> None:
-        self._base_url, self._api_key, self._timeout = base_url, api_key, timeout
+    def __init__(self, base_url: str | None, api_key: str, *, timeout: float = TIMEOUT) -> None:
+        """`base_url`: Arcade's own cloud when None; `timeout` in seconds."""
+        self.base_url = base_url or DEFAULT_BASE_URL
+        self._api_key, self._timeout = api_key, timeout
         self._made: AsyncArcade | None = None
 
     async def close(self) -> None:
@@ -57,10 +60,10 @@ class ArcadeClient:
             if not items or len(found) >= (page.total_count or 0):
                 return found
 
-    async def healthy(self) -> str | None:
-        """None when the engine answers and takes the key, else what is wrong in words."""
+    async def healthy(self, seconds: float | None = None) -> str | None:
+        """None when the engine answers and takes the key, in time, else what is wrong in words."""
         try:
-            await self._page(limit=1, offset=0)
+            await self._page(limit=1, offset=0, seconds=seconds)
         except Unavailable as error:
             return str(error)
         return None
@@ -106,22 +109,22 @@ class ArcadeClient:
             return _NOT_ARCADE
         return _of_answer(answer)
 
-    async def _page(self, *, limit: int, offset: int) -> AsyncOffsetPage[ToolDefinition]:
+    async def _page(self, *, limit: int, offset: int, seconds: float | None = None) -> AsyncOffsetPage[ToolDefinition]:
         """One page of the catalogue. Raises `Unavailable` with what is wrong in words."""
-        client, where = await self._client(), f"Arcade at {self._base_url}"
+        client, where = await self._client(), f"Arcade at {self.base_url}"
         import arcadepy
 
         try:
-            page = await client.tools.list(limit=limit, offset=offset)
+            page = await client.tools.list(limit=limit, offset=offset, timeout=seconds or self._timeout)
         except arcadepy.APIStatusError as error:
             key = " (check ARCADE_API_KEY)" if error.status_code == 401 else ""
             raise Unavailable(f"{where} answers HTTP {error.status_code}{key}") from error
         except arcadepy.APIConnectionError as error:
             raise Unavailable(f"{where} does not answer: {error}") from error
         except (AttributeError, ValueError) as error:  # not JSON, or no page: arcadepy does not check
-            raise Unavailable(f"what answers at {self._base_url} is not Arcade (check the address)") from error
+            raise Unavailable(f"what answers at {self.base_url} is not Arcade (check the address)") from error
         if not isinstance(page.items, list):
-            raise Unavailable(f"what answers at {self._base_url} is not Arcade (check the address)")
+            raise Unavailable(f"what answers at {self.base_url} is not Arcade (check the address)")
         return page
 
     async def _client(self) -> AsyncArcade:
@@ -129,7 +132,7 @@ class ArcadeClient:
             arcadepy = await asyncio.to_thread(__import__, "arcadepy")  # 0.4 s of imports, off the event loop
             self._made = self._made or arcadepy.AsyncArcade(
                 api_key=self._api_key,
-                base_url=self._base_url,
+                base_url=self.base_url,
                 max_retries=0,
                 timeout=self._timeout,
                 http_client=arcadepy.DefaultAioHttpClient(),  # half the CPU a call of the usual one

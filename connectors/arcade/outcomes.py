@@ -7,27 +7,9 @@ out is decided here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-OutcomeKind = Literal["ok", "retry", "tell_model", "needs_authorization", "refused", "unknown", "failed", "halt"]
-"""`ok`: carried out. `retry`: certainly not carried out, later it may be. `tell_model`: not carried out, plan anew.
-`needs_authorization`: the user must consent first. `refused`: a policy forbids it. `unknown`: it may have been carried out.
-`failed`: not carried out, and it is no use to try. `halt`: no call can work (the API key is bad)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolOutcome:
-    """The outcome of an attempt. `message` is in words for the model, `retry_after` in seconds."""
-
-    kind: OutcomeKind
-    value: Any = None
-    message: str = ""
-    retry_after: float | None = None
-    error_kind: str | None = None
-    status: int | None = None
-    execution_id: str | None = None
-
+from connectors.toolset import OutcomeKind, ToolOutcome
 
 _FOR_THE_MODEL = frozenset(
     [

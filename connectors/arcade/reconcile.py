@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import getaddresses, parsedate_to_datetime
 from typing import Any
 
-from connectors.arcade.outcomes import ToolOutcome
-from connectors.arcade.tool_spec import ToolSpec
+from connectors.toolset import ToolOutcome, ToolSpec
 
 Read = Callable[[str, Mapping[str, Any]], Awaitable[ToolOutcome]]
 

@@ -1,10 +1,11 @@
-"""A tool as the catalogue describes it, and how it behaves."""
+"""A tool as Arcade's catalogue describes it, and how it behaves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from connectors.toolset import ToolSpec
 
 _READ_VERBS = ("Get", "List", "Search", "WhoAmI")
 
@@ -25,26 +26,6 @@ _IDEMPOTENT = frozenset(
 """Writing tools that may be called twice without harm (Arcade's published flags for Gmail 8.9.1 and Asana 1.2.2)."""
 
 _KNOWN_TOOLKITS = frozenset({"Gmail", "Asana"})
-
-
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
-    """One tool. `name` is what models call it (`Gmail_SendEmail`), `parameters` the JSON schema of its arguments."""
-
-    name: str
-    qualified_name: str
-    version: str
-    description: str
-    parameters: Mapping[str, Any]
-    provider: str | None
-    scopes: tuple[str, ...]
-    read_only: bool
-    idempotent: bool
-
-    @property
-    def side_effects(self) -> bool:
-        """Whether a call changes something outside."""
-        return not self.read_only
 
 
 def behaviour_of(qualified_name: str) -> tuple[bool, bool]:

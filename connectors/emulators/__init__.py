@@ -4,6 +4,9 @@ For trying Cauce without accounts, and for tests. They speak the real protocols 
 emulators; what they accept is counted, so that a repeated side effect is seen. Start with `python -m connectors.emulators`.
 """
 
+from connectors.connector import Connector
 from connectors.emulators.process import EmulatorProcess
 
-__all__ = ["EmulatorProcess"]
+__all__ = ["CONNECTOR", "EmulatorProcess"]
+
+CONNECTOR = Connector(name="emulators")

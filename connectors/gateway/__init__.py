@@ -10,3 +10,7 @@ serve any request.
     request_parts.py  bodies and their fields        own_*.py     routes of a user's own application
     v1/  lg/  agui/   one protocol each
 """
+
+from connectors.connector import Connector
+
+CONNECTOR = Connector(name="gateway")

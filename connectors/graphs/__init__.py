@@ -11,6 +11,8 @@ graphs of its own need not wait for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from connectors.connector import Connector
+
 if TYPE_CHECKING:
     from connectors.graphs.catalogue import Graphs
     from connectors.graphs.factories import DESCRIBE, READ, UPDATE, Use
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from connectors.graphs.threads import GraphThreads, Owner, own_threads
 
 __all__ = [
+    "CONNECTOR",
     "DESCRIBE",
     "READ",
     "UPDATE",
@@ -45,6 +48,8 @@ __all__ = [
     "thread_state",
     "to_json",
 ]
+
+CONNECTOR = Connector(name="graphs")
 
 _HOMES = {
     "DESCRIBE": "factories",

@@ -1,11 +1,13 @@
 """Chat models: which one an agent gets, and the rule-based one that is always there."""
 
+from connectors.connector import Connector
 from connectors.models.choice import Detected, ModelCache, ModelChoice, chat_model, detect_model, model_identity
 from connectors.models.kinds import is_chat_model
 from connectors.models.names import check_model_name, provider_of
 from connectors.models.requests import OUTPUT_TOKENS
 
 __all__ = [
+    "CONNECTOR",
     "OUTPUT_TOKENS",
     "Detected",
     "ModelCache",
@@ -17,3 +19,5 @@ __all__ = [
     "model_identity",
     "provider_of",
 ]
+
+CONNECTOR = Connector(name="models")

@@ -1,5 +1,6 @@
-"""The tools group: calls that turns ask for, made at most once through Arcade, with a ledger before and after."""
+"""The tools group: calls that turns ask for, made at most once through their toolset, with a ledger before and after."""
 
+from connectors.toolsets import toolset_imports
 from processors.group import Parts, ProcessorGroup
 from schemas import Topic
 from streams import Processor
@@ -8,15 +9,14 @@ from streams import Processor
 async def _make(parts: Parts) -> Processor:
     from processors.tools.processor import ToolsProcessor
 
-    client, catalogue = parts.arcade
-    return ToolsProcessor(parts.stores.ledger, parts.tenants, catalogue, client)
+    return ToolsProcessor(parts.stores.ledger, parts.tenants, parts.toolsets)
 
 
 GROUP = ProcessorGroup(
     name="tools",
     reads=(Topic.TOOL_REQUESTS,),
     make=_make,
-    imports=("connectors.arcade.client", "arcadepy"),
+    imports=toolset_imports(),
     # What turns wait for, a call's result, is sent at once.
     awaited=False,
 )

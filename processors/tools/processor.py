@@ -10,10 +10,9 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Protocol
 
-from connectors.arcade import ToolOutcome, ToolSpec, arcade_user_id
+from connectors.toolset import Call, ToolOutcome, ToolSpec
+from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache
 from processors.tools.decisions import Step, next_step
 from schemas import (
@@ -46,34 +45,12 @@ ATTEMPTS = 6
 """Sends of one call that were certainly not carried out, before the model is told."""
 MAX_DELAY = 30.0
 LONGEST_WORDS = 70_000
-"""Characters of a result, whatever it says; what a tool gives is cut before, with a note (`connectors.arcade`)."""
+"""Characters of a result, whatever it says; a toolset cuts what is longer before, with a note."""
 
 _NOT_KNOWN = (
     "It is not known whether {name} was carried out: the connection broke before the answer came. It will not be repeated. "
     "Check by hand, or with a tool that reads, before trying again."
 )
-
-
-class Client(Protocol):
-    """Makes tool calls (`connectors.arcade.ArcadeClient`)."""
-
-    async def execute(self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str) -> ToolOutcome:
-        """Makes the call once."""
-        ...
-
-    async def reconcile(
-        self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str, since: datetime
-    ) -> ToolOutcome | None:
-        """Finds out by a read whether a call happened; None when it cannot be told."""
-        ...
-
-
-class Catalogue(Protocol):
-    """Knows the tools (`connectors.arcade.Catalogue`)."""
-
-    async def get(self, name: str) -> ToolSpec | None:
-        """The tool of this model-facing name."""
-        ...
 
 
 class ToolsProcessor:
@@ -83,12 +60,11 @@ class ToolsProcessor:
         self,
         ledger: ToolLedger,
         tenants: TenantCache,
-        catalogue: Catalogue,
-        client: Client,
+        toolsets: Toolsets,
         *,
         now: Clock = utc_now,
     ) -> None:
-        self._ledger, self._tenants, self._catalogue, self._client, self._now = ledger, tenants, catalogue, client, now
+        self._ledger, self._tenants, self._toolsets, self._now = ledger, tenants, toolsets, now
 
     async def process(self, record: Record) -> Sequence[Output]:
         """Makes the call, or gives the result that it came to before."""
@@ -96,7 +72,7 @@ class ToolsProcessor:
         tenant = await self._tenants.get(record.tenant_id)
         if tenant is None:
             raise Reject(f"there is no tenant {record.tenant_id!r}")
-        tool = await self._catalogue.get(request.name)
+        tool = await self._toolsets.find(request.name)
         if tool is None:
             return await self._refuse(record, None, f"There is no tool named {request.name!r}.")
         if refusal := _refusal(tenant, tool):
@@ -104,7 +80,7 @@ class ToolsProcessor:
         owner = random_digits(16)
         mine = self._entry(record, owner, attempts=1)
         entry = await self._ledger.claim(record.tenant_id, mine)
-        step = next_step(entry, repeatable=tool.read_only or tool.idempotent)
+        step = next_step(entry, repeatable=tool.repeatable)
         if entry is None:
             return await self._carry_out(record, mine, step, tool)
         if step is Step.ANSWER:
@@ -179,20 +155,22 @@ class ToolsProcessor:
     async def _carry_out(self, record: Record, entry: LedgerEntry, step: Step, tool: ToolSpec) -> Sequence[Output]:
         """Sends the call, which this owner has claimed, or checks what became of it."""
         request: ToolRequest = record.body
-        call: dict[str, Any] = {
-            "tool": tool,
-            "arguments": request.arguments,
-            "user_id": arcade_user_id(record.tenant_id, request.user_id),
-        }
+        call = Call(
+            call_id=request.call_id,
+            tool=tool,
+            arguments=request.arguments,
+            tenant_id=record.tenant_id,
+            user_id=request.user_id,
+        )
         started = time.monotonic()
         if step is Step.CHECK:
-            outcome = await self._client.reconcile(**call, since=entry.updated_at) or ToolOutcome("unknown")
+            outcome = await self._toolsets.reconcile(call, entry.updated_at) or ToolOutcome("unknown")
         else:
-            outcome = await self._client.execute(**call)
-            if outcome.kind == "unknown" and not (tool.read_only or tool.idempotent):
-                outcome = await self._client.reconcile(**call, since=entry.updated_at) or outcome
+            outcome = await self._toolsets.call(call)
+            if outcome.kind == "unknown" and not tool.repeatable:
+                outcome = await self._toolsets.reconcile(call, entry.updated_at) or outcome
         seconds = time.monotonic() - started
-        if outcome.kind in ("retry", "halt") or (outcome.kind == "unknown" and (tool.read_only or tool.idempotent)):
+        if outcome.kind in ("retry", "halt") or (outcome.kind == "unknown" and tool.repeatable):
             return await self._again(record, entry, tool, outcome, seconds)
         status, words = _result_of(outcome, tool)
         return await self._settle(record, entry, status, words, seconds)

@@ -5,6 +5,7 @@
 `processor` hydrates, commits and publishes.
 """
 
+from connectors.toolsets import toolset_imports
 from processors.group import Parts, ProcessorGroup
 from schemas import Topic
 from streams import Processor
@@ -19,8 +20,7 @@ async def _make(parts: Parts) -> Processor:
     from processors.turns.profile import Profiles
 
     stores = parts.stores
-    _, catalogue = parts.arcade
-    profiles = Profiles(catalogue, UserCache(stores.directory), await parts.models())
+    profiles = Profiles(parts.toolsets, UserCache(stores.directory), await parts.models())
     legs = LegRunner(Agent(), profiles, parts.emit)
     hosted = GraphLegs(await parts.graphs(), stores.journal, stores.items, parts.emit)
     return TurnsProcessor(stores.journal, stores.ledger, parts.tenants, legs, hosted, observe=parts.observe)
@@ -31,8 +31,7 @@ GROUP = ProcessorGroup(
     reads=(Topic.CHAT_MESSAGES, Topic.EXTERNAL_EVENTS, Topic.TOOL_RESULTS),
     make=_make,
     imports=(
-        "connectors.arcade.client",
-        "arcadepy",
+        *toolset_imports(),
         "connectors.graphs",
         "processors.turns.agent",
         "processors.turns.processor",

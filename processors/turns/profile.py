@@ -10,8 +10,9 @@ from datetime import UTC, datetime, tzinfo
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol
 
-from connectors.arcade import ToolSpec
 from connectors.models import model_identity
+from connectors.toolset import ToolSpec
+from connectors.toolsets import Toolsets
 from processors.turns.model_answers import LONGEST_NAME
 from processors.turns.model_history import model_facing_name
 from schemas import AgentSettings, Tenant, User, time_in, zone_of
@@ -33,14 +34,6 @@ ModelFor = Callable[[Tenant, AgentSettings], "BaseChatModel"]
 """Gives the chat model of an agent; raises `SettingsError` where its settings cannot work."""
 
 
-class Tools(Protocol):
-    """The catalogue of tools (`connectors.arcade.Catalogue`)."""
-
-    async def tools(self) -> dict[str, ToolSpec]:
-        """All tools by their model-facing names."""
-        ...
-
-
 class Users(Protocol):
     """Looks users up."""
 
@@ -58,7 +51,7 @@ class Profile:
     tools: tuple[Mapping[str, Any], ...]
     policy: Policy
     tools_missing: bool = False
-    """The catalogue could not be read: the turn goes on without tools."""
+    """A toolset could not be read: the turn goes on without its tools."""
     model_key: str = ""
     """Names the model, see `provider_parts`."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -76,16 +69,17 @@ class Profile:
         if self.agent.instructions:
             parts.append(self.agent.instructions)
         if self.tools_missing:
-            parts.append("Your tools cannot be reached at the moment; say so when they would be needed.")
+            which = "Some of your tools" if self.tools else "Your tools"
+            parts.append(f"{which} cannot be reached at the moment; say so when they would be needed.")
         return "\n\n".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Offered:
-    """What an agent may use of a catalogue: kept as long as neither the agent nor the catalogue is read anew."""
+    """What an agent may use of all tools: kept as long as neither the agent nor the tools are read anew."""
 
     agent: AgentSettings
-    catalogue: Mapping[str, ToolSpec]
+    all_tools: Mapping[str, ToolSpec]
     tools: Mapping[str, ToolSpec]
     schemas: tuple[Mapping[str, Any], ...]
     names: Mapping[str, str]
@@ -96,29 +90,24 @@ class _Offered:
 class Profiles:
     """Puts profiles together. What is read from elsewhere is cached by those who read it."""
 
-    def __init__(self, catalogue: Tools, users: Users, model_for: ModelFor) -> None:
-        self._catalogue, self._users, self._model_for = catalogue, users, model_for
+    def __init__(self, toolsets: Toolsets, users: Users, model_for: ModelFor) -> None:
+        self._toolsets, self._users, self._model_for = toolsets, users, model_for
         self._offers: Recent[tuple[str, str], _Offered] = Recent(OFFERS_KEPT)
 
     async def profile(
         self, tenant: Tenant, agent: AgentSettings, user_id: str, time_zone: str | None = None
     ) -> Profile:
         """The profile of an agent for a user. Raises `SettingsError` when the model cannot be made."""
-        missing = False
-        try:
-            catalogue = await self._catalogue.tools()
-        except Exception as error:
-            log.warning("the tool catalogue cannot be read: %r", error)
-            catalogue, missing = {}, True
+        offer = await self._toolsets.offer()
         user = await self._users.get(tenant.tenant_id, user_id)
-        offered = self._offered((tenant.tenant_id, agent.agent_id), agent, catalogue)
+        offered = self._offered((tenant.tenant_id, agent.agent_id), agent, offer.tools)
         model = self._model_for(tenant, agent)
         return Profile(
             agent=agent,
             model=model,
             tools=offered.schemas,
             policy=policy_of(agent, user, offered.tools),
-            tools_missing=missing,
+            tools_missing=bool(offer.missing),
             model_key=f"{agent.model.name}/{model_identity(model)}",
             names=offered.names,
             tool_tokens=offered.tokens,
@@ -126,19 +115,19 @@ class Profiles:
             zone=zone_of(time_zone, user.time_zone if user else None, tenant.time_zone),
         )
 
-    def _offered(self, key: tuple[str, str], agent: AgentSettings, catalogue: Mapping[str, ToolSpec]) -> _Offered:
+    def _offered(self, key: tuple[str, str], agent: AgentSettings, all_tools: Mapping[str, ToolSpec]) -> _Offered:
         kept = self._offers.get(key)
-        if kept is None or kept.agent is not agent or kept.catalogue is not catalogue:
-            kept = self._offers[key] = _offer(agent, catalogue)
+        if kept is None or kept.agent is not agent or kept.all_tools is not all_tools:
+            kept = self._offers[key] = _offer(agent, all_tools)
             if kept.notice:
                 log.warning("agent %s of %s: %s", agent.agent_id, key[0], kept.notice)
         self._offers.touch(key)
         return kept
 
 
-def offered_tools(agent: AgentSettings, catalogue: Mapping[str, ToolSpec]) -> tuple[dict[str, ToolSpec], str]:
-    """The tools that the agent may use, in the catalogue's order and as many as models take, and words on those left out."""
-    allowed = {name: spec for name, spec in catalogue.items() if agent.allows(name)}
+def offered_tools(agent: AgentSettings, all_tools: Mapping[str, ToolSpec]) -> tuple[dict[str, ToolSpec], str]:
+    """The tools that the agent may use, in their order and as many as models take, and words on those left out."""
+    allowed = {name: spec for name, spec in all_tools.items() if agent.allows(name)}
     named = {name: spec for name, spec in allowed.items() if 0 < len(name) <= LONGEST_NAME}
     words = []
     if len(named) > MOST_TOOLS:
@@ -150,12 +139,12 @@ def offered_tools(agent: AgentSettings, catalogue: Mapping[str, ToolSpec]) -> tu
     return dict(list(named.items())[:MOST_TOOLS]), " ".join(words)
 
 
-def _offer(agent: AgentSettings, catalogue: Mapping[str, ToolSpec]) -> _Offered:
-    tools, notice = offered_tools(agent, catalogue)
+def _offer(agent: AgentSettings, all_tools: Mapping[str, ToolSpec]) -> _Offered:
+    tools, notice = offered_tools(agent, all_tools)
     schemas = tuple(_schema(spec) for spec in tools.values())
     names = {facing: name for name in tools if (facing := model_facing_name(name)) != name}
     tokens = sum(len(json.dumps(schema, default=str)) for schema in schemas) // CHARACTERS_PER_TOKEN
-    return _Offered(agent, catalogue, tools, schemas, names, tokens, notice)
+    return _Offered(agent, all_tools, tools, schemas, names, tokens, notice)
 
 
 def _schema(spec: ToolSpec) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ from cauce.running import (
     write_running,
 )
 from cauce.settings import Settings
+from connectors.arcade import ArcadeSettings
 
 
 @pytest.fixture
@@ -86,9 +87,10 @@ def test_the_addresses_of_the_emulators_are_filled_in(settings: Settings) -> Non
         connected(settings)
     write_private(emulators_file(settings.data), '{"base_url": "http://127.0.0.1:2", "api_key": "k"}')
     found = connected(settings)
-    assert found.arcade_url == "http://127.0.0.1:2"
-    assert found.arcade_api_key
-    assert found.arcade_api_key.get_secret_value() == "k"
+    arcade = found.of(ArcadeSettings)
+    assert arcade.url == "http://127.0.0.1:2"
+    assert arcade.api_key
+    assert arcade.api_key.get_secret_value() == "k"
 
 
 def test_settings_that_name_a_cluster_need_no_running_system(settings: Settings) -> None:

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from cauce.settings import Settings, all_settings, load_settings, unknown_variables, variables
 from cauce.settings_page import page
+from connectors.arcade import ArcadeSettings
 from schemas import SettingsError
 
 
@@ -46,10 +48,11 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 def test_arcades_own_variables_are_understood_and_ours_win() -> None:
     theirs = {"ARCADE_API_KEY": "theirs", "ARCADE_BASE_URL": "https://their.example/"}
     settings = load_settings(environment=theirs)
-    assert settings.arcade_url == "https://their.example"
-    assert settings.arcade_api_key
-    assert settings.arcade_api_key.get_secret_value() == "theirs"
-    ours = load_settings(environment={**theirs, "CAUCE_ARCADE_API_KEY": "ours"}).arcade_api_key
+    arcade = settings.of(ArcadeSettings)
+    assert arcade.url == "https://their.example"
+    assert arcade.api_key
+    assert arcade.api_key.get_secret_value() == "theirs"
+    ours = load_settings(environment={**theirs, "CAUCE_ARCADE_API_KEY": "ours"}).of(ArcadeSettings).api_key
     assert ours
     assert ours.get_secret_value() == "ours"
 
@@ -123,7 +126,11 @@ def test_a_secret_is_in_no_message_and_no_picture_of_the_settings() -> None:
     Path("cauce.toml").write_text('arcade_api_key = ["hunter2"]\n')
     assert "hunter2" not in refused()
     settings = load_settings(environment={}, arcade_api_key="hunter2")
-    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+    arcade = settings.of(ArcadeSettings)
+    assert (
+        "hunter2"
+        not in f"{arcade!r} {arcade} {arcade.model_dump_json()} {settings!r} {settings} {settings.model_dump_json()}"
+    )
 
 
 def test_a_variable_with_our_prefix_that_means_nothing_is_found() -> None:
@@ -143,6 +150,18 @@ def test_sections_are_tables_of_the_file_and_their_settings_have_whole_names_too
     assert (settings.gateway.port, settings.gateway.host, settings.rate.user) == (2, "::1", "1/minute")
     assert settings.log.level == "debug"
     assert load_settings(environment={}, gateway_port=3).gateway.port == 3
+
+
+def test_a_connector_s_settings_are_a_section_with_its_name() -> None:
+    Path("cauce.toml").write_text('[arcade]\nurl = "http://127.0.0.1:1"\n')
+    settings = load_settings(environment={"CAUCE_ARCADE_API_KEY": "k"})
+    assert settings.of(ArcadeSettings) == ArcadeSettings(url="http://127.0.0.1:1", api_key=SecretStr("k"))
+    Path("cauce.toml").write_text('[arcade]\nurl = "127.0.0.1:1"\nmodel = 3\n')
+    assert refused() == "cauce.toml: [arcade] has no setting 'model'. Settings are: api_key, url"
+    Path("cauce.toml").write_text('arcade_url = "127.0.0.1:1"\nmax_running = 0\n')
+    words = refused()
+    assert "arcade_url is '127.0.0.1:1' in cauce.toml, but it must be a URL" in words
+    assert "max_running is 0" in words
 
 
 def test_what_is_wrong_in_a_section_is_named_with_the_section() -> None:

@@ -14,12 +14,12 @@ from typing import Any
 from sim_loop import Node, VirtualLoop
 from sim_network import LostAnswer, Network
 
-from connectors.arcade import ToolOutcome, ToolSpec
+from connectors.toolset import Call, ToolOutcome, ToolSpec
 from schemas import Message
 from threads.answers import Answer, AskedTool
 
 TOOLS = {
-    name: ToolSpec(name, f"Sim.{name}", "1", "", {"type": "object"}, None, (), read_only, idempotent)
+    name: ToolSpec(name=name, description="", parameters={"type": "object"}, read_only=read_only, idempotent=idempotent)
     for name, read_only, idempotent in (
         ("Read", True, True),
         ("Put", False, True),
@@ -85,7 +85,9 @@ class SimAgent:
 
 
 class SimTools:
-    """`connectors.arcade`'s client and catalogue of one node."""
+    """The toolset of one node."""
+
+    id, prefix = "simulated", ""
 
     def __init__(self, loop: VirtualLoop, network: Network, service: SimService, node: Node | None) -> None:
         self._loop, self._network, self._service, self._node = loop, network, service, node
@@ -93,12 +95,9 @@ class SimTools:
     async def tools(self) -> Mapping[str, ToolSpec]:
         return TOOLS
 
-    async def get(self, name: str) -> ToolSpec | None:
-        return TOOLS.get(name)
-
-    async def execute(self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str) -> ToolOutcome:
+    async def call(self, call: Call) -> ToolOutcome:
         """Makes the call once. What became of it may not come back."""
-        tag, chance = f"{user_id}/{arguments['tag']}", self._loop.random.random()
+        tag, chance = _tag(call), self._loop.random.random()
 
         def carry_out() -> ToolOutcome:
             if chance < 0.05:
@@ -106,7 +105,7 @@ class SimTools:
             if chance < 0.1:
                 return ToolOutcome("failed", message="there is no such thing")
             self._service.executions[tag] += 1
-            if not tool.idempotent:
+            if not call.tool.idempotent:
                 self._service.effects[tag] += 1
             return ToolOutcome("ok", {"done": tag})
 
@@ -117,12 +116,10 @@ class SimTools:
         except LostAnswer:
             return ToolOutcome("unknown", message="no answer in time")
 
-    async def reconcile(
-        self, *, tool: ToolSpec, arguments: dict[str, Any], user_id: str, since: datetime
-    ) -> ToolOutcome | None:
+    async def reconcile(self, call: Call, since: datetime) -> ToolOutcome | None:
         """Looks whether the effect is there; that it is not says nothing, it may still come."""
-        tag = f"{user_id}/{arguments['tag']}"
-        if tool.name != "Send":
+        tag = _tag(call)
+        if call.tool.name != "Send":
             return None
         try:
             found = await self._network.ask(
@@ -131,3 +128,13 @@ class SimTools:
         except LostAnswer:
             return None
         return ToolOutcome("ok", {"done": tag}) if found else None
+
+    async def check(self) -> str:
+        return "simulated"
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _tag(call: Call) -> str:
+    return f"t_{call.tenant_id}:u_{call.user_id}/{call.arguments['tag']}"

@@ -24,6 +24,7 @@ from sim_services import SimAgent, SimService, SimTools
 import streams.group
 import streams.intake
 from connectors.models.scripted import ScriptedChatModel
+from connectors.toolsets import Toolsets
 from processors.audit.processor import AuditProcessor
 from processors.groups import GROUPS
 from processors.settings_cache import TenantCache, UserCache
@@ -134,15 +135,15 @@ class SimWorker:
         o = self._outside
         clock = o.loop.time
         directory = CassandraDirectory(session)
-        tools = SimTools(o.loop, o.network, o.service, self.node)
+        tools = Toolsets([SimTools(o.loop, o.network, o.service, self.node)])
         tenants = TenantCache(directory, clock=clock)
         if group == "audit":
             return AuditProcessor(CassandraAudit(session))
         ledger = CassandraLedger(session)
         if group == "tools":
-            return ToolsProcessor(ledger, tenants, tools, tools, now=o.now)
+            return ToolsProcessor(ledger, tenants, tools, now=o.now)
         agent: Any = SimAgent(o.loop, o.asked)
-        profiles = Profiles(tools, UserCache(directory, clock=clock), lambda *_: MODEL)  # type: ignore[arg-type]
+        profiles = Profiles(tools, UserCache(directory, clock=clock), lambda *_: MODEL)
         legs = LegRunner(agent, profiles, _ignore, now=o.now)
         return TurnsProcessor(CassandraJournal(session, input_ttl=1e6), ledger, tenants, legs, now=o.now)
 

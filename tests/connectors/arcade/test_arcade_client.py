@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from emulated import Emulated, emulators
 
-from connectors.arcade import ArcadeClient, Catalogue, ToolOutcome, ToolSpec, arcade_user_id
+from connectors.arcade import ArcadeClient, Catalogue, arcade_user_id
 from connectors.arcade import client as client_module
 from connectors.arcade.reconcile import find_effect
 from connectors.arcade.tool_spec import tool_spec
 from connectors.emulators.asana_tools import TOOLS as ASANA_TOOLS
 from connectors.emulators.gmail_tools import TOOLS as GMAIL_TOOLS
+from connectors.toolset import ToolOutcome, ToolSpec
 from schemas import Unavailable
 
 USER = arcade_user_id("acme", "u1")

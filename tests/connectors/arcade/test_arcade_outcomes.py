@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.arcade.outcomes import OutcomeKind, of_http_error, of_output
+from connectors.arcade.outcomes import of_http_error, of_output
+from connectors.toolset import OutcomeKind
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

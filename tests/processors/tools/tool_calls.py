@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from connectors.arcade import ArcadeClient, Catalogue
+from connectors.arcade import ArcadeClient, ArcadeToolset
+from connectors.toolset import Toolset
+from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache
 from processors.tools.processor import ToolsProcessor
 from schemas import AuditEvent, Envelope, Output, RawRecord, Record, Tenant, ToolRequest, ToolResult, Topic, decode
@@ -22,13 +24,12 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 class Workers:
     """Makes processors as workers do, each new one with nothing in memory."""
 
-    def __init__(self, stores: Stores, client: ArcadeClient) -> None:
-        self._stores, self._client = stores, client
-        self._catalogue = Catalogue(client.list_tools)
+    def __init__(self, stores: Stores, client: ArcadeClient, *others: Toolset) -> None:
+        self._stores, self._toolsets = stores, Toolsets([ArcadeToolset(client), *others])
 
     def processor(self, ledger: ToolLedger | None = None) -> ToolsProcessor:
         tenants = TenantCache(self._stores.directory)
-        return ToolsProcessor(ledger or self._stores.ledger, tenants, self._catalogue, self._client)
+        return ToolsProcessor(ledger or self._stores.ledger, tenants, self._toolsets)
 
 
 def request(

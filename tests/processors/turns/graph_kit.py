@@ -13,6 +13,7 @@ import pytest
 from turns_kit import System, opened_stores, record
 
 from connectors.graphs import Graphs, StagingSaver, UserStore, rows_of, thread_state
+from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache, UserCache
 from processors.turns.agent import Agent
 from processors.turns.graph_leg import GraphLegs
@@ -66,7 +67,7 @@ class Hosting:
         self.graphs = Graphs(graphs_sample.SPECS)
 
     def processor(self) -> TurnsProcessor:
-        profiles = Profiles(_NoTools(), UserCache(self.stores.directory, ttl=0), self.system.model)
+        profiles = Profiles(Toolsets([]), UserCache(self.stores.directory, ttl=0), self.system.model)
         legs = LegRunner(Agent(), profiles, self.emit)
         graphs = GraphLegs(
             *(self.graphs, self.stores.journal, self.stores.items, self.emit),
@@ -94,11 +95,6 @@ class Hosting:
         hosted = await self.graphs.get(graph)
         async with hosted.bound(saver=saver, store=store, config={"configurable": place}) as bound:
             return thread_state(await bound.aget_state({"configurable": place}), thread_id=thread)
-
-
-class _NoTools:
-    async def tools(self) -> dict[str, Any]:
-        return {}
 
 
 def run(graph: str, given: Any = None, thread: str = "t1", *, id: str | None = None, **fields: Any) -> Record:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
+from listed_tools import ListedTools, tool
 from turns_kit import System, opened_stores, requests, say
 
-from connectors.arcade import ToolSpec
 from connectors.models.rules import RulesChatModel
+from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache, UserCache
 from processors.turns.agent import Agent
 from processors.turns.leg import LegRunner
@@ -24,12 +25,7 @@ from schemas import Tenant, User, check_zone, known_zone, time_in, zone_of
 NIGHT = datetime(2026, 11, 28, 2, 0, tzinfo=UTC)
 """Friday evening in California, Saturday in Europe and on Kiritimati."""
 PARAMETERS = {"type": "object", "properties": {"name": {"type": "string"}, "due_date": {"type": "string"}}}
-CREATE = ToolSpec("Asana_CreateTask", "Asana.CreateTask", "1", "Makes.", PARAMETERS, None, (), True, True)
-
-
-class _Tools:
-    async def tools(self) -> dict[str, ToolSpec]:
-        return {CREATE.name: CREATE}
+TOOLS = Toolsets([ListedTools(tool("Asana_CreateTask", parameters=PARAMETERS, read_only=True))])
 
 
 @pytest.fixture
@@ -51,7 +47,7 @@ def machine_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 def processor(system: System, model: Any = None) -> TurnsProcessor:
     directory = system.stores.directory
-    profiles = Profiles(_Tools(), UserCache(directory, ttl=0), (lambda *_: model) if model else system.model)
+    profiles = Profiles(TOOLS, UserCache(directory, ttl=0), (lambda *_: model) if model else system.model)
     legs = LegRunner(Agent(), profiles, system.emit, now=lambda: NIGHT)
     return TurnsProcessor(
         system.stores.journal, system.stores.ledger, TenantCache(directory, ttl=0), legs, now=lambda: NIGHT
@@ -105,7 +101,7 @@ async def test_the_prompt_names_the_users_weekday_date_time_and_zone(system: Sys
 @pytest.mark.usefixtures("machine_zone")
 def test_the_rules_take_the_day_of_the_prompt_and_else_that_of_utc() -> None:
     model = RulesChatModel().bind_tools(
-        [{"type": "function", "function": {"name": CREATE.name, "description": "x", "parameters": PARAMETERS}}]
+        [{"type": "function", "function": {"name": "Asana_CreateTask", "description": "x", "parameters": PARAMETERS}}]
     )
     prompt = SystemMessage(
         "You are A, a personal agent. It is Friday, 2026-11-27 18:00 (America/Los_Angeles, UTC-08:00)."

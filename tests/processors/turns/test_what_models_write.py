@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
+from listed_tools import tool
 from transition_kit import LIMITS, Thread, an_input, policy
 
-from connectors.arcade import ToolSpec
+from connectors.toolset import ToolSpec
 from processors.turns.model_answers import MOST_CALLS, to_answer
 from processors.turns.model_history import model_facing_name, to_history
 from processors.turns.profile import MOST_TOOLS, offered_tools
@@ -129,7 +130,7 @@ def test_results_whose_calls_are_not_there_are_not_shown() -> None:
 
 def _tools(count: int, name: str = "Kit_Tool") -> dict[str, ToolSpec]:
     names = [f"{name}{n}" for n in range(count)]
-    return {n: ToolSpec(n, n, "1", "", {"type": "object", "properties": {}}, None, (), True, True) for n in names}
+    return {n: tool(n, read_only=True) for n in names}
 
 
 def test_as_many_tools_are_offered_as_models_take_and_the_rest_is_said() -> None:

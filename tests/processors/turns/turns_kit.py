@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from listed_tools import ListedTools, tool
 
-from connectors.arcade import ToolSpec
 from connectors.models import ModelChoice, chat_model
+from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache, UserCache
 from processors.turns.agent import Agent
 from processors.turns.leg import LegRunner
@@ -39,17 +40,14 @@ from schemas.base import Body
 from state import Stores, open_stores
 from streams import Publication
 
-ECHO = ToolSpec(
-    "Bench_Echo", "Bench.Echo", "1", "Says it again.", {"type": "object", "properties": {}}, None, (), False, False
+TOOLS = Toolsets(
+    [
+        ListedTools(
+            tool("Bench_Echo", qualified_name="Bench.Echo"),
+            tool("Bench_Look", qualified_name="Bench.Look", read_only=True),
+        )
+    ]
 )
-LOOK = ToolSpec("Bench_Look", "Bench.Look", "1", "Looks.", {"type": "object", "properties": {}}, None, (), True, True)
-
-
-class Tools:
-    """A catalogue of two tools, as data."""
-
-    async def tools(self) -> dict[str, ToolSpec]:
-        return {ECHO.name: ECHO, LOOK.name: LOOK}
 
 
 class System:
@@ -62,7 +60,7 @@ class System:
         self.models: dict[str, Any] = {}
 
     def processor(self) -> TurnsProcessor:
-        profiles = Profiles(Tools(), UserCache(self.stores.directory, ttl=0), self.model)
+        profiles = Profiles(TOOLS, UserCache(self.stores.directory, ttl=0), self.model)
         legs = LegRunner(Agent(), profiles, self.emit)
         tenants = TenantCache(self.stores.directory, ttl=0)
         return TurnsProcessor(self.stores.journal, self.stores.ledger, tenants, legs)

@@ -1,0 +1,27 @@
+"""What can be set about Arcade: `[arcade]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from schemas.section import HttpUrl, Section
+
+
+def _empty_is_unset(value: SecretStr | None) -> SecretStr | None:
+    return value if value and value.get_secret_value() else None
+
+
+class ArcadeSettings(Section):
+    """Arcade, whose tools agents call."""
+
+    VARIABLES: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "url": ("ARCADE_BASE_URL",),
+        "api_key": ("ARCADE_API_KEY",),
+    }
+    url: HttpUrl = Field(None, description="Arcade's engine, http:// or https://")
+    api_key: Annotated[SecretStr | None, AfterValidator(_empty_is_unset)] = Field(
+        None, description="Arcade's API key; tools are emulated when not set"
+    )
