@@ -202,6 +202,8 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._intake.forget()
         self.assigned = False
         await asyncio.gather(*(slot.suspend() for slot in self._limbo.values()))
+        if self._stopping:
+            await asyncio.gather(*(slot.close() for slot in self._limbo.values()))
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Gates the assigned partitions, then opens or resumes their slots in the background."""
@@ -298,6 +300,8 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._intake.stop()
         slots = [*self._slots.values(), *self._limbo.values()]
         self._lanes.drop(lambda _: True)
+        # Nobody opens a slot any more that is not open now: what waits for it is for its next owner to do.
+        closing = [asyncio.ensure_future(slot.close()) for slot in slots if not slot.is_open]
         deadline = time.monotonic() + grace
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=grace)
@@ -309,7 +313,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         )
         for task in list(self._openings):
             task.cancel()
-        await asyncio.gather(*(slot.close() for slot in slots))
+        await asyncio.gather(*closing, *(slot.close() for slot in slots))
 
     @property
     def _consumer(self) -> AIOKafkaConsumer:

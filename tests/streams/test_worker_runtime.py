@@ -177,6 +177,38 @@ async def test_a_graceful_stop_finishes_and_publishes_what_runs(kafka: str) -> N
         assert not set(messages) & set(again.seen), "finished work was done again"
 
 
+@pytest.mark.parametrize("first", ["the rebalance", "the stop"])
+async def test_a_stop_beside_a_rebalance_does_not_wait_for_slots_that_nobody_opens_any_more(
+    embedded: EmbeddedBroker, first: str
+) -> None:
+    """What waits for such a slot is its next owner's to do."""
+    go_on = asyncio.Event()
+
+    async def then(_: Record) -> None:
+        await go_on.wait()
+
+    processor = Answering(then=then)
+    async with Chat(embedded.bootstrap) as chat:
+        worker = make_worker(embedded.bootstrap, processor, options=replace(QUICK, grace=3600))
+        await worker.start()
+        message = await chat.say("t1")
+        await until(lambda: processor.seen[message] == 1)
+        runtime = worker.runtime("turns")
+        if first == "the rebalance":
+            await runtime.on_partitions_revoked(())
+        stopping = asyncio.create_task(worker.stop())
+        if first == "the stop":
+            await until(lambda: runtime._stopping)
+            await runtime.on_partitions_revoked(())
+        go_on.set()
+        async with asyncio.timeout(120):
+            await stopping
+        again = Answering()
+        async with running(embedded.bootstrap, again):
+            await chat.answered([message])
+        assert again.seen[message] == 1
+
+
 async def test_a_second_worker_takes_slots_and_work_in_the_slots_that_stay_goes_on(kafka: str) -> None:
     first, second = Answering(seconds=3), Answering()
     async with Chat(kafka) as chat, running(kafka, first) as one:
