@@ -14,7 +14,6 @@ from pkgutil import iter_modules
 
 import httpx
 import pytest
-from pydantic import SecretStr
 from ticking_service import SERVICE
 from waiting import until
 
@@ -23,7 +22,7 @@ from cauce.program import Program, levels
 from cauce.running import ServiceNote, announced, find_services
 from cauce.service import Process, Service, Stopped, run_service
 from cauce.services import all_programs, all_services
-from cauce.settings import Settings
+from cauce.settings import Settings, load_settings
 from cauce.supervisor import Supervisor
 from schemas import SettingsError
 
@@ -31,7 +30,7 @@ from schemas import SettingsError
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[Settings]:
     thresholds = gc.get_threshold()
-    yield Settings(data=tmp_path / "var", arcade_api_key=SecretStr("no emulators"))
+    yield load_settings(environment={}, data=tmp_path / "var", arcade_api_key="no emulators")
     gc.unfreeze()
     gc.set_threshold(*thresholds)
 
