@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from core.following.position import Position
+from core.following.reader import RunEnd
 from schemas import AcceptedRun, GraphRequest, StoredRun, ThreadHead, TokenUsage
 from schemas.clock import utc_now
 
@@ -139,12 +140,11 @@ def joins_at(view: RunView, given: Position | None) -> Position:
     return Position(begin if view.status in (*OVER, "paused") else view.as_of)
 
 
-def until(view: RunView, position: Position) -> tuple[int | None, int]:
-    """Where a reader at this position comes to the end of what is known of a run: the event that is the last one, and the one
-    up to which pauses are past. A run that waits has perhaps waited before."""
+def until(view: RunView, position: Position) -> RunEnd:
+    """Where a reader at this position comes to the end of what is known of a run. A run that waits has perhaps waited before."""
     newest = view.as_of
     if view.status in OVER:
-        return view.last_event, newest
+        return RunEnd(view.run_id, view.last_event, newest)
     if view.status != "paused":
-        return None, newest
-    return (newest if position.seq < newest else None), 0
+        return RunEnd(view.run_id, None, newest)
+    return RunEnd(view.run_id, newest if position.seq < newest else None, 0)

@@ -48,7 +48,7 @@ def asyncapi(out: FileOption = None) -> None:
 
 def openapi(out: FileOption = None) -> None:
     """Print the OpenAPI 3.1 document of the gateway's /v1, or write it to a file."""
-    from connectors.gateway.protocols.v1.contract import document
+    from connectors.gateway.protocols.v1.routes import document
 
     _put(document(), out)
 

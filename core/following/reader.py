@@ -7,13 +7,14 @@ clients have no use for (`LEAVES_OUT`). A class that forgets a kind cannot be de
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, ClassVar, Generic, TypeVar
 
 from core.following.feed import EarlyResult, TextPiece
 from core.following.graph_reader import GraphPieces
 from core.following.thread_stream import Heartbeat, StreamItem
-from schemas import ThreadChanged, ThreadEvent, ToolFinished, Topic, bodies_of
+from schemas import TERMINAL_TYPES, RunPaused, ThreadChanged, ThreadEvent, ToolFinished, Topic, bodies_of
 
 Made = TypeVar("Made")
 
@@ -28,16 +29,49 @@ def method_of(kind: type[ThreadEvent]) -> str:
     return "on_" + kind.TYPE.removeprefix("cauce.").replace(".", "_")
 
 
+def is_deletion(event: ThreadEvent) -> bool:
+    """Whether nothing comes after this event: the thread is deleted."""
+    return isinstance(event, ThreadChanged) and event.action == "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """Where the stream of one run ends: with its last event, or when it waits for its user.
+
+    `last_event` is the run's last where it is over already: whoever has it gets the end at once, since nothing else may ever
+    come in its thread. `paused_after` is the event up to which a pause is past.
+    """
+
+    run_id: str
+    last_event: int | None = None
+    paused_after: int = 0
+
+    def is_before(self, seq: int) -> bool:
+        """Whether a reader who has the events up to `seq` has all of the run."""
+        return self.last_event is not None and seq >= self.last_event
+
+    def is_at(self, event: ThreadEvent) -> bool:
+        """Whether it is the last event of the stream."""
+        if is_deletion(event):
+            return True
+        if self.last_event is not None:
+            return event.seq >= self.last_event
+        if event.run_id != self.run_id:
+            return False
+        return event.TYPE in TERMINAL_TYPES or (isinstance(event, RunPaused) and event.seq > self.paused_after)
+
+
 class EventMethods:
-    """One method for each kind of event."""
+    """One method for each kind of event, or one `dispatch` of its own for all of them."""
 
     LEAVES_OUT: ClassVar[frozenset[type[ThreadEvent]]] = frozenset()
     """Kinds of events that it does not show."""
     _methods: ClassVar[dict[str, str]] = {}
 
-    def __init_subclass__(cls, **more: Any) -> None:
+    def __init_subclass__(cls, *, base: bool = False, **more: Any) -> None:
+        """`base` is for classes that show nothing by themselves."""
         super().__init_subclass__(**more)
-        if cls.__module__ == __name__:
+        if base or cls.dispatch is not EventMethods.dispatch:
             return
         shown = {kind: method_of(kind) for kind in kinds() if kind not in cls.LEAVES_OUT}
         if forgotten := [kind.__name__ for kind, name in shown.items() if not hasattr(cls, name)]:
@@ -50,7 +84,7 @@ class EventMethods:
         return getattr(self, name)(event) if name else ()
 
 
-class EventReader(EventMethods, Generic[Made]):
+class EventReader(EventMethods, Generic[Made], base=True):
     """`read` gives what its client gets, for each item of a thread's stream."""
 
     def __init__(self, *, seq: int = 0) -> None:
@@ -102,4 +136,4 @@ class EventReader(EventMethods, Generic[Made]):
 
     def is_last(self, event: ThreadEvent) -> bool:
         """Whether nothing comes after this event: the thread is deleted, or whatever else a reader takes for the end."""
-        return isinstance(event, ThreadChanged) and event.action == "delete"
+        return is_deletion(event)

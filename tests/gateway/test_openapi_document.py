@@ -8,7 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from cauce.cli import app
-from connectors.gateway.protocols.v1.contract import document
+from connectors.gateway.protocols.v1.routes import document
 
 COPY = Path(__file__).parents[2] / "docs" / "openapi.json"
 

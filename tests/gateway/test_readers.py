@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from cauce.asking import Answer
+from cauce.transcript import Transcript
 from connectors.gateway.protocols.agui.projection import AguiProjection
 from connectors.gateway.protocols.lg.graph_projection import GraphProjection
 from connectors.gateway.protocols.lg.projection import RunProjection
 from connectors.gateway.protocols.lg.thread_projection import ThreadProjection
-from core.following.reader import EventReader, kinds, method_of
+from connectors.gateway.protocols.v1.frames import EventFrames
+from core.following.reader import EventMethods, EventReader, kinds, method_of
 
-READERS = (AguiProjection, RunProjection, GraphProjection, ThreadProjection)
+READERS = (AguiProjection, RunProjection, GraphProjection, ThreadProjection, Transcript, Answer)
 
 
 def test_reader_that_forgets_a_kind_cannot_be_defined() -> None:
@@ -23,5 +26,11 @@ def test_reader_that_forgets_a_kind_cannot_be_defined() -> None:
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_no_kind_is_shown_and_left_out(reader: type[EventReader[object]]) -> None:
+def test_no_kind_is_shown_and_left_out(reader: type[EventMethods]) -> None:
     assert not [kind.__name__ for kind in reader.LEAVES_OUT if hasattr(reader, method_of(kind))]
+
+
+def test_own_protocol_shows_every_kind() -> None:
+    """Each frame is the event's own JSON under its type's name."""
+    assert EventFrames.dispatch is not EventMethods.dispatch
+    assert not EventFrames.LEAVES_OUT

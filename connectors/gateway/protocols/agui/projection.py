@@ -6,15 +6,14 @@ import json
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
+from connectors.gateway.frames import FrameReader
 from connectors.gateway.problems import Problem
-from connectors.gateway.sse import HEARTBEAT_FRAME, frame
+from connectors.gateway.sse import frame
 from connectors.graphs.graph_states import StateOf
 from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces
 from core.following.position import Position
-from core.following.reader import EventReader
 from core.following.text_reader import Answers
-from core.following.thread_stream import StreamItem
 from core.runs import Runs
 from schemas import (
     AnswerDiscarded,
@@ -66,7 +65,7 @@ def error_frame(problem: Problem) -> bytes:
     return event("RUN_ERROR", message=problem.detail, code=problem.code)
 
 
-class AguiProjection(EventReader[bytes]):
+class AguiProjection(FrameReader):
     """`client_run` is how the client calls the run that is `run_id` here; `history` are the thread's messages before it, and
     `listed` the ids of those that the client has. It gets a snapshot when it lacks one."""
 
@@ -116,11 +115,9 @@ class AguiProjection(EventReader[bytes]):
         self._told: GraphStreamed | None = None
         """The newest state that the run's events name."""
 
-    async def frames(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[bytes]:
-        """The run from its start to its end, or until it waits for its user."""
-        yield event("RUN_STARTED", threadId=self._thread_id, runId=self._client_run, protocolVersion="1.0")
-        async for piece in self.read(items):
-            yield HEARTBEAT_FRAME if piece is None else piece
+    def opening(self) -> Iterable[bytes]:
+        """The run's start, under the client's id."""
+        return [event("RUN_STARTED", threadId=self._thread_id, runId=self._client_run, protocolVersion="1.0")]
 
     async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
         """Frames of this run's events; events of other runs only update what a later snapshot says."""

@@ -6,17 +6,18 @@ Ids of frames are positions, as in `projection.py`; within a leg that is going t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from connectors.gateway.protocols.lg.projection import Frame, Items, ends, failure
+from connectors.gateway.frames import FrameReader
+from connectors.gateway.protocols.lg.projection import END, Frame, failure, metadata_frame
 from connectors.gateway.protocols.lg.shapes import graph_interrupts
 from connectors.gateway.protocols.lg.thread_state import dumps
-from connectors.gateway.sse import HEARTBEAT_FRAME, frame
+from connectors.gateway.sse import frame
 from core.following.graph_reader import GraphPieces, LegReader, Part, written
 from core.following.position import Position
-from core.following.reader import EventReader, kinds
+from core.following.reader import RunEnd, kinds
 from schemas import GraphStreamed, RunCancelled, RunFailed, RunPaused, ThreadEvent
 
 StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
@@ -25,38 +26,28 @@ StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
 INTERRUPT = "__interrupt__"
 
 
-class GraphProjection(EventReader[bytes]):
+class GraphProjection(FrameReader):
     """Frames of one run: what its graph streamed, and how it ends."""
 
     LEAVES_OUT = frozenset(kinds()) - {GraphStreamed, RunPaused, RunFailed, RunCancelled}
 
     def __init__(
-        self, run_id: str, modes: Collection[str], *, position: Position, resumable: bool, state_of: StateOf
+        self, until: RunEnd, modes: Collection[str], *, position: Position, resumable: bool, state_of: StateOf
     ) -> None:
-        super().__init__(seq=position.seq)
-        self._run_id, self._modes, self._resumable = run_id, modes, resumable
-        self._until: tuple[int | None, int] = (None, 0)
+        super().__init__(seq=position.seq, until=until)
+        self._run_id, self._modes, self._resumable = until.run_id, modes, resumable
         self._position, self._state_of = position, state_of
         self._legs = LegReader(position)
         self._shown: dict[tuple[str, ...], str] = {}
         """The newest state that was read, by namespace."""
 
-    async def frames(
-        self, items: Items, *, last_event: int | None = None, paused_after: int = 0
-    ) -> AsyncIterator[bytes]:
-        """All frames up to the run's end or its next pause; see `v1.frames.thread_frames` for the parameters."""
-        yield frame("metadata", dumps({"run_id": self._run_id, "attempt": 1}))
-        self._until = (last_event, paused_after)
-        if last_event is not None and self.seq >= last_event:
-            yield frame("end", "null")
-            return
-        async for piece in self.read(items):
-            yield HEARTBEAT_FRAME if piece is None else piece
-        yield frame("end", "null")
+    def opening(self) -> Iterable[bytes]:
+        """Which run it is."""
+        return [metadata_frame(self._run_id)]
 
-    def is_last(self, event: ThreadEvent) -> bool:
-        """Whether the run's stream ends with it."""
-        return ends(event, self._run_id, *self._until)
+    def closing(self) -> Iterable[bytes]:
+        """The end."""
+        return [END]
 
     def on_graph_pieces(self, pieces: GraphPieces) -> Iterable[bytes]:
         """Frames of the run's active leg."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg import shapes
-from connectors.gateway.protocols.lg.graph_projection import INTERRUPT, GraphProjection, StateOf
+from connectors.gateway.protocols.lg.graph_projection import INTERRUPT
 from connectors.gateway.protocols.lg.requests import AT_ONCE, RunRequest
 from core import NewRun, RunView
 from core.assistants import Assistant
 from core.errors import Conflict, Invalid
-from core.following.position import Position
 from core.principal import Principal
 from core.runs import answering
 from schemas import GraphRequest, ThreadHead
@@ -71,26 +70,6 @@ def _answers(head: ThreadHead, resume: object) -> None:
     if len(open_ones) > 1:
         words = f"{len(open_ones)} interrupts are open; name the ones that this answers: an object from ids to answers."
         raise Invalid("several_interrupts", words, interrupts=open_ones)
-
-
-def graph_projection(
-    core: GatewayCore,
-    caller: Principal,
-    view: RunView,
-    graph: str,
-    modes: Collection[str],
-    *,
-    position: Position,
-    resumable: bool,
-) -> GraphProjection:
-    """Frames of a run of the graph, from a position on."""
-    state_of = states_of(core, caller, view.thread_id, graph)
-    return GraphProjection(view.run_id, modes, position=position, resumable=resumable, state_of=state_of)
-
-
-def states_of(core: GatewayCore, caller: Principal, thread_id: str, graph: str) -> StateOf:
-    """Reads the states that events name."""
-    return core.graphs.states_of(caller, thread_id, graph)
 
 
 async def graph_outcome(core: GatewayCore, caller: Principal, view: RunView, graph: str, head: ThreadHead) -> Any:

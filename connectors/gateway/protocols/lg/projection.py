@@ -6,22 +6,21 @@ seen, also within one event and within one answer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from connectors.gateway.frames import FrameReader
 from connectors.gateway.problems import Problem
 from connectors.gateway.protocols.lg.messages import tool_message
 from connectors.gateway.protocols.lg.shapes import failure as failed
 from connectors.gateway.protocols.lg.shapes import interrupt
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
-from connectors.gateway.sse import HEARTBEAT_FRAME, frame
+from connectors.gateway.sse import frame
 from core.following.feed import TextPiece
 from core.following.position import Position
-from core.following.reader import EventReader
+from core.following.reader import RunEnd
 from core.following.text_reader import Answers
-from core.following.thread_stream import StreamItem
 from schemas import (
-    TERMINAL_TYPES,
     AnswerDiscarded,
     ApprovalRequested,
     ApprovalResolved,
@@ -59,11 +58,16 @@ MODES = (
 SILENT = ("events", "tasks", "checkpoints", "debug")
 """Modes of a graph's inner life, of which an agent's run has nothing to tell."""
 
-Items = AsyncIterator[StreamItem]
+END = frame("end", "null")
 Frame = tuple[str, str]
 
 
-class RunProjection(EventReader[bytes]):
+def metadata_frame(run_id: str) -> bytes:
+    """The first frame of a run's stream."""
+    return frame("metadata", dumps({"run_id": run_id, "attempt": 1}))
+
+
+class RunProjection(FrameReader):
     """Frames of one run."""
 
     LEAVES_OUT = frozenset(
@@ -83,7 +87,7 @@ class RunProjection(EventReader[bytes]):
     def __init__(
         self,
         thread_id: str,
-        run_id: str,
+        until: RunEnd,
         modes: Collection[str],
         state: ThreadState,
         *,
@@ -92,11 +96,10 @@ class RunProjection(EventReader[bytes]):
         pending: Iterable[PendingCall] = (),
     ) -> None:
         """`pending` are the calls of the thread as it was read, which events before `position` had asked for."""
-        super().__init__(seq=position.seq)
-        self._thread_id, self._run_id, self._modes, self._state = thread_id, run_id, modes, state
+        super().__init__(seq=position.seq, until=until)
+        self._thread_id, self._run_id, self._modes, self._state = thread_id, until.run_id, modes, state
         self._message: Mapping[str, Any] | None = None
         """The one that the event brought."""
-        self._until: tuple[int | None, int] = (None, 0)
         self._position, self._resumable = position, resumable
         waiting = tuple(pending)
         self._answers = Answers(position)
@@ -106,21 +109,13 @@ class RunProjection(EventReader[bytes]):
         }
         self._waiting = frozenset(p.call.call_id for p in waiting if p.state == "approval")
 
-    async def frames(
-        self, items: Items, *, last_event: int | None = None, paused_after: int = 0
-    ) -> AsyncIterator[bytes]:
-        """All frames up to the run's end or its next pause; see `v1.frames.thread_frames` for the parameters."""
-        yield frame("metadata", dumps({"run_id": self._run_id, "attempt": 1}))
-        self._until = (last_event, paused_after)
-        if last_event is not None and self.seq >= last_event:
-            yield frame("end", "null")
-            return
-        async for piece in self.read(items):
-            yield HEARTBEAT_FRAME if piece is None else piece
+    def opening(self) -> Iterable[bytes]:
+        """Which run it is."""
+        return [metadata_frame(self._run_id)]
 
-    def is_last(self, event: ThreadEvent) -> bool:
-        """Whether the run's stream ends with it."""
-        return ends(event, self._run_id, *self._until)
+    def closing(self) -> Iterable[bytes]:
+        """The end."""
+        return [END]
 
     async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
         """What is known at once is sent at once: the frames of an event in one piece."""
@@ -132,8 +127,6 @@ class RunProjection(EventReader[bytes]):
             if n > skip and not self._was_early(event, name):
                 at = Position(event.seq) if n == len(made) else Position(event.seq - 1, sub=n)
                 pieces.append(self._frame(name, data, at))
-        if self.is_last(event):
-            pieces.append(frame("end", "null"))
         return [b"".join(pieces)] if pieces else ()
 
     def on_early_result(self, event: ToolFinished) -> Iterable[bytes]:
@@ -241,17 +234,6 @@ class RunProjection(EventReader[bytes]):
         return {"langgraph_node": node, "run_id": self._run_id, "thread_id": self._thread_id}
 
 
-def ends(event: ThreadEvent, run_id: str, last_event: int | None, paused_after: int) -> bool:
-    """Whether a stream of the run ends with this event; see `v1.frames.thread_frames` for the parameters."""
-    if isinstance(event, ThreadChanged) and event.action == "delete":
-        return True
-    if last_event is not None:
-        return event.seq >= last_event
-    if event.run_id != run_id:
-        return False
-    return event.TYPE in TERMINAL_TYPES or (isinstance(event, RunPaused) and event.seq > paused_after)
-
-
 def failure(event: RunFailed | RunCancelled) -> list[Frame]:
     """What is told of a run that ends without an answer."""
     if isinstance(event, RunFailed):
@@ -263,7 +245,7 @@ def failure(event: RunFailed | RunCancelled) -> list[Frame]:
 
 def error_frame(problem: Problem) -> bytes:
     """The end of a stream that cannot go on."""
-    return frame("error", dumps({"error": problem.code, "message": problem.detail})) + frame("end", "null")
+    return frame("error", dumps({"error": problem.code, "message": problem.detail})) + END
 
 
 def _chunk(message_id: str, text: str) -> dict[str, Any]:

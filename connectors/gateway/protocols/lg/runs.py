@@ -16,11 +16,11 @@ from connectors.gateway.patient import PatientJson
 from connectors.gateway.problems import Problem
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.agent_runs import start_agent
-from connectors.gateway.protocols.lg.graph_projection import GraphProjection
-from connectors.gateway.protocols.lg.graph_runs import graph_outcome, graph_projection, start_graph
+from connectors.gateway.protocols.lg.graph_runs import graph_outcome, start_graph
 from connectors.gateway.protocols.lg.messages import to_langchain
-from connectors.gateway.protocols.lg.projection import RunProjection, error_frame
+from connectors.gateway.protocols.lg.projection import error_frame
 from connectors.gateway.protocols.lg.requests import RunRequest, answer, modes_of, thread_fields, usual_ttl
+from connectors.gateway.protocols.lg.run_frames import run_frames
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, page_of
 from connectors.gateway.sse import EventStream
@@ -28,6 +28,7 @@ from core import RunView
 from core.agent_names import find_agent
 from core.errors import Invalid, not_found
 from core.following.position import Position
+from core.following.reader import RunEnd
 from core.principal import Principal
 from core.run_views import RunStatus, joins_at, until
 from schemas import PendingCall, StoredMessage
@@ -84,21 +85,18 @@ def event_stream(
     """The response that tells a run from its start; `then` is called when it ends, also because its reader left."""
     view = started.view
     position, resumable = Position(started.since), request.resumable
-    projection: RunProjection | GraphProjection
-    if started.graph:
-        projection = graph_projection(
-            core, caller, view, started.graph, request.modes, position=position, resumable=resumable
-        )
-    else:
-        projection = RunProjection(
-            view.thread_id,
-            view.run_id,
-            request.modes,
-            ThreadState(started.messages),
-            position=position,
-            resumable=resumable,
-            pending=started.pending,
-        )
+    frames = run_frames(
+        core,
+        caller,
+        view.thread_id,
+        RunEnd(view.run_id),
+        request.modes,
+        graph=started.graph,
+        state=ThreadState(started.messages),
+        pending=started.pending,
+        position=position,
+        resumable=resumable,
+    )
     items = core.stream(caller, view.thread_id).items(position.seq)
     leave = partial(core.runs.cancel, caller, view.thread_id, view.run_id) if request.cancel_when_left else None
     counted = core.count_stream(caller)
@@ -108,7 +106,7 @@ def event_stream(
         then()
 
     return EventStream(
-        projection.frames(items),
+        frames.frames(items),
         headers=locations(view),
         on_error=error_frame,
         slow_seconds=core.options.slow_seconds,
@@ -184,22 +182,26 @@ async def join_stream(request: Request) -> Any:
     position = Position.parse(given).known(head.next_event - 1)
     position = joins_at(view, position if given is not None else None)
     stream = core.stream(caller, thread_id)
-    projection: RunProjection | GraphProjection
-    if graph := await core.graph_of_run(caller, view, head):
-        projection = graph_projection(core, caller, view, graph, modes, position=position, resumable=True)
-    else:
-        state = ThreadState(messages)
+    graph, state = await core.graph_of_run(caller, view, head), ThreadState(messages)
+    if not graph:
         state.without([event async for event in stream.stored(position.seq) if event.seq < head.next_event])
-        projection = RunProjection(
-            thread_id, run_id, modes, state, position=position, resumable=True, pending=head.pending
-        )
-    last, passed = until(view, position)
-    frames = projection.frames(stream.items(position.seq), last_event=last, paused_after=passed)
+    frames = run_frames(
+        core,
+        caller,
+        thread_id,
+        until(view, position),
+        modes,
+        graph=graph,
+        state=state,
+        pending=head.pending,
+        position=position,
+        resumable=True,
+    )
     leave = None
     if is_set(request, "cancel_on_disconnect"):
         leave = partial(core.runs.cancel, caller, thread_id, run_id)
     return EventStream(
-        frames,
+        frames.frames(stream.items(position.seq)),
         headers=locations(view),
         on_error=error_frame,
         slow_seconds=core.options.slow_seconds,

@@ -7,18 +7,19 @@ from typing import Any
 
 from starlette.requests import Request
 
+from connectors.gateway.frames import FrameReader
 from connectors.gateway.gateway_core import GatewayCore
-from connectors.gateway.protocols.lg.graph_projection import GraphProjection
-from connectors.gateway.protocols.lg.graph_runs import graph_projection
-from connectors.gateway.protocols.lg.projection import RunProjection, error_frame
+from connectors.gateway.protocols.lg.projection import END, error_frame
 from connectors.gateway.protocols.lg.requests import modes_of
+from connectors.gateway.protocols.lg.run_frames import run_frames
 from connectors.gateway.protocols.lg.thread_state import ThreadState
 from connectors.gateway.request_parts import caller_of, core_of
-from connectors.gateway.sse import HEARTBEAT_FRAME, EventStream, frame
+from connectors.gateway.sse import HEARTBEAT_FRAME, EventStream
 from core import RunView
 from core.errors import Invalid, Refused
 from core.following.feed import EarlyResult
 from core.following.position import Position
+from core.following.reader import RunEnd
 from core.following.thread_stream import Heartbeat, StreamItem
 from core.principal import Principal
 from core.run_views import OVER
@@ -26,7 +27,6 @@ from schemas import InputRefused, RunQueued, StateUpdated, ThreadChanged, Thread
 
 RUN_MODES = "run_modes"
 """What each run was started with."""
-_END = frame("end", "null")
 _NO_RUN = (ThreadChanged, StateUpdated, InputRefused, RunQueued)
 
 
@@ -74,25 +74,31 @@ class _Following:
                     view = await self._core.runs.get(self._caller, self._thread_id, run_id, hidden=True)
                     if not isinstance(item, ThreadEvent) and view.status in OVER:
                         continue  # a piece that comes late; whatever the run has left to tell, its events tell
-                    projection = await self._projection(view, position)
                     passed = item.seq - 1 if isinstance(item, ThreadEvent) else position.seq
-                    async for piece in projection.frames(last.items(), paused_after=passed):
-                        # The stream goes on where the run's own would end.
-                        yield piece.removesuffix(_END)
+                    frames = await self._frames_of(view, position, RunEnd(view.run_id, paused_after=passed))
+                    async for piece in frames.frames(last.items()):
+                        if piece != END:  # the stream goes on where the run's own would end
+                            yield piece
                     if last.deleted:
                         return
                     position = Position(last.seq or position.seq)
         finally:
             await items.aclose()  # type: ignore[attr-defined]  # it is a generator
 
-    async def _projection(self, view: RunView, position: Position) -> RunProjection | GraphProjection:
+    async def _frames_of(self, view: RunView, position: Position, until: RunEnd) -> FrameReader:
         core, caller, thread_id = self._core, self._caller, self._thread_id
         head = await core.threads.get(caller, thread_id)
-        modes = self._modes or _modes_of(view)
-        if graph := await core.graph_of_run(caller, view, head):
-            return graph_projection(core, caller, view, graph, modes, position=position, resumable=True)
-        return RunProjection(
-            thread_id, view.run_id, modes, self._state, position=position, resumable=True, pending=head.pending
+        return run_frames(
+            core,
+            caller,
+            thread_id,
+            until,
+            self._modes or _modes_of(view),
+            graph=await core.graph_of_run(caller, view, head),
+            state=self._state,
+            pending=head.pending,
+            position=position,
+            resumable=True,
         )
 
 

@@ -15,7 +15,6 @@ from connectors.gateway.problems import Problem, as_problem
 from connectors.gateway.protocols.lg import runs
 from connectors.gateway.protocols.lg.graph_channels import MODES
 from connectors.gateway.protocols.lg.graph_projection import StateOf
-from connectors.gateway.protocols.lg.graph_runs import states_of
 from connectors.gateway.protocols.lg.requests import RunRequest, answer
 from connectors.gateway.protocols.lg.thread_projection import CHANNELS, STEP, ThreadProjection, Wanted
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
@@ -208,7 +207,7 @@ def _states_of(core: GatewayCore, caller: Principal, thread_id: str) -> StateOf:
             graph = await core.graph_of(caller, await core.threads.get(caller, thread_id))
             if graph is None:
                 return None
-            known.append(states_of(core, caller, thread_id, graph))
+            known.append(core.graphs.states_of(caller, thread_id, graph))
         return await known[0](checkpoint_id, namespace)
 
     return state_of

@@ -12,10 +12,10 @@ from connectors.gateway.protocol import Protocol
 
 
 def _mount(app: FastAPI, core: GatewayCore, without: Collection[str]) -> None:
-    from connectors.gateway.protocols.v1 import contract, routes
+    from connectors.gateway.protocols.v1 import routes
 
     app.include_router(routes.router)
-    app.openapi = contract.document  # type: ignore[method-assign]
+    app.openapi = routes.document  # type: ignore[method-assign]
 
 
 PROTOCOL = Protocol(

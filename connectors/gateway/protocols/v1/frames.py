@@ -8,59 +8,70 @@ middle of an answer (`Position`).
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Iterable
 
 from pydantic.main import IncEx
 
+from connectors.gateway.frames import FrameReader
+from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.problems import Problem
-from connectors.gateway.sse import HEARTBEAT_FRAME, frame
-from core.following.feed import EarlyResult, TextPiece
+from connectors.gateway.sse import EventStream, frame
+from core.following.feed import TextPiece
 from core.following.position import Position
-from core.following.thread_stream import Heartbeat, StreamItem
-from schemas import TERMINAL_TYPES, MessageAdded, RunPaused, ThreadChanged, ThreadEvent
+from core.following.reader import RunEnd
+from core.principal import Principal
+from schemas import MessageAdded, ThreadEvent, ToolFinished
 
 _dumps = json.JSONEncoder(ensure_ascii=False).encode
 _RESULT = {"run_id", "call_id", "name", "status", "content"}
 
 
-async def thread_frames(
-    items: AsyncIterator[StreamItem],
-    position: Position,
-    *,
-    run_id: str | None = None,
-    last_event: int | None = None,
-    paused_after: int = 0,
-) -> AsyncIterator[bytes]:
-    """Frames after a position: of all runs and without end, or of one run until it is over or waits for its user.
+def event_stream(
+    core: GatewayCore, caller: Principal, thread_id: str, position: Position, *, until: RunEnd | None = None
+) -> EventStream:
+    """The response that follows a thread, or one run of it, after a position."""
+    return EventStream(
+        EventFrames(position, until=until).frames(core.stream(caller, thread_id).items(position.seq)),
+        on_error=error_frame,
+        slow_seconds=core.options.slow_seconds,
+        on_end=core.count_stream(caller),
+    )
 
-    `last_event` is the run's last where it is over already, and who has it gets the end at once: nothing else may ever come
-    in its thread. `paused_after` is the event up to which a pause is past.
-    """
-    seq, skip = position.seq, (position.message_id, position.offset)
-    said: set[str] = set()
-    if last_event is not None and seq >= last_event:
+
+class EventFrames(FrameReader):
+    """Every kind of event, as it is. Without `until` of all runs and without end."""
+
+    def __init__(self, position: Position, *, until: RunEnd | None = None) -> None:
+        super().__init__(seq=position.seq, until=until)
+        self._skip = (position.message_id, position.offset)
+        self._said: set[str] = set()
+        """Messages that are there: pieces of them that come late say nothing new."""
+
+    def dispatch(self, event: ThreadEvent) -> Iterable[bytes]:
+        """Of a run that is followed, or of all."""
+        if isinstance(event, MessageAdded):
+            self._said.add(event.message.message_id)
+        if self._is_followed(event.run_id):
+            data = event.model_dump_json(exclude_none=True, exclude=_ours(event))
+            yield frame(event.TYPE.removeprefix("cauce."), data, position=str(event.seq))
+
+    def on_early_result(self, event: ToolFinished) -> Iterable[bytes]:
+        """Without a position: its event comes later."""
+        if self._is_followed(event.run_id):
+            yield frame("tool.result", event.model_dump_json(include=_RESULT))
+
+    def on_text(self, piece: TextPiece) -> Iterable[bytes]:
+        """What of it the reader has not seen."""
+        fresh = _after(piece, self._skip)
+        if fresh and self._is_followed(piece.run_id) and piece.message_id not in self._said:
+            yield _delta(fresh, self.seq)
+
+    def closing(self) -> Iterable[bytes]:
+        """The end."""
         yield frame("end", "null")
-        return
-    async for item in items:
-        if isinstance(item, Heartbeat):
-            yield HEARTBEAT_FRAME
-        elif isinstance(item, EarlyResult):
-            if run_id in (None, item.event.run_id):
-                yield frame("tool.result", item.event.model_dump_json(include=_RESULT))
-        elif isinstance(item, TextPiece):
-            piece = _after(item, skip)
-            if piece and run_id in (None, item.run_id) and item.message_id not in said:
-                yield _delta(piece, seq)
-        elif isinstance(item, ThreadEvent):  # pieces of graphs' legs come as text as well
-            seq = item.seq
-            if isinstance(item, MessageAdded):
-                said.add(item.message.message_id)  # pieces that come late say nothing new
-            if run_id in (None, item.run_id):
-                kind = item.TYPE.removeprefix("cauce.")
-                yield frame(kind, item.model_dump_json(exclude_none=True, exclude=_ours(item)), position=str(seq))
-            if _is_last(item, run_id, last_event, paused_after):
-                yield frame("end", "null")
-                return
+
+    def _is_followed(self, run_id: str) -> bool:
+        return self.until is None or run_id == self.until.run_id
 
 
 def _ours(event: ThreadEvent) -> IncEx:
@@ -73,17 +84,6 @@ def error_frame(problem: Problem) -> bytes:
     """The last frame of a stream that cannot go on."""
     body = {"code": problem.code, "detail": problem.detail, "status": problem.status}
     return frame("error", _dumps(body))
-
-
-def _is_last(event: ThreadEvent, run_id: str | None, last_event: int | None, paused_after: int) -> bool:
-    if isinstance(event, ThreadChanged) and event.action == "delete":
-        return True
-    if run_id is None:
-        return False
-    if last_event is not None:
-        return event.seq >= last_event
-    paused = isinstance(event, RunPaused) and event.seq > paused_after
-    return event.run_id == run_id and (event.TYPE in TERMINAL_TYPES or paused)
 
 
 def _after(piece: TextPiece, skip: tuple[str, int]) -> TextPiece | None:

@@ -1,12 +1,34 @@
-"""The routes of `/v1`, one tag each for threads, runs, approvals and the rest."""
+"""The routes of `/v1`, one tag each for threads, runs, approvals and the rest, and their OpenAPI document."""
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from fastapi import APIRouter
+from fastapi.openapi.utils import get_openapi
 
 from connectors.gateway.protocols.v1 import approvals, runs, tenant, threads
 from connectors.gateway.protocols.v1.parameters import ERRORS
 
+VERSION = "1"
+_ABOUT = """
+The front door of Cauce. Every request needs a credential: an API key as `x-api-key` or `Authorization: Bearer`, an access token
+of your tenant's OpenID provider, or a browser session. Errors are RFC 9457 problems with a `code` that does not change.
+"""
+
 router = APIRouter(prefix="/v1", responses=ERRORS)
 for part in (threads, runs, approvals, tenant):
     router.include_router(part.router)
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The contract, with the ways to say who one is. `docs/openapi.json` is a copy."""
+    schema = get_openapi(title="Cauce", version=VERSION, description=_ABOUT, routes=router.routes)
+    schema.setdefault("components", {})["securitySchemes"] = {
+        "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+    schema["security"] = [{"key": []}, {"bearer": []}]
+    return schema

@@ -13,6 +13,7 @@ from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.patient import PatientJson
 from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.approvals import waiting
+from connectors.gateway.protocols.v1.frames import event_stream
 from connectors.gateway.protocols.v1.parameters import (
     SSE,
     Caller,
@@ -26,11 +27,11 @@ from connectors.gateway.protocols.v1.parameters import (
     Since,
     ThreadId,
 )
-from connectors.gateway.protocols.v1.streams import event_stream
 from core import NewRun
 from core.branches import waits_for_an_answer
 from core.errors import Invalid, not_found
 from core.following.position import Position
+from core.following.reader import RunEnd
 from core.principal import Principal
 from core.request_context import current
 from core.run_views import OVER, RunView, until
@@ -92,8 +93,8 @@ async def run_and_stream(
 ) -> Response:
     """Send a message and follow its run to the end, or until it waits for you."""
     view, before = await _start(core, caller, thread_id, body, idempotency_key)
-    over = view.last_event if view.status in OVER else None
-    return event_stream(core, caller, thread_id, Position(before), run_id=view.run_id, last_event=over)
+    end = RunEnd(view.run_id, view.last_event if view.status in OVER else None)
+    return event_stream(core, caller, thread_id, Position(before), until=end)
 
 
 @router.get("/threads/{thread_id}/runs")
@@ -138,8 +139,7 @@ async def follow_run(
     view = await core.runs.get(caller, thread_id, run_id)
     given = Position.parse(last_event_id or since).known((await core.threads.get(caller, thread_id)).next_event - 1)
     position = given if given.seq else Position((view.first_event or 1) - 1)
-    last, passed = until(view, position)
-    return event_stream(core, caller, thread_id, position, run_id=run_id, last_event=last, paused_after=passed)
+    return event_stream(core, caller, thread_id, position, until=until(view, position))
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)

@@ -11,8 +11,8 @@ from fastapi.responses import StreamingResponse
 
 from connectors.gateway.given_json import GivenJsonRoute, given_json
 from connectors.gateway.protocols.v1 import models as m
+from connectors.gateway.protocols.v1.frames import event_stream
 from connectors.gateway.protocols.v1.parameters import SSE, Caller, CoreIn, LastEventId, Limit, Since, ThreadId
-from connectors.gateway.protocols.v1.streams import event_stream
 from core.errors import Invalid, Refused
 from core.following.position import Position
 from schemas import ThreadCondition
@@ -96,7 +96,7 @@ async def follow_thread(
     """Follow a thread: its events from the beginning, or after `Last-Event-ID`, and then as they come. Has no end."""
     head = await core.threads.get(caller, thread_id)
     position = Position.parse(last_event_id or since).known(head.next_event - 1)
-    return event_stream(core, caller, thread_id, position, run_id=None)
+    return event_stream(core, caller, thread_id, position)
 
 
 def _metadata(text: str | None) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+"""The frames of one run, of the tenant's own agent or of a hosted graph."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from connectors.gateway.frames import FrameReader
+from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.protocols.lg.graph_projection import GraphProjection
+from connectors.gateway.protocols.lg.projection import RunProjection
+from connectors.gateway.protocols.lg.thread_state import ThreadState
+from core.following.position import Position
+from core.following.reader import RunEnd
+from core.principal import Principal
+from schemas import PendingCall
+
+
+def run_frames(
+    core: GatewayCore,
+    caller: Principal,
+    thread_id: str,
+    until: RunEnd,
+    modes: Collection[str],
+    *,
+    graph: str | None,
+    state: ThreadState,
+    pending: Iterable[PendingCall],
+    position: Position,
+    resumable: bool,
+) -> FrameReader:
+    """Frames from a position to `until`. `graph` is the run's hosted graph; `state` and `pending` are what an agent's thread has
+    at the position."""
+    if graph:
+        state_of = core.graphs.states_of(caller, thread_id, graph)
+        return GraphProjection(until, modes, position=position, resumable=resumable, state_of=state_of)
+    return RunProjection(thread_id, until, modes, state, position=position, resumable=resumable, pending=pending)
