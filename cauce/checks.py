@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
+from cauce.opened_stores import opened_stores
 from cauce.running import NotRunning, WorkerNote, connected, find_services, find_workers
 from cauce.settings import Settings, unknown_variables
 from schemas import CauceError, SettingsError
@@ -201,8 +202,6 @@ async def _dead_letters(settings: Settings) -> Finding:
 
 
 async def _store(settings: Settings) -> Finding:
-    from cauce.commands.common import opened_stores
-
     if not settings.has_state:
         return Finding("Store", "ok", "SQLite; made at the first start")
     async with opened_stores(settings) as stores:
@@ -236,7 +235,6 @@ async def _tools(settings: Settings) -> Finding:
 
 async def _left_out(settings: Settings, tools: Mapping[str, ToolSpec]) -> str:
     """A warning about the first agent that is allowed more tools than its model can be offered; empty when there is none."""
-    from cauce.commands.common import opened_stores
     from processors.turns.profile import offered_tools
 
     if not settings.has_state:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from io import TextIOWrapper
 
 import typer
+
+from cauce.commands.families import families
 
 app = typer.Typer(
     name="cauce",
@@ -19,8 +20,8 @@ app = typer.Typer(
     "Start here: `cauce up` in one terminal, `cauce chat` in another.",
 )
 
-for _family in ("up", "talk", "threads", "operate", "tenants", "trail", "gateway", "documents", "doctor"):
-    import_module(f"cauce.commands.{_family}").register(app)
+for _family in families():
+    _family.register(app)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Literal, Protocol
 
+from cauce.opened_stores import opened_stores
 from cauce.settings import Settings
 from connectors.chat_client import ChatClient
 from connectors.chat_client.client import Event, Listener
@@ -115,23 +116,17 @@ class KafkaLine:
 
     async def threads(self, *, limit: int) -> list[ThreadSummary]:
         """See `Line`."""
-        from cauce.commands.common import opened_stores
-
         async with opened_stores(self._settings) as stores:
             return await stores.journal.threads(self._settings.tenant, self._settings.user, limit=limit)
 
     async def messages(self, thread_id: str, *, limit: int) -> list[Message]:
         """See `Line`."""
-        from cauce.commands.common import opened_stores
-
         async with opened_stores(self._settings) as stores:
             found = await stores.journal.hydrate(self._settings.tenant, thread_id, window=limit)
         return [row.message for row in found.messages]
 
     async def open_approvals(self, thread_id: str) -> tuple[list[ApprovalRequested], str | None]:
         """See `Line`."""
-        from cauce.commands.common import opened_stores
-
         async with opened_stores(self._settings) as stores:
             thread = await stores.journal.hydrate(self._settings.tenant, thread_id, window=1)
         head = thread.head

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cauce.settings import Settings
-    from state import Stores
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of the embedded system [default: var].")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file [default: cauce.toml].")]
@@ -52,29 +49,3 @@ def console(*, stderr: bool = False) -> Console:
 def print_json(value: Any) -> None:
     """Prints JSON for programs."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-@asynccontextmanager
-async def opened_stores(settings: Settings, *, create: bool = False) -> AsyncIterator[Stores]:
-    """The stores that the settings name, opened and closed again.
-
-    Raises `NotRunning` when nothing was ever kept in the data folder and `create` is not given, and `Unavailable` when a
-    server does not answer within ten seconds.
-    """
-    import asyncio
-
-    from cauce.running import NotRunning
-    from schemas import Unavailable
-    from state import open_stores
-
-    if not create and not settings.has_state:
-        raise NotRunning(f"nothing was kept in {settings.data} yet. Start Cauce with: cauce up")
-    stores = open_stores(settings.state_url)
-    try:
-        await asyncio.wait_for(stores.open(), 10)
-    except TimeoutError as error:
-        raise Unavailable(f"the store {settings.state_url} does not answer") from error
-    try:
-        yield stores
-    finally:
-        await stores.close()

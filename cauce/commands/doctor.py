@@ -5,11 +5,15 @@ from __future__ import annotations
 import typer
 
 from cauce.commands.common import ConfigOption, DataOption, Exit, JsonOption, console, print_json, settings_of
+from cauce.commands.families import Family
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command()(doctor)
+
+
+FAMILY = Family(register, rank=90)
 
 
 def doctor(as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:

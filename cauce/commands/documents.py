@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cauce.commands.common import print_json
+from cauce.commands.families import Family
 
 FileOption = Annotated[Path | None, typer.Option("--out", help="File to write.")]
 
@@ -21,6 +22,9 @@ def register(app: typer.Typer) -> None:
     app.command()(settings)
     app.command()(metrics)
     app.command()(version)
+
+
+FAMILY = Family(register, rank=80)
 
 
 def schemas(

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, opened_stores, settings_of
+from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, settings_of
+from cauce.commands.families import Family
+from cauce.opened_stores import opened_stores
 
 PortOption = Annotated[int | None, typer.Option("--port", help="Port to listen on [default: 8123, or any free one].")]
 
@@ -15,6 +17,9 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(gateway)
     app.command()(login)
+
+
+FAMILY = Family(register, rank=70)
 
 
 def gateway(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, JsonOption, opened_stores, print_json, settings_of
+from cauce.commands.common import ConfigOption, DataOption, JsonOption, print_json, settings_of
 from cauce.ids import FORM
+from cauce.opened_stores import opened_stores
 from schemas.clock import utc_now
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, JsonOption, opened_stores, print_json, settings_of
+from cauce.commands.common import ConfigOption, DataOption, JsonOption, print_json, settings_of
+from cauce.opened_stores import opened_stores
 
 login = typer.Typer(no_args_is_help=True, help="Let users come from an OpenID provider, such as Google or Microsoft.")
 

@@ -13,10 +13,11 @@ from cauce.commands.common import (
     Exit,
     JsonOption,
     console,
-    opened_stores,
     print_json,
     settings_of,
 )
+from cauce.commands.families import Family
+from cauce.opened_stores import opened_stores
 from schemas import SettingsError
 
 topics = typer.Typer(no_args_is_help=True, help="Create topics, and compare them with the registry.")
@@ -27,6 +28,9 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.add_typer(topics, name="topics")
     app.add_typer(state, name="state")
+
+
+FAMILY = Family(register, rank=40)
 
 
 @topics.command()

@@ -16,6 +16,7 @@ from cauce.commands.common import (
     print_json,
     settings_of,
 )
+from cauce.commands.families import Family
 
 ThreadOption = Annotated[
     str | None, typer.Option("--thread", "-t", help="Thread to talk in; a new one when not given.")
@@ -26,6 +27,9 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(ask)
     app.command()(chat)
+
+
+FAMILY = Family(register, rank=20)
 
 
 def ask(

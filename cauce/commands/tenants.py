@@ -6,26 +6,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, JsonOption, console, opened_stores, print_json, settings_of
+from cauce.commands.common import ConfigOption, DataOption, JsonOption, console, print_json, settings_of
+from cauce.commands.families import Family
 from cauce.commands.keys import key
 from cauce.commands.logins import login
-from cauce.commands.users import user, zone_name
+from cauce.commands.users import zone_name
+from cauce.opened_stores import opened_stores
 from schemas.clock import utc_now
 
 if TYPE_CHECKING:
     from schemas import AgentSettings, Tenant
 
 tenant = typer.Typer(no_args_is_help=True, help="Add, show and change tenants and their agents.")
+tenant.add_typer(key, name="key")
+tenant.add_typer(login, name="login")
 
 TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    tenant.add_typer(key, name="key")
-    tenant.add_typer(login, name="login")
     app.add_typer(tenant, name="tenant")
-    app.add_typer(user, name="user")
+
+
+FAMILY = Family(register, rank=50)
 
 
 @tenant.command()

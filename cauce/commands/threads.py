@@ -13,10 +13,11 @@ from cauce.commands.common import (
     TenantOption,
     UserOption,
     console,
-    opened_stores,
     print_json,
     settings_of,
 )
+from cauce.commands.families import Family
+from cauce.opened_stores import opened_stores
 
 threads = typer.Typer(no_args_is_help=True, help="Read conversations.")
 
@@ -24,6 +25,9 @@ threads = typer.Typer(no_args_is_help=True, help="Read conversations.")
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.add_typer(threads, name="threads")
+
+
+FAMILY = Family(register, rank=30)
 
 
 @threads.command("list")

@@ -14,10 +14,11 @@ from cauce.commands.common import (
     JsonOption,
     TenantOption,
     console,
-    opened_stores,
     print_json,
     settings_of,
 )
+from cauce.commands.families import Family
+from cauce.opened_stores import opened_stores
 
 if TYPE_CHECKING:
     from state import AuditRow
@@ -33,6 +34,9 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.add_typer(audit, name="audit")
     app.add_typer(dlq, name="dlq")
+
+
+FAMILY = Family(register, rank=60)
 
 
 def _row(row: AuditRow) -> dict[str, Any]:

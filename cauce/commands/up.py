@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, console, settings_of
+from cauce.commands.families import Family
 
 if TYPE_CHECKING:
     from cauce.running import WorkerNote
@@ -18,6 +19,9 @@ def register(app: typer.Typer) -> None:
     app.command()(work)
     app.command()(service)
     app.command()(emulators)
+
+
+FAMILY = Family(register, rank=10)
 
 
 def up(data: DataOption = None, config: ConfigOption = None, langgraph: LangGraphOption = None) -> None:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, JsonOption, opened_stores, print_json, settings_of
+from cauce.commands.common import ConfigOption, DataOption, JsonOption, print_json, settings_of
+from cauce.commands.families import Family
+from cauce.opened_stores import opened_stores
 from schemas.clock import utc_now
 
 if TYPE_CHECKING:
@@ -16,6 +18,14 @@ user = typer.Typer(no_args_is_help=True, help="Show and change the users of a te
 
 TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
 UserArgument = Annotated[str, typer.Argument(help="Id of the user.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.add_typer(user, name="user")
+
+
+FAMILY = Family(register, rank=51)
 
 
 def zone_name(given: str) -> str | None:
