@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.in_process import MODEL_SECONDS
-from connectors.gateway.auth import ApiKeys
+from core.api_keys import ApiKeys
+from core.principal import OPERATOR
 from schemas import AgentSettings, ApprovalPolicy, ModelSettings, PartitionSet, Tenant
 from state import open_stores
 from streams import topics
@@ -133,8 +134,10 @@ class System:
         stores = open_stores(self.state_url)
         await stores.open()
         try:
-            made = ApiKeys(stores.credentials)
-            return [(await made.create(tenant, user)).text for tenant, names in users.items() for user in names]
+            made = ApiKeys(stores.credentials, stores.directory)
+            return [
+                (await made.create(OPERATOR, tenant, user)).text for tenant, names in users.items() for user in names
+            ]
         finally:
             await stores.close()
 

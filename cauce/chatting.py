@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from cauce.ids import FORM
 from cauce.lines import Line
 from cauce.transcript import Transcript, shown_value
 from schemas import (
+    ID_WORDS,
     ApprovalRequested,
     TooLarge,
     is_id,
@@ -203,7 +203,7 @@ class Chat:
             self._thread = new_id("t")
             self._greet()
         elif name == "open" and not is_id(argument.strip()):
-            self._out.print(f"{escape(argument)} cannot be the id of a thread: it may have {FORM}", style="yellow")
+            self._out.print(f"{escape(argument)} cannot be the id of a thread: it may have {ID_WORDS}", style="yellow")
         elif name == "open":
             self._thread = argument.strip()
             self._greet()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from cauce.opened_stores import opened_stores
+from cauce.opened_stores import opened_core, opened_stores
 from cauce.running import NotRunning, WorkerNote, connected, find_services, find_workers
 from cauce.settings import Settings, unknown_variables
 from schemas import CauceError, SettingsError
@@ -235,12 +235,13 @@ async def _tools(settings: Settings) -> Finding:
 
 async def _left_out(settings: Settings, tools: Mapping[str, ToolSpec]) -> str:
     """A warning about the first agent that is allowed more tools than its model can be offered; empty when there is none."""
+    from core.principal import OPERATOR
     from processors.turns.profile import offered_tools
 
     if not settings.has_state:
         return ""
-    async with opened_stores(settings) as stores:
-        for tenant in await stores.directory.tenants():
+    async with opened_core(settings) as core:
+        for tenant in await core.tenants.all(OPERATOR):
             for agent in tenant.agents:
                 if words := offered_tools(agent, tools)[1]:
                     return f"the agent {agent.agent_id} of {tenant.tenant_id}: {words}"

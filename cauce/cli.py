@@ -9,6 +9,7 @@ from io import TextIOWrapper
 import typer
 
 from cauce.commands.families import families
+from cauce.exit_codes import MEANING, Exit, failed
 
 app = typer.Typer(
     name="cauce",
@@ -18,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="A backend for personal agents: every message answered once, in order, and no side effect repeated.\n\n"
     "Start here: `cauce up` in one terminal, `cauce chat` in another.",
+    epilog="Exit codes: " + "; ".join(f"{code:d} {MEANING[code]}" for code in Exit) + ".",
 )
 
 for _family in families():
@@ -26,33 +28,17 @@ for _family in families():
 
 def main() -> None:
     """Runs a command. What goes wrong is said in one line; `CAUCE_DEBUG=1` shows where."""
-    from cauce.commands.common import Exit
-    from schemas.errors import CauceError, NotFound, SettingsError
-
     _take_any_text()
     try:
         app()
     except KeyboardInterrupt:
-        sys.exit(130)
-    except CauceError as error:
-        if os.environ.get("CAUCE_DEBUG"):
-            raise
-        print(f"cauce: {error}", file=sys.stderr)  # noqa: T201
-        from cauce.running import NotRunning
-
-        codes: tuple[tuple[type[CauceError], int], ...] = (
-            (NotRunning, Exit.NOT_RUNNING),
-            (SettingsError, Exit.USAGE),
-            (NotFound, Exit.FAILED),
-        )
-        sys.exit(next((code for kind, code in codes if isinstance(error, kind)), Exit.FAILED))
+        sys.exit(Exit.INTERRUPTED)
     except BrokenPipeError:
-        sys.exit(0)
+        sys.exit(Exit.DONE)
     except Exception as error:
         if os.environ.get("CAUCE_DEBUG"):
             raise
-        print(f"cauce: {type(error).__name__}: {error} (CAUCE_DEBUG=1 shows where)", file=sys.stderr)  # noqa: T201
-        sys.exit(Exit.FAILED)
+        sys.exit(failed(error))
 
 
 def _take_any_text() -> None:

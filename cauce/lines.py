@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Literal, Protocol
 
-from cauce.opened_stores import opened_stores
+from cauce.opened_stores import opened_core, user_of
 from cauce.settings import Settings
 from connectors.chat_client import ChatClient
 from connectors.chat_client.client import Event, Listener
-from schemas import ApprovalRequested, Message, ThreadSummary
+from core.errors import Missing
+from schemas import ApprovalRequested, Message, StoredMessage, ThreadHead, ThreadSummary
 from streams.dead_letters import until_dead
 
 
@@ -70,7 +71,7 @@ class KafkaLine:
 
     def __init__(self, settings: Settings) -> None:
         assert settings.kafka
-        self._settings, self._kafka = settings, settings.kafka
+        self._settings, self._kafka, self._me = settings, settings.kafka, user_of(settings)
         self._client = ChatClient(settings.kafka, settings.tenant, settings.user)
         self._listener: Listener | None = None
 
@@ -116,21 +117,18 @@ class KafkaLine:
 
     async def threads(self, *, limit: int) -> list[ThreadSummary]:
         """See `Line`."""
-        async with opened_stores(self._settings) as stores:
-            return await stores.journal.threads(self._settings.tenant, self._settings.user, limit=limit)
+        async with opened_core(self._settings) as core:
+            return await core.threads.search(self._me, newest=limit)
 
     async def messages(self, thread_id: str, *, limit: int) -> list[Message]:
         """See `Line`."""
-        async with opened_stores(self._settings) as stores:
-            found = await stores.journal.hydrate(self._settings.tenant, thread_id, window=limit)
-        return [row.message for row in found.messages]
+        _, rows = await self._read(thread_id, limit)
+        return [row.message for row in rows]
 
     async def open_approvals(self, thread_id: str) -> tuple[list[ApprovalRequested], str | None]:
         """See `Line`."""
-        async with opened_stores(self._settings) as stores:
-            thread = await stores.journal.hydrate(self._settings.tenant, thread_id, window=1)
-        head = thread.head
-        if head is None or head.run is None or head.user_id != self._settings.user:
+        head, _ = await self._read(thread_id, 0)
+        if head is None or head.run is None:
             return [], None
         asked = [
             ApprovalRequested(
@@ -146,3 +144,10 @@ class KafkaLine:
             if pending.state == "approval"
         ]
         return asked, head.run.run_id
+
+    async def _read(self, thread_id: str, limit: int) -> tuple[ThreadHead | None, list[StoredMessage]]:
+        async with opened_core(self._settings) as core:
+            try:
+                return await core.threads.read(self._me, thread_id, window=limit)
+            except Missing:  # nothing was said in it yet
+                return None, []

@@ -1,4 +1,5 @@
-"""The stores that the settings name, opened for a while. Imports what it needs when it is used, as commands do."""
+"""The stores that the settings name, opened for a while, and the use cases on them. Imports what it needs when it is used, as
+commands do."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cauce.settings import Settings
+    from core.principal import Principal
+    from core.store_core import StoreCore
     from state import Stores
 
 OPEN_SECONDS = 10.0
@@ -37,3 +40,19 @@ async def opened_stores(settings: Settings, *, create: bool = False) -> AsyncIte
         yield stores
     finally:
         await stores.close()
+
+
+@asynccontextmanager
+async def opened_core(settings: Settings) -> AsyncIterator[StoreCore]:
+    """The use cases on the stores, which are closed again at the end of the block. Raises what `opened_stores` raises."""
+    from core.store_core import StoreCore
+
+    async with opened_stores(settings) as stores:
+        yield StoreCore(stores)
+
+
+def user_of(settings: Settings) -> Principal:
+    """The user that the settings name, as whom who has the stores may act."""
+    from core.principal import Principal
+
+    return Principal(settings.tenant, settings.user, kind="operator")

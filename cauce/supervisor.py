@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cauce import __version__
+from cauce.exit_codes import Exit
 from cauce.program import Program, levels, run_folder
 from cauce.running import Running, runtime_file, write_running
 from cauce.services import all_programs
@@ -25,8 +26,8 @@ from schemas.recent import pause_after
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 """Beyond its grace period, before a child that was told to stop is killed."""
-REFUSED = 2
-"""Exit code of a child whose settings cannot work (`Exit.USAGE`): another start would not help."""
+REFUSED = Exit.USAGE
+"""How a child ends whose settings cannot work: another start would not help."""
 BACKOFF = (0.2, 10.0)
 """First and longest pause, in seconds, before a child that died is started again; a child that ran for a minute begins anew."""
 SAME_SIGNAL_SECONDS = 1.0

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
+from core.agents import Agents
 from core.assistants import Assistant, Assistants
 from core.changes import Changes
 from core.delayed import DelayedRuns
-from core.errors import Forbidden, Invalid, not_found
+from core.errors import Invalid, not_found
 from core.expiry import Expiry
 from core.following.feed import Feed
 from core.following.thread_stream import ThreadStream
@@ -19,14 +20,12 @@ from core.principal import Principal
 from core.run_views import NewRun, RunView
 from core.runs import Runs
 from core.stateless import StatelessThreads
+from core.store_core import StoreCore
 from core.threads import Threads
 from core.timers import Timers
-from schemas import AgentSettings, GraphRequest, Tenant, ThreadHead, ThreadKey
-from schemas.recent import TtlCache
+from schemas import GraphRequest, Tenant, ThreadHead, ThreadKey
 from state import Stores
 
-TENANT_SECONDS = 5.0
-"""How long a tenant is known without asking the store."""
 MESSAGE_MODES = ("values", "messages")
 """What a graph streams that was sent a message, and not asked for more."""
 
@@ -43,8 +42,11 @@ class HostedNames(Protocol):
         """By name, where there is one."""
 
 
-class Core:
+class Core(StoreCore):
     """Everything that a protocol may do for a principal."""
+
+    threads: Threads
+    runs: Runs
 
     def __init__(
         self,
@@ -54,9 +56,9 @@ class Core:
         options: CoreOptions,
         graphs: HostedNames,
     ) -> None:
-        self.stores, self.ingress, self.feed = stores, ingress, feed
-        self._options = options
-        self._tenants: TtlCache[Tenant] = TtlCache(ttl=TENANT_SECONDS)
+        super().__init__(stores)
+        self.ingress, self.feed = ingress, feed
+        self._journal, self._options = stores.journal, options
         self.changes = Changes(stores.journal, ingress, self._stream_of, seconds=options.apply_seconds)
         self.timers = Timers(stores.timers, every=options.timer_seconds)
         self.threads = Threads(
@@ -70,6 +72,7 @@ class Core:
             self.runs, self.threads, most=options.stateless_runs, seconds=options.wait_seconds
         )
         self.assistants = Assistants(stores.assistants, graphs.names, graphs.descriptions)
+        self.agents = Agents(self.tenants, self.assistants)
 
     async def start(self) -> None:
         """Begins to connect to Kafka; does not wait for it."""
@@ -86,23 +89,7 @@ class Core:
 
     async def tenant(self, principal: Principal) -> Tenant:
         """The principal's tenant. Raises `Refused` when it is paused or gone."""
-        tenant = await self._tenants.get(principal.tenant_id, lambda: self._tenant(principal.tenant_id))
-        if tenant.paused:
-            raise Forbidden("tenant_paused", "The tenant is paused; its administrator can say why.")
-        return tenant
-
-    async def _tenant(self, tenant_id: str) -> Tenant:
-        tenant = await self.stores.directory.tenant(tenant_id)
-        if tenant is None:
-            raise Forbidden("tenant_gone", "The tenant of this credential does not exist any more.")
-        return tenant
-
-    async def agent(self, principal: Principal, agent_id: str) -> AgentSettings:
-        """An agent of the principal's tenant."""
-        agent = (await self.tenant(principal)).agent(agent_id)
-        if agent is None:
-            raise not_found("agent", agent_id)
-        return agent
+        return await self.tenants.of(principal)
 
     async def assistant(self, principal: Principal, given: object) -> Assistant | None:
         """The assistant of a hosted graph that an id or a graph's name means."""
@@ -159,4 +146,4 @@ class Core:
 
     def _stream_of(self, principal: Principal, thread_id: str, heartbeat: float) -> ThreadStream:
         key = ThreadKey(principal.tenant_id, thread_id)
-        return ThreadStream(self.stores.journal, self.feed, key, heartbeat=heartbeat, expires=principal.expires)
+        return ThreadStream(self._journal, self.feed, key, heartbeat=heartbeat, expires=principal.expires)

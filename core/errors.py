@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from schemas import CauceError, UnreadableRow, check_zone
+from schemas import ID_WORDS, CauceError, UnreadableRow, check_zone, is_id
 
 log = logging.getLogger("cauce.core")
 
@@ -101,6 +101,13 @@ def invalid(errors: Any) -> Invalid:
     ]
     detail = "; ".join(f"{e['field'] or 'the body'}: {e['problem']}" for e in found[:3])
     return Invalid("invalid", detail[:1000], errors=found[:20])
+
+
+def known_id(what: str, given: str) -> str:
+    """An id that a caller names. Raises `Invalid` where it cannot be one."""
+    if not is_id(given):
+        raise Invalid("invalid", f"{given[:200]!r} cannot be the id of a {what}: it may have {ID_WORDS}.")
+    return given
 
 
 def known_time_zone(name: object) -> str:

@@ -8,10 +8,13 @@ from datetime import datetime
 from typing import Literal
 
 from core.errors import Forbidden
+from schemas import SYSTEM_TENANT
 
-Scope = Literal["read", "write", "approve"]
-"""`read`: see one's threads. `write`: send messages, change threads, cancel. `approve`: decide on side effects."""
+Scope = Literal["read", "write", "approve", "administer"]
+"""`read`: see one's threads. `write`: send messages, change threads, cancel. `approve`: decide on side effects. `administer`:
+change the tenant, its users and their keys."""
 SCOPES: tuple[Scope, ...] = ("read", "write", "approve")
+"""What a user's credential may cover."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class Principal:
     tenant_id: str
     user_id: str
     scopes: Collection[str] = SCOPES
-    kind: Literal["key", "token", "session"] = "key"
+    kind: Literal["key", "token", "session", "operator"] = "key"
+    """`operator`: no credential, but a process that has the installation's stores."""
     credential_id: str = ""
     """Names the credential in the audit trail and in logs; no secret."""
     expires: datetime | None = None
@@ -30,3 +34,13 @@ class Principal:
         """Raises `Refused` when the credential does not cover this."""
         if scope not in self.scopes:
             raise Forbidden("scope_missing", f"This credential does not have the scope {scope!r}.")
+
+    def require_over(self, tenant_id: str) -> None:
+        """Raises `Refused` unless this is an administrator of the tenant, or of the whole installation (`OPERATOR`)."""
+        self.require("administer")
+        if self.tenant_id not in (tenant_id, SYSTEM_TENANT):
+            raise Forbidden("other_tenant", "This credential administers another tenant.")
+
+
+OPERATOR = Principal(SYSTEM_TENANT, "operator", (*SCOPES, "administer"), "operator")
+"""Whoever runs the installation: its command line, and its processes when they start. Administers all tenants."""

@@ -11,13 +11,14 @@ from typing import Any
 
 from core.changes import Changes, StreamOf
 from core.delayed import DelayedRuns
-from core.errors import Conflict, Invalid, Limited, checked, known_time_zone, not_found, unless_lost
+from core.errors import Conflict, Invalid, Limited, checked, known_time_zone, unless_lost
 from core.following.feed import stored_events
 from core.ingress import Ingress
 from core.principal import Principal
-from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head, over_view
+from core.run_reader import RunReader
+from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head
 from core.sending import answer_to, sent, withdrawn
-from core.threads import Threads
+from core.thread_reader import ThreadReader
 from schemas import (
     QUEUED_BYTES,
     TERMINAL_TYPES,
@@ -41,7 +42,6 @@ from schemas import (
     UserMessage,
     check_body,
     derived_id,
-    is_id,
     new_id,
     own_id,
 )
@@ -54,25 +54,24 @@ _AT_ONCE = 20
 """Threads whose runs are read at a time."""
 THREADS_LOOKED_AT = 1_000
 """The last changed ones, where runs of all threads are to be cancelled."""
-_LOOKS = 3
-"""At a run that moves on while it is looked at."""
 
 
-class Runs:
-    """A run is known from the moment that it was promised, before any worker has read its record."""
+class Runs(RunReader):
+    """Runs, started and ended: each is a record of its thread."""
 
     def __init__(
         self,
         journal: Journal,
         ingress: Ingress,
         changes: Changes,
-        threads: Threads,
+        threads: ThreadReader,
         prepared: Callable[[Principal, NewRun], Awaitable[NewRun]],
         stream_of: StreamOf,
         delayed: DelayedRuns,
     ) -> None:
         """`prepared` looks that there is somebody to run it; a message for a graph becomes the graph's input."""
-        self._journal, self._ingress, self._changes, self._threads = journal, ingress, changes, threads
+        super().__init__(journal, threads)
+        self._ingress, self._changes = ingress, changes
         self._prepared, self._stream_of, self._delayed = prepared, stream_of, delayed
 
     async def start(
@@ -161,56 +160,6 @@ class Runs:
         async with sent(self._journal, key, answer):
             await self._ingress.produce(key, answer.input_id, body)
         return await self.get(principal, thread_id, head.run.run_id)
-
-    async def get(self, principal: Principal, thread_id: str, run_id: str, *, hidden: bool = False) -> RunView:
-        """A run as it stands. Raises `Refused` when the thread has none of this id, or a hidden one that is not asked for."""
-        key = ThreadKey(principal.tenant_id, thread_id)
-        for _ in range(_LOOKS):
-            head = await self._threads.get(principal, thread_id)
-            if not is_id(run_id):
-                break
-            accepted = await self._journal.accepted(*key, run_id=run_id)
-            known = accepted[0] if accepted else None
-            if found := in_head(thread_id, head, run_id, known):
-                return replace(found, as_of=head.next_event - 1)
-            if over := await self._journal.runs(*key, run_id=run_id):
-                if over[0].hidden and not hidden:
-                    break
-                return over_view(thread_id, over[0], known)
-            if known is None:
-                break
-            view = replace(accepted_view(thread_id, known), as_of=head.next_event - 1)
-            if await self._journal.outputs_of(*key, run_id) is None:
-                return view
-            # It has come to the thread since the head was read; or it waits while what takes its place is at work.
-            view = replace(view, status="paused")
-        else:
-            return view
-        raise not_found("run", run_id)
-
-    async def of_thread(self, principal: Principal, thread_id: str) -> list[RunView]:
-        """The thread's runs, the newest first."""
-        head = await self._threads.get(principal, thread_id)
-        key = ThreadKey(principal.tenant_id, thread_id)
-        accepted = {run.run_id: run for run in await self._journal.accepted(*key)}
-        over = {run.run_id: run for run in await self._journal.runs(*key)}
-        going = [head.run.run_id] if head.run else []
-        found: dict[str, RunView] = {}
-        for run_id in (*accepted, *(q.run_id for q in head.queued), *going):
-            known = accepted.get(run_id)
-            view = in_head(thread_id, head, run_id, known)
-            if view is None and known and run_id not in over:
-                view = await unless_lost(self.get(principal, thread_id, run_id))
-            if view:
-                found[run_id] = view
-        shown = {run_id: run for run_id, run in over.items() if not run.hidden}
-        found |= {run_id: over_view(thread_id, run, accepted.get(run_id)) for run_id, run in shown.items()}
-        return sorted(found.values(), key=lambda view: (view.created_at, view.run_id), reverse=True)
-
-    async def any_going(self, principal: Principal, thread_id: str) -> bool:
-        """Whether a run of the thread is not over; one that nobody has read yet counts, one that begins later does not."""
-        views = await self.of_thread(principal, thread_id)
-        return any(view.status in ("pending", "running") and not view.delay for view in views)
 
     async def wait(
         self, principal: Principal, thread_id: str, run_id: str, *, seconds: float, since: int | None = None

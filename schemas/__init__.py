@@ -45,7 +45,18 @@ from schemas.graphs import (
     is_left_out,
     left_out,
 )
-from schemas.ids import SYSTEM_TENANT, Id, TenantId, ThreadKey, derived_id, is_id, is_tenant_id, new_id, own_id
+from schemas.ids import (
+    ID_WORDS,
+    SYSTEM_TENANT,
+    Id,
+    TenantId,
+    ThreadKey,
+    derived_id,
+    is_id,
+    is_tenant_id,
+    new_id,
+    own_id,
+)
 from schemas.inputs import Input
 from schemas.ledger import CallState, LedgerEntry
 from schemas.matching import contains
@@ -116,6 +127,7 @@ from schemas.zones import check_zone, known_zone, time_in, zone_of
 
 __all__ = [
     "DEEPEST",
+    "ID_WORDS",
     "LEFT_OUT",
     "MAX_BODY_BYTES",
     "MAX_OUTPUT_BYTES",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cauce.settings import Settings
+    from core.store_core import StoreCore
+
+Result = TypeVar("Result")
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of the embedded system [default: var].")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file [default: cauce.toml].")]
@@ -21,15 +26,6 @@ LangGraphOption = Annotated[
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="Tenant to act for [default: home].")]
 UserOption = Annotated[str | None, typer.Option("--user", help="User to act for [default: owner].")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-class Exit:
-    """Exit codes of all commands."""
-
-    FAILED = 1
-    USAGE = 2
-    NOT_RUNNING = 3
-    WAITS = 4
 
 
 def settings_of(data: Path | None = None, config: Path | None = None, **given: object) -> Settings:
@@ -49,3 +45,30 @@ def console(*, stderr: bool = False) -> Console:
 def print_json(value: Any) -> None:
     """Prints JSON for programs."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def on_stores(settings: Settings, use: Callable[[StoreCore], Awaitable[Result]]) -> Result:
+    """What a use case gives on the stores that the settings name. Raises what it raises, and what `opened_stores` raises."""
+    import asyncio
+
+    from cauce.opened_stores import opened_core
+
+    async def run() -> Result:
+        async with opened_core(settings) as core:
+            return await use(core)
+
+    return asyncio.run(run())
+
+
+@contextmanager
+def fields_as_options(options: Mapping[str, str]) -> Iterator[None]:
+    """Names the options, by fields, where a use case in the block says which fields do not fit."""
+    from core.errors import Invalid
+
+    try:
+        yield
+    except Invalid as error:
+        if not (found := error.more.get("errors")):
+            raise
+        told = [f"{options.get(one['field'], one['field'])}: {one['problem']}" for one in found]
+        raise Invalid(error.code, "; ".join(told), **error.more) from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, Exit, JsonOption, console, print_json, settings_of
+from cauce.commands.common import ConfigOption, DataOption, JsonOption, console, print_json, settings_of
 from cauce.commands.families import Family
+from cauce.exit_codes import Exit
 
 
 def register(app: typer.Typer) -> None:

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, settings_of
+from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, on_stores, settings_of
 from cauce.commands.families import Family
-from cauce.opened_stores import opened_stores
 
 PortOption = Annotated[int | None, typer.Option("--port", help="Port to listen on [default: 8123, or any free one].")]
 
@@ -49,18 +48,13 @@ def login(
     user: Annotated[str | None, typer.Option("--user", help="User to sign in [default: owner].")] = None,
 ) -> None:
     """Print a link that signs a browser in, once, within 15 minutes. For the system of this machine."""
-    import asyncio
-
     from cauce.running import NotRunning, find_gateway
-    from connectors.gateway.auth import Sessions
+    from core.principal import OPERATOR
 
     settings = settings_of(data, config, user=user)
     running = find_gateway(settings)
     if running is None:
         raise NotRunning("No gateway runs here. Start it with: cauce up")
 
-    async def make() -> str:
-        async with opened_stores(settings) as stores:
-            return await Sessions(stores.credentials).link(settings.tenant, settings.user)
-
-    typer.echo(f"{running.url}/login?link={asyncio.run(make())}")
+    secret = on_stores(settings, lambda core: core.sessions.link(OPERATOR, settings.tenant, settings.user))
+    typer.echo(f"{running.url}/login?link={secret}")

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, JsonOption, print_json, settings_of
-from cauce.opened_stores import opened_stores
+from cauce.commands.common import ConfigOption, DataOption, JsonOption, on_stores, print_json, settings_of
 
 login = typer.Typer(no_args_is_help=True, help="Let users come from an OpenID provider, such as Google or Microsoft.")
 
@@ -31,39 +30,20 @@ def add(
 
     Google: `--issuer https://accounts.google.com`. Microsoft: `--issuer https://login.microsoftonline.com/TENANT_ID/v2.0`.
     """
-    import asyncio
+    from core.errors import checked
+    from core.principal import OPERATOR
+    from schemas import IdentityProvider
 
-    from pydantic import ValidationError
-
-    from schemas import IdentityProvider, SettingsError, Tenant
-
-    settings = settings_of(data, config)
-    try:
-        provider = IdentityProvider(
-            name=name,
-            issuer=issuer,
-            client_id=client_id,
-            client_secret_env=client_secret_env,
-            audience=audience,
-            user_claim=user_claim,
-        )
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise SettingsError(f"{problem['loc'][0]}: {problem['msg']}") from error
-
-    def changed(tenant: Tenant) -> Tenant:
-        others = tuple(p for p in tenant.identity_providers if p.name != name)
-        return tenant.model_copy(update={"identity_providers": (*others, provider), "version": tenant.version + 1})
-
-    async def run() -> None:
-        async with opened_stores(settings) as stores:
-            tenant = await stores.directory.tenant(tenant_id)
-            if tenant is None:
-                raise SettingsError(f"there is no tenant {tenant_id!r}; see: cauce tenant list")
-            if not await stores.directory.put_tenant(changed(tenant), expected_version=tenant.version):
-                raise SettingsError("somebody else changed the tenant at the same moment; try again")
-
-    asyncio.run(run())
+    provider = checked(
+        IdentityProvider,
+        name=name,
+        issuer=issuer,
+        client_id=client_id,
+        client_secret_env=client_secret_env,
+        audience=audience,
+        user_claim=user_claim,
+    )
+    on_stores(settings_of(data, config), lambda core: core.tenants.put_provider(OPERATOR, tenant_id, provider))
     typer.echo(f"added {name}: users sign in at GATEWAY/auth/{tenant_id}/{name}/login")
 
 
@@ -72,20 +52,10 @@ def list_providers(
     tenant_id: TenantArgument, as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None
 ) -> None:
     """List a tenant's providers."""
-    import asyncio
+    from core.principal import OPERATOR
 
-    from schemas import IdentityProvider, SettingsError
-
-    settings = settings_of(data, config)
-
-    async def run() -> tuple[IdentityProvider, ...]:
-        async with opened_stores(settings) as stores:
-            tenant = await stores.directory.tenant(tenant_id)
-            if tenant is None:
-                raise SettingsError(f"there is no tenant {tenant_id!r}; see: cauce tenant list")
-            return tenant.identity_providers
-
-    found = asyncio.run(run())
+    tenant = on_stores(settings_of(data, config), lambda core: core.tenants.get(OPERATOR, tenant_id))
+    found = tenant.identity_providers
     if as_json:
         print_json([p.model_dump(mode="json") for p in found])
         return

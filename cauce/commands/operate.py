@@ -10,13 +10,13 @@ import typer
 from cauce.commands.common import (
     ConfigOption,
     DataOption,
-    Exit,
     JsonOption,
     console,
     print_json,
     settings_of,
 )
 from cauce.commands.families import Family
+from cauce.exit_codes import Exit
 from cauce.opened_stores import opened_stores
 from schemas import SettingsError
 

@@ -9,7 +9,6 @@ import typer
 from cauce.commands.common import (
     ConfigOption,
     DataOption,
-    Exit,
     JsonOption,
     TenantOption,
     UserOption,
@@ -17,6 +16,7 @@ from cauce.commands.common import (
     settings_of,
 )
 from cauce.commands.families import Family
+from cauce.exit_codes import Exit, complain
 
 ThreadOption = Annotated[
     str | None, typer.Option("--thread", "-t", help="Thread to talk in; a new one when not given.")
@@ -62,8 +62,8 @@ def ask(
     elif answer.state == "completed":
         typer.echo(answer.text)
     if answer.explanation and not as_json:
-        typer.echo(f"cauce: {answer.explanation}", err=True)
-    codes = {"completed": 0, "approval": Exit.WAITS}
+        complain(answer.explanation)
+    codes = {"completed": Exit.DONE, "approval": Exit.WAITS}
     raise typer.Exit(codes.get(answer.state, Exit.FAILED))
 
 

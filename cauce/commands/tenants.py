@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, JsonOption, console, print_json, settings_of
+from cauce.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    console,
+    fields_as_options,
+    on_stores,
+    print_json,
+    settings_of,
+)
 from cauce.commands.families import Family
 from cauce.commands.keys import key
 from cauce.commands.logins import login
-from cauce.commands.users import zone_name
-from cauce.opened_stores import opened_stores
-from schemas.clock import utc_now
-
-if TYPE_CHECKING:
-    from schemas import AgentSettings, Tenant
 
 tenant = typer.Typer(no_args_is_help=True, help="Add, show and change tenants and their agents.")
 tenant.add_typer(key, name="key")
 tenant.add_typer(login, name="login")
 
 TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
+_OPTIONS = {
+    "agent_id": "--agent",
+    "model.name": "--model",
+    "model.base_url": "--model-url",
+    "model.api_key_env": "--api-key-env",
+    "model.max_output_tokens": "--max-output-tokens",
+    "model.context_tokens": "--context-tokens",
+    "approvals.require": "--approvals",
+    "limits.turns": "--max-turns",
+    "limits.tokens": "--max-tokens",
+    "limits.seconds": "--max-seconds",
+}
+"""By fields of an agent's settings."""
 
 
 def register(app: typer.Typer) -> None:
@@ -43,43 +59,18 @@ def add(
 
     Example: `cauce tenant add acme --name "Acme Inc."`
     """
-    import asyncio
+    from core.principal import OPERATOR
 
-    from pydantic import ValidationError
-
-    from schemas import SYSTEM_TENANT, SettingsError, Tenant
-
-    settings = settings_of(data, config)
-    try:
-        made = Tenant(tenant_id=tenant_id, name=name or tenant_id, created_at=utc_now())
-    except ValidationError as error:
-        raise SettingsError(
-            f"{tenant_id!r} cannot be a tenant's id: use a-z, 0-9, _ and -, at most 64 of them"
-        ) from error
-    if tenant_id == SYSTEM_TENANT:
-        raise SettingsError(f"{SYSTEM_TENANT!r} is the system's own")
-
-    async def run() -> bool:
-        async with opened_stores(settings) as stores:
-            return await stores.directory.put_tenant(made, expected_version=0)
-
-    if not asyncio.run(run()):
-        raise SettingsError(f"the tenant {tenant_id!r} exists already; change it with: cauce tenant set {tenant_id}")
+    on_stores(settings_of(data, config), lambda core: core.tenants.add(OPERATOR, tenant_id, name=name))
     typer.echo(f"added {tenant_id}")
 
 
 @tenant.command("list")
 def list_tenants(as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:
     """List all tenants."""
-    import asyncio
+    from core.principal import OPERATOR
 
-    settings = settings_of(data, config)
-
-    async def run() -> list[Tenant]:
-        async with opened_stores(settings) as stores:
-            return await stores.directory.tenants()
-
-    found = asyncio.run(run())
+    found = on_stores(settings_of(data, config), lambda core: core.tenants.all(OPERATOR))
     if as_json:
         print_json([t.model_dump(mode="json") for t in found])
         return
@@ -92,15 +83,9 @@ def show(
     tenant_id: TenantArgument, as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None
 ) -> None:
     """Show a tenant and its agents."""
-    import asyncio
+    from core.principal import OPERATOR
 
-    settings = settings_of(data, config)
-
-    async def run() -> Tenant:
-        async with opened_stores(settings) as stores:
-            return _known(await stores.directory.tenant(tenant_id), tenant_id)
-
-    found = asyncio.run(run())
+    found = on_stores(settings_of(data, config), lambda core: core.tenants.get(OPERATOR, tenant_id))
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
@@ -155,110 +140,34 @@ def set_tenant(
 
     Example: `cauce tenant set acme --model openai:gpt-5-mini --api-key-env ACME_KEY --tool 'Gmail_*' --allow 'Gmail_List*'`
     """
-    import asyncio
+    from connectors.models import check_model_name
+    from core.principal import OPERATOR
+    from core.tenant_settings import TenantChange
 
-    from pydantic import ValidationError
-
-    from schemas import SettingsError
-
-    settings = settings_of(data, config)
-    changes = {
-        "model": {
-            "name": model,
-            "base_url": model_url,
-            "api_key_env": api_key_env,
-            "max_output_tokens": max_output_tokens,
-            "context_tokens": context_tokens,
+    change = TenantChange(
+        name=name,
+        paused=paused,
+        time_zone=time_zone,
+        agent_id=agent,
+        agent={
+            "model": {
+                "name": model,
+                "base_url": model_url,
+                "api_key_env": api_key_env,
+                "max_output_tokens": max_output_tokens,
+                "context_tokens": context_tokens,
+            },
+            "approvals": {"require": approvals, "allow": tuple(allow) if allow else None},
+            "limits": {"turns": max_turns, "tokens": max_tokens, "seconds": max_seconds},
+            "instructions": instructions,
+            "tools": tuple(tools) if tools else None,
         },
-        "approvals": {"require": approvals, "allow": tuple(allow) if allow else None},
-        "limits": {"turns": max_turns, "tokens": max_tokens, "seconds": max_seconds},
-        "instructions": instructions,
-        "tools": tuple(tools) if tools else None,
-    }
-
-    before: Tenant | None = None
-
-    async def run() -> Tenant:
-        nonlocal before
-        async with opened_stores(settings) as stores:
-            found = before = _known(await stores.directory.tenant(tenant_id), tenant_id)
-            try:
-                changed = _changed(found, agent, changes, name=name, paused=paused, time_zone=time_zone)
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-            if not await stores.directory.put_tenant(changed, expected_version=found.version):
-                raise SettingsError("somebody else changed the tenant at the same moment; try again")
-            return changed
-
-    changed = asyncio.run(run())
-    if left := _left_behind(before, changed, agent):
-        typer.echo(f"{' and '.join(left)} of the model before no longer apply and were taken out")
+    )
+    with fields_as_options(_OPTIONS):
+        changed, taken_out = on_stores(
+            settings_of(data, config),
+            lambda core: core.tenants.change(OPERATOR, tenant_id, change, check_model=check_model_name),
+        )
+    if taken_out:
+        typer.echo(f"{' and '.join(taken_out)} of the model before no longer apply and were taken out")
     typer.echo(f"changed {changed.tenant_id}, version {changed.version}")
-
-
-def _known(found: Tenant | None, tenant_id: str) -> Tenant:
-    from schemas import NotFound
-
-    if found is None:
-        raise NotFound(f"there is no tenant {tenant_id!r}; add it with: cauce tenant add {tenant_id}")
-    return found
-
-
-_OF_THE_SERVER = {"base_url": "--model-url", "api_key_env": "--api-key-env"}
-
-
-def _check_model(old: dict[str, Any], change: dict[str, Any]) -> None:
-    """Takes out of the old settings what belongs to another provider. Raises `SettingsError` for what cannot be."""
-    from connectors.models import check_model_name, provider_of
-    from schemas import SettingsError
-
-    name = change["name"] or old["name"]
-    if change["name"] is not None:
-        check_model_name(name := change["name"])
-        if provider_of(name) != provider_of(old["name"]):
-            old |= dict.fromkeys(_OF_THE_SERVER)
-    given = [option for field, option in _OF_THE_SERVER.items() if change[field]]
-    if name == "rules" and given:
-        raise SettingsError(f"{' and '.join(given)}: the model rules asks no server; name the model, too, with --model")
-
-
-def _left_behind(before: Tenant | None, after: Tenant, agent_id: str) -> list[str]:
-    old, new = before and before.agent(agent_id), after.agent(agent_id)
-    if not (old and new) or old.model.name == new.model.name:
-        return []
-    return [name for name in _OF_THE_SERVER if getattr(old.model, name) and getattr(new.model, name) is None]
-
-
-def _changed(
-    found: Tenant,
-    agent_id: str,
-    changes: dict[str, Any],
-    *,
-    name: str | None,
-    paused: bool | None,
-    time_zone: str | None,
-) -> Tenant:
-    """The tenant with the changes, checked as a whole."""
-    from schemas import AgentSettings, Tenant
-
-    old: AgentSettings = found.agent(agent_id) or AgentSettings(agent_id=agent_id)
-    fields = old.model_dump()
-    _check_model(fields["model"], changes["model"])
-    for option, value in changes.items():
-        if isinstance(value, dict):
-            fields[option] |= {k: v for k, v in value.items() if v is not None}
-        elif value is not None:
-            fields[option] = value
-    agent = AgentSettings.model_validate(fields)
-    agents = [agent if a.agent_id == agent_id else a for a in found.agents]
-    if found.agent(agent_id) is None and fields != AgentSettings(agent_id=agent_id).model_dump():
-        agents.append(agent)
-    changed = found.model_dump() | {"agents": [a.model_dump() for a in agents], "version": found.version + 1}
-    if name is not None:
-        changed["name"] = name
-    if paused is not None:
-        changed["paused"] = paused
-    if time_zone is not None:
-        changed["time_zone"] = zone_name(time_zone)
-    return Tenant.model_validate(changed)

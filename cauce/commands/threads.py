@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,15 @@ from cauce.commands.common import (
     TenantOption,
     UserOption,
     console,
+    on_stores,
     print_json,
     settings_of,
 )
 from cauce.commands.families import Family
-from cauce.opened_stores import opened_stores
+
+if TYPE_CHECKING:
+    from core.store_core import StoreCore
+    from schemas import StoredMessage, ThreadHead
 
 threads = typer.Typer(no_args_is_help=True, help="Read conversations.")
 
@@ -40,24 +44,19 @@ def list_threads(
     user: UserOption = None,
 ) -> None:
     """List your threads, the last changed first."""
-    import asyncio
+    from cauce.opened_stores import user_of
 
     settings = settings_of(data, config, tenant=tenant, user=user)
-
-    async def read() -> list[dict[str, str]]:
-        async with opened_stores(settings) as stores:
-            found = await stores.journal.threads(settings.tenant, settings.user, limit=limit)
-        return [
-            {
-                "thread": row.thread_id,
-                "title": row.title,
-                "created_at": row.created_at.isoformat(),
-                "updated_at": row.updated_at.isoformat(),
-            }
-            for row in found
-        ]
-
-    rows = asyncio.run(read())
+    found = on_stores(settings, lambda core: core.threads.search(user_of(settings), newest=limit))
+    rows = [
+        {
+            "thread": row.thread_id,
+            "title": row.title,
+            "created_at": row.created_at.isoformat(),
+            "updated_at": row.updated_at.isoformat(),
+        }
+        for row in found
+    ]
     if as_json:
         print_json(rows)
         return
@@ -80,25 +79,22 @@ def show(
     user: UserOption = None,
 ) -> None:
     """Show a thread: its messages, what it waits for, and why its newest run failed, if it did."""
-    import asyncio
-
     from cauce.ids import typed_id
-    from schemas import NotFound, StoredMessage, StoredRun, ThreadHead
+    from cauce.opened_stores import user_of
+    from core.run_views import OVER, RunView
 
     typed_id("thread", thread)
     typed_id("user", user)
     settings = settings_of(data, config, tenant=tenant, user=user)
 
-    async def read() -> tuple[ThreadHead, list[StoredMessage], StoredRun | None]:
-        async with opened_stores(settings) as stores:
-            found = await stores.journal.hydrate(settings.tenant, thread, window=limit)
-            if found.head is None or found.head.user_id != settings.user:
-                raise NotFound(f"there is no thread {thread!r}; list yours with: cauce threads list")
-            over = await stores.journal.runs(settings.tenant, thread, limit=1)
-            return found.head, list(found.messages), over[-1] if over and found.head.run is None else None
+    async def read(core: StoreCore) -> tuple[ThreadHead, list[StoredMessage], RunView | None]:
+        me = user_of(settings)
+        head, messages = await core.threads.read(me, thread, window=limit)
+        runs = [] if head.run else await core.runs.of_thread(me, thread)
+        return head, messages, next((run for run in runs if run.status in OVER), None)
 
-    head, messages, last = asyncio.run(read())
-    failed = last if last and last.outcome == "failed" else None
+    head, messages, last = on_stores(settings, read)
+    failed = last if last and last.status == "failed" else None
     waiting = [p for p in head.pending if p.state == "approval"]
     if as_json:
         print_json(
@@ -129,4 +125,4 @@ def show(
     for pending in waiting:
         out.print(f"[yellow]waits for approval:[/] {pending.call.name} {pending.call.arguments}")
     if failed:
-        out.print(Text.assemble((f"{failed.ended_at:%H:%M} failed ", "bold red"), f"{failed.code}: {failed.message}"))
+        out.print(Text.assemble((f"{failed.updated_at:%H:%M} failed ", "bold red"), f"{failed.code}: {failed.message}"))

@@ -18,10 +18,11 @@ from cauce.commands.common import (
     settings_of,
 )
 from cauce.commands.families import Family
-from cauce.opened_stores import opened_stores
+from cauce.exit_codes import Exit
+from cauce.opened_stores import opened_core
 
 if TYPE_CHECKING:
-    from state import AuditRow
+    from core.audit_reader import AuditRow
     from streams.dead_letters import DeadLetterRow
 
 audit = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
@@ -55,6 +56,8 @@ def tail(
     """Show the newest events of a tenant, oldest first."""
     import asyncio
 
+    from core.principal import OPERATOR
+
     settings = settings_of(data, config, tenant=tenant)
     out = console()
 
@@ -74,10 +77,10 @@ def tail(
         out.print(words, markup=False)
 
     async def run() -> None:
-        async with opened_stores(settings) as stores:
+        async with opened_core(settings) as core:
             last = -1
             while True:
-                rows = [r for r in await stores.audit.tail(settings.tenant, limit=limit) if r.position > last]
+                rows = [r for r in await core.audit.tail(OPERATOR, settings.tenant, limit=limit) if r.position > last]
                 for row in rows:
                     line(row)
                     last = row.position
@@ -99,6 +102,7 @@ def export(
     import asyncio
     from datetime import UTC, datetime
 
+    from core.principal import OPERATOR
     from schemas import SettingsError
 
     settings = settings_of(data, config, tenant=tenant)
@@ -111,8 +115,8 @@ def export(
         begin = begin if begin.tzinfo else begin.replace(tzinfo=UTC)
 
     async def run() -> None:
-        async with opened_stores(settings) as stores:
-            async for row in stores.audit.export(settings.tenant, since=begin):
+        async with opened_core(settings) as core:
+            async for row in core.audit.export(OPERATOR, settings.tenant, since=begin):
                 typer.echo(json.dumps(_row(row), ensure_ascii=False))
 
     asyncio.run(run())
@@ -214,4 +218,4 @@ def replay(
     for problem in problems:
         typer.echo(f"not replayed: {problem}", err=True)
     if problems:
-        raise typer.Exit(1)
+        raise typer.Exit(Exit.FAILED)

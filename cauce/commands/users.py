@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, JsonOption, print_json, settings_of
+from cauce.commands.common import ConfigOption, DataOption, JsonOption, on_stores, print_json, settings_of
 from cauce.commands.families import Family
-from cauce.opened_stores import opened_stores
-from schemas.clock import utc_now
-
-if TYPE_CHECKING:
-    from schemas import User
 
 user = typer.Typer(no_args_is_help=True, help="Show and change the users of a tenant.")
 
@@ -26,16 +21,6 @@ def register(app: typer.Typer) -> None:
 
 
 FAMILY = Family(register, rank=51)
-
-
-def zone_name(given: str) -> str | None:
-    """The time zone that an option names; None for an empty one, which takes it away. Raises `SettingsError`."""
-    from schemas import SettingsError, check_zone
-
-    try:
-        return check_zone(given) if given else None
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
 
 
 @user.command("set")
@@ -53,25 +38,11 @@ def set_user(
 
     Example: `cauce user set home owner --time-zone Europe/Madrid`
     """
-    import asyncio
+    from core.principal import OPERATOR
+    from core.user_settings import UserChange
 
-    from schemas import NotFound, SettingsError, User, is_id
-
-    settings = settings_of(data, config)
-    if not is_id(user_id):
-        raise SettingsError(f"{user_id!r} cannot be a user's id")
-    changes = {} if time_zone is None else {"time_zone": zone_name(time_zone)}
-    changes |= {} if name is None else {"name": name}
-
-    async def run() -> None:
-        async with opened_stores(settings) as stores:
-            if await stores.directory.tenant(tenant_id) is None:
-                raise NotFound(f"there is no tenant {tenant_id!r}; see: cauce tenant list")
-            found = await stores.directory.user(tenant_id, user_id)
-            found = found or User(tenant_id=tenant_id, user_id=user_id, created_at=utc_now())
-            await stores.directory.put_user(found.model_copy(update=changes))
-
-    asyncio.run(run())
+    change = UserChange(name=name, time_zone=time_zone)
+    on_stores(settings_of(data, config), lambda core: core.users.change(OPERATOR, tenant_id, user_id, change))
     typer.echo(f"changed {user_id} of {tenant_id}")
 
 
@@ -80,15 +51,9 @@ def list_users(
     tenant_id: TenantArgument, as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None
 ) -> None:
     """List the users of a tenant that have settings, with their time zones."""
-    import asyncio
+    from core.principal import OPERATOR
 
-    settings = settings_of(data, config)
-
-    async def run() -> list[User]:
-        async with opened_stores(settings) as stores:
-            return await stores.directory.users(tenant_id)
-
-    found = asyncio.run(run())
+    found = on_stores(settings_of(data, config), lambda core: core.users.all(OPERATOR, tenant_id))
     if as_json:
         print_json([u.model_dump(mode="json") for u in found])
         return

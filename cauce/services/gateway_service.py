@@ -54,7 +54,7 @@ async def _run(process: Process) -> None:
         if settings.gateway.langgraph_port is not None:
             second = _server(process.tracing.of_requests(app.state.langgraph_alone()), lifespan="off")
             servers.append((second, _listen(settings.gateway.host, settings.gateway.langgraph_port)))
-        link = await _link(process, url) if process.supervised else None
+        link = await _link(process, core, url) if process.supervised else None
         async with own.running() if own else contextlib.nullcontext():
             serving = asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
             with _told_to_end([server for server, _ in servers], process.stop):
@@ -96,11 +96,11 @@ def _app(process: Process, core: GatewayCore, hosting: Hosting, own: OwnApp | No
     return make_app(core, rates=rates, cors=cors, own=own, without=http.without)
 
 
-async def _link(process: Process, url: str) -> str:
-    from connectors.gateway.auth import Sessions
+async def _link(process: Process, core: GatewayCore, url: str) -> str:
+    from core.principal import OPERATOR
 
     settings = process.settings
-    secret = await Sessions(process.stores.credentials).link(settings.tenant, settings.user)
+    secret = await core.sessions.link(OPERATOR, settings.tenant, settings.user)
     return f"{url}/login?link={secret}"
 
 

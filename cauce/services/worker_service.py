@@ -13,9 +13,7 @@ from cauce.service import Process, Service
 from cauce.settings import Settings
 from cauce.telemetry import log_fields
 from processors.groups import groups_of
-from schemas import Output, RawRecord, Record, Tenant, User
-from schemas.clock import utc_now
-from state import Stores
+from schemas import Output, RawRecord, Record
 from streams.contract import Group, Processor, RuntimeView
 
 if TYPE_CHECKING:
@@ -44,6 +42,8 @@ def worker_service(names: Sequence[str]) -> Service:
 async def _run(names: Sequence[str], process: Process) -> None:
     """Each agent's default model and the hosted graphs stand in the note. `cauce up` gets its owner at the first start."""
     from cauce.worker_parts import WorkerParts
+    from core.principal import OPERATOR
+    from core.store_core import StoreCore
     from schemas.metrics import RuntimeMetrics
     from streams.deltas import BestEffortPublisher
     from streams.worker import Worker
@@ -57,7 +57,7 @@ async def _run(names: Sequence[str], process: Process) -> None:
     processors: dict[Group, Processor] = {group: _Logged(await group.make(parts)) for group in groups_of(names)}
     async with process.opened():
         if process.supervised:
-            await ensure_owner(stores, settings)
+            await StoreCore(stores).ensure_owner(OPERATOR, settings.tenant, settings.user)
         worker = Worker(
             settings.kafka,
             processors,
@@ -104,16 +104,6 @@ def _options(settings: Settings) -> RuntimeOptions:
         transactions_at_once=settings.transactions_at_once,
         publish_linger=settings.publish_linger_ms / 1000,
     )
-
-
-async def ensure_owner(stores: Stores, settings: Settings) -> None:
-    """Makes the embedded system's tenant and user at the first start."""
-    now = utc_now()
-    if await stores.directory.tenant(settings.tenant) is None:
-        tenant = Tenant(tenant_id=settings.tenant, name=settings.tenant, created_at=now)
-        await stores.directory.put_tenant(tenant, expected_version=0)
-    if await stores.directory.user(settings.tenant, settings.user) is None:
-        await stores.directory.put_user(User(tenant_id=settings.tenant, user_id=settings.user, created_at=now))
 
 
 async def _has_slots(worker: Worker, groups: Sequence[str]) -> None:

@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 
 from connectors.gateway import login, problems
-from connectors.gateway.auth import ApiKeys, Sessions
 from connectors.gateway.auth.middleware import Authentication
 from connectors.gateway.auth.oidc import Issuers, OidcTokens
 from connectors.gateway.auth.oidc_login import OidcLogin
@@ -74,9 +73,8 @@ def make_app(
     application's own routes, and `without` the parts of the LangGraph API that are not served. Raises `SettingsError` for a
     route that has a path of ours.
     """
-    directory, credentials = core.stores.directory, core.stores.credentials
-    keys, sessions, issuers = ApiKeys(credentials), Sessions(credentials), Issuers()
-    tokens = OidcTokens(directory, issuers)
+    issuers = Issuers()
+    tokens = OidcTokens(core.providers, issuers)
     rules = {"allow_methods": ["*"], "allow_headers": ["*"], **(cors or {})}
     rules["expose_headers"] = [*_EXPOSED, *rules.get("expose_headers", ())]
 
@@ -102,7 +100,14 @@ def make_app(
             Middleware(Observed, metrics=core.metrics, apis=apis, api=named.get("api")),
             Middleware(Cors, rules=rules, others=bool(before)),
             *before,
-            Middleware(Authentication, keys=keys, sessions=sessions, tokens=tokens, open_paths=open_paths, **foreign),
+            Middleware(
+                Authentication,
+                keys=core.keys,
+                sessions=core.sessions,
+                tokens=tokens,
+                open_paths=open_paths,
+                **foreign,
+            ),
             Middleware(RateLimits, rates=rates),
             *after,
             *beside,
@@ -119,8 +124,8 @@ def make_app(
         middleware=door(lambda: app.router.routes, open_paths(), below="/lg"),
         exception_handlers=problems.HANDLERS,  # type: ignore[arg-type]
     )
-    app.state.core, app.state.sessions = core, sessions
-    app.state.oidc = OidcLogin(directory, credentials, sessions, issuers, tokens)
+    app.state.core = core
+    app.state.oidc = OidcLogin(core.providers, core.sessions, issuers, tokens)
 
     def langgraph_alone() -> Any:
         """The LangGraph API as an application of its own, behind the same door."""

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from connectors.gateway.auth.middleware import COOKIE, CSRF_HEADER
-from connectors.gateway.auth.sessions import LIFETIME
+from connectors.gateway.request_parts import core_of
 from core.errors import Forbidden, not_found
+from core.sessions import LIFETIME
 from schemas import is_id, is_tenant_id
 
 router = APIRouter(include_in_schema=False)
@@ -34,7 +35,7 @@ async def use(request: Request) -> Response:
     """Begins the session and goes to the start page."""
     form = (await request.body()).decode("ascii", "replace")
     link = form.removeprefix("link=")
-    cookie = await request.app.state.sessions.redeem(link)
+    cookie = await core_of(request).sessions.redeem(link)
     if cookie is None:
         raise Forbidden("link_used", "This link was used before or has expired; `cauce up` prints a new one.")
     return signed_in(request, cookie, START_PAGE)
@@ -46,7 +47,7 @@ async def logout(request: Request) -> Response:
     cookie = request.cookies.get(COOKIE)
     target = None
     if cookie and request.headers.get(CSRF_HEADER):
-        ended = await request.app.state.sessions.end(cookie)
+        ended = await core_of(request).sessions.end(cookie)
         if ended:
             tenant_id, back = cookie.partition(".")[0], str(request.base_url)
             target = await request.app.state.oidc.logout_url(tenant_id, ended.method, ended.id_token, back)

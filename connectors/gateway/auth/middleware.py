@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from connectors.gateway.auth.keys import PREFIX, ApiKeys
-from connectors.gateway.auth.sessions import Sessions
 from connectors.gateway.problems import Problem, as_problem, response
+from core.api_keys import PREFIX, ApiKeys
 from core.errors import Forbidden, Refused
 from core.principal import Principal
 from core.request_context import RequestContext, enter
+from core.sessions import Sessions
 
 COOKIE = "cauce_session"
 CSRF_HEADER = "x-cauce-request"

@@ -7,17 +7,14 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import jwt
 
-from core.errors import Forbidden
-from core.principal import SCOPES, Principal
-from schemas import IdentityProvider, Tenant, Unavailable, derived_id, is_id
-from schemas.recent import TtlCache
-from state import Directory
+from core.identity_providers import IdentityProviders, vouched_for
+from core.principal import Principal
+from schemas import IdentityProvider, Unavailable
 
 log = logging.getLogger("cauce.gateway")
 
@@ -27,7 +24,6 @@ LEEWAY_SECONDS = 10
 METADATA_SECONDS = 600.0
 KEYS_AGAIN_SECONDS = 10.0
 """A key that is not known makes us look again, this often at most."""
-TENANTS_SECONDS = 10.0
 
 
 @dataclass
@@ -90,9 +86,8 @@ class Issuers:
 class OidcTokens:
     """Finds the tenant that trusts a token's issuer for its audience, and checks the token."""
 
-    def __init__(self, directory: Directory, issuers: Issuers) -> None:
-        self._directory, self._issuers = directory, issuers
-        self._tenants: TtlCache[list[Tenant]] = TtlCache(ttl=TENANTS_SECONDS, size=1)
+    def __init__(self, providers: IdentityProviders, issuers: Issuers) -> None:
+        self._providers, self._issuers = providers, issuers
 
     async def find(self, token: str) -> Principal | None:
         """Whom an access token belongs to; None when it is not valid here."""
@@ -100,12 +95,15 @@ class OidcTokens:
             claims = jwt.decode(token, options={"verify_signature": False})
         except jwt.PyJWTError:
             return None
-        found = await self._provider(claims)
+        audiences = claims.get("aud")
+        found = await self._providers.trusting(
+            claims.get("iss"), audiences if isinstance(audiences, list) else [audiences]
+        )
         if found is None:
             return None
         tenant_id, provider = found
         checked = await self.check(token, provider, provider.audience or provider.client_id)
-        return None if checked is None else principal(tenant_id, provider, checked, kind="token")
+        return None if checked is None else vouched_for(tenant_id, provider, checked, kind="token")
 
     async def check(self, token: str, provider: IdentityProvider, audience: str) -> Mapping[str, Any] | None:
         """The claims of a token that this provider signed for this audience and that has not expired."""
@@ -127,33 +125,6 @@ class OidcTokens:
             log.info("a token of %s was refused: %s", provider.issuer, error)
             return None
         return claims
-
-    async def _provider(self, claims: Mapping[str, Any]) -> tuple[str, IdentityProvider] | None:
-        tenants = await self._tenants.get("all", self._directory.tenants)
-        audiences = claims.get("aud")
-        audiences = audiences if isinstance(audiences, list) else [audiences]
-        found = [
-            (tenant.tenant_id, provider)
-            for tenant in tenants
-            for provider in tenant.identity_providers
-            if provider.issuer == claims.get("iss") and (provider.audience or provider.client_id) in audiences
-        ]
-        if len(found) > 1:
-            log.error("%d tenants trust the same issuer for the same audience: nobody is let in", len(found))
-            return None
-        return found[0] if found else None
-
-
-def principal(tenant_id: str, provider: IdentityProvider, claims: Mapping[str, Any], *, kind: Any) -> Principal:
-    """The user that checked claims mean. Raises `Refused` when the provider does not say who it is."""
-    who = claims.get(provider.user_claim)
-    if not isinstance(who, str) or not who:
-        raise Forbidden("claim_missing", f"The provider's token has no {provider.user_claim!r}.")
-    if provider.user_claim == "email" and claims.get("email_verified") is not True:
-        raise Forbidden("email_not_verified", "The provider has not verified this address.")
-    user_id = who if is_id(who) else derived_id("u", provider.issuer, who)
-    expires = datetime.fromtimestamp(claims["exp"], UTC)
-    return Principal(tenant_id, user_id, SCOPES, kind, credential_id=provider.name, expires=expires)
 
 
 def _keys(found: Mapping[str, Any]) -> dict[str | None, Any]:

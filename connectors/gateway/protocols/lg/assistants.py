@@ -12,10 +12,9 @@ from starlette.responses import Response
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.requests import answer
 from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, mapping, one_of, page_of, text, texts
-from core.agent_names import find_agent
 from core.assistants import Assistant
 from core.errors import Conflict, Forbidden, Invalid
-from schemas import UnreadableRow, contains
+from schemas import AgentSettings, Tenant, UnreadableRow, contains
 
 _MESSAGES = {
     "type": "object",
@@ -185,21 +184,19 @@ async def _hosted(request: Request) -> Assistant | None:
 
 
 async def _one(request: Request, given: object) -> dict[str, Any]:
-    caller = caller_of(request)
-    caller.require("read")
-    core = core_of(request)
-    if assistant := await core.assistant(caller, given):
-        return shapes.graph_assistant(assistant)
-    tenant = await core.tenant(caller)
-    return shapes.assistant(tenant, find_agent(tenant, given))
+    core, caller = core_of(request), caller_of(request)
+    return _shown(await core.tenant(caller), await core.agents.find(caller, given))
+
+
+def _shown(tenant: Tenant, agent: AgentSettings | Assistant) -> dict[str, Any]:
+    return shapes.graph_assistant(agent) if isinstance(agent, Assistant) else shapes.assistant(tenant, agent)
 
 
 async def _all(request: Request) -> list[dict[str, Any]]:
-    caller, body = caller_of(request), await body_of(request)
-    caller.require("read")
-    tenant = await core_of(request).tenant(caller)
-    found = [shapes.graph_assistant(a) for a in await core_of(request).assistants.all(tenant)]
-    found += [shapes.assistant(tenant, agent) for agent in tenant.agents]
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    agents, tenant = await core.agents.all(caller), await core.tenant(caller)
+    agents.sort(key=lambda agent: not isinstance(agent, Assistant))  # those of graphs first
+    found = [_shown(tenant, agent) for agent in agents]
     if graph_id := text(body, "graph_id"):
         found = [a for a in found if a["graph_id"] == graph_id]
     if name := text(body, "name"):

@@ -11,9 +11,7 @@ from starlette.responses import Response
 from connectors.gateway.protocols.lg.requests import answer
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, number, page_of
 from core.errors import Invalid
-from schemas.clock import utc_now
-from state import Item
-from state.items import matches, namespaces, ranked
+from core.user_items import Item
 
 
 async def items(request: Request) -> Response:
@@ -21,40 +19,35 @@ async def items(request: Request) -> Response:
     if request.method == "GET":
         return await _get(request)
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    caller.require("write")
     namespace, key = _labels(body.get("namespace"), "namespace"), _key(body.get("key"))
-    who = (caller.tenant_id, caller.user_id)
     if request.method == "DELETE":
-        await core.stores.items.delete(*who, namespace, key)
+        await core.items.delete(caller, namespace, key)
         return Response(status_code=204)
     if not isinstance(value := body.get("value"), dict):
         raise Invalid("invalid", "value must be an object.")
-    expires = None
+    lifetime = None
     if (minutes := body.get("ttl")) is not None:
         if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < 1e8:
             raise Invalid("invalid", "ttl must be a number of minutes.")
-        expires = utc_now() + timedelta(minutes=minutes)
-    await core.stores.items.put(*who, namespace, key, value, expires=expires)
+        lifetime = timedelta(minutes=minutes)
+    await core.items.put(caller, namespace, key, value, lifetime=lifetime)
     return Response(status_code=204)
 
 
 async def _get(request: Request) -> Response:
     core, caller, query = core_of(request), caller_of(request), request.query_params
-    caller.require("read")
     namespace, key = _labels(query.get("namespace", "").split("."), "namespace"), _key(query.get("key"))
-    found = await core.stores.items.get(caller.tenant_id, caller.user_id, namespace, key)
+    found = await core.items.get(caller, namespace, key)
     return answer(_shown(found) if found else None)
 
 
 async def search(request: Request) -> Response:
     """`POST /store/items/search`: by namespace, by fields, and by words; the newest first, or what has most of the words."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    caller.require("read")
     prefix = _labels(body.get("namespace_prefix") or [], "namespace_prefix")
     conditions, query = mapping(body.get("filter"), "filter"), body.get("query")
     limit, offset = page_of(body)
-    below = core.stores.items.below(caller.tenant_id, caller.user_id, prefix)
-    found = ranked([item async for item in below if matches(item, conditions)], str(query) if query else None)
+    found = await core.items.search(caller, prefix, conditions, str(query) if query else None)
     shown = [
         _shown(item) | ({} if score is None else {"score": score}) for item, score in found[offset : offset + limit]
     ]
@@ -64,13 +57,11 @@ async def search(request: Request) -> Response:
 async def list_namespaces(request: Request) -> Response:
     """`POST /store/namespaces`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    caller.require("read")
     prefix, suffix = (_labels(body.get(name) or [], name) for name in ("prefix", "suffix"))
     depth = body.get("max_depth")
     limit, offset = page_of(body, default=100)
-    below = core.stores.items.below(caller.tenant_id, caller.user_id, [])
-    found = namespaces(
-        [item async for item in below],
+    found = await core.items.namespaces(
+        caller,
         prefix=prefix,
         suffix=suffix,
         max_depth=None if depth is None else number(depth, "max_depth", 10, 100),

@@ -293,7 +293,7 @@ class AgentOut(BaseModel):
     kind: Literal["agent", "graph"] = "agent"
 
     @classmethod
-    def of_graph(cls, assistant: Assistant) -> AgentOut:
+    def _of_graph(cls, assistant: Assistant) -> AgentOut:
         """From a hosted graph's own assistant, or one that a user made of it."""
         name = assistant.graph_id if assistant.name == assistant.graph_id else assistant.assistant_id
         return cls(
@@ -308,8 +308,10 @@ class AgentOut(BaseModel):
         )
 
     @classmethod
-    def of(cls, agent: AgentSettings) -> AgentOut:
-        """From the tenant's settings; where its model's key is kept is not told."""
+    def of(cls, agent: AgentSettings | Assistant) -> AgentOut:
+        """From the tenant's settings, without where its model's key is kept, or from the assistant of a hosted graph."""
+        if isinstance(agent, Assistant):
+            return cls._of_graph(agent)
         return cls(
             agent_id=agent.agent_id,
             name=agent.name,

@@ -35,8 +35,6 @@ from core.following.reader import RunEnd
 from core.principal import Principal
 from core.request_context import current
 from core.run_views import OVER, RunView, until
-from schemas import MessageAdded
-from state import readable
 
 router = APIRouter(tags=["runs"], route_class=GivenJsonRoute)
 
@@ -201,28 +199,10 @@ async def _result(core: GatewayCore, caller: Principal, thread_id: str, run_id: 
     head = await core.threads.get(caller, thread_id)
     approvals = waiting(thread_id, head) if view.status == "paused" else []
     asked = head.run.interrupts if head.run and head.run.paused and head.run.run_id == run_id else ()
-    text = await _last_words(core, caller, view)
+    text = await core.runs.last_words(caller, view)
     return m.RunResult(
         **m.RunOut.of(view).model_dump(),
         text=text,
         approvals=approvals,
         interrupts=[m.InterruptOut(id=interrupt.id, value=interrupt.value) for interrupt in asked],
     )
-
-
-async def _last_words(core: GatewayCore, caller: Principal, view: RunView) -> str:
-    """What the agent said last in a run."""
-    words, since = "", (view.first_event or 1) - 1
-    while True:
-        page = await core.stores.journal.events(caller.tenant_id, view.thread_id, since=since)
-        for row in page:
-            since = row.seq
-            if view.last_event and row.seq > view.last_event:
-                return words
-            if row.type == MessageAdded.TYPE:
-                name = f"the event {row.seq} of the thread {view.thread_id} of {caller.tenant_id}"
-                for event in readable([row.body], MessageAdded.model_validate_json, lambda _, name=name: name):  # type: ignore[misc]
-                    if event.run_id == view.run_id and event.message.role == "assistant":
-                        words = event.message.text or words
-        if len(page) < 500:
-            return words

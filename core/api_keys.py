@@ -12,12 +12,13 @@ from datetime import timedelta
 
 from pydantic import BaseModel
 
+from core.errors import Invalid, Missing, known_id, not_found
 from core.principal import SCOPES, Principal
 from schemas import Timestamp, is_id, is_tenant_id
 from schemas.clock import utc_now
 from schemas.ids import random_digits
 from schemas.recent import TtlCache
-from state import Credentials, readable
+from state import Credentials, Directory, readable
 
 KIND = "api_key"
 PREFIX = "ck."
@@ -48,14 +49,17 @@ class NewKey:
 
 
 class ApiKeys:
-    """Makes, finds, lists and revokes keys."""
+    """Finds whose a key is; creates, lists and revokes keys for a tenant's administrators."""
 
-    def __init__(self, store: Credentials, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
+    def __init__(
+        self, store: Credentials, directory: Directory, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store, self._directory = store, directory
         self._known: TtlCache[Principal | None] = TtlCache(ttl=KNOWN_SECONDS, size=_KNOWN, clock=clock)
 
     async def create(
         self,
+        by: Principal,
         tenant_id: str,
         user_id: str,
         *,
@@ -63,7 +67,13 @@ class ApiKeys:
         scopes: Sequence[str] = SCOPES,
         lifetime: timedelta = NEVER,
     ) -> NewKey:
-        """A new key of a user."""
+        """A new key that acts as this user. Raises `Invalid`, and `Missing` when there is no such tenant."""
+        by.require_over(tenant_id)
+        known_id("user", user_id)
+        if unknown := [scope for scope in scopes if scope not in SCOPES]:
+            raise Invalid("invalid", f"There is no scope {unknown[0]!r}; there are {', '.join(SCOPES)}.")
+        if await self._directory.tenant(tenant_id) is None:
+            raise not_found("tenant", tenant_id)
         now = utc_now()
         key_id, secret = random_digits(12), secrets.token_urlsafe(32)
         key = ApiKey(
@@ -78,13 +88,16 @@ class ApiKeys:
         await self._store.put(tenant_id, KIND, key_id, key.model_dump_json().encode(), expires=key.expires_at)
         return NewKey(f"{PREFIX}{tenant_id}.{key_id}.{secret}", key)
 
-    async def list(self, tenant_id: str) -> list[ApiKey]:
+    async def list(self, by: Principal, tenant_id: str) -> list[ApiKey]:
         """The tenant's keys."""
+        by.require_over(tenant_id)
         return _keys(tenant_id, await self._store.list(tenant_id, KIND))
 
-    async def revoke(self, tenant_id: str, key_id: str) -> bool:
-        """Ends a key; False when there is none. Gateways notice within `KNOWN_SECONDS`."""
-        return await self._store.take(tenant_id, KIND, key_id) is not None
+    async def revoke(self, by: Principal, tenant_id: str, key_id: str) -> None:
+        """Ends a key. Gateways notice within `KNOWN_SECONDS`. Raises `Missing` when there is none."""
+        by.require_over(tenant_id)
+        if await self._store.take(tenant_id, KIND, key_id) is None:
+            raise Missing("key_not_found", f"The tenant {tenant_id!r} has no key {key_id[:128]!r}.")
 
     async def find(self, text: str) -> Principal | None:
         """Whom a key belongs to; None for one that is wrong, revoked or expired."""

@@ -36,8 +36,9 @@ class Sessions:
     def __init__(self, store: Credentials) -> None:
         self._store = store
 
-    async def link(self, tenant_id: str, user_id: str, *, lifetime: timedelta = LINK_LIFETIME) -> str:
-        """A secret that begins one session of this user, once."""
+    async def link(self, by: Principal, tenant_id: str, user_id: str, *, lifetime: timedelta = LINK_LIFETIME) -> str:
+        """A secret that begins one session of this user, once. For the tenant's administrators."""
+        by.require_over(tenant_id)
         secret = f"{tenant_id}.{secrets.token_urlsafe(32)}"
         await self._store.put(tenant_id, LINK_KIND, _id(secret), user_id.encode(), expires=utc_now() + lifetime)
         return secret

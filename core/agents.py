@@ -1,0 +1,39 @@
+"""Agents: what answers in a tenant's threads, whether the tenant's own or the assistant of a hosted graph."""
+
+from __future__ import annotations
+
+from core.agent_names import find_agent
+from core.assistants import Assistant, Assistants
+from core.errors import not_found
+from core.principal import Principal
+from core.tenant_settings import Tenants
+from schemas import AgentSettings
+
+
+class Agents:
+    """The agents of whoever calls."""
+
+    def __init__(self, tenants: Tenants, assistants: Assistants) -> None:
+        self._tenants, self._assistants = tenants, assistants
+
+    async def all(self, caller: Principal) -> list[AgentSettings | Assistant]:
+        """The tenant's own agents, then the assistants, the default ones of the graphs first."""
+        caller.require("read")
+        tenant = await self._tenants.of(caller)
+        return [*tenant.agents, *await self._assistants.all(tenant)]
+
+    async def get(self, caller: Principal, agent_id: str) -> AgentSettings | Assistant:
+        """The tenant's own agent of this id, else the assistant that the id or a graph's name means. Raises `Missing`."""
+        caller.require("read")
+        tenant = await self._tenants.of(caller)
+        found = tenant.agent(agent_id) or await self._assistants.find(tenant, agent_id)
+        if found is None:
+            raise not_found("agent", agent_id)
+        return found
+
+    async def find(self, caller: Principal, given: object) -> AgentSettings | Assistant:
+        """The agent that clients of LangGraph mean: an assistant by its id or its graph's name, else one of the tenant's own by
+        any of its names (`agent_names.py`). Raises `Missing`."""
+        caller.require("read")
+        tenant = await self._tenants.of(caller)
+        return await self._assistants.find(tenant, given) or find_agent(tenant, given)

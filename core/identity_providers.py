@@ -1,0 +1,104 @@
+"""OpenID providers that users sign in with: which tenant trusts which, whom a provider's claims mean, and logins that have begun.
+The providers' protocol itself is in `connectors/gateway/auth/`."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from core.errors import Forbidden, not_found
+from core.principal import SCOPES, Principal
+from schemas import IdentityProvider, Tenant, derived_id, is_id
+from schemas.clock import utc_now
+from schemas.recent import TtlCache
+from state import Credentials, Directory, readable
+
+log = logging.getLogger("cauce.gateway")
+
+KIND = "oidc_state"
+ATTEMPT_LIFETIME = timedelta(minutes=10)
+KNOWN_SECONDS = 10.0
+"""How long the tenants' providers are known without asking the store."""
+
+
+class LoginAttempt(BaseModel):
+    """A login that has begun; its id is the `state` of OAuth (RFC 6749, section 10.12), taken once."""
+
+    provider: str
+    verifier: str
+    nonce: str
+    browser: str
+    """Also in a cookie: who finishes a login must be who began it."""
+
+    @classmethod
+    def new(cls, provider: str) -> LoginAttempt:
+        """An attempt with fresh secrets."""
+        return cls(
+            provider=provider,
+            verifier=secrets.token_urlsafe(48),
+            nonce=secrets.token_urlsafe(16),
+            browser=secrets.token_urlsafe(16),
+        )
+
+
+class IdentityProviders:
+    """The providers of all tenants, as `Tenants.put_provider` sets them."""
+
+    def __init__(self, directory: Directory, credentials: Credentials) -> None:
+        self._directory, self._credentials = directory, credentials
+        self._tenants: TtlCache[list[Tenant]] = TtlCache(ttl=KNOWN_SECONDS, size=1)
+
+    async def find(self, tenant_id: str, name: str) -> IdentityProvider:
+        """A tenant's provider. Raises `Missing`; nobody learns whether the tenant is there."""
+        tenant = await self._directory.tenant(tenant_id)
+        for provider in tenant.identity_providers if tenant else ():
+            if provider.name == name:
+                return provider
+        raise not_found("provider", name)
+
+    async def trusting(self, issuer: object, audiences: Collection[object]) -> tuple[str, IdentityProvider] | None:
+        """The tenant and its provider that trust an issuer for one of these audiences; None where none does, or several."""
+        found = [
+            (tenant.tenant_id, provider)
+            for tenant in await self._tenants.get("all", self._directory.tenants)
+            for provider in tenant.identity_providers
+            if provider.issuer == issuer and (provider.audience or provider.client_id) in audiences
+        ]
+        if len(found) > 1:
+            log.error("%d tenants trust the same issuer for the same audience: nobody is let in", len(found))
+            return None
+        return found[0] if found else None
+
+    async def begin(self, tenant_id: str, attempt: LoginAttempt) -> str:
+        """Stores an attempt for `ATTEMPT_LIFETIME`; returns the state that `finish` takes."""
+        state, body = secrets.token_urlsafe(24), attempt.model_dump_json().encode()
+        await self._credentials.put(tenant_id, KIND, state, body, expires=utc_now() + ATTEMPT_LIFETIME)
+        return state
+
+    async def finish(self, tenant_id: str, name: str, state: str, browser: str | None) -> LoginAttempt:
+        """The attempt of this state, once. Raises `Forbidden` where it was not begun with this provider in this browser."""
+        body = await self._credentials.take(tenant_id, KIND, state)
+        row = f"a login of {tenant_id} that was begun"
+        attempt = next(readable([body], LoginAttempt.model_validate_json, lambda _: row), None) if body else None
+        if attempt is None or attempt.provider != name or not secrets.compare_digest(attempt.browser, browser or ""):
+            raise Forbidden("login_unknown", "This login was not begun in this browser, or it took too long.")
+        return attempt
+
+
+def vouched_for(
+    tenant_id: str, provider: IdentityProvider, claims: Mapping[str, Any], *, kind: Literal["token", "session"]
+) -> Principal:
+    """The user that the checked claims of a provider mean. Raises `Refused` when they do not say who it is."""
+    who = claims.get(provider.user_claim)
+    if not isinstance(who, str) or not who:
+        raise Forbidden("claim_missing", f"The provider's token has no {provider.user_claim!r}.")
+    if provider.user_claim == "email" and claims.get("email_verified") is not True:
+        raise Forbidden("email_not_verified", "The provider has not verified this address.")
+    user_id = who if is_id(who) else derived_id("u", provider.issuer, who)
+    expires = datetime.fromtimestamp(claims["exp"], UTC)
+    return Principal(tenant_id, user_id, SCOPES, kind, credential_id=provider.name, expires=expires)

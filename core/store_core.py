@@ -1,0 +1,38 @@
+"""`StoreCore`: the use cases that need only the stores, and so work whether or not anything else runs."""
+
+from __future__ import annotations
+
+from core.api_keys import ApiKeys
+from core.audit_reader import AuditReader
+from core.identity_providers import IdentityProviders
+from core.principal import Principal
+from core.run_reader import RunReader
+from core.sessions import Sessions
+from core.tenant_settings import Tenants
+from core.thread_reader import ThreadReader
+from core.user_items import UserItems
+from core.user_settings import Users
+from state import Stores
+
+
+class StoreCore:
+    """Everything that may be done for a principal with open stores alone."""
+
+    threads: ThreadReader
+    runs: RunReader
+
+    def __init__(self, stores: Stores) -> None:
+        self.tenants = Tenants(stores.directory)
+        self.users = Users(stores.directory)
+        self.keys = ApiKeys(stores.credentials, stores.directory)
+        self.sessions = Sessions(stores.credentials)
+        self.providers = IdentityProviders(stores.directory, stores.credentials)
+        self.audit = AuditReader(stores.audit)
+        self.items = UserItems(stores.items)
+        self.threads = ThreadReader(stores.journal)
+        self.runs = RunReader(stores.journal, self.threads)
+
+    async def ensure_owner(self, by: Principal, tenant_id: str, user_id: str) -> None:
+        """Creates a tenant and its user unless they exist: the embedded system's own, at its first start."""
+        await self.tenants.ensure(by, tenant_id)
+        await self.users.ensure(by, tenant_id, user_id)

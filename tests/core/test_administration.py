@@ -1,0 +1,161 @@
+"""Who may do what to tenants, users, keys and the audit trail, whichever way he comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from core.errors import Conflict, Forbidden, Invalid, Missing
+from core.identity_providers import LoginAttempt
+from core.principal import OPERATOR, SCOPES, Principal
+from core.store_core import StoreCore
+from core.tenant_settings import TenantChange
+from core.user_settings import UserChange
+from schemas import IdentityProvider
+from state import Stores
+
+ANA = Principal("acme", "ana")
+ADMINISTRATOR = Principal("acme", "boss", (*SCOPES, "administer"))
+PROVIDER = IdentityProvider(name="test", issuer="https://issuer", client_id="cauce")
+
+UseCase = Callable[[StoreCore, Principal, str], Awaitable[Any]]
+
+
+def unchecked(_: str) -> None:
+    """Any name of a model is known."""
+
+
+async def exported(core: StoreCore, by: Principal, tenant: str) -> list[Any]:
+    return [row async for row in core.audit.export(by, tenant)]
+
+
+OF_A_TENANT: dict[str, UseCase] = {
+    "get": lambda core, by, tenant: core.tenants.get(by, tenant),
+    "change": lambda core, by, tenant: core.tenants.change(by, tenant, TenantChange(name="x"), check_model=unchecked),
+    "provider": lambda core, by, tenant: core.tenants.put_provider(by, tenant, PROVIDER),
+    "users": lambda core, by, tenant: core.users.all(by, tenant),
+    "user": lambda core, by, tenant: core.users.get(by, tenant, "bob"),
+    "user set": lambda core, by, tenant: core.users.change(by, tenant, "bob", UserChange(name="Bob")),
+    "key": lambda core, by, tenant: core.keys.create(by, tenant, "bob"),
+    "keys": lambda core, by, tenant: core.keys.list(by, tenant),
+    "link": lambda core, by, tenant: core.sessions.link(by, tenant, "bob"),
+    "audit": lambda core, by, tenant: core.audit.tail(by, tenant, limit=1),
+    "audit export": exported,
+}
+OF_ALL: dict[str, UseCase] = {
+    "add": lambda core, by, tenant: core.tenants.add(by, f"{tenant}-2"),
+    "list": lambda core, by, tenant: core.tenants.all(by),
+    "ensure": lambda core, by, tenant: core.tenants.ensure(by, tenant),
+}
+
+
+@pytest.mark.parametrize("case", OF_A_TENANT)
+async def test_a_tenant_is_its_administrators_and_the_operators(core: StoreCore, case: str) -> None:
+    do = OF_A_TENANT[case]
+    await do(core, OPERATOR, "acme")
+    await do(core, ADMINISTRATOR, "acme")
+    for stranger in (ANA, Principal("lumen", "ana", ADMINISTRATOR.scopes)):
+        with pytest.raises(Forbidden):
+            await do(core, stranger, "acme")
+
+
+@pytest.mark.parametrize("case", OF_ALL)
+async def test_the_installation_is_the_operators(core: StoreCore, case: str) -> None:
+    for somebody in (ANA, ADMINISTRATOR):
+        with pytest.raises(Forbidden):
+            await OF_ALL[case](core, somebody, "acme")
+    await OF_ALL[case](core, OPERATOR, "acme")
+
+
+async def test_no_credential_of_a_user_administers(core: StoreCore) -> None:
+    with pytest.raises(Invalid, match="no scope 'administer'; there are read, write, approve"):
+        await core.keys.create(OPERATOR, "acme", "ana", scopes=("read", "administer"))
+    made = await core.keys.create(OPERATOR, "acme", "ana")
+    found = await core.keys.find(made.text)
+    assert found == replace(ANA, scopes=frozenset(SCOPES), credential_id=made.key.key_id, expires=made.key.expires_at)
+
+
+async def test_a_user_changes_himself_where_the_credential_may_write(core: StoreCore) -> None:
+    changed = await core.users.change(ANA, "acme", "ana", UserChange(name="Ana", time_zone="Europe/Madrid"))
+    assert (changed.name, changed.time_zone) == ("Ana", "Europe/Madrid")
+    assert await core.users.change(ANA, "acme", "ana", UserChange(time_zone="")) == changed.model_copy(
+        update={"time_zone": None}
+    )
+    with pytest.raises(Forbidden):
+        await core.users.change(replace(ANA, scopes=("read",)), "acme", "ana", UserChange(name="x"))
+    assert (await core.users.get(replace(ANA, scopes=()), "acme", "ana")).name == "Ana"
+
+
+async def test_what_is_not_there_and_what_is_there_already_is_refused(core: StoreCore) -> None:
+    with pytest.raises(Conflict, match="exists already"):
+        await core.tenants.add(OPERATOR, "acme")
+    for what in (
+        core.tenants.get(OPERATOR, "nobody"),
+        core.keys.create(OPERATOR, "nobody", "ana"),
+        core.keys.revoke(OPERATOR, "acme", "none"),
+        core.users.change(OPERATOR, "nobody", "ana", UserChange()),
+        core.providers.find("acme", "test"),
+    ):
+        with pytest.raises(Missing):
+            await what
+    for tenant in ("system", "No Such", ""):
+        with pytest.raises(Invalid):
+            await core.tenants.add(OPERATOR, tenant)
+
+
+async def test_the_owner_of_an_embedded_system_is_made_once(core: StoreCore) -> None:
+    await core.ensure_owner(OPERATOR, "home", "owner")
+    await core.users.change(OPERATOR, "home", "owner", UserChange(name="Me"))
+    await core.ensure_owner(OPERATOR, "home", "owner")
+    (owner,) = await core.users.all(OPERATOR, "home")
+    assert (owner.name, (await core.tenants.get(OPERATOR, "home")).version) == ("Me", 1)
+
+
+async def test_a_paused_tenant_is_refused_to_its_callers_and_not_to_its_administrators(core: StoreCore) -> None:
+    await core.tenants.change(ADMINISTRATOR, "acme", TenantChange(paused=True), check_model=unchecked)
+    with pytest.raises(Forbidden, match="paused"):
+        await core.tenants.of(ANA)
+    assert (await core.tenants.get(ADMINISTRATOR, "acme")).paused
+
+
+async def test_a_begun_login_is_finished_once_and_in_its_browser(core: StoreCore) -> None:
+    attempt = LoginAttempt.new("test")
+    for name, browser in (("test", "another"), ("test", None), ("other", attempt.browser)):
+        state = await core.providers.begin("acme", attempt)
+        with pytest.raises(Forbidden, match="not begun in this browser"):
+            await core.providers.finish("acme", name, state, browser)
+        with pytest.raises(Forbidden):
+            await core.providers.finish("acme", "test", state, attempt.browser)
+    state = await core.providers.begin("acme", attempt)
+    assert await core.providers.finish("acme", "test", state, attempt.browser) == attempt
+
+
+async def test_an_issuer_that_two_tenants_trust_for_one_audience_lets_nobody_in(
+    core: StoreCore, stores: Stores
+) -> None:
+    await core.tenants.put_provider(OPERATOR, "acme", PROVIDER)
+    assert await core.providers.trusting("https://issuer", ["cauce", "x"]) == ("acme", PROVIDER)
+    assert await core.providers.trusting("https://issuer", ["x"]) is None
+    await core.tenants.put_provider(OPERATOR, "lumen", PROVIDER)
+    assert await StoreCore(stores).providers.trusting("https://issuer", ["cauce"]) is None
+
+
+async def test_items_are_their_users_alone(core: StoreCore) -> None:
+    await core.items.put(ANA, ("notes",), "a", {"text": "hello"}, lifetime=timedelta(hours=1))
+    assert [item.key for item, _ in await core.items.search(ANA, (), {}, "hello")] == ["a"]
+    for other in (Principal("acme", "bob"), Principal("lumen", "ana"), OPERATOR):
+        assert await core.items.get(other, ("notes",), "a") is None
+        assert await core.items.search(other, (), {}, None) == []
+    reader = replace(ANA, scopes=("read",))
+    for change in (
+        core.items.put(reader, ("notes",), "a", {}, lifetime=None),
+        core.items.delete(reader, ("notes",), "a"),
+    ):
+        with pytest.raises(Forbidden):
+            await change
+    with pytest.raises(Forbidden):
+        await core.items.get(replace(ANA, scopes=("write",)), ("notes",), "a")
