@@ -97,8 +97,6 @@ class Core(StoreCore):
 
     async def graph_of(self, principal: Principal, head: ThreadHead) -> str | None:
         """The hosted graph that a thread's state is of; None for a thread of agents."""
-        if head.run and head.run.graph:
-            return head.run.graph.graph
         if head.graph:
             return head.graph
         # A thread in which nothing ran yet may have been made for a graph.
@@ -107,10 +105,9 @@ class Core(StoreCore):
 
     async def graph_of_run(self, principal: Principal, view: RunView, head: ThreadHead) -> str | None:
         """The hosted graph of a run; None for a run of an agent."""
-        if head.run and head.run.run_id == view.run_id:
-            return head.run.graph.graph if head.run.graph else None
-        if (graph := view.details.get("graph")) is not None:
-            return str(graph)
+        if view.kind is not None:
+            return view.graph or None
+        # What an older version wrote of it does not tell: who answers to its agent's name now?
         if (await self.tenant(principal)).agent(view.agent_id) is not None:
             return None
         found = await self.assistant(principal, view.agent_id)
@@ -141,8 +138,7 @@ class Core(StoreCore):
             modes=MESSAGE_MODES,
             permissions=tuple(sorted(principal.scopes)),
         )
-        details = {**new.details, "graph": found.graph_id}
-        return replace(new, agent_id=found.assistant_id, graph=request, details=details)
+        return replace(new, agent_id=found.assistant_id, graph=request)
 
     def _stream_of(self, principal: Principal, thread_id: str, heartbeat: float) -> ThreadStream:
         key = ThreadKey(principal.tenant_id, thread_id)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from core.following.position import Position
 from core.following.reader import RunEnd
-from schemas import AcceptedRun, GraphRequest, StoredRun, ThreadHead, TokenUsage
+from schemas import AcceptedRun, GraphRequest, RunKind, StoredRun, ThreadHead, TokenUsage
 from schemas.clock import utc_now
 
 RunStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
@@ -34,6 +34,11 @@ class NewRun:
     """IANA name of the zone that the user is in now."""
     delay: timedelta | None = None
     """How much later it begins."""
+
+    @property
+    def kind(self) -> RunKind:
+        """What does the work."""
+        return "graph" if self.graph else "agent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,10 @@ class RunView:
     """When a delayed run starts, as long as its thread does not know it."""
     as_of: int = 0
     """The thread's last event when this was read."""
+    kind: RunKind | None = None
+    """None where what is known of it was written by a version that did not tell."""
+    graph: str = ""
+    """Of the kind `graph`: the hosted graph that runs."""
 
     @property
     def delay(self) -> float:
@@ -81,6 +90,8 @@ def accepted_view(thread_id: str, run: AcceptedRun) -> RunView:
         run.multitask_strategy,
         run.details,
         begins_at=run.begins_at,
+        kind=run.kind,
+        graph=run.graph,
     )
 
 
@@ -102,11 +113,14 @@ def in_head(thread_id: str, head: ThreadHead, run_id: str, known: AcceptedRun | 
             details,
             first_event=run.first_event or None,
             usage=run.counted,
+            kind=run.kind,
+            graph=run.graph_name,
         )
     for waiting in head.queued:
         if waiting.run_id == run_id:
             at = known.at if known else waiting.at
-            return RunView(run_id, thread_id, waiting.agent_id, "pending", at, at, waiting.metadata, strategy, details)
+            found = RunView(run_id, thread_id, waiting.agent_id, "pending", at, at, waiting.metadata, strategy, details)
+            return replace(found, kind=waiting.kind, graph=waiting.graph_name)
     return None
 
 
@@ -128,6 +142,8 @@ def over_view(thread_id: str, run: StoredRun, known: AcceptedRun | None) -> RunV
         run.first_event,
         run.last_event,
         run.usage,
+        kind=run.kind or (known.kind if known else None),
+        graph=run.graph or (known.graph if known else ""),
     )
 
 

@@ -113,6 +113,8 @@ class Runs(RunReader):
             run_id=run_id,
             user_id=principal.user_id,
             agent_id=new.agent_id,
+            kind=new.kind,
+            graph=new.graph.graph if new.graph else "",
             at=utc_now(),
             begins_at=begins_at,
             multitask_strategy=new.multitask_strategy,

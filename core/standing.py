@@ -81,5 +81,5 @@ def _begun(head: ThreadHead, one: OpenInput) -> ThreadHead:
     )
     run = ActiveRun.of(begun, one.at, first_message=head.next_message)
     queued = tuple(waiting for waiting in head.queued if waiting.run_id != one.run_id)
-    changes = {"run": run, "queued": queued, "pending": (), "agent_id": head.agent_id or one.agent_id}
-    return head.model_copy(update=changes)
+    named = {"agent_id": head.agent_id or one.agent_id, "graph": one.graph or head.graph}
+    return head.model_copy(update={"run": run, "queued": queued, "pending": (), **named})

@@ -57,7 +57,7 @@ from schemas.ids import (
     new_id,
     own_id,
 )
-from schemas.inputs import Input
+from schemas.inputs import Input, RunKind
 from schemas.ledger import CallState, LedgerEntry
 from schemas.matching import contains
 from schemas.messages import MAX_TEXT, Ending, Message, ProviderPart, TokenUsage, ToolCall
@@ -199,6 +199,7 @@ __all__ = [
     "RunCancelled",
     "RunCompleted",
     "RunFailed",
+    "RunKind",
     "RunLimits",
     "RunPaused",
     "RunQueued",

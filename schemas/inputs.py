@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.base import Stored, Timestamp
 from schemas.graphs import GraphRequest
 from schemas.ids import Id
+
+RunKind = Literal["agent", "graph"]
+"""What does the work of a run: the tenant's own agent, or a hosted graph."""
 
 
 class Input(Stored):
@@ -26,12 +29,26 @@ class Input(Stored):
     at: Timestamp
     message_id: Id | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+    kind: RunKind = "agent"
     graph: GraphRequest | None = None
-    """What a run of a graph is to do; None for an agent's run."""
+    """Of the kind `graph`: what the graph is to do."""
     after: int | None = None
     """As in `UserMessage`."""
     time_zone: str | None = None
     """Where the message named one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_of_older_ones(cls, fields: Any) -> Any:
+        """What was stored before there were kinds is a graph's where it says what a graph is to do."""
+        if isinstance(fields, dict) and "kind" not in fields and fields.get("graph") is not None:
+            return {**fields, "kind": "graph"}
+        return fields
+
+    @property
+    def graph_name(self) -> str:
+        """The hosted graph's; empty for the tenant's own agent."""
+        return self.graph.graph if self.graph else ""
 
     def started(self, text: str = "") -> Input:
         """As its run has it: the text is a message from then on, and what a graph is told is in the graph's state. Every turn

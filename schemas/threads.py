@@ -16,7 +16,7 @@ from schemas.branches import Fork, Span, branch, newest
 from schemas.expiry import ThreadTtl
 from schemas.graphs import GraphInterrupt, GraphRequest
 from schemas.ids import Id
-from schemas.inputs import Input
+from schemas.inputs import Input, RunKind
 from schemas.messages import Message, TokenUsage, ToolCall
 
 QUEUED_BYTES = 8 << 20
@@ -235,6 +235,10 @@ class StoredRun(Stored):
     run_id: Id
     input_id: Id
     agent_id: str = ""
+    kind: RunKind | None = None
+    """None in rows of older versions, and of runs that were never let in."""
+    graph: str = ""
+    """Of the kind `graph`: the hosted graph that ran."""
     outcome: Literal["completed", "failed", "cancelled"]
     code: str = ""
     """The code of `failed`, the reason of `cancelled`."""
@@ -281,6 +285,10 @@ class AcceptedRun(Body):
     run_id: Id
     user_id: Id
     agent_id: Id
+    kind: RunKind | None = None
+    """None in rows of older versions that do not tell."""
+    graph: str = ""
+    """Of the kind `graph`: the hosted graph that runs."""
     at: Timestamp
     begins_at: Timestamp | None = None
     """When the run's record is produced; None for immediately."""
@@ -288,3 +296,11 @@ class AcceptedRun(Body):
     metadata: dict[str, Any] = Field(default_factory=dict)
     details: dict[str, Any] = Field(default_factory=dict)
     """What its protocol wants to show again, such as the `kwargs` of the LangGraph Server API."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_of_older_ones(cls, fields: Any) -> Any:
+        """Older versions had the name of the graph among the details."""
+        if isinstance(fields, dict) and "kind" not in fields and (graph := (fields.get("details") or {}).get("graph")):
+            return {**fields, "kind": "graph", "graph": graph}
+        return fields

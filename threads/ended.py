@@ -23,12 +23,12 @@ def ended_run(head: ThreadHead, end: ThreadEvent) -> StoredRun:
         "first_event": end.seq,
         "usage": TokenUsage(),
     }
-    if run and run.run_id == end.run_id:
-        known = {name: getattr(run, name) for name in ("input_id", "agent_id", "metadata")}
+    of = run if run and run.run_id == end.run_id else queued
+    if of:
+        known |= {name: getattr(of, name) for name in ("input_id", "agent_id", "metadata", "kind")}
+        known |= {"graph": of.graph_name, "accepted_at": of.at}
+    if run and of is run:
         known |= {"usage": run.counted, "accepted_at": run.started_at, "first_event": run.first_event or end.seq}
-    elif queued:
-        known |= {name: getattr(queued, name) for name in ("input_id", "agent_id", "metadata")}
-        known |= {"accepted_at": queued.at}
     return StoredRun(
         run_id=end.run_id,
         outcome=end.TYPE.rpartition(".")[2],  # terminal types end with their outcome

@@ -114,6 +114,8 @@ def _started(head: ThreadHead, event: RunStarted) -> ThreadHead:
         time_zone=event.time_zone,
     )
     run = ActiveRun.of(known.started(), event.at, first_message=head.next_message, first_event=event.seq)
+    if run.graph:
+        head = _with(head, graph=run.graph_name, configured=run.graph.configuration())
     return _with(
         head,
         run=run,
@@ -122,8 +124,6 @@ def _started(head: ThreadHead, event: RunStarted) -> ThreadHead:
         queued=tuple(waiting for waiting in head.queued if waiting.run_id != event.run_id),
         title=head.title or title_of(known.text),
         agent_id=head.agent_id or run.agent_id,
-        graph=run.graph.graph if run.graph else head.graph,
-        configured=run.graph.configuration() if run.graph else head.configured,
     )
 
 
@@ -135,7 +135,7 @@ def _added(head: ThreadHead, event: MessageAdded) -> ThreadHead:
     # Older versions told nothing of turns without a message; the number in the message's id counts them.
     turns = max(run.turns + 1, turn_of(message.message_id, run.run_id))
     head = _with_run(head, turns=turns, spoilt=event.spoilt)
-    if run.graph:
+    if run.kind == "graph":
         return head
     return _with(head, pending=tuple(PendingCall(call=call, state="running") for call in message.tool_calls))
 

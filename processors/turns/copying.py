@@ -59,7 +59,7 @@ def _cannot(head: ThreadHead) -> str:
     """Why a thread cannot be copied; empty when it can."""
     if (count := head.next_message + head.next_row - 2) > MOST_ROWS:
         return f"the thread has {count} messages and rows of state; one of more than {MOST_ROWS} cannot be copied"
-    if head.run and not head.run.graph:
+    if head.run and head.run.kind == "agent":
         return "a run of its agent is going; the thread can be copied when it is over"
     return ""
 

@@ -256,7 +256,7 @@ class TurnsProcessor:
             return self._runtime.waiting(record.raw)
 
         async with underway.told(self._journal, draft, record):
-            if draft.head.run and draft.head.run.graph:
+            if draft.head.run and draft.head.run.kind == "graph":
                 return await self._hosted.run(draft, waiting, self._commit_step)
             return await self._legs.run(draft, tenant, waiting)
 
@@ -369,7 +369,7 @@ def new_input(record: Record) -> Input:
         about = {name: getattr(body, name) for name in names}
     elif isinstance(body, GraphInput):
         words = graph_transitions.first_words(body.request)
-        about = {"text": words, "metadata": body.metadata, "graph": body.request}
+        about = {"text": words, "metadata": body.metadata, "kind": "graph", "graph": body.request}
     else:
         about = {"text": body.summary}
     return Input(

@@ -65,5 +65,5 @@ def open_input(draft: Draft, record: Record) -> OpenInput:
         begun=True,
         resumes=went_on and isinstance(body, GraphInput) and continues(body.request),
         decides=(body.call_id,) if isinstance(body, ApprovalDecision) else (),
-        graph=run.graph.graph if run.graph else "",
+        graph=run.graph_name,
     )

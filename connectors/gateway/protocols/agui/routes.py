@@ -52,7 +52,7 @@ async def run(request: Request) -> Any:
         view, since = await core.runs.start(caller, thread_id, new, head=head)
         messages = [stored for stored in messages if new.after is None or stored.seq <= new.after]
     listed = {message.message_id for message in wanted.messages}
-    graph = assistant.graph_id if assistant else head.run.graph.graph if head.run and head.run.graph else None
+    graph = await core.graph_of_run(caller, view, head)
     projection = AguiProjection(
         thread_id,
         wanted.run_id,
@@ -113,8 +113,7 @@ async def _new(
     if wanted.has_state and head.graph == assistant.graph_id:
         values = await core.graphs.values(caller, wanted.thread_id, assistant.graph_id)
     request = wanted.for_graph(assistant, messages, values)
-    details = {"graph": assistant.graph_id}
-    return NewRun(agent_id=agent_id, graph=request, details=details, idempotency_key=key)
+    return NewRun(agent_id=agent_id, graph=request, idempotency_key=key)
 
 
 async def _resume(

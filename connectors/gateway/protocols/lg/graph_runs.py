@@ -29,7 +29,7 @@ async def start_graph(
     """
     request = wanted.for_graph(assistant).model_copy(update={"permissions": tuple(sorted(caller.scopes))})
     head = await core.threads.get(caller, thread_id)
-    waits = head.run is not None and head.run.paused and head.run.graph is not None
+    waits = head.run is not None and head.run.paused
     resumes = request.command is not None and request.command.resumes
     if wanted.delay and (resumes or (_goes_on(request) and not request.checkpoint_id)):
         raise Invalid("not_supported", AT_ONCE)
@@ -46,7 +46,7 @@ async def start_graph(
         multitask_strategy=wanted.strategy,
         delay=wanted.delay,
         metadata=wanted.metadata,
-        details={"kwargs": wanted.kwargs, "graph": assistant.graph_id},
+        details={"kwargs": wanted.kwargs},
         graph=request,
     )
     view, since = await core.runs.start(caller, thread_id, new, head=head)
@@ -59,7 +59,7 @@ def _goes_on(request: GraphRequest) -> bool:
 
 def _answers(head: ThreadHead, resume: object) -> None:
     """Raises `Refused` where nothing waits for this answer, or where it does not say which question it answers."""
-    stands = head.run is not None and head.run.paused and head.run.graph is not None
+    stands = head.run is not None and head.run.paused
     open_ones = [asked.id for asked in head.open_interrupts]
     if not stands and not open_ones:
         raise Conflict("no_such_interrupt", "Nothing waits for an answer in this thread.")

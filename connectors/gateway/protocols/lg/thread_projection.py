@@ -137,8 +137,8 @@ class ThreadProjection(EventReader[Numbered]):
         self._agents: dict[str, str] = {}
         self._of_graphs: dict[str, str] = {}
         """Runs of graphs, with the graph's name where it is known."""
-        if run and run.graph:
-            self._of_graphs[run.run_id] = run.graph.graph
+        if run and run.kind == "graph":
+            self._of_graphs[run.run_id] = run.graph_name
         elif run:
             self._agents[run.run_id] = run.agent_id
         self._started = {run.run_id} if run and run.first_event else set[str]()
@@ -237,8 +237,8 @@ class ThreadProjection(EventReader[Numbered]):
         run = event.run_id
         self._started.add(run)
         self._agents[run] = event.agent_id
-        if event.agent_id in self._graphs:
-            self._of_graphs[run] = self._graphs[event.agent_id]
+        if graph := event.input.graph_name if event.input else self._graphs.get(event.agent_id):
+            self._of_graphs[run] = graph
         return [] if run in self._said_running else [self._running(run)]
 
     def on_message_added(self, event: MessageAdded) -> list[Told]:
