@@ -136,12 +136,11 @@ class KafkaLine:
                 run_id=head.run.run_id,
                 user_id=head.user_id,
                 at=head.updated_at,
-                call_id=pending.call.call_id,
-                name=pending.call.name,
-                arguments=pending.call.arguments,
+                call_id=question.id,
+                name=question.name,
+                arguments=question.value,
             )
-            for pending in head.pending
-            if pending.state == "approval"
+            for question in head.approvals
         ]
         return asked, head.run.run_id
 

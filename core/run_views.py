@@ -100,7 +100,7 @@ def in_head(thread_id: str, head: ThreadHead, run_id: str, known: AcceptedRun | 
     details = known.details if known else {}
     strategy = known.multitask_strategy if known else "enqueue"
     if (run := head.run) and run.run_id == run_id:
-        status: RunStatus = "paused" if head.status == "approval" or run.paused else "running"
+        status: RunStatus = "paused" if head.paused else "running"
         return RunView(
             run_id,
             thread_id,

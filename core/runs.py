@@ -31,7 +31,6 @@ from schemas import (
     GraphInput,
     GraphRequest,
     InputRefused,
-    PendingCall,
     RunPaused,
     ThreadEvent,
     ThreadHead,
@@ -289,11 +288,6 @@ class Runs(RunReader):
             async with sent(self._journal, key, answer_to(principal.user_id, head, record_id, decides=(body.call_id,))):
                 await self._ingress.send(record)
 
-    @staticmethod
-    def open_approvals(head: ThreadHead) -> list[PendingCall]:
-        """Calls of the thread that wait for its user."""
-        return [p for p in head.pending if p.state == "approval"]
-
     async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Conflict:
         words = f"No approval is open for the call {call_id[:128]!r}."
         since = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
@@ -313,14 +307,14 @@ class Runs(RunReader):
 
 def _check_edit(head: ThreadHead, body: ApprovalDecision) -> None:
     """Raises `TooLarge` for new arguments with which the call could not be asked for."""
-    pending = next((p for p in head.pending if p.call.call_id == body.call_id), None)
-    if pending is None or body.arguments is None or head.run is None:
+    asked = next((question for question in head.approvals if question.id == body.call_id), None)
+    if asked is None or body.arguments is None or head.run is None:
         return
     request = ToolRequest(
         call_id=body.call_id,
         run_id=head.run.run_id,
         user_id=head.user_id,
-        name=pending.call.name,
+        name=asked.name,
         arguments=body.arguments,
         approved_by=body.user_id,
     )
@@ -328,14 +322,14 @@ def _check_edit(head: ThreadHead, body: ApprovalDecision) -> None:
 
 
 def _waits(head: ThreadHead, call_id: str) -> bool:
-    return any(p.call.call_id == call_id and p.state == "approval" for p in head.pending)
+    return any(question.id == call_id for question in head.approvals)
 
 
 def answering(head: ThreadHead, request: GraphRequest) -> GraphRequest:
     """The request with the interrupts that its answer is to: those it names, or all that `head` shows."""
     if (command := request.command) is None or not command.resumes:
         return request
-    shown = tuple(asked.id for asked in head.open_interrupts)
+    shown = tuple(asked.id for asked in head.interrupts)
     named = isinstance(command.resume, Mapping) and bool(command.resume) and set(command.resume) <= set(shown)
     answers = tuple(command.resume) if named else shown
     return request.model_copy(update={"command": command.model_copy(update={"answers": answers})})

@@ -61,6 +61,7 @@ from schemas.inputs import Input, RunKind
 from schemas.ledger import CallState, LedgerEntry
 from schemas.matching import contains
 from schemas.messages import MAX_TEXT, Ending, Message, ProviderPart, TokenUsage, ToolCall
+from schemas.questions import Question, QuestionKind
 from schemas.records import (
     MAX_BODY_BYTES,
     MAX_OUTPUT_BYTES,
@@ -194,6 +195,8 @@ __all__ = [
     "PendingCall",
     "ProcessedInput",
     "ProviderPart",
+    "Question",
+    "QuestionKind",
     "RawRecord",
     "Record",
     "RunCancelled",

@@ -9,6 +9,7 @@ from pydantic import Field
 from schemas.base import Body, Stored
 from schemas.chat import MultitaskStrategy
 from schemas.ids import Id
+from schemas.questions import Question
 from schemas.topics import Topic
 
 Durability = Literal["sync", "async", "exit"]
@@ -85,6 +86,10 @@ class GraphInterrupt(Stored):
     id: str
     value: Any = None
     namespace: tuple[str, ...] = ()
+
+    def as_question(self, answered_by: str) -> Question:
+        """For the thread's list of open questions."""
+        return Question("interrupt", self.id, answered_by, self.value, namespace=self.namespace)
 
 
 class GraphInput(Body):

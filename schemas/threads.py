@@ -18,6 +18,7 @@ from schemas.graphs import GraphInterrupt, GraphRequest
 from schemas.ids import Id
 from schemas.inputs import Input, RunKind
 from schemas.messages import Message, TokenUsage, ToolCall
+from schemas.questions import Question
 
 QUEUED_BYTES = 8 << 20
 """Total for the queued inputs of one thread, which are in its head and rewritten by every turn. Cassandra rejects a
@@ -176,9 +177,35 @@ class ThreadHead(Stored):
         return self.asks
 
     @property
+    def questions(self) -> tuple[Question, ...]:
+        """What the thread waits for its user with, in the order in which it was asked: approvals of tool calls, interrupts of a
+        graph. All but the turns that ask and take the answers look here."""
+        user_id = self.user_id
+        asked = [p.call for p in self.pending if p.state == "approval"]
+        return (
+            *(Question.about(call.call_id, call.name, call.arguments, answered_by=user_id) for call in asked),
+            *(interrupt.as_question(user_id) for interrupt in self.open_interrupts),
+        )
+
+    @property
+    def approvals(self) -> tuple[Question, ...]:
+        """The questions that are about tool calls."""
+        return tuple(question for question in self.questions if question.kind == "approval")
+
+    @property
+    def interrupts(self) -> tuple[Question, ...]:
+        """The questions of its graph."""
+        return tuple(question for question in self.questions if question.kind == "interrupt")
+
+    @property
+    def paused(self) -> bool:
+        """Whether the active run waits for the user alone."""
+        return self.status == "approval" or (self.run is not None and self.run.paused)
+
+    @property
     def condition(self) -> ThreadCondition:
         """How the thread stands in a list."""
-        if self.status == "approval" or (self.run and self.run.paused):
+        if self.paused:
             return "approval"
         if self.run or self.queued:
             return "busy"

@@ -29,6 +29,8 @@ from threads.draft import Draft
 from threads.fitting import fitted
 from threads.transitions import Next, fail_run, on_input, refuse, send_for_the_next
 
+_NOT_OPEN = "the interrupt that this answers is not open any more"
+
 
 def on_graph_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
     """A request for a graph comes: the run that waits goes on with it, or it is an input like any other."""
@@ -39,16 +41,21 @@ def on_graph_input(draft: Draft, new: Input, limits: RunLimits, strategy: Multit
     if run and run.graph and run.paused:
         if run.graph.graph != request.graph:
             return refuse(draft, f"the run that waits is of the graph {run.graph.graph!r}, not of {request.graph!r}")
-        if request.command and not set(request.command.answers) <= {asked.id for asked in run.interrupts}:
-            return refuse(draft, "the interrupt that this answers is not open any more")
+        if not _fits(request, draft):
+            return refuse(draft, _NOT_OPEN)
         draft.event(RunResumed, run_id=run.run_id, input_id=new.input_id, graph=request.without_words())
         draft.request = request
         return Next.LEG
-    if answers(request) and not (run is None and draft.head.asks):
+    if answers(request) and not (run is None and draft.head.interrupts):
         return refuse(draft, "no run of the thread waits for an answer")
-    if request.command and answers(request) and not set(request.command.answers) <= {a.id for a in draft.head.asks}:
-        return refuse(draft, "the interrupt that this answers is not open any more")
+    if answers(request) and not _fits(request, draft):
+        return refuse(draft, _NOT_OPEN)
     return on_input(draft, new, limits, strategy)
+
+
+def _fits(request: GraphRequest, draft: Draft) -> bool:
+    """Whether all that the request answers is still asked."""
+    return request.command is None or set(request.command.answers) <= {asked.id for asked in draft.head.interrupts}
 
 
 def answers(request: GraphRequest) -> bool:

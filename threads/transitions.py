@@ -83,7 +83,7 @@ def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStr
         if draft.head.run:
             cancel_run(draft, "interrupted" if strategy == "interrupt" else "rolled_back")
         return start_run(draft, new)
-    if draft.head.status == "approval" or (draft.head.run and draft.head.run.paused):
+    if draft.head.paused:
         abandon_approvals(draft, new.user_id)
         cancel_run(draft, "abandoned")
         return _enqueue(draft, new) if draft.head.queued else start_run(draft, new)
@@ -108,7 +108,7 @@ def _size(new: Input) -> int:
 
 def _enqueue(draft: Draft, new: Input) -> Next:
     draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued) + 1, input=new)
-    if any(p.state == "approval" for p in draft.head.pending):
+    if draft.head.approvals:
         abandon_approvals(draft, new.user_id)
     return Next.COMMIT
 
@@ -274,7 +274,7 @@ def pause(draft: Draft) -> None:
     """The run waits for the user alone; the time until they decide does not count."""
     run = draft.head.run
     assert run
-    waiting = tuple(p.call.call_id for p in draft.head.pending if p.state == "approval")
+    waiting = tuple(asked.id for asked in draft.head.approvals)
     draft.event(RunPaused, run_id=run.run_id, reason="approval", call_ids=waiting)
 
 

@@ -95,7 +95,6 @@ def show(
 
     head, messages, last = on_stores(settings, read)
     failed = last if last and last.status == "failed" else None
-    waiting = [p for p in head.pending if p.state == "approval"]
     if as_json:
         print_json(
             {
@@ -105,7 +104,7 @@ def show(
                 "run": head.run.run_id if head.run else None,
                 "failed": {"run": failed.run_id, "code": failed.code, "message": failed.message} if failed else None,
                 "queued": [q.text for q in head.queued],
-                "approvals": [p.call.model_dump(mode="json") for p in waiting],
+                "approvals": [{"call_id": a.id, "name": a.name, "arguments": a.value} for a in head.approvals],
                 "messages": [
                     s.message.model_dump(mode="json", exclude_none=True, exclude={"provider"}) for s in messages
                 ],
@@ -122,7 +121,7 @@ def show(
         for call in message.tool_calls:
             text += f"\n  → {call.name} {call.arguments}"
         out.print(Text.assemble((f"{message.at:%H:%M} {who:5} ", f"bold {style}"), text))
-    for pending in waiting:
-        out.print(f"[yellow]waits for approval:[/] {pending.call.name} {pending.call.arguments}")
+    for asked in head.approvals:
+        out.print(f"[yellow]waits for approval:[/] {asked.name} {asked.value}")
     if failed:
         out.print(Text.assemble((f"{failed.updated_at:%H:%M} failed ", "bold red"), f"{failed.code}: {failed.message}"))

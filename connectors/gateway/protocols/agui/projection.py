@@ -14,17 +14,16 @@ from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces
 from core.following.position import Position
 from core.following.text_reader import Answers
-from core.runs import Runs
 from schemas import (
     AnswerDiscarded,
     ApprovalRequested,
     ApprovalResolved,
-    GraphInterrupt,
     GraphStreamed,
     InputRefused,
     Message,
     MessageAdded,
     MessagesRemoved,
+    Question,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -42,6 +41,7 @@ from schemas import (
     derived_id,
     is_left_out,
 )
+from threads.questions import Questions
 
 ANSWER_SCHEMA = {
     "type": "object",
@@ -96,14 +96,7 @@ class AguiProjection(FrameReader):
         super().__init__()
         self._thread_id, self._client_run, self._run_id = thread_id, client_run, run_id
         self._over = False
-        self._asked: dict[str, tuple[str, Mapping[str, Any]]] = {
-            p.call.call_id: (p.call.name, p.call.arguments) for p in head.pending
-        }
-        self._old = head.next_event
-        """Events below this are of the past: of their questions some are answered."""
-        self._stopped = bool(head.run and head.run.run_id == run_id and head.run.paused)
-        self._waiting = {asked.id for asked in head.open_interrupts}
-        self._waiting |= {p.call.call_id for p in Runs.open_approvals(head)}
+        self._questions = Questions(head)
         self._messages = [_whole(stored.message) for stored in history]
         """The thread as far as it was told, also by other runs."""
         self._unknown = any(message["id"] not in listed for message in self._messages)
@@ -215,7 +208,7 @@ class AguiProjection(FrameReader):
 
     def on_approval_requested(self, item: ApprovalRequested) -> Iterable[bytes]:
         """Nothing: approvals are sent when the run pauses."""
-        self._asked[item.call_id] = (item.name, item.arguments)
+        self._questions.asked(item)
         return ()
 
     def on_run_queued(self, item: RunQueued) -> Iterable[bytes]:
@@ -227,11 +220,10 @@ class AguiProjection(FrameReader):
         yield event("CUSTOM", name="messages.removed", value={"messageIds": list(item.message_ids)})
 
     def on_run_paused(self, item: RunPaused) -> Iterable[bytes]:
-        """What is asked."""
-        if self._waits(item):
-            calls = [self._interrupt(call_id) for call_id in item.call_ids if self._is_open(item, call_id)]
-            asked = [_asked(interrupt) for interrupt in item.interrupts if self._is_open(item, interrupt.id)]
-            yield from self._end(self._finished({"type": "interrupt", "interrupts": [*calls, *asked]}))
+        """What is asked, where the run still waits."""
+        if self._questions.waits(item):
+            asked = [_asked(question) for question in self._questions.open_of(item)]
+            yield from self._end(self._finished({"type": "interrupt", "interrupts": asked}))
 
     def on_run_completed(self, item: RunCompleted) -> Iterable[bytes]:
         """The end."""
@@ -261,27 +253,6 @@ class AguiProjection(FrameReader):
             self._results.add(call_id)
             yield event("TOOL_CALL_RESULT", messageId=message_id, toolCallId=call_id, content=content, role="tool")
 
-    def _waits(self, item: RunPaused) -> bool:
-        """Whether the run still waits there: the same run may be asked for again when it has gone on."""
-        asked = [*item.call_ids, *(interrupt.id for interrupt in item.interrupts)]
-        if not asked:  # it stops before or after a node
-            return item.seq >= self._old or self._stopped
-        return any(self._is_open(item, one) for one in asked)
-
-    def _is_open(self, item: RunPaused, asked: str) -> bool:
-        return item.seq >= self._old or asked in self._waiting
-
-    def _interrupt(self, call_id: str) -> dict[str, Any]:
-        name, arguments = self._asked.get(call_id, ("", {}))
-        return {
-            "id": call_id,
-            "reason": "tool_approval",
-            "message": f"{name} waits for your approval.",
-            "toolCallId": call_id,
-            "responseSchema": ANSWER_SCHEMA,
-            "metadata": {"name": name, "args": dict(arguments)},
-        }
-
     def _finished(self, outcome: Mapping[str, Any]) -> bytes:
         return event("RUN_FINISHED", threadId=self._thread_id, runId=self._client_run, outcome=outcome)
 
@@ -292,10 +263,19 @@ def _state(values: Mapping[str, Any]) -> bytes | None:
     return event("STATE_SNAPSHOT", snapshot=state) if state else None
 
 
-def _asked(interrupt: GraphInterrupt) -> dict[str, Any]:
-    """What a graph asks."""
-    words = {"message": interrupt.value} if isinstance(interrupt.value, str) else {}
-    return {"id": interrupt.id, "reason": "interrupt", **words, "metadata": {"value": interrupt.value}}
+def _asked(question: Question) -> dict[str, Any]:
+    """An interrupt of the protocol."""
+    if question.kind == "interrupt":
+        words = {"message": question.value} if isinstance(question.value, str) else {}
+        return {"id": question.id, "reason": "interrupt", **words, "metadata": {"value": question.value}}
+    return {
+        "id": question.id,
+        "reason": "tool_approval",
+        "message": f"{question.name} waits for your approval.",
+        "toolCallId": question.id,
+        "responseSchema": ANSWER_SCHEMA,
+        "metadata": {"name": question.name, "args": dict(question.value)},
+    }
 
 
 def _whole(message: Message) -> dict[str, Any]:

@@ -119,12 +119,10 @@ async def _new(
 async def _resume(
     core: GatewayCore, caller: Principal, thread_id: str, head: ThreadHead, answers: Sequence[Mapping[str, Any]]
 ) -> RunView:
-    if head.run and head.run.graph and head.run.paused:
-        return await _answer_graph(core, caller, thread_id, head.run.graph, head, answers)
-    if head.run is None and head.asks:
-        asked = head.configured or GraphRequest(graph=head.graph)
+    if head.interrupts:
+        asked = (head.run and head.run.graph) or head.configured or GraphRequest(graph=head.graph)
         return await _answer_graph(core, caller, thread_id, asked, head, answers)
-    waiting = {p.call.call_id for p in core.runs.open_approvals(head)}
+    waiting = {asked.id for asked in head.approvals}
     if head.run is None or not waiting or any(a.get("interruptId") not in waiting for a in answers):
         raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
     decisions = {str(a["interruptId"]): _decision(a) for a in answers}
@@ -142,7 +140,7 @@ async def _answer_graph(
 ) -> RunView:
     """Answers by interrupt; one that was cancelled is answered with null. What was asked for at first stays."""
     resume = {a.get("interruptId"): a.get("payload") for a in answers}
-    if not set(resume) <= {waiting.id for waiting in head.open_interrupts}:
+    if not set(resume) <= {waiting.id for waiting in head.interrupts}:
         raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
     command = GraphCommand(resumes=True, resume=resume)
     request = asked.model_copy(

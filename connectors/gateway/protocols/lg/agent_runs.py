@@ -12,11 +12,12 @@ from core import NewRun, RunView
 from core.branches import Branches, waits_for_an_answer
 from core.errors import Conflict, Invalid, Missing, Refused
 from core.principal import Principal
-from schemas import PendingCall, StoredMessage
+from schemas import StoredMessage
+from threads.questions import Questions
 
-Started = tuple[RunView, int, list[StoredMessage], tuple[PendingCall, ...], bool]
-"""The run, the number of the thread's last event before it, the messages and the calls that it begins with, and whether it is one
-that was paused and goes on."""
+Started = tuple[RunView, int, list[StoredMessage], Questions, bool]
+"""The run, the number of the thread's last event before it, the messages and the questions that it begins with, and whether it is
+one that was paused and goes on."""
 
 
 async def start_agent(
@@ -59,7 +60,7 @@ async def start_agent(
         after=after if goes_back else None,
     )
     view, since = await core.runs.start(caller, thread_id, new, head=head)
-    return view, since, branches.up_to(after), head.pending, False
+    return view, since, branches.up_to(after), Questions(head), False
 
 
 async def _resume(core: GatewayCore, caller: Principal, thread_id: str, resume: object, branches: Branches) -> Started:
@@ -68,7 +69,7 @@ async def _resume(core: GatewayCore, caller: Principal, thread_id: str, resume: 
     assert head.run, "something waits in it"
     await core.runs.decide_all(caller, thread_id, head, decisions)
     view = await core.runs.get(caller, thread_id, head.run.run_id)
-    return view, head.next_event - 1, branches.conversation, head.pending, True
+    return view, head.next_event - 1, branches.conversation, Questions(head), True
 
 
 def _checkpoint(branches: Branches, thread_id: str, checkpoint: str) -> int:

@@ -7,8 +7,7 @@ from typing import Any
 
 from connectors.gateway.protocols.lg.shapes import interrupts
 from core.errors import Conflict, Invalid
-from core.runs import Runs
-from schemas import PendingCall, ThreadHead
+from schemas import Question, ThreadHead
 
 
 def decisions_of(thread_id: str, head: ThreadHead, resume: object) -> dict[str, dict[str, Any]]:
@@ -25,17 +24,17 @@ def decisions_of(thread_id: str, head: ThreadHead, resume: object) -> dict[str, 
         resume = resume[asked[0]["id"]]
     if isinstance(resume, Mapping):
         resume = resume.get("decisions", [resume])
-    calls = Runs.open_approvals(head)
+    calls = head.approvals
     if not isinstance(resume, Sequence) or isinstance(resume, str) or len(resume) != len(calls):
         words = f"Answer with one decision for each of the {len(calls)} calls that wait, in their order."
         raise Invalid("decisions_do_not_fit", words)
-    return {p.call.call_id: _decision(p, given) for p, given in zip(calls, resume, strict=True)}
+    return {asked.id: _decision(asked, given) for asked, given in zip(calls, resume, strict=True)}
 
 
-def _decision(pending: PendingCall, given: object) -> dict[str, Any]:
+def _decision(asked: Question, given: object) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise Invalid("decisions_do_not_fit", 'A decision is an object such as {"type": "approve"}.')
-    kind, call = given.get("type"), pending.call
+    kind = given.get("type")
     if kind == "approve":
         return {"decision": "approve"}
     if kind == "reject":
@@ -46,7 +45,7 @@ def _decision(pending: PendingCall, given: object) -> dict[str, Any]:
         edited = given.get("edited_action")
         if not isinstance(edited, Mapping) or not isinstance(edited.get("args"), Mapping):
             raise Invalid("decisions_do_not_fit", "An edit needs edited_action with name and args.")
-        if edited.get("name", call.name) != call.name:
-            raise Invalid("decisions_do_not_fit", f"An edit may change the arguments of {call.name}, not the tool.")
+        if edited.get("name", asked.name) != asked.name:
+            raise Invalid("decisions_do_not_fit", f"An edit may change the arguments of {asked.name}, not the tool.")
         return {"decision": "edit", "arguments": dict(edited["args"])}
     raise Invalid("decisions_do_not_fit", f"{str(kind)[:40]!r} is no decision: approve, edit, reject or respond.")

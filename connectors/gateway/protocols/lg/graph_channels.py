@@ -16,7 +16,7 @@ from connectors.gateway.protocols.lg.subgraph_events import Subgraphs
 from connectors.gateway.protocols.lg.thread_state import dumps
 from core.following.graph_reader import GraphPieces, LegReader, Part, written
 from core.following.position import Position
-from schemas import GraphStreamed, MessageAdded, RunPaused
+from schemas import GraphStreamed, MessageAdded, Question
 
 MODES = ("values", "updates", "messages-tuple", "custom", "tasks", "checkpoints", "tools")
 """What a graph streams for the channels."""
@@ -57,12 +57,12 @@ class GraphChannels:
             data = await self._state_of(part.checkpoint_id, part.namespace)
         return self._part(event.run_id, event.leg, part, data)
 
-    def paused(self, event: RunPaused) -> list[Told]:
-        """A request for each interrupt."""
+    def paused(self, run_id: str, questions: Iterable[Question]) -> list[Told]:
+        """A request for each question."""
         made = self.end("interrupted")
-        for asked in event.interrupts:
+        for asked in questions:
             told = {"interrupt_id": asked.id, "payload": asked.value, "value": asked.value}
-            event_id = f"synth:{event.run_id}:input||{asked.id}"
+            event_id = f"synth:{run_id}:input||{asked.id}"
             made.append(Told("input.requested", dumps(told), event_id, asked.namespace))
         return made
 

@@ -16,14 +16,16 @@ from core.errors import Conflict, Invalid
 from core.principal import Principal
 from core.runs import answering
 from schemas import GraphRequest, ThreadHead
+from threads.questions import Questions
 
 _INTERRUPT_ID = re.compile(r"^[0-9a-f]{32}$")
 
 
 async def start_graph(
     core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest, assistant: Assistant
-) -> tuple[RunView, int, bool]:
-    """The run, the number of the thread's last event before it, and whether it is one that was paused and goes on.
+) -> tuple[RunView, int, Questions, bool]:
+    """The run, the number of the thread's last event before it, the questions that it begins with, and whether it is one that was
+    paused and goes on.
 
     Raises `Refused` 409 for an answer to nothing.
     """
@@ -36,7 +38,7 @@ async def start_graph(
     if resumes and not request.checkpoint_id:
         _answers(head, request.command.resume if request.command else None)
     if waits and not request.checkpoint_id and (resumes or _goes_on(request)):
-        return await core.runs.go_on(caller, thread_id, head, request), head.next_event - 1, True
+        return await core.runs.go_on(caller, thread_id, head, request), head.next_event - 1, Questions(head), True
     if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
         raise Conflict("thread_busy", "Another run of this thread is going.")
     if resumes and not request.checkpoint_id:
@@ -50,7 +52,7 @@ async def start_graph(
         graph=request,
     )
     view, since = await core.runs.start(caller, thread_id, new, head=head)
-    return view, since, False
+    return view, since, Questions(head), False
 
 
 def _goes_on(request: GraphRequest) -> bool:
@@ -60,7 +62,7 @@ def _goes_on(request: GraphRequest) -> bool:
 def _answers(head: ThreadHead, resume: object) -> None:
     """Raises `Refused` where nothing waits for this answer, or where it does not say which question it answers."""
     stands = head.run is not None and head.run.paused
-    open_ones = [asked.id for asked in head.open_interrupts]
+    open_ones = [asked.id for asked in head.interrupts]
     if not stands and not open_ones:
         raise Conflict("no_such_interrupt", "Nothing waits for an answer in this thread.")
     if isinstance(resume, Mapping) and resume and set(resume) <= set(open_ones):

@@ -28,7 +28,6 @@ from schemas import (
     InputRefused,
     MessageAdded,
     MessagesRemoved,
-    PendingCall,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -42,6 +41,7 @@ from schemas import (
     ToolFinished,
     ToolRequested,
 )
+from threads.questions import Questions
 
 MODES = (
     "values",
@@ -93,21 +93,17 @@ class RunProjection(FrameReader):
         *,
         position: Position,
         resumable: bool,
-        pending: Iterable[PendingCall] = (),
+        questions: Questions,
     ) -> None:
-        """`pending` are the calls of the thread as it was read, which events before `position` had asked for."""
+        """`questions` are of the thread as it was read."""
         super().__init__(seq=position.seq, until=until)
         self._thread_id, self._run_id, self._modes, self._state = thread_id, until.run_id, modes, state
         self._message: Mapping[str, Any] | None = None
         """The one that the event brought."""
         self._position, self._resumable = position, resumable
-        waiting = tuple(pending)
         self._answers = Answers(position)
         self._results: set[str] = set()
-        self._asked: dict[str, tuple[str, str, Mapping[str, Any]]] = {
-            p.call.call_id: (p.call.call_id, p.call.name, p.call.arguments) for p in waiting
-        }
-        self._waiting = frozenset(p.call.call_id for p in waiting if p.state == "approval")
+        self._questions = questions
 
     def opening(self) -> Iterable[bytes]:
         """Which run it is."""
@@ -174,7 +170,7 @@ class RunProjection(FrameReader):
 
     def on_approval_requested(self, event: ApprovalRequested) -> list[Frame]:
         """Nothing: approvals are sent when the run pauses."""
-        self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
+        self._questions.asked(event)
         return []
 
     def on_messages_removed(self, event: MessagesRemoved) -> list[Frame]:
@@ -221,10 +217,9 @@ class RunProjection(FrameReader):
 
     def on_run_paused(self, event: RunPaused) -> list[Frame]:
         """What is asked."""
-        # Of what was asked before this stream, what is still open, as the thread has it and an answer is to have it.
-        open_calls = [call_id for call_id in event.call_ids if call_id in self._waiting] or event.call_ids
-        calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in open_calls]
-        told = dumps({"__interrupt__": [interrupt(self._thread_id, self._run_id, calls)]})
+        # What is still open, as an answer is to have it; a pause that is answered is told as it was.
+        asked = self._questions.open_of(event) or self._questions.all_of(event)
+        told = dumps({"__interrupt__": [interrupt(self._thread_id, self._run_id, asked)]})
         return [*self._in("updates", "updates", told), *self._in("values", "values", told)]
 
     def _in(self, mode: str, name: str, data: str) -> list[Frame]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from connectors.gateway.frames import FrameReader
 from connectors.gateway.gateway_core import GatewayCore
@@ -12,7 +12,7 @@ from connectors.gateway.protocols.lg.thread_state import ThreadState
 from core.following.position import Position
 from core.following.reader import RunEnd
 from core.principal import Principal
-from schemas import PendingCall
+from threads.questions import Questions
 
 
 def run_frames(
@@ -24,13 +24,13 @@ def run_frames(
     *,
     graph: str | None,
     state: ThreadState,
-    pending: Iterable[PendingCall],
+    questions: Questions,
     position: Position,
     resumable: bool,
 ) -> FrameReader:
-    """Frames from a position to `until`. `graph` is the run's hosted graph; `state` and `pending` are what an agent's thread has
-    at the position."""
+    """Frames from a position to `until`. `graph` is the run's hosted graph; `state` is what an agent's thread has at the
+    position, `questions` what it asks."""
     if graph:
         state_of = core.graphs.states_of(caller, thread_id, graph)
         return GraphProjection(until, modes, position=position, resumable=resumable, state_of=state_of)
-    return RunProjection(thread_id, until, modes, state, position=position, resumable=resumable, pending=pending)
+    return RunProjection(thread_id, until, modes, state, position=position, resumable=resumable, questions=questions)

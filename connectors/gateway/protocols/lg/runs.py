@@ -31,7 +31,8 @@ from core.following.position import Position
 from core.following.reader import RunEnd
 from core.principal import Principal
 from core.run_views import RunStatus, joins_at, until
-from schemas import PendingCall, StoredMessage
+from schemas import StoredMessage
+from threads.questions import Questions
 
 _BULK: dict[str, tuple[RunStatus, ...]] = {
     "pending": ("pending",),
@@ -48,7 +49,7 @@ class Started:
     view: RunView
     since: int
     messages: list[StoredMessage]
-    pending: tuple[PendingCall, ...]
+    questions: Questions
     resumed: bool
     graph: str | None = None
     """The hosted graph that runs."""
@@ -62,8 +63,8 @@ async def start(core: GatewayCore, caller: Principal, thread_id: str, wanted: Ru
         named = {"graph_id": assistant.graph_id} if assistant else {}
         await core.threads.ensure(caller, thread_id, **thread_fields({**wanted.metadata, **named}), ttl=usual_ttl(core))
     if assistant:
-        view, since, resumed = await start_graph(core, caller, thread_id, wanted, assistant)
-        return Started(view, since, [], (), resumed, assistant.graph_id)
+        view, since, questions, resumed = await start_graph(core, caller, thread_id, wanted, assistant)
+        return Started(view, since, [], questions, resumed, assistant.graph_id)
     assert agent, "one of the two was found"
     return Started(*await start_agent(core, caller, thread_id, wanted, agent.agent_id))
 
@@ -93,7 +94,7 @@ def event_stream(
         request.modes,
         graph=started.graph,
         state=ThreadState(started.messages),
-        pending=started.pending,
+        questions=started.questions,
         position=position,
         resumable=resumable,
     )
@@ -193,7 +194,7 @@ async def join_stream(request: Request) -> Any:
         modes,
         graph=graph,
         state=state,
-        pending=head.pending,
+        questions=Questions(head),
         position=position,
         resumable=True,
     )

@@ -13,11 +13,11 @@ from core import RunView
 from core.agent_names import assistant_id, graph_id
 from core.assistants import NAMESPACE, Assistant
 from core.errors import not_found
-from core.runs import Runs
 from schemas import (
     AgentSettings,
     FinishedRun,
     GraphInterrupt,
+    Question,
     RunFailed,
     StoredMessage,
     Tenant,
@@ -110,7 +110,7 @@ def failure(of: RunFailed | RunView | FinishedRun) -> dict[str, str]:
     return {"error": of.code, "message": of.message}
 
 
-def graph_interrupts(found: Iterable[GraphInterrupt]) -> list[dict[str, Any]]:
+def graph_interrupts(found: Iterable[GraphInterrupt | Question]) -> list[dict[str, Any]]:
     """What a graph asks."""
     return [{"id": asked.id, "value": asked.value} for asked in found]
 
@@ -118,26 +118,24 @@ def graph_interrupts(found: Iterable[GraphInterrupt]) -> list[dict[str, Any]]:
 def interrupts(thread_id: str, head: ThreadHead) -> list[dict[str, Any]]:
     """What a paused thread waits for: what its graph asks, or one interrupt in the shape of LangChain's human-in-the-loop
     middleware."""
-    if head.open_interrupts or (head.run and head.run.paused):
-        return graph_interrupts(head.open_interrupts)
-    if head.run is None or head.status != "approval":
-        return []
-    calls = [p.call for p in Runs.open_approvals(head)]
-    return [interrupt(thread_id, head.run.run_id, [(c.call_id, c.name, c.arguments) for c in calls])]
+    if head.run and head.status == "approval":
+        return [interrupt(thread_id, head.run.run_id, head.approvals)]
+    return graph_interrupts(head.interrupts)
 
 
-def interrupt(thread_id: str, run_id: str, calls: Sequence[tuple[str, str, Mapping[str, Any]]]) -> dict[str, Any]:
+def interrupt(thread_id: str, run_id: str, approvals: Sequence[Question]) -> dict[str, Any]:
     """The interrupt of calls that wait; its id is the same whenever they are the same."""
-    ids = [call_id for call_id, _, _ in calls]
+    ids = [asked.id for asked in approvals]
     return {
         "id": derived_id("int", thread_id, run_id, *ids),
         "value": {
             "action_requests": [
-                {"name": name, "args": dict(args), "description": f"{name} waits for your approval."}
-                for _, name, args in calls
+                {"name": a.name, "args": dict(a.value), "description": f"{a.name} waits for your approval."}
+                for a in approvals
             ],
             "review_configs": [
-                {"action_name": name, "allowed_decisions": DECISIONS} for name in dict.fromkeys(n for _, n, _ in calls)
+                {"action_name": name, "allowed_decisions": DECISIONS}
+                for name in dict.fromkeys(a.name for a in approvals)
             ],
             "call_ids": ids,
         },

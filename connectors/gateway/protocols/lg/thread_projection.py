@@ -11,7 +11,7 @@ from typing import Any
 from connectors.gateway.protocols.lg.graph_channels import GraphChannels
 from connectors.gateway.protocols.lg.graph_projection import StateOf
 from connectors.gateway.protocols.lg.message_events import Told
-from connectors.gateway.protocols.lg.shapes import interrupt, interrupts
+from connectors.gateway.protocols.lg.shapes import interrupt
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
 from core.agent_names import graph_id
@@ -21,7 +21,6 @@ from core.following.position import Position
 from core.following.reader import EventReader
 from core.following.text_reader import Answers
 from core.following.thread_stream import StreamItem
-from core.runs import Runs
 from schemas import (
     AnswerDiscarded,
     ApprovalRequested,
@@ -44,6 +43,7 @@ from schemas import (
     ToolFinished,
     ToolRequested,
 )
+from threads.questions import Questions
 
 CHANNELS = ("values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom")
 STEP = 1_000_000
@@ -123,9 +123,8 @@ class ThreadProjection(EventReader[Numbered]):
         """Events below this are of the past."""
         self._going = going
         run = head.run
-        self._asks = frozenset(asked["id"] for asked in interrupts(thread_id, head))
-        """What is asked as the stream is opened."""
-        self._waiting = frozenset(p.call.call_id for p in Runs.open_approvals(head))
+        self._questions, self._works_on = Questions(head, past=self._old), not head.paused
+        """A run that works on has asked before, and asks again what is left when it waits for nothing else."""
         self._graphs, self._graph = graphs, graph
         self._channels = GraphChannels(state_of, wrap_custom=wrap_custom)
         self.begin = self.seq = max(0, min(self._since // STEP - _LOOK_BACK, head.next_event - 1))
@@ -148,7 +147,6 @@ class ThreadProjection(EventReader[Numbered]):
         self._legs: dict[str, int] = {}
         """The number of the event that a leg's first part will have."""
         self._last = -1
-        self._asked = {p.call.call_id: (p.call.call_id, p.call.name, p.call.arguments) for p in head.pending}
 
     def rewind(self, coming: list[ThreadEvent]) -> None:
         """Takes back of the state what these events are going to bring."""
@@ -213,9 +211,7 @@ class ThreadProjection(EventReader[Numbered]):
         )
 
     def _misleads(self, told: Told) -> bool:
-        """Whether this is the end of a run before the one that goes, or a question that is answered."""
-        if told.method == "input.requested":
-            return json.loads(told.data)["interrupt_id"] not in self._asks
+        """Whether this is the end of a run before the one that goes."""
         if told.method != "lifecycle" or told.namespace or not self._going:
             return False
         return json.loads(told.data)["event"] in ("completed", "failed")
@@ -274,7 +270,7 @@ class ThreadProjection(EventReader[Numbered]):
 
     def on_approval_requested(self, event: ApprovalRequested) -> list[Told]:
         """Nothing: approvals are sent when the run pauses."""
-        self._asked[event.call_id] = (event.call_id, event.name, event.arguments)
+        self._questions.asked(event)
         return []
 
     def on_run_paused(self, event: RunPaused) -> list[Told]:
@@ -282,11 +278,12 @@ class ThreadProjection(EventReader[Numbered]):
         run = event.run_id
         self._paused[run] = event.seq
         if run in self._of_graphs:
-            return [*self._channels.paused(event), self._lifecycle(event, "interrupted")]
-        # Of a question of the past, what is still open: its id is that of the calls that wait.
-        open_calls = [c for c in event.call_ids if event.seq >= self._old or c in self._waiting]
-        calls = [self._asked.get(call_id, (call_id, "", {})) for call_id in open_calls]
-        asked = interrupt(self._thread_id, run, calls)
+            asked_by_graph = self._channels.paused(run, self._questions.open_of(event))
+            return [*asked_by_graph, self._lifecycle(event, "interrupted")]
+        open_ones = self._questions.open_of(event)
+        if not open_ones or (event.seq < self._old and self._works_on):
+            return [self._lifecycle(event, "interrupted")]
+        asked = interrupt(self._thread_id, run, open_ones)  # its id is that of the calls that wait
         told = {"interrupt_id": asked["id"], "payload": asked["value"], "value": asked["value"]}
         requested = Told("input.requested", dumps(told), f"synth:{run}:input||{asked['id']}")
         return [requested, self._lifecycle(event, "interrupted")]

@@ -24,6 +24,7 @@ from core.following.thread_stream import Heartbeat, StreamItem
 from core.principal import Principal
 from core.run_views import OVER
 from schemas import InputRefused, RunQueued, StateUpdated, ThreadChanged, ThreadEvent
+from threads.questions import Questions
 
 RUN_MODES = "run_modes"
 """What each run was started with."""
@@ -96,7 +97,7 @@ class _Following:
             self._modes or _modes_of(view),
             graph=await core.graph_of_run(caller, view, head),
             state=self._state,
-            pending=head.pending,
+            questions=Questions(head),
             position=position,
             resumable=True,
         )

@@ -84,15 +84,11 @@ def _classic(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _start(core: GatewayCore, caller: Principal, thread_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a classic run. The input of a thread that waits for a person is the answer, whatever it looks like."""
+    """The body of a classic run. The input of a thread whose graph asks is the answer, whatever it looks like."""
     body = _classic(parameters)
     given = body.get("input")
     head = None if given is None or body.get("command") else await core.threads.find_or_free(caller, thread_id)
-    run = head.run if head and not head.deleted else None
-    if run is None or not run.paused:
-        return body
-    decides = isinstance(given, Mapping) and "decisions" in given
-    if run.interrupts if run.graph else decides:
+    if head and head.run and head.interrupts:
         del body["input"]
         body["command"] = {"resume": given}
     return body
@@ -108,7 +104,7 @@ async def _answer(
         raise Invalid("invalid_argument", "input.respond needs interrupt_id and response.")
     head = await core.threads.get(caller, thread_id)
     resume = {a["interrupt_id"]: a.get("response") for a in answers}
-    if head.run is None and not head.asks:
+    if head.run is None and not head.interrupts:
         raise Conflict("no_such_interrupt", "Nothing waits for an answer in this thread.")
     command = {"resume": resume} | {
         name: parameters[name] for name in ("update", "goto") if parameters.get(name) is not None

@@ -8,7 +8,6 @@ from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.parameters import Caller, CallId, CoreIn, ThreadId
 from core.errors import unless_lost
-from core.runs import Runs
 from schemas import ThreadHead
 
 router = APIRouter(tags=["approvals"], route_class=GivenJsonRoute)
@@ -40,10 +39,10 @@ def waiting(thread_id: str, head: ThreadHead) -> list[m.ApprovalOut]:
         m.ApprovalOut(
             thread_id=thread_id,
             run_id=head.run.run_id if head.run else "",
-            call_id=p.call.call_id,
-            tool=p.call.name,
-            arguments=p.call.arguments,
+            call_id=asked.id,
+            tool=asked.name,
+            arguments=asked.value,
             last_event=head.next_event - 1,
         )
-        for p in Runs.open_approvals(head)
+        for asked in head.approvals
     ]

@@ -198,7 +198,7 @@ async def _result(core: GatewayCore, caller: Principal, thread_id: str, run_id: 
     view = await core.runs.wait(caller, thread_id, run_id, seconds=timeout)
     head = await core.threads.get(caller, thread_id)
     approvals = waiting(thread_id, head) if view.status == "paused" else []
-    asked = head.run.interrupts if head.run and head.run.paused and head.run.run_id == run_id else ()
+    asked = head.interrupts if head.run and head.run.run_id == run_id else ()
     text = await core.runs.last_words(caller, view)
     return m.RunResult(
         **m.RunOut.of(view).model_dump(),
