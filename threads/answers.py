@@ -92,8 +92,7 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") ->
 
     `notice` is told to the user with the end of the run.
     """
-    run = draft.head.run
-    assert run
+    run = draft.run
     turn, estimated = run.turns + 1, 0 if answer.usage else answer.estimated_tokens
     if not answer.tools and not answer.text.strip():
         draft.event(AnswerDiscarded, run_id=run.run_id, usage=answer.usage, estimated_tokens=estimated)
@@ -148,8 +147,7 @@ def _unended(answer: Answer) -> str:
 
 def _nothing_said(draft: Draft, answer: Answer, notice: str) -> Next:
     """The model's message has neither words nor calls. It is not written: no provider takes a history with such a message."""
-    run = draft.head.run
-    assert run
+    run = draft.run
     if answer.ending == "filtered":
         words = "The provider's content filter held the model's answer back. Say it in other words, or in a new thread."
     elif run.spoilt < EMPTY_ANSWERS:
@@ -167,8 +165,7 @@ def _sentences(*words: str) -> str:
 
 
 def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> None:
-    run = draft.head.run
-    assert run
+    run = draft.run
     pending = next(p for p in draft.head.pending if p.call.call_id == call.call_id)
     ruling = policy(call.name)
     problem = asked.problem or (ruling.reason if ruling.verdict == "refuse" else None)
@@ -197,25 +194,21 @@ def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> 
         request_call(draft, call)
 
 
-def within_limits(draft: Draft, limits: RunLimits) -> bool:
-    """Whether the run may ask the model once more; ends it with a clear failure when not."""
-    run = draft.head.run
-    assert run
+def over_limits(draft: Draft, limits: RunLimits) -> tuple[str, str] | None:
+    """Why the run may not ask the model once more: the code and the words of its failure. None where it may."""
+    run = draft.run
     if run.turns >= limits.turns:
-        fail_run(draft, "limit_turns", f"The run was stopped after {run.turns} turns, the limit of this agent.")
-    elif (used := run.usage.total + run.estimated_tokens) >= limits.tokens:
+        return "limit_turns", f"The run was stopped after {run.turns} turns, the limit of this agent."
+    if (used := run.usage.total + run.estimated_tokens) >= limits.tokens:
         about = "about " if run.estimated_tokens else ""
         words = f"The run was stopped after {about}{used:,} tokens; the limit of this agent is {limits.tokens:,}."
-        fail_run(draft, "limit_tokens", words)
-    elif seconds_left(draft, limits) <= 0:
-        fail_run(draft, "limit_seconds", f"The run was stopped after {limits.seconds:g} s, the limit of this agent.")
-    else:
-        return True
-    return False
+        return "limit_tokens", words
+    if seconds_left(draft, limits) <= 0:
+        return "limit_seconds", f"The run was stopped after {limits.seconds:g} s, the limit of this agent."
+    return None
 
 
 def seconds_left(draft: Draft, limits: RunLimits) -> float:
     """Seconds of work that the run has left."""
-    run = draft.head.run
-    assert run
+    run = draft.run
     return limits.seconds - run.spent_seconds - (draft.now - run.resumed_at).total_seconds()

@@ -22,8 +22,7 @@ def find_pending(head: ThreadHead, call_id: str) -> PendingCall | None:
 
 def request_call(draft: Draft, call: ToolCall, *, approved_by: str | None = None) -> None:
     """Sends the request of a pending call, whose arguments may be others than the model wrote."""
-    run = draft.head.run
-    assert run
+    run = draft.run
     draft.tool_request(call, run_id=run.run_id, approved_by=approved_by)
     draft.event(ToolRequested, run_id=run.run_id, call_id=call.call_id, name=call.name, arguments=call.arguments)
 
@@ -37,8 +36,7 @@ def settle_call(
     duration_ms: float = 0,
 ) -> None:
     """Writes what a call came to. It is done."""
-    run, call = draft.head.run, pending.call
-    assert run
+    run, call = draft.run, pending.call
     draft.event(
         ToolFinished,
         run_id=run.run_id,
@@ -52,8 +50,7 @@ def settle_call(
 
 def abandon_approvals(draft: Draft, user_id: str) -> None:
     """The user wrote instead of deciding: the open approvals are settled, and the model is told."""
-    run = draft.head.run
-    assert run
+    run = draft.run
     for pending in draft.head.pending:
         if pending.state == "approval":
             call_id = pending.call.call_id

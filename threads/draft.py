@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from schemas import (
+    ActiveRun,
     Commit,
     Envelope,
     GraphRequest,
@@ -64,6 +65,13 @@ class Draft(ThreadLog):
     """Readers may have been told of the input before its turn."""
     rows_known: tuple[StoredMessage, ...] = ()
     """The newest messages of all branches, where the input goes back to an earlier one."""
+
+    @property
+    def run(self) -> ActiveRun:
+        """The active run. Raises `LookupError` where there is none: for what is done to a run that goes."""
+        if self.head.run is None:
+            raise LookupError(f"no run of the thread {self.thread} is active")
+        return self.head.run
 
     def count_rows(self, next_row: int) -> None:
         """Rows of a graph's state below this number are given out."""

@@ -22,8 +22,7 @@ from threads.draft import Draft
 
 def call_fits(draft: Draft, call: ToolCall) -> bool:
     """Whether the call can be asked for, also when a person has approved it."""
-    run = draft.head.run
-    assert run
+    run = draft.run
     user_id = draft.head.user_id
     ids = {"call_id": call.call_id, "run_id": run.run_id, "user_id": user_id, "approved_by": user_id}
     try:

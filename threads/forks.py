@@ -76,8 +76,7 @@ def go_back(draft: Draft, after: int, *, run_id: str) -> None:
 def go_back_for_run(draft: Draft, after: int) -> None:
     """Like `go_back`, for the run that starts. Calls without a result there get one, because providers reject a call
     without one, and nothing is done twice. Raises `CannotBeDone`."""
-    run = draft.head.run
-    assert run
+    run = draft.run
     go_back(draft, after, run_id=run.run_id)
     for call in open_calls(draft.history):
         settle_call(draft, call, LEFT_ASIDE, status="cancelled")
@@ -93,8 +92,7 @@ def stood_at(draft: Draft) -> int | None:
 
 def remove(draft: Draft, message_ids: tuple[str, ...], after: int | None) -> None:
     """Takes these messages of the run away and, where it went back, that it did: the conversation stands at `after` again."""
-    run = draft.head.run
-    assert run
+    run = draft.run
     draft.event(MessagesRemoved, run_id=run.run_id, message_ids=message_ids, after=after)
     if after is not None:
         draft.take_branch(WINDOW)

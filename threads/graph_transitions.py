@@ -32,15 +32,14 @@ from threads.transitions import Next, fail_run, on_input, refuse, send_for_the_n
 _NOT_OPEN = "the interrupt that this answers is not open any more"
 
 
-def on_graph_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
-    """A request for a graph comes: the run that waits goes on with it, or it is an input like any other."""
+def on_any_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
+    """An input comes that may be an answer to a graph: the run that waits is resumed with it, or it is one like any other."""
     request, run = new.graph, draft.head.run
-    assert request, "the input is a graph's"
-    if draft.head.deleted or not continues(request):
+    if request is None or draft.head.deleted or not continues(request):
         return on_input(draft, new, limits, strategy)
-    if run and run.graph and run.paused:
-        if run.graph.graph != request.graph:
-            return refuse(draft, f"the run that waits is of the graph {run.graph.graph!r}, not of {request.graph!r}")
+    if run and run.paused:
+        if run.graph_name != request.graph:
+            return refuse(draft, f"the run that waits is of the graph {run.graph_name!r}, not of {request.graph!r}")
         if not _fits(request, draft):
             return refuse(draft, _NOT_OPEN)
         draft.event(RunResumed, run_id=run.run_id, input_id=new.input_id, graph=request.without_words())
@@ -71,14 +70,12 @@ def continues(request: GraphRequest) -> bool:
 def concerns_the_run(draft: Draft, body: GraphInput) -> bool:
     """Whether the input would let the run that waits go on."""
     run = draft.head.run
-    return bool(run and run.graph and run.paused and continues(body.request))
+    return bool(run and run.paused and continues(body.request))
 
 
 def pause_graph(draft: Draft, interrupts: Sequence[GraphInterrupt]) -> None:
     """The graph waits for a person; the time until they answer does not count. What it asks has to fit into an event."""
-    run = draft.head.run
-    assert run
-    assert run.graph
+    run = draft.run
     if words := too_large_to_ask(draft, interrupts):
         fail_run(draft, "graph_error", words)
         return
@@ -95,11 +92,9 @@ def too_large_to_ask(draft: Draft, interrupts: Sequence[GraphInterrupt]) -> str 
     return f"What the graph asks has {size:,} bytes, which is more than fits. Ask with less, such as the key of a store item."
 
 
-def complete_graph(draft: Draft, answer: Message | None) -> None:
-    """The graph came to its end. `answer` is the last message that a model wrote in this leg, if there is one."""
-    run = draft.head.run
-    assert run
-    message_id = answer.message_id if answer else None
+def complete_graph(draft: Draft, message_id: str | None) -> None:
+    """The graph came to its end. `message_id` is of the last message that a model wrote in this leg, if there is one."""
+    run = draft.run
     draft.event(RunCompleted, run_id=run.run_id, message_id=message_id, turns=run.turns, usage=run.counted)
     draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
     send_for_the_next(draft)

@@ -116,11 +116,10 @@ def _enqueue(draft: Draft, new: Input) -> Next:
 def start_run(draft: Draft, new: Input) -> Next:
     """Makes the input's run the active one."""
     about = {name: getattr(new, name) for name in ("input_id", "agent_id", "metadata", "time_zone")}
-    words = new.text if new.graph and not draft.head.title else ""
+    words = new.text if new.kind == "graph" and not draft.head.title else ""
     draft.event(RunStarted, run_id=new.run_id, **about, input=new.started(title_of(words)))
-    run, draft.request = draft.head.run, new.graph
-    assert run
-    if run.graph:
+    draft.request = new.graph
+    if new.kind == "graph":
         return Next.LEG
     if new.after is not None:
         try:
@@ -136,8 +135,8 @@ def start_run(draft: Draft, new: Input) -> Next:
             return Next.COMMIT
         return Next.LEG
     message_id = new.message_id or new.input_id
-    message = Message(message_id=message_id, role="user", text=new.text, run_id=run.run_id, at=new.at)
-    draft.event(MessageAdded, run_id=run.run_id, message=message)
+    message = Message(message_id=message_id, role="user", text=new.text, run_id=new.run_id, at=new.at)
+    draft.event(MessageAdded, run_id=new.run_id, message=message)
     return Next.LEG
 
 
@@ -272,8 +271,7 @@ def go_on(draft: Draft) -> Next:
 
 def pause(draft: Draft) -> None:
     """The run waits for the user alone; the time until they decide does not count."""
-    run = draft.head.run
-    assert run
+    run = draft.run
     waiting = tuple(asked.id for asked in draft.head.approvals)
     draft.event(RunPaused, run_id=run.run_id, reason="approval", call_ids=waiting)
 
@@ -281,8 +279,7 @@ def pause(draft: Draft) -> None:
 def cancel_run(draft: Draft, reason: CancelReason) -> None:
     """Ends the active run without an answer. Calls that are running are answered for, so that no provider sees a call
     without a result; whether they happen nobody can stop, and the text says so."""
-    run = draft.head.run
-    assert run
+    run = draft.run
     for pending in draft.head.pending:
         if pending.state == "approval":
             draft.event(
@@ -307,8 +304,7 @@ def cancel_run(draft: Draft, reason: CancelReason) -> None:
 def fail_run(draft: Draft, code: str, message: str, *, error: str = "", asks: tuple[GraphInterrupt, ...] = ()) -> None:
     """Ends the active run with a failure that the user sees. `error` is the class of a graph's own exception, `asks` what the
     graph still waits for."""
-    run = draft.head.run
-    assert run
+    run = draft.run
     for pending in draft.head.pending:
         if pending.state != "done":
             settle_call(draft, pending, "The run failed before this call had a result.", status="cancelled")

@@ -1,29 +1,35 @@
 """The turns group: a thread's next step, from an input or a full set of tool results to tool calls or an answer.
 
-`transitions`, `calls` and `answers` are what happens, as pure functions on a `draft`; `leg` and `agent` ask the model;
-`graph_transitions` and `graph_leg` are the same for hosted graphs, whose streams are cut in `graph_parts` and `graph_stream`;
-`processor` hydrates, commits and publishes.
+What happens is decided in `threads`, by pure functions on a draft. `leg` is the contract of what works on a run, and has two
+implementations: `agent_leg` asks a model (`agent`), `graph_leg` runs a hosted graph, whose streams are cut in `graph_parts` and
+`graph_stream`. `processor` hydrates, commits and publishes, and knows neither.
 """
 
 from connectors.toolsets import toolset_imports
 from processors.group import Parts, ProcessorGroup
-from schemas import Topic
+from schemas import RunKind, Topic
 from streams import Processor
 
 
 async def _make(parts: Parts) -> Processor:
     from processors.settings_cache import UserCache
     from processors.turns.agent import Agent
-    from processors.turns.graph_leg import GraphLegs
-    from processors.turns.leg import LegRunner
+    from processors.turns.agent_leg import AgentLeg
+    from processors.turns.graph_leg import GraphLeg
+    from processors.turns.leg import Leg
     from processors.turns.processor import TurnsProcessor
     from processors.turns.profile import Profiles
+    from processors.turns.state_changes import StateChanges
 
     stores = parts.stores
     profiles = Profiles(parts.toolsets, UserCache(stores.directory), await parts.models())
-    legs = LegRunner(Agent(), profiles, parts.emit)
-    hosted = GraphLegs(await parts.graphs(), stores.journal, stores.items, parts.emit)
-    return TurnsProcessor(stores.journal, stores.ledger, parts.tenants, legs, hosted, observe=parts.observe)
+    graphs = await parts.graphs()
+    legs: dict[RunKind, Leg] = {
+        "agent": AgentLeg(Agent(), profiles, parts.emit),
+        "graph": GraphLeg(graphs, stores.journal, stores.items, parts.emit),
+    }
+    states = StateChanges(graphs, stores.journal, stores.items)
+    return TurnsProcessor(stores.journal, stores.ledger, parts.tenants, legs, states, observe=parts.observe)
 
 
 GROUP = ProcessorGroup(

@@ -1,27 +1,26 @@
-"""One leg of a graph's run: a hosted graph goes from an input or an answer to its end, a pause or a failure (decision 9).
+"""A leg of a hosted graph: it runs from an input or an answer to its end, an interrupt or a failure (decision 9).
 
-What it stages, streams and says goes into the draft, and is committed with the turn. A process that dies before leaves nothing:
-the leg is made again, from its start, or after the last superstep that was committed while it worked (`graph_saving.py`).
+What it stages, streams and says is committed with the turn. A process that dies before leaves nothing: the leg is run again, from
+its start, or after the last superstep that was committed while it worked (`graph_saving.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
-from connectors.foreign import ForeignStop, close_unless_begun, contained, original_of
+from connectors.foreign import ForeignStop, close_unless_begun, original_of
 from connectors.graphs import (
-    UPDATE,
     Graphs,
     HostedGraph,
     Owner,
-    StagingSaver,
     UserStore,
     graph_input,
     own_threads,
@@ -32,9 +31,9 @@ from connectors.graphs import (
 )
 from processors.turns.graph_messages import new_messages
 from processors.turns.graph_parts import Parts, PartTooLarge
-from processors.turns.graph_saving import CommittingSaver, LostRace, saving
+from processors.turns.graph_saving import CommittingSaver, saving
 from processors.turns.graph_state import (
-    changed_by_hand,
+    asked_before,
     interrupts_of,
     newest_id,
     restore,
@@ -42,18 +41,18 @@ from processors.turns.graph_state import (
     stopped_before_its_turn,
 )
 from processors.turns.graph_stream import EarlyPieces, stream
-from processors.turns.legs import Interrupted, Legs, Waiting
+from processors.turns.leg import LostRace, Work
+from processors.turns.running_legs import Interrupted, RunningLegs
 from processors.turns.underway import TOLD_AFTER
 from schemas import (
     GraphRequest,
-    GraphStreamed,
     Output,
     RawRecord,
     RunLimits,
     ServerTrouble,
     SettingsError,
     StateRow,
-    UpdateState,
+    Tenant,
     error_words,
     storable_text,
 )
@@ -61,15 +60,7 @@ from schemas.clock import Clock, utc_now
 from schemas.ids import random_digits
 from state import ItemStore, Journal
 from threads.answers import seconds_left
-from threads.draft import Draft
-from threads.graph_transitions import (
-    add_messages,
-    complete_graph,
-    pause_graph,
-    state_updated,
-    too_large_to_ask,
-)
-from threads.transitions import CancelReason, Next, cancel_run, fail_run, refuse
+from threads.leg_ends import Asked, Failed, Finished, GraphWork, LegEnd, LegResult, Stopped
 
 log = logging.getLogger("cauce.turns")
 
@@ -79,15 +70,13 @@ LONGEST_WORDS = 500
 BESIDE_SECONDS = 60.0
 """Time for reading states and for the clean-up of a graph's function, beside creating the graph and its work."""
 
-CommitStep = Callable[[Draft, tuple[StateRow, ...], int, str], Awaitable[None]]
-"""Commits a superstep of a draft: its rows, the number after them, the checkpoint that the leg began at. Raises `LostRace`."""
-
 
 @dataclass
-class _Leg:
+class _Execution:
     """What one execution of a graph is made with."""
 
     id: str
+    work: Work
     request: GraphRequest
     thread_id: str
     config: RunnableConfig
@@ -102,18 +91,19 @@ class _Leg:
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
-    """How a leg ended: well where all are None."""
+class _Played:
+    """How a graph ended."""
 
-    code: Literal["graph_error", "limit_seconds"] | None = None
-    words: str = ""
-    error: str = ""
-    """The class of the exception that the graph ended with."""
-    stopped: CancelReason | None = None
+    early: Failed | Stopped | None = None
+    """Before its end or an interrupt."""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    """The values that its state had before."""
+    after: StateSnapshot | None = None
+    """Its state now, as far as it can be read."""
 
 
-class GraphLegs:
-    """Runs the graphs that this installation hosts. `emit` publishes what they stream at once, best effort."""
+class GraphLeg:
+    """See `Leg`: runs the graphs that this installation hosts. `emit` publishes what they stream at once, best effort."""
 
     def __init__(
         self,
@@ -128,136 +118,62 @@ class GraphLegs:
     ) -> None:
         self._trail_after = trail_after  # seconds, see `TrailingSaver`
         self._graphs, self._journal, self._items, self._emit, self._now = graphs, journal, items, emit, now
-        self.limits = limits or RunLimits()
-        self._going, self._whole = Legs(), Legs()
+        self._limits = limits or RunLimits()
+        self._graphs_running, self._legs_running = RunningLegs(), RunningLegs()
         """Graphs at work, and legs from the making of their graph to its end."""
 
     def arrived(self, raw: RawRecord) -> None:
-        """See `Legs.arrived`."""
-        if not self._going.arrived(raw):
-            self._whole.arrived(raw)
+        """See `Leg`."""
+        if not self._graphs_running.arrived(raw):
+            self._legs_running.arrived(raw)
 
-    async def run(self, draft: Draft, waiting: Waiting, commit: CommitStep) -> Next:
-        """Runs the graph of the draft's active run and writes how it ended.
+    def limits(self, tenant: Tenant, agent_id: str) -> RunLimits:
+        """The same for all graphs."""
+        return self._limits
 
-        `waiting` gives the records that have come for the thread meanwhile: one of them may stop it. Raises `Unavailable`, and
-        what `commit` raises.
-        """
-        run = draft.head.run
-        assert run
-        assert run.graph, "a leg belongs to a graph's run"
+    async def run(self, work: Work) -> LegResult:
+        """Runs the graph."""
+        request = work.request
         try:
-            hosted = await self._graphs.get(run.graph.graph)
+            hosted = await self._graphs.get(request.graph)
         except SettingsError as error:
-            fail_run(draft, "graph_missing", storable_text(str(error)))
-            return Next.COMMIT
-        leg = await self._begin(draft, commit)
+            return LegResult(Failed("graph_missing", storable_text(str(error))))
+        leg = await self._begin(work)
         wanted = leg.request.checkpoint_id
         if wanted and await leg.saver.aget_tuple(place(leg.thread_id, wanted)) is None:
-            self._keep(draft, leg)
-            fail_run(draft, "graph_error", f"The thread has no checkpoint {wanted!r} to go on from.")
-            return Next.COMMIT
+            failed = Failed("graph_error", f"The thread has no checkpoint {wanted!r} to go on from.")
+            return LegResult(failed, work=_kept(leg))
         try:
-            end, before, after = await self._contained(draft, leg, hosted, waiting)
+            played = await self._contained(leg, hosted)
             await leg.saver.close()
         finally:
             leg.saver.stop()
-        draft.now = self._now()
-        if end.stopped == "rolled_back":
-            cancel_run(draft, "rolled_back")
-            return Next.COMMIT
-        self._keep(draft, leg)
-        _write(draft, end, before, after)
-        return Next.COMMIT
+        return _result(leg, played, self._now())
 
-    async def restore(self, draft: Draft) -> None:
-        """Takes the state back to where the draft wants it."""
-        if draft.restore is not None:
-            saver = StagingSaver(rows_of(self._journal, *draft.thread), next_row=draft.head.next_row)
-            await restore(saver, draft.thread.thread_id, draft.restore)
-            draft.rows = (*draft.rows, *saver.staged())
-            draft.count_rows(saver.next_row)
-            draft.restore = None
-
-    async def update_state(self, draft: Draft, update: UpdateState) -> Next:
-        """Changes the state of a thread by hand, or says why it cannot be."""
-        run, thread_id = draft.head.run, draft.thread.thread_id
-        if draft.head.deleted:
-            return refuse(draft, "the thread was deleted")
-        if run and not run.paused:
-            return refuse(draft, "a run is going; its state can be changed when it is over or waits")
-        known = {name: getattr(update, name) for name in ("graph", "checkpoint_id", "config", "context", "permissions")}
-        config = run_config(
-            GraphRequest(**known),
-            thread_id=thread_id,
-            assistant_id=update.agent_id,
-            user_id=update.user_id,
-            request_id=draft.input_id,
-        )
-        saver = StagingSaver(rows_of(self._journal, *draft.thread), next_row=draft.head.next_row)
-        store = UserStore(self._items, draft.thread.tenant_id, update.user_id)
-
-        async def updated() -> tuple[StateSnapshot, RunnableConfig, StateSnapshot]:
-            own_threads(Owner(draft.thread.tenant_id, draft.input_id))
-            hosted = await self._graphs.get(update.graph)
-            async with hosted.bound(saver=saver, store=store, config=config, access=UPDATE) as graph:
-                before = await graph.aget_state(place(thread_id, update.checkpoint_id))
-                changed = await changed_by_hand(graph, config, update)
-                return before, changed, await graph.aget_state(place(thread_id), subgraphs=True)
-
-        try:
-            async with asyncio.timeout(self.limits.seconds):
-                before, changed, after = await contained(updated())
-        except ServerTrouble:
-            raise
-        except SettingsError as error:
-            return refuse(draft, storable_text(str(error)))
-        except Exception as error:
-            log.info("the state of %s was not changed", draft.thread, exc_info=error)
-            return refuse(draft, words_of(error))
-        asked = interrupts_of(after)
-        if words := too_large_to_ask(draft, asked):
-            return refuse(draft, words)
-        draft.rows = saver.staged()
-        draft.count_rows(saver.next_row)
-        checkpoint_id = changed["configurable"]["checkpoint_id"]
-        state_updated(draft, checkpoint_id, asked, graph=update.graph, agent_id=update.agent_id)
-        run_id = run.run_id if run else draft.input_id
-        add_messages(draft, new_messages(before.values, after.values, run_id=run_id, at=draft.now))
-        if run and run.graph and not after.next:  # there is nothing left to wait for
-            complete_graph(draft, None)
-        return Next.COMMIT
-
-    async def _begin(self, draft: Draft, commit: CommitStep) -> _Leg:
-        run, thread_id = draft.head.run, draft.thread.thread_id
-        assert run
-        assert run.graph
+    async def _begin(self, work: Work) -> _Execution:
+        draft, run, request, thread_id = work.draft, work.run, work.request, work.draft.thread.thread_id
         rows = rows_of(self._journal, *draft.thread)
         began_at = ""
 
         async def step(new: tuple[StateRow, ...], next_row: int) -> None:
-            await commit(draft, new, next_row, began_at)
+            await work.commit(draft, new, next_row, began_at)
 
-        next_row = draft.head.next_row
-        saver = saving(run.graph.durability, rows, step, next_row=next_row, after=self._trail_after)
+        saver = saving(request.durability, rows, step, next_row=draft.head.next_row, after=self._trail_after)
         known = draft.base.head
         goes_on = known is not None and known.progress == draft.input_id
         if known and goes_on:
             began_at = known.progress_from
+            request = request.model_copy(update={"checkpoint_id": None})
         elif draft.restore is not None:
             began_at = draft.restore
             await restore(saver, thread_id, began_at)
         else:
             began_at = await newest_id(saver, thread_id)
-        draft.restore = None
-        draft.state_before = began_at if run.state_before is None else run.state_before
-        request = draft.request
-        assert request, "an input of this turn says what the graph is to do"
-        if goes_on:
-            request = request.model_copy(update={"checkpoint_id": None})
         parts, leg_id = Parts(to_json), f"{run.run_id[:100]}.{random_digits(12)}"
-        return _Leg(
+        of = (run.run_id, leg_id, request.graph)
+        return _Execution(
             id=leg_id,
+            work=work,
             request=request,
             thread_id=thread_id,
             config=run_config(
@@ -272,77 +188,62 @@ class GraphLegs:
             saver=saver,
             store=UserStore(self._items, draft.thread.tenant_id, run.user_id),
             parts=parts,
-            early=EarlyPieces(
-                parts, draft.thread, (run.run_id, leg_id, request.graph), self._emit, self._now, draft.traceparent
-            ),
+            early=EarlyPieces(parts, draft.thread, of, self._emit, self._now, draft.traceparent),
             began_at=began_at,
             goes_on=goes_on,
         )
 
-    async def _contained(
-        self, draft: Draft, leg: _Leg, hosted: HostedGraph, waiting: Waiting
-    ) -> tuple[_End, Mapping[str, Any], StateSnapshot | None]:
+    async def _contained(self, leg: _Execution, hosted: HostedGraph) -> _Played:
         """As `_play`, whatever the graph and the function that makes it end with, and however long they refuse to end."""
-        run = draft.head.run
-        assert run
-        play = self._play(draft, leg, hosted, waiting)
+        draft, run = leg.work.draft, leg.work.run
+        play = self._play(leg, hosted)
         try:
-            async with asyncio.timeout(2 * seconds_left(draft, self.limits) + BESIDE_SECONDS):
-                return await self._whole.run(str(draft.thread), run.run_id, run.user_id, play)
+            async with asyncio.timeout(2 * seconds_left(draft, self._limits) + BESIDE_SECONDS):
+                return await self._legs_running.run(str(draft.thread), run.run_id, run.user_id, play)
         except Interrupted as interrupted:
-            end = _End(stopped=interrupted.reason)
+            return _Played(Stopped(interrupted.reason))
         except TimeoutError:
-            end = self._too_long()
+            return _Played(self._too_long())
         except ForeignStop as stop:
-            end = _failed(leg, stop)
+            return _Played(_failed(leg, stop))
         finally:
             close_unless_begun(play)
             leg.early.stop()
-        return end, {}, None
 
-    async def _play(
-        self, draft: Draft, leg: _Leg, hosted: HostedGraph, waiting: Waiting
-    ) -> tuple[_End, Mapping[str, Any], StateSnapshot | None]:
-        """How the leg ended, the values that its state had before, and the state after it, as far as it can be read."""
+    async def _play(self, leg: _Execution, hosted: HostedGraph) -> _Played:
+        draft = leg.work.draft
         own_threads(Owner(draft.thread.tenant_id, leg.id))
-        end, before, after = _End(), dict[str, Any](), None
-        limit = seconds_left(draft, self.limits)
+        played = _Played()
+        limit = seconds_left(draft, self._limits)
         try:
             # Until the graph is there, this limits the factory that makes it; `_go` limits the graph.
             async with asyncio.timeout(limit) as making:
                 bound = hosted.bound(saver=leg.saver, store=leg.store, config=leg.config, context=leg.request.context)
                 async with bound as graph:
                     making.reschedule(None)
-                    run = draft.head.run
-                    assert run
-                    assert run.graph
-                    if began := run.graph.checkpoint_id or leg.began_at:
-                        before = (await graph.aget_state(place(leg.thread_id, began))).values
-                    end = await self._go(draft, leg, graph, waiting, limit)
-                    if end.stopped != "rolled_back":
-                        after = await graph.aget_state(place(leg.thread_id), subgraphs=True)
+                    if began := leg.work.request.checkpoint_id or leg.began_at:
+                        played = _Played(before=(await graph.aget_state(place(leg.thread_id, began))).values)
+                    played = replace(played, early=await self._go(leg, graph, limit))
+                    if played.early != _ROLLED_BACK:
+                        played = replace(played, after=await graph.aget_state(place(leg.thread_id), subgraphs=True))
         except (ServerTrouble, LostRace):
             raise
         except Exception as error:
-            if end == _End():
-                end = _failed(leg, error) if not making.expired() else self._too_long()
-        return end, before, after
+            if played.early is None:
+                played = replace(played, early=_failed(leg, error) if not making.expired() else self._too_long())
+        return played
 
-    async def _go(self, draft: Draft, leg: _Leg, graph: Any, waiting: Waiting, limit: float) -> _End:
-        run = draft.head.run
-        assert run
-        known = draft.base.head
-        waiting_for = known.run.interrupts if known and known.run and known.run.run_id == run.run_id else ()
-        waiting_for = waiting_for or (known.asks if known and known.run is None else ())
-        given = None if leg.goes_on else graph_input(leg.request, waiting=waiting_for)
+    async def _go(self, leg: _Execution, graph: Any, limit: float) -> Failed | Stopped | None:
+        draft, run = leg.work.draft, leg.work.run
+        given = None if leg.goes_on else graph_input(leg.request, waiting=asked_before(draft))
         if leg.goes_on and await stopped_before_its_turn(graph, leg.saver, leg.thread_id, leg.request):
-            return _End()
+            return None
         work = stream(graph, given, leg.config, leg.request, leg.parts, leg.early.touch)
         try:
             async with asyncio.timeout(limit) as clock:
-                await self._going.run(str(draft.thread), run.run_id, run.user_id, work, waiting)
+                await self._graphs_running.run(str(draft.thread), run.run_id, run.user_id, work, leg.work.waiting)
         except Interrupted as interrupted:
-            return _End(stopped=interrupted.reason)
+            return Stopped(interrupted.reason)
         except (ServerTrouble, LostRace):
             raise
         except Exception as error:
@@ -350,51 +251,48 @@ class GraphLegs:
         finally:
             close_unless_begun(work)
             leg.early.stop()
-        return _End()
+        return None
 
-    def _too_long(self) -> _End:
-        return _End("limit_seconds", f"The run was stopped after {self.limits.seconds:g} s, the limit of a graph.")
-
-    def _keep(self, draft: Draft, leg: _Leg) -> None:
-        """Writes what the leg staged and streamed."""
-        run = draft.head.run
-        assert run
-        draft.rows = leg.saver.staged()
-        draft.count_rows(leg.saver.next_row)
-        for index, part in enumerate(leg.parts.whole()):
-            draft.event(
-                GraphStreamed,
-                run_id=run.run_id,
-                leg=leg.id,
-                index=index,
-                mode=part.mode,
-                namespace=part.namespace,
-                data=part.data,
-                checkpoint_id=part.checkpoint_id,
-                chunks=part.chunks,
-            )
+    def _too_long(self) -> Failed:
+        seconds = self._limits.seconds
+        return Failed("limit_seconds", f"The run was stopped after {seconds:g} s, the limit of a graph.")
 
 
-def _write(draft: Draft, end: _End, before: Mapping[str, Any], after: StateSnapshot | None) -> None:
-    """What the leg's end does to the thread."""
-    run = draft.head.run
-    assert run
-    messages = new_messages(before, after.values, run_id=run.run_id, at=draft.now) if after else []
-    add_messages(draft, messages)
-    if end.stopped:
-        cancel_run(draft, end.stopped)
-    elif end.code:
-        fail_run(draft, end.code, end.words, error=end.error, asks=still_asked(draft, after))
+_ROLLED_BACK = Stopped("rolled_back")
+
+
+def _result(leg: _Execution, played: _Played, at: datetime) -> LegResult:
+    """What the leg gives back: nothing of its work where that is rolled back."""
+    early, after = played.early, played.after
+    if early == _ROLLED_BACK:
+        return LegResult(_ROLLED_BACK, at, GraphWork(leg.began_at))
+    messages = new_messages(played.before, after.values, run_id=leg.work.run.run_id, at=at) if after else []
+    end: LegEnd
+    if isinstance(early, Failed):
+        end = replace(early, asks=still_asked(leg.work.draft, after))
+    elif early:
+        end = early
     elif after and after.next:
-        pause_graph(draft, interrupts_of(after))
+        end = Asked(interrupts_of(after))
     else:
-        complete_graph(draft, next((m for m in reversed(messages) if m.role == "assistant"), None))
+        end = Finished(next((m.message_id for m in reversed(messages) if m.role == "assistant"), None))
+    return LegResult(end, at, replace(_kept(leg), messages=tuple(messages)))
 
 
-def _failed(leg: _Leg, error: Exception) -> _End:
+def _kept(leg: _Execution) -> GraphWork:
+    """What the leg has staged and streamed."""
+    names = ("mode", "namespace", "data", "checkpoint_id", "chunks")
+    streamed = tuple(
+        {"leg": leg.id, "index": index} | {name: getattr(part, name) for name in names}
+        for index, part in enumerate(leg.parts.whole())
+    )
+    return GraphWork(leg.began_at, leg.saver.staged(), leg.saver.next_row, streamed)
+
+
+def _failed(leg: _Execution, error: Exception) -> Failed:
     log.warning("the graph %s failed", leg.request.graph, exc_info=error)
     words = str(error) if isinstance(error, PartTooLarge) else words_of(error)
-    return _End("graph_error", words, type(original_of(error)).__name__)
+    return Failed("graph_error", words, type(original_of(error)).__name__)
 
 
 def words_of(error: BaseException) -> str:

@@ -23,10 +23,6 @@ PIECE_BYTES = 4 << 20
 that is larger than a store takes (`state.cassandra.journal.MOST_BYTES`)."""
 
 
-class LostRace(Exception):
-    """Another writer moved the thread on while its graph ran: the input is processed again from the start."""
-
-
 @dataclass
 class _Shared:
     """What a saver and its copies have together: LangGraph copies a saver."""

@@ -58,11 +58,15 @@ def still_asked(draft: Draft, after: StateSnapshot | None) -> tuple[GraphInterru
     """What the state waits for after a run that failed; where it cannot be read, what it waited for before."""
     if after is not None:
         return interrupts_of(after) if after.next else ()
-    run, known = draft.head.run, draft.base.head
-    assert run
-    if known is None:
+    return asked_before(draft)
+
+
+def asked_before(draft: Draft) -> tuple[GraphInterrupt, ...]:
+    """What the state waited for before this turn: the run itself, or one before it that has failed."""
+    known = draft.base.head
+    if known is None or (known.run and known.run.run_id != draft.run.run_id):
         return ()
-    return known.run.interrupts if known.run and known.run.run_id == run.run_id else known.asks
+    return known.open_interrupts
 
 
 def _told(interrupt: Any, namespace: tuple[str, ...]) -> GraphInterrupt:

@@ -1,171 +1,71 @@
-"""One leg of a run: the model is asked, with its limits, time-outs and repeats, and its answer goes into the draft."""
+"""The contract of a leg: what an agent does in one turn, whatever kind of agent it is.
+
+There is one implementation for each kind of run (`RunKind`), side by side: `agent_leg` asks the model of the tenant's own agent,
+`graph_leg` runs a hosted graph. The processor takes the one of the kind that is stored with the run.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
-import json
-import logging
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from connectors.foreign import contained
-from processors.turns.agent import Agent, TurnContext
-from processors.turns.legs import Interrupted, Legs, Waiting
-from processors.turns.model_errors import is_hopeless, model_error_words
-from processors.turns.profile import Profile, Profiles
-from schemas import (
-    Delta,
-    Envelope,
-    Message,
-    ModelSettings,
-    Output,
-    RawRecord,
-    SettingsError,
-    Tenant,
-    ToolFinished,
-    Topic,
-)
-from schemas.clock import Clock, utc_now
-from schemas.recent import pause_after
-from threads.answers import Answer, message_id, on_answer, seconds_left, within_limits
-from threads.context_window import CHARACTERS_PER_TOKEN, tokens_of, window
-from threads.draft import SOURCE, Draft
-from threads.transitions import Next, cancel_run, fail_run
+from schemas import ActiveRun, GraphRequest, RawRecord, RunLimits, StateRow, Tenant
+from threads.draft import Draft
+from threads.leg_ends import LegResult
 
-log = logging.getLogger("cauce.turns")
-
-BACKOFF = (0.5, 120.0)
-"""First and longest pause, in seconds, before a model call is tried again."""
-
-_TOOL_FINISHED = ToolFinished.TYPE.encode()
-
-FailureCode = Literal["model_error", "model_timeout", "limit_seconds"]
+CommitStep = Callable[[Draft, tuple[StateRow, ...], int, str], Awaitable[None]]
+"""Commits a superstep of a draft: its rows, the number after them, the checkpoint that the leg began at. Raises `LostRace`."""
 
 
-class ModelFailed(Exception):
-    """All tries of a model call failed. `code` and the text are for the user."""
-
-    def __init__(self, code: FailureCode, message: str) -> None:
-        super().__init__(message)
-        self.code: FailureCode = code
+class LostRace(Exception):
+    """Another writer moved the thread on while a leg worked: the input is processed again from the start."""
 
 
-class LegRunner:
-    """Runs legs. `emit` publishes deltas, best effort."""
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a leg is to do."""
 
-    def __init__(
-        self,
-        agent: Agent,
-        profiles: Profiles,
-        emit: Callable[[Output], None],
-        *,
-        now: Clock = utc_now,
-    ) -> None:
-        self._agent, self._profiles, self._emit, self._now = agent, profiles, emit, now
-        self._going = Legs()
+    draft: Draft
+    """The thread and what its turn has done up to now. A leg reads it, and writes nothing to it."""
+    tenant: Tenant
+    waiting: Callable[[], Sequence[RawRecord]]
+    """The records that have come for the thread since the turn's own: one of them may stop the leg."""
+    commit: CommitStep
+    """For what is to be kept although the process may die before the leg's end."""
+
+    @property
+    def run(self) -> ActiveRun:
+        """The run that it is a leg of."""
+        return self.draft.run
+
+    @property
+    def request(self) -> GraphRequest:
+        """What a graph is told, whole. Raises `LookupError` for an agent, who is told by the thread's messages."""
+        if self.draft.request is None:
+            raise LookupError(f"the run {self.run.run_id} is of no graph")
+        return self.draft.request
+
+
+class Leg(Protocol):
+    """What works on the runs of one kind. Pieces of what it makes are published while it works, best effort."""
+
+    def limits(self, tenant: Tenant, agent_id: str) -> RunLimits | None:
+        """What a run may take; None where the tenant has no such agent."""
 
     def arrived(self, raw: RawRecord) -> None:
-        """See `Legs.arrived`."""
-        self._going.arrived(raw)
+        """A record has come for some thread: it stops the leg that it is about, if one works there. Neither waits nor raises."""
 
-    async def run(self, draft: Draft, tenant: Tenant, waiting: Waiting) -> Next:
-        """Asks the model for the active run of the draft and writes what it answers, or how it failed.
+    async def run(self, work: Work) -> LegResult:
+        """Works up to an answer, a question, an end or a failure of the run. What comes of it the caller writes and commits.
 
-        `waiting` gives the records that have come for the thread meanwhile: one of them may stop the model call.
+        A process that dies meanwhile leaves nothing but what `work.commit` has committed, and the leg is run again.
+
+        | raised | then |
+        |---|---|
+        | `ServerTrouble` | the record is tried again |
+        | `LostRace` | the input is processed again from the start |
+        | `ForeignStop` | foreign code wanted to end the worker: counted against the record |
+
+        Everything else that goes wrong in a model or a graph is a `Failed` run.
         """
-        run = draft.head.run
-        assert run, "a leg belongs to a run"
-        agent = tenant.agent(run.agent_id)
-        if agent is None:
-            fail_run(draft, "internal_error", f"The agent {run.agent_id!r} does not exist any more.")
-            return Next.COMMIT
-        if not within_limits(draft, agent.limits):
-            return Next.COMMIT
-        self._announce_results(draft)
-        try:
-            profile = await self._profiles.profile(tenant, agent, run.user_id, run.time_zone)
-            seconds = seconds_left(draft, agent.limits)
-            asking = self._ask(draft, profile, seconds)
-            answer = await self._going.run(str(draft.thread), run.run_id, run.user_id, asking, waiting)
-        except Interrupted as interrupted:
-            draft.now = self._now()
-            cancel_run(draft, interrupted.reason)
-            return Next.COMMIT
-        except (ModelFailed, SettingsError) as error:
-            draft.now = self._now()
-            fail_run(draft, error.code if isinstance(error, ModelFailed) else "model_error", str(error))
-            return Next.COMMIT
-        draft.now = self._now()
-        return on_answer(draft, answer, profile.policy, profile.notice)
-
-    def _announce_results(self, draft: Draft) -> None:
-        """Shows the tool results that the model is about to read: their events come only with the whole turn."""
-        for output in draft.outputs:
-            if output.topic is Topic.CHAT_RESPONSES and ("ce_type", _TOOL_FINISHED) in output.headers:
-                self._emit(dataclasses.replace(output, topic=Topic.CHAT_DELTAS))
-
-    async def _ask(self, draft: Draft, profile: Profile, seconds: float) -> Answer:
-        settings = profile.agent.model
-        deadline = asyncio.get_running_loop().time() + seconds
-        history = window(draft.history, settings.context_tokens)
-        instructions = profile.instructions(draft.now)
-        failure: ModelFailed | None = None
-        for attempt in range(1, settings.attempts + 1):
-            left = deadline - asyncio.get_running_loop().time()
-            if left <= 0:
-                raise ModelFailed("limit_seconds", f"The run was stopped: it may take {seconds:.0f} s at most.")
-            on_text = self._deltas(draft, attempt)
-            context = TurnContext(profile.model, instructions, profile.tools, on_text, profile.model_key)
-            try:
-                async with asyncio.timeout(min(settings.timeout_seconds, left)):
-                    answer = await contained(self._agent.leg(history, context))
-                    return _finished(answer, profile, instructions, history)
-            except TimeoutError:
-                failure = ModelFailed("model_timeout", _timeout_words(settings))
-            except Exception as error:
-                log.warning("model %s failed, attempt %d: %r", settings.name, attempt, error)
-                words = model_error_words(settings, error)
-                failure = ModelFailed("model_error", f"{words} {profile.notice}".strip())
-                if is_hopeless(error):
-                    break
-            if attempt < settings.attempts:
-                await asyncio.sleep(pause_after(attempt, *BACKOFF))
-        assert failure
-        raise failure
-
-    def _deltas(self, draft: Draft, attempt: int) -> Callable[[str], None]:
-        run = draft.head.run
-        assert run
-        turn, index = run.turns + 1, 0
-
-        def on_text(text: str) -> None:
-            nonlocal index
-            delta = Delta(
-                run_id=run.run_id,
-                message_id=message_id(run.run_id, turn),
-                turn=turn,
-                attempt=attempt,
-                index=index,
-                text=text,
-            )
-            record_id = f"{run.run_id}.{turn}.{attempt}.{index}"
-            envelope = Envelope(record_id, Delta.TYPE, SOURCE, draft.thread.tenant_id, self._now(), draft.traceparent)
-            index += 1
-            self._emit(Output.of(Topic.CHAT_DELTAS, str(draft.thread), delta, envelope))
-
-        return on_text
-
-
-def _finished(answer: Answer, profile: Profile, instructions: str, history: Sequence[Message]) -> Answer:
-    """The answer with the tools' own names, and with an estimate of its tokens where the provider did not count them."""
-    tools = tuple(dataclasses.replace(a, name=profile.names.get(a.name, a.name)) for a in answer.tools)
-    if answer.usage is not None:
-        return dataclasses.replace(answer, tools=tools)
-    asked = profile.tool_tokens + sum(tokens_of(message) for message in history)
-    text = len(instructions) + len(answer.text) + sum(len(json.dumps(a.arguments)) for a in tools)
-    return dataclasses.replace(answer, tools=tools, estimated_tokens=asked + text // CHARACTERS_PER_TOKEN + 1)
-
-
-def _timeout_words(settings: ModelSettings) -> str:
-    return f"The model {settings.name} did not answer within {settings.timeout_seconds:g} s, {settings.attempts} times."

@@ -1,7 +1,8 @@
 """The turns processor: one record in, one turn journaled, its outputs out (docs/decisions/0002-one-record-one-turn.md).
 
 1. Hydrate the thread. The input is in the journal: return its stored outputs, done (`outputs_for`).
-2. Apply the input to a draft (`transitions`); ask the model (`leg`) or run a graph (`graph_leg`) where that is needed.
+2. Apply the input to a draft (`transitions`). Where that is needed, the leg of the run's kind works (`leg`), and what it gives
+   back is written to the draft (`leg_ends`).
 3. Commit the draft in one conditional batch. That is the point where the turn happened.
 4. Return the stored outputs. On a lost race: again from 1.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -19,10 +20,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from processors.settings_cache import TenantCache
 from processors.turns import underway
 from processors.turns.copying import copy_thread
-from processors.turns.graph_leg import GraphLegs
-from processors.turns.graph_saving import LostRace
 from processors.turns.hydration import Threads
-from processors.turns.leg import LegRunner
+from processors.turns.leg import Leg, LostRace, Work
+from processors.turns.state_changes import StateChanges
 from schemas import (
     ApprovalDecision,
     CancelRun,
@@ -37,6 +37,8 @@ from schemas import (
     ProcessedInput,
     RawRecord,
     Record,
+    RunKind,
+    RunLimits,
     ServerTrouble,
     StateRow,
     Tenant,
@@ -57,6 +59,7 @@ from streams import Publication, Reject, RuntimeView
 from threads import forks, graph_transitions, transitions
 from threads.calls import find_pending
 from threads.draft import Draft
+from threads.leg_ends import on_leg
 from threads.message_changes import on_change_messages
 from threads.transitions import Next
 
@@ -76,14 +79,15 @@ class TurnsProcessor:
         journal: Journal,
         ledger: ToolLedger,
         tenants: TenantCache,
-        legs: LegRunner,
-        graphs: GraphLegs | None = None,
+        legs: Mapping[RunKind, Leg],
+        states: StateChanges | None = None,
         *,
         now: Clock = utc_now,
         observe: Callable[[str, float], None] = lambda stage, seconds: None,
     ) -> None:
-        """`observe` is told what a stage took in seconds: `hydrate`, `model` (all that a leg waits for) and `commit`."""
-        self._observe, self._graphs = observe, graphs
+        """`legs` do the work of runs, by kind; `states` is there where graphs are hosted. `observe` is told what a stage took in
+        seconds: `hydrate`, `model` (all that a leg waits for) and `commit`."""
+        self._observe, self._states = observe, states
         self._journal, self._ledger, self._tenants, self._legs, self._now = journal, ledger, tenants, legs, now
         self._threads = Threads(journal)
         self._runtime: RuntimeView = _Alone()
@@ -98,8 +102,7 @@ class TurnsProcessor:
         if isinstance(record.body, UserMessage | ExternalEvent | GraphInput):
             if tenant.paused:
                 raise Reject(f"the tenant {tenant.tenant_id!r} is paused")
-            if not isinstance(record.body, GraphInput) and tenant.agent(record.body.agent_id) is None:
-                raise Reject(f"the tenant {tenant.tenant_id!r} has no agent {record.body.agent_id!r}")
+            self._limits(new_input(record), tenant)
         return await self._until_committed(record, lambda draft: self._apply(draft, record, tenant))
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
@@ -134,9 +137,8 @@ class TurnsProcessor:
 
     def arrived(self, raw: RawRecord) -> None:
         """Stops the model call that a cancel or an interrupting message is about."""
-        self._legs.arrived(raw)
-        if self._graphs:
-            self._graphs.arrived(raw)
+        for leg in self._legs.values():
+            leg.arrived(raw)
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -248,22 +250,22 @@ class TurnsProcessor:
         while following is Next.LEG:
             with self._timed("model"):
                 following = await self._leg(draft, tenant, record)
-        if draft.restore is not None:
-            await self._hosted.restore(draft)
+        if self._states:
+            await self._states.restore(draft)
 
     async def _leg(self, draft: Draft, tenant: Tenant, record: Record) -> Next:
-        def waiting() -> Sequence[RawRecord]:
-            return self._runtime.waiting(record.raw)
-
+        work = Work(draft, tenant, lambda: self._runtime.waiting(record.raw), self._commit_step)
         async with underway.told(self._journal, draft, record):
-            if draft.head.run and draft.head.run.kind == "graph":
-                return await self._hosted.run(draft, waiting, self._commit_step)
-            return await self._legs.run(draft, tenant, waiting)
+            result = await self._legs[draft.run.kind].run(work)
+        return on_leg(draft, result)
 
-    @property
-    def _hosted(self) -> GraphLegs:
-        assert self._graphs, "a worker that takes graphs' inputs has what runs them"
-        return self._graphs
+    def _limits(self, new: Input, tenant: Tenant) -> RunLimits:
+        """What the run of this input may take. Raises `Reject` where there is nobody to work on it."""
+        leg = self._legs.get(new.kind)
+        limits = leg.limits(tenant, new.agent_id) if leg else None
+        if limits is None:
+            raise Reject(f"the tenant {tenant.tenant_id!r} has no agent {new.agent_id!r}")
+        return limits
 
     async def _commit_step(self, draft: Draft, rows: tuple[StateRow, ...], next_row: int, began_at: str) -> None:
         commit = draft.superstep(rows, next_row, began_at=began_at)
@@ -281,16 +283,13 @@ class TurnsProcessor:
         body = record.body
         if forks.needs_rows(draft.head, body):
             draft.rows_known = tuple(await self._journal.messages(*draft.thread, limit=forks.MOST_BACK))
-        if isinstance(body, UserMessage | ExternalEvent):
-            agent = tenant.agent(body.agent_id)
-            assert agent, "checked before"
-            return transitions.on_input(draft, new_input(record), agent.limits, strategy_of(body))
-        if isinstance(body, GraphInput):
-            return graph_transitions.on_graph_input(
-                draft, new_input(record), self._hosted.limits, body.multitask_strategy
-            )
+        if isinstance(body, UserMessage | ExternalEvent | GraphInput):
+            new = new_input(record)
+            return graph_transitions.on_any_input(draft, new, self._limits(new, tenant), strategy_of(body))
         if isinstance(body, UpdateState):
-            return await self._hosted.update_state(draft, body)
+            if self._states is None:
+                raise Reject(f"no graphs are hosted here, and so not {body.graph!r}")
+            return await self._states.update(draft, body)
         if isinstance(body, ToolResult):
             return await self._tool_result(draft, body)
         if isinstance(body, ApprovalDecision):
@@ -382,9 +381,9 @@ def new_input(record: Record) -> Input:
     )
 
 
-def strategy_of(body: UserMessage | ExternalEvent) -> MultitaskStrategy:
+def strategy_of(body: UserMessage | ExternalEvent | GraphInput) -> MultitaskStrategy:
     """What is to happen where a run is going already. What happens by itself waits."""
-    return body.multitask_strategy if isinstance(body, UserMessage) else "enqueue"
+    return "enqueue" if isinstance(body, ExternalEvent) else body.multitask_strategy
 
 
 def _traceparent(record: Record) -> str | None:

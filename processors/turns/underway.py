@@ -42,8 +42,6 @@ async def told(journal: Journal, draft: Draft, record: Record, *, after: float =
 
 
 async def _write(journal: Journal, draft: Draft, record: Record) -> None:
-    if draft.head.run is None:
-        return  # its leg has just come to an end; the commit tells of that
     draft.announced = True
     try:
         await journal.announce(*draft.thread, open_input(draft, record))
@@ -53,8 +51,7 @@ async def _write(journal: Journal, draft: Draft, record: Record) -> None:
 
 def open_input(draft: Draft, record: Record) -> OpenInput:
     """What readers are told of the turn."""
-    run, body, before = draft.head.run, record.body, draft.base.head
-    assert run, "a leg belongs to a run"
+    run, body, before = draft.run, record.body, draft.base.head
     went_on = before is not None and before.run is not None and before.run.run_id == run.run_id
     return OpenInput(
         input_id=draft.input_id,

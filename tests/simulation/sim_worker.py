@@ -29,7 +29,7 @@ from processors.audit.processor import AuditProcessor
 from processors.groups import GROUPS
 from processors.settings_cache import TenantCache, UserCache
 from processors.tools.processor import ToolsProcessor
-from processors.turns.leg import LegRunner
+from processors.turns.agent_leg import AgentLeg
 from processors.turns.processor import TurnsProcessor
 from processors.turns.profile import Profiles
 from schemas import Output
@@ -144,8 +144,8 @@ class SimWorker:
             return ToolsProcessor(ledger, tenants, tools, now=o.now)
         agent: Any = SimAgent(o.loop, o.asked)
         profiles = Profiles(tools, UserCache(directory, clock=clock), lambda *_: MODEL)
-        legs = LegRunner(agent, profiles, _ignore, now=o.now)
-        return TurnsProcessor(CassandraJournal(session, input_ttl=1e6), ledger, tenants, legs, now=o.now)
+        leg = AgentLeg(agent, profiles, _ignore, now=o.now)
+        return TurnsProcessor(CassandraJournal(session, input_ttl=1e6), ledger, tenants, {"agent": leg}, now=o.now)
 
     def stop(self) -> None:
         """SIGTERM."""

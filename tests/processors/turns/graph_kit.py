@@ -16,10 +16,12 @@ from connectors.graphs import Graphs, StagingSaver, UserStore, rows_of, thread_s
 from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache, UserCache
 from processors.turns.agent import Agent
-from processors.turns.graph_leg import GraphLegs
-from processors.turns.leg import LegRunner
+from processors.turns.agent_leg import AgentLeg
+from processors.turns.graph_leg import GraphLeg
+from processors.turns.leg import Leg
 from processors.turns.processor import TurnsProcessor
 from processors.turns.profile import Profiles
+from processors.turns.state_changes import StateChanges
 from schemas import (
     GraphCommand,
     GraphDelta,
@@ -29,6 +31,7 @@ from schemas import (
     Output,
     RawRecord,
     Record,
+    RunKind,
     RunLimits,
     ThreadHead,
     Topic,
@@ -68,14 +71,14 @@ class Hosting:
 
     def processor(self) -> TurnsProcessor:
         profiles = Profiles(Toolsets([]), UserCache(self.stores.directory, ttl=0), self.system.model)
-        legs = LegRunner(Agent(), profiles, self.emit)
-        graphs = GraphLegs(
-            *(self.graphs, self.stores.journal, self.stores.items, self.emit),
-            limits=self.limits,
-            trail_after=self.trail_after,
-        )
+        hosted = (self.graphs, self.stores.journal, self.stores.items)
+        legs: dict[RunKind, Leg] = {
+            "agent": AgentLeg(Agent(), profiles, self.emit),
+            "graph": GraphLeg(*hosted, self.emit, limits=self.limits, trail_after=self.trail_after),
+        }
+        states = StateChanges(*hosted, limits=self.limits)
         tenants = TenantCache(self.stores.directory, ttl=0)
-        return TurnsProcessor(self.stores.journal, self.stores.ledger, tenants, legs, graphs)
+        return TurnsProcessor(self.stores.journal, self.stores.ledger, tenants, legs, states)
 
     def emit(self, output: Output) -> None:
         body = decode(raw(output)).body

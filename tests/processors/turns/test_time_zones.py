@@ -17,7 +17,7 @@ from connectors.models.rules import RulesChatModel
 from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache, UserCache
 from processors.turns.agent import Agent
-from processors.turns.leg import LegRunner
+from processors.turns.agent_leg import AgentLeg
 from processors.turns.processor import TurnsProcessor
 from processors.turns.profile import Profiles
 from schemas import Tenant, User, check_zone, known_zone, time_in, zone_of
@@ -48,9 +48,9 @@ def machine_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def processor(system: System, model: Any = None) -> TurnsProcessor:
     directory = system.stores.directory
     profiles = Profiles(TOOLS, UserCache(directory, ttl=0), (lambda *_: model) if model else system.model)
-    legs = LegRunner(Agent(), profiles, system.emit, now=lambda: NIGHT)
+    leg = AgentLeg(Agent(), profiles, system.emit, now=lambda: NIGHT)
     return TurnsProcessor(
-        system.stores.journal, system.stores.ledger, TenantCache(directory, ttl=0), legs, now=lambda: NIGHT
+        system.stores.journal, system.stores.ledger, TenantCache(directory, ttl=0), {"agent": leg}, now=lambda: NIGHT
     )
 
 

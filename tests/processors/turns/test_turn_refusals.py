@@ -15,7 +15,7 @@ __all__ = ["system"]
 
 
 async def test_a_model_that_fails_twice_is_asked_a_third_time(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processors.turns.leg.BACKOFF", 0.01)
+    monkeypatch.setattr("processors.turns.agent_leg.BACKOFF", (0.01, 0.01))
     await system.tenant("scripted:fail=2")
     assert kinds(await system.processor().process(say("hi")))[-1] == "run.completed"
 
@@ -23,7 +23,7 @@ async def test_a_model_that_fails_twice_is_asked_a_third_time(system: System, mo
 async def test_a_model_that_always_fails_ends_in_a_failure_that_the_user_sees(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("processors.turns.leg.BACKOFF", 0.01)
+    monkeypatch.setattr("processors.turns.agent_leg.BACKOFF", (0.01, 0.01))
     await system.tenant("scripted:fail=99")
     outputs = await system.processor().process(say("hi"))
     assert kinds(outputs)[-1] == "run.failed"

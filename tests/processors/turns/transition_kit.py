@@ -24,8 +24,9 @@ from schemas import (
 )
 from state import Hydrated
 from threads import transitions
-from threads.answers import Answer, AskedTool, Ruling, on_answer, within_limits
+from threads.answers import Answer, AskedTool, Ruling, over_limits
 from threads.draft import Draft
+from threads.leg_ends import Answered, Failed, LegResult, on_leg
 from threads.replay import Replayed
 from threads.transitions import Next
 
@@ -106,9 +107,9 @@ class Thread:
     def finish(self, draft: Draft, following: Next, *answers: Answer) -> list[str]:
         left = list(answers)
         while following is Next.LEG:
-            if not within_limits(draft, LIMITS):
-                break
-            following = on_answer(draft, left.pop(0) if left else Answer("fine"), policy)
+            over = over_limits(draft, LIMITS)
+            end = Failed(*over) if over else Answered(left.pop(0) if left else Answer("fine"), policy)
+            following = on_leg(draft, LegResult(end))
         return self.commit(draft)
 
     def result(self, call_id: str, *answers: Answer, status: Any = "ok") -> list[str]:

@@ -16,7 +16,7 @@ from connectors.models import ModelChoice, chat_model
 from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache, UserCache
 from processors.turns.agent import Agent
-from processors.turns.leg import LegRunner
+from processors.turns.agent_leg import AgentLeg
 from processors.turns.processor import TurnsProcessor
 from processors.turns.profile import Profiles
 from schemas import (
@@ -61,9 +61,9 @@ class System:
 
     def processor(self) -> TurnsProcessor:
         profiles = Profiles(TOOLS, UserCache(self.stores.directory, ttl=0), self.model)
-        legs = LegRunner(Agent(), profiles, self.emit)
+        leg = AgentLeg(Agent(), profiles, self.emit)
         tenants = TenantCache(self.stores.directory, ttl=0)
-        return TurnsProcessor(self.stores.journal, self.stores.ledger, tenants, legs)
+        return TurnsProcessor(self.stores.journal, self.stores.ledger, tenants, {"agent": leg})
 
     def model(self, tenant: Tenant, agent: AgentSettings) -> Any:
         return self.models.setdefault(agent.model.name, chat_model(ModelChoice(agent.model.name)))

@@ -1,4 +1,4 @@
-"""Legs that are going on, model calls and graphs, and how a record that comes meanwhile stops one."""
+"""Legs at work, model calls and graphs, and how a record that comes meanwhile stops one."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class _Leg:
     reason: CancelReason | None = None
 
 
-class Legs:
-    """The model calls of one worker, by thread. A lane runs one record at a time, so a thread has at most one."""
+class RunningLegs:
+    """The legs of one worker, by thread. A lane runs one record at a time, so a thread has at most one."""
 
     def __init__(self) -> None:
         self._going: dict[bytes, _Leg] = {}
