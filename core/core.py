@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from core.agents import Agents
+from core.answering import Answering
 from core.assistants import Assistant, Assistants
 from core.changes import Changes
 from core.delayed import DelayedRuns
@@ -68,6 +69,7 @@ class Core(StoreCore):
         self.runs = Runs(
             stores.journal, ingress, self.changes, self.threads, self._prepared, self._stream_of, self.delayed
         )
+        self.answering = Answering(stores.journal, ingress, self.changes, self.threads, self.runs)
         self.stateless = StatelessThreads(
             self.runs, self.threads, most=options.stateless_runs, seconds=options.wait_seconds
         )

@@ -1,51 +1,43 @@
-"""Runs of a principal: started, looked at, waited for, cancelled; and the approvals that they wait for."""
+"""Runs of a principal: started, waited for, cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from core.changes import Changes, StreamOf
 from core.delayed import DelayedRuns
 from core.errors import Conflict, Invalid, Limited, checked, known_time_zone, unless_lost
-from core.following.feed import stored_events
 from core.ingress import Ingress
 from core.principal import Principal
 from core.run_reader import RunReader
 from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head
-from core.sending import answer_to, sent, withdrawn
+from core.sending import withdrawn
 from core.thread_reader import ThreadReader
 from schemas import (
     QUEUED_BYTES,
     TERMINAL_TYPES,
     AcceptedRun,
-    ApprovalDecision,
-    ApprovalResolved,
     BadRecord,
     CancelRun,
     ChangeThread,
     GraphInput,
-    GraphRequest,
     InputRefused,
     RunPaused,
     ThreadEvent,
     ThreadHead,
     ThreadKey,
-    ToolRequest,
-    Topic,
     Unavailable,
     UserMessage,
-    check_body,
-    derived_id,
     new_id,
     own_id,
 )
 from schemas.clock import utc_now
-from schemas.ids import derived_uuid, new_uuid, sortable_uuid
+from schemas.ids import derived_uuid, sortable_uuid
 from state import Journal
 
 _LOOK_SECONDS = 2.0
@@ -145,23 +137,6 @@ class Runs(RunReader):
         found = accepted or in_head(thread_id, head, run_id, None)
         return await self.get(principal, thread_id, run_id) if found else None
 
-    async def go_on(self, principal: Principal, thread_id: str, head: ThreadHead, request: GraphRequest) -> RunView:
-        """Lets the graph's run that waits go on, with the answer to its interrupts where `request` has one.
-
-        The answer is to what `head` shows: one that comes second, after another was taken, is none to the next question.
-        """
-        principal.require("write")
-        assert head.run, "it waits"
-        request = answering(head, request)
-        body = checked(GraphInput, user_id=principal.user_id, request=request, agent_id=head.run.agent_id)
-        key, answer = (
-            ThreadKey(principal.tenant_id, thread_id),
-            answer_to(principal.user_id, head, new_id("in"), resumes=True),
-        )
-        async with sent(self._journal, key, answer):
-            await self._ingress.produce(key, answer.input_id, body)
-        return await self.get(principal, thread_id, head.run.run_id)
-
     async def wait(
         self, principal: Principal, thread_id: str, run_id: str, *, seconds: float, since: int | None = None
     ) -> RunView:
@@ -246,93 +221,11 @@ class Runs(RunReader):
             found += len(wanted)
         return found
 
-    async def decide(
-        self, principal: Principal, thread_id: str, call_id: str, decision: Mapping[str, Any]
-    ) -> ApprovalResolved:
-        """Settles one approval. Raises `Refused` 409 when it is not open any more; it says what became of it."""
-        principal.require("approve")
-        head = await self._threads.get(principal, thread_id)
-        body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
-        key = ThreadKey(principal.tenant_id, thread_id)
-        if _waits(head, call_id):
-            _check_edit(head, body)
-            opened = answer_to(principal.user_id, head, new_id("in"), decides=(call_id,))
-            async with sent(self._journal, key, opened):
-                answer = await self._changes.apply(principal, thread_id, head, body, input_id=opened.input_id)
-        else:
-            stored = (await self._journal.hydrate(*key, window=0)).head
-            if stored is None or not _waits(stored, call_id):
-                raise await self._gone(principal, thread_id, call_id)
-            # Somebody has just decided: this one comes after it, and learns what it was.
-            answer = await self._changes.apply(principal, thread_id, head, body)
-        if isinstance(answer, InputRefused):
-            raise await self._gone(principal, thread_id, call_id)
-        assert isinstance(answer, ApprovalResolved)
-        return answer
-
-    async def decide_all(
-        self, principal: Principal, thread_id: str, head: ThreadHead, decisions: Mapping[str, Mapping[str, Any]]
-    ) -> None:
-        """Sends decisions without waiting for them, all or none; the caller has looked that they are open."""
-        principal.require("approve")
-        key = ThreadKey(principal.tenant_id, thread_id)
-        bodies = [
-            checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
-            for call_id, decision in decisions.items()
-        ]
-        for body in bodies:
-            _check_edit(head, body)
-        ids = [derived_id("a", key, body.call_id, new_uuid()) for body in bodies]
-        records = [self._ingress.record(key, record_id, body) for record_id, body in zip(ids, bodies, strict=True)]
-        for record_id, body, record in zip(ids, bodies, records, strict=True):
-            async with sent(self._journal, key, answer_to(principal.user_id, head, record_id, decides=(body.call_id,))):
-                await self._ingress.send(record)
-
-    async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Conflict:
-        words = f"No approval is open for the call {call_id[:128]!r}."
-        since = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
-        key = (principal.tenant_id, thread_id)
-        for event in stored_events(await self._journal.events(*key, since=since), key):
-            if isinstance(event, ApprovalResolved) and event.call_id == call_id:
-                words = f"It was settled before: {event.decision} by {event.by} at {event.at.isoformat()}."
-                return Conflict("approval_settled", words, decision=event.decision, by=event.by)
-        return Conflict("approval_gone", words)
-
     @staticmethod
     def _run_id(principal: Principal, thread_id: str, idempotency_key: str | None) -> str:
         if idempotency_key is None:
             return sortable_uuid()
         return derived_uuid(principal.tenant_id, principal.user_id, thread_id, idempotency_key)
-
-
-def _check_edit(head: ThreadHead, body: ApprovalDecision) -> None:
-    """Raises `TooLarge` for new arguments with which the call could not be asked for."""
-    asked = next((question for question in head.approvals if question.id == body.call_id), None)
-    if asked is None or body.arguments is None or head.run is None:
-        return
-    request = ToolRequest(
-        call_id=body.call_id,
-        run_id=head.run.run_id,
-        user_id=head.user_id,
-        name=asked.name,
-        arguments=body.arguments,
-        approved_by=body.user_id,
-    )
-    check_body(Topic.TOOL_REQUESTS, request)
-
-
-def _waits(head: ThreadHead, call_id: str) -> bool:
-    return any(question.id == call_id for question in head.approvals)
-
-
-def answering(head: ThreadHead, request: GraphRequest) -> GraphRequest:
-    """The request with the interrupts that its answer is to: those it names, or all that `head` shows."""
-    if (command := request.command) is None or not command.resumes:
-        return request
-    shown = tuple(asked.id for asked in head.interrupts)
-    named = isinstance(command.resume, Mapping) and bool(command.resume) and set(command.resume) <= set(shown)
-    answers = tuple(command.resume) if named else shown
-    return request.model_copy(update={"command": command.model_copy(update={"answers": answers})})
 
 
 def _stops(event: ThreadEvent) -> bool:

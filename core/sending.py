@@ -6,21 +6,20 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from schemas import BadRecord, OpenInput, ServerTrouble, ThreadHead, ThreadKey
+from schemas import ActiveRun, BadRecord, OpenInput, ServerTrouble, ThreadKey
 from schemas.clock import utc_now
 from state import Journal
 
 
 def answer_to(
-    user_id: str, head: ThreadHead, input_id: str, *, resumes: bool = False, decides: tuple[str, ...] = ()
+    user_id: str, run: ActiveRun, input_id: str, *, resumes: bool = False, decides: tuple[str, ...] = ()
 ) -> OpenInput:
-    """What readers are to know of an answer to the run that waits in this head."""
-    assert head.run, "it waits for the answer"
+    """What readers are to know of an answer to this run."""
     return OpenInput(
         input_id=input_id,
-        run_id=head.run.run_id,
+        run_id=run.run_id,
         user_id=user_id,
-        agent_id=head.run.agent_id,
+        agent_id=run.agent_id,
         at=utc_now(),
         resumes=resumes,
         decides=decides,

@@ -1,4 +1,4 @@
-"""What a thread waits for its user with: one list, whatever asks."""
+"""Open questions: what a thread waits for its user to answer, whatever asks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ QuestionKind = Literal["approval", "interrupt"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question that a thread's user has not answered."""
+    """A question that has not been answered."""
 
     kind: QuestionKind
     id: str

@@ -178,8 +178,8 @@ class ThreadHead(Stored):
 
     @property
     def questions(self) -> tuple[Question, ...]:
-        """What the thread waits for its user with, in the order in which it was asked: approvals of tool calls, interrupts of a
-        graph. All but the turns that ask and take the answers look here."""
+        """The open questions, in the order in which they were asked: approvals of tool calls, interrupts of a graph. Made of what
+        the head stores of calls and of the graph, so that workers of two versions agree on it."""
         user_id = self.user_id
         asked = [p.call for p in self.pending if p.state == "approval"]
         return (
@@ -189,17 +189,17 @@ class ThreadHead(Stored):
 
     @property
     def approvals(self) -> tuple[Question, ...]:
-        """The questions that are about tool calls."""
+        """The open questions about tool calls."""
         return tuple(question for question in self.questions if question.kind == "approval")
 
     @property
     def interrupts(self) -> tuple[Question, ...]:
-        """The questions of its graph."""
+        """The open questions of a graph."""
         return tuple(question for question in self.questions if question.kind == "interrupt")
 
     @property
     def paused(self) -> bool:
-        """Whether the active run waits for the user alone."""
+        """Whether the active run waits for its user, and for nothing else."""
         return self.status == "approval" or (self.run is not None and self.run.paused)
 
     @property

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas import ApprovalRequested, GraphInterrupt, RunPaused, ThreadHead
-from threads.questions import Questions
+from threads.open_questions import Questions
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 TIMES = {"created_at": NOON.isoformat(), "updated_at": NOON.isoformat()}

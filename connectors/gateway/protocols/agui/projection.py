@@ -41,7 +41,7 @@ from schemas import (
     derived_id,
     is_left_out,
 )
-from threads.questions import Questions
+from threads.open_questions import Questions
 
 ANSWER_SCHEMA = {
     "type": "object",

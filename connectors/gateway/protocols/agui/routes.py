@@ -16,11 +16,11 @@ from connectors.gateway.request_parts import body_of, caller_of, core_of
 from connectors.gateway.sse import EventStream
 from core import NewRun, RunView
 from core.agent_names import find_agent
+from core.answering import addressed
 from core.assistants import Assistant
 from core.core import MESSAGE_MODES
 from core.errors import Conflict, Invalid, not_found
 from core.principal import Principal
-from core.runs import answering
 from schemas import GraphCommand, GraphRequest, StoredMessage, ThreadHead
 
 router = APIRouter(include_in_schema=False)
@@ -126,8 +126,7 @@ async def _resume(
     if head.run is None or not waiting or any(a.get("interruptId") not in waiting for a in answers):
         raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
     decisions = {str(a["interruptId"]): _decision(a) for a in answers}
-    await core.runs.decide_all(caller, thread_id, head, decisions)
-    return await core.runs.get(caller, thread_id, head.run.run_id)
+    return await core.answering.decide_all(caller, thread_id, head, decisions)
 
 
 async def _answer_graph(
@@ -147,8 +146,8 @@ async def _answer_graph(
         update={"input": None, "command": command, "checkpoint_id": None, "modes": MESSAGE_MODES}
     )
     if head.run:
-        return await core.runs.go_on(caller, thread_id, head, request)
-    new = NewRun(agent_id=head.agent_id, graph=answering(head, request))  # the run that asked has failed
+        return await core.answering.resume(caller, thread_id, head, request)
+    new = NewRun(agent_id=head.agent_id, graph=addressed(head, request))  # the run that asked has failed
     return (await core.runs.start(caller, thread_id, new, head=head))[0]
 
 

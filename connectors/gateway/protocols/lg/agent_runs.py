@@ -13,7 +13,7 @@ from core.branches import Branches, waits_for_an_answer
 from core.errors import Conflict, Invalid, Missing, Refused
 from core.principal import Principal
 from schemas import StoredMessage
-from threads.questions import Questions
+from threads.open_questions import Questions
 
 Started = tuple[RunView, int, list[StoredMessage], Questions, bool]
 """The run, the number of the thread's last event before it, the messages and the questions that it begins with, and whether it is
@@ -66,9 +66,7 @@ async def start_agent(
 async def _resume(core: GatewayCore, caller: Principal, thread_id: str, resume: object, branches: Branches) -> Started:
     head = branches.head
     decisions = decisions_of(thread_id, head, resume)
-    assert head.run, "something waits in it"
-    await core.runs.decide_all(caller, thread_id, head, decisions)
-    view = await core.runs.get(caller, thread_id, head.run.run_id)
+    view = await core.answering.decide_all(caller, thread_id, head, decisions)
     return view, head.next_event - 1, branches.conversation, Questions(head), True
 
 

@@ -11,12 +11,12 @@ from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.graph_projection import INTERRUPT
 from connectors.gateway.protocols.lg.requests import AT_ONCE, RunRequest
 from core import NewRun, RunView
+from core.answering import addressed
 from core.assistants import Assistant
 from core.errors import Conflict, Invalid
 from core.principal import Principal
-from core.runs import answering
 from schemas import GraphRequest, ThreadHead
-from threads.questions import Questions
+from threads.open_questions import Questions
 
 _INTERRUPT_ID = re.compile(r"^[0-9a-f]{32}$")
 
@@ -38,11 +38,11 @@ async def start_graph(
     if resumes and not request.checkpoint_id:
         _answers(head, request.command.resume if request.command else None)
     if waits and not request.checkpoint_id and (resumes or _goes_on(request)):
-        return await core.runs.go_on(caller, thread_id, head, request), head.next_event - 1, Questions(head), True
+        return await core.answering.resume(caller, thread_id, head, request), head.next_event - 1, Questions(head), True
     if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
         raise Conflict("thread_busy", "Another run of this thread is going.")
     if resumes and not request.checkpoint_id:
-        request = answering(head, request)
+        request = addressed(head, request)
     new = NewRun(
         agent_id=assistant.assistant_id,
         multitask_strategy=wanted.strategy,

@@ -41,7 +41,7 @@ from schemas import (
     ToolFinished,
     ToolRequested,
 )
-from threads.questions import Questions
+from threads.open_questions import Questions
 
 MODES = (
     "values",

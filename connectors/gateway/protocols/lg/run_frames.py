@@ -12,7 +12,7 @@ from connectors.gateway.protocols.lg.thread_state import ThreadState
 from core.following.position import Position
 from core.following.reader import RunEnd
 from core.principal import Principal
-from threads.questions import Questions
+from threads.open_questions import Questions
 
 
 def run_frames(

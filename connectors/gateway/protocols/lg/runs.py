@@ -32,7 +32,7 @@ from core.following.reader import RunEnd
 from core.principal import Principal
 from core.run_views import RunStatus, joins_at, until
 from schemas import StoredMessage
-from threads.questions import Questions
+from threads.open_questions import Questions
 
 _BULK: dict[str, tuple[RunStatus, ...]] = {
     "pending": ("pending",),

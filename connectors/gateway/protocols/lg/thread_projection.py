@@ -43,7 +43,7 @@ from schemas import (
     ToolFinished,
     ToolRequested,
 )
-from threads.questions import Questions
+from threads.open_questions import Questions
 
 CHANNELS = ("values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom")
 STEP = 1_000_000

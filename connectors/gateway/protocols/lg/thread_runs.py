@@ -24,7 +24,7 @@ from core.following.thread_stream import Heartbeat, StreamItem
 from core.principal import Principal
 from core.run_views import OVER
 from schemas import InputRefused, RunQueued, StateUpdated, ThreadChanged, ThreadEvent
-from threads.questions import Questions
+from threads.open_questions import Questions
 
 RUN_MODES = "run_modes"
 """What each run was started with."""

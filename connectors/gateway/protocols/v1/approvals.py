@@ -29,7 +29,7 @@ async def decide(
     core: CoreIn, caller: Caller, thread_id: ThreadId, call_id: CallId, body: m.DecisionIn
 ) -> m.DecisionOut:
     """Decide on a call that waits. Of two people who decide, the first counts, and the second is told (409)."""
-    settled = await core.runs.decide(caller, thread_id, call_id, body.model_dump())
+    settled = await core.answering.decide(caller, thread_id, call_id, body.model_dump())
     return m.DecisionOut(call_id=call_id, decision=settled.decision, by=settled.by, at=settled.at)
 
 

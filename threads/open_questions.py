@@ -1,4 +1,4 @@
-"""Which questions of a thread's pauses are still open, for readers who come to the pauses later. Pure code."""
+"""Which questions of a thread's pauses are still open, for readers of the pauses' events. Pure code."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from schemas import ApprovalRequested, Question, RunPaused, ThreadHead
 
 
 class Questions:
-    """The questions of pauses, as a look at the thread's head tells of them.
+    """The questions of pauses, seen from one read of the thread's head.
 
-    What is asked behind the look is open as it is asked. Of a pause before it some questions are answered, perhaps all: the
-    same run may have been resumed, and paused again.
+    What is asked after that read is open. Of an earlier pause some questions, or all, may have been answered: its run may have
+    been resumed, and paused again.
     """
 
     def __init__(self, head: ThreadHead, *, past: int | None = None) -> None:
-        """Events below `past` are of before the look; all below `head.next_event` when it is None."""
+        """Events with numbers below `past` are earlier than the read; None stands for `head.next_event`."""
         self._past = head.next_event if past is None else past
         self._open = {question.id for question in head.questions}
         self._stopped = head.run.run_id if head.run and head.paused else None
@@ -23,7 +23,7 @@ class Questions:
         }
 
     def asked(self, event: ApprovalRequested) -> None:
-        """What an approval is about: the pause names its id alone."""
+        """Remembers what an approval is about: the pause has only its id."""
         about = Question.about(event.call_id, event.name, event.arguments, answered_by=event.user_id)
         self._calls[event.call_id] = about
 

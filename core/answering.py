@@ -1,0 +1,146 @@
+"""Answers to the open questions of a thread: decisions about tool calls, and what a graph is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.changes import Changes
+from core.errors import Conflict, checked
+from core.following.feed import stored_events
+from core.ingress import Ingress
+from core.principal import Principal
+from core.run_views import RunView
+from core.runs import Runs
+from core.sending import answer_to, sent
+from core.threads import Threads
+from schemas import (
+    ActiveRun,
+    ApprovalDecision,
+    ApprovalResolved,
+    GraphInput,
+    GraphRequest,
+    InputRefused,
+    ThreadHead,
+    ThreadKey,
+    ToolRequest,
+    Topic,
+    check_body,
+    derived_id,
+    new_id,
+)
+from schemas.ids import new_uuid
+from state import Journal
+
+
+class Answering:
+    """Of two answers to one question the first counts; the second is refused and told so."""
+
+    def __init__(self, journal: Journal, ingress: Ingress, changes: Changes, threads: Threads, runs: Runs) -> None:
+        self._journal, self._ingress, self._changes = journal, ingress, changes
+        self._threads, self._runs = threads, runs
+
+    async def resume(self, principal: Principal, thread_id: str, head: ThreadHead, request: GraphRequest) -> RunView:
+        """Resumes the graph's run that is paused, with the answer to its interrupts where `request` has one.
+
+        The answer is to what `head` shows: one that comes second, after another was taken, is none to the next question.
+        """
+        principal.require("write")
+        run = paused_run(head)
+        body = checked(GraphInput, user_id=principal.user_id, request=addressed(head, request), agent_id=run.agent_id)
+        key = ThreadKey(principal.tenant_id, thread_id)
+        answer = answer_to(principal.user_id, run, new_id("in"), resumes=True)
+        async with sent(self._journal, key, answer):
+            await self._ingress.produce(key, answer.input_id, body)
+        return await self._runs.get(principal, thread_id, run.run_id)
+
+    async def decide(
+        self, principal: Principal, thread_id: str, call_id: str, decision: Mapping[str, Any]
+    ) -> ApprovalResolved:
+        """Settles one approval. Raises `Refused` 409 when it is not open any more; it says what became of it."""
+        principal.require("approve")
+        head = await self._threads.get(principal, thread_id)
+        body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
+        key = ThreadKey(principal.tenant_id, thread_id)
+        if _waits(head, call_id):
+            _check_edit(head, body)
+            opened = answer_to(principal.user_id, paused_run(head), new_id("in"), decides=(call_id,))
+            async with sent(self._journal, key, opened):
+                answer = await self._changes.apply(principal, thread_id, head, body, input_id=opened.input_id)
+        else:
+            stored = (await self._journal.hydrate(*key, window=0)).head
+            if stored is None or not _waits(stored, call_id):
+                raise await self._gone(principal, thread_id, call_id)
+            # Somebody has just decided: this one comes after it, and learns what it was.
+            answer = await self._changes.apply(principal, thread_id, head, body)
+        if isinstance(answer, InputRefused):
+            raise await self._gone(principal, thread_id, call_id)
+        assert isinstance(answer, ApprovalResolved)
+        return answer
+
+    async def decide_all(
+        self, principal: Principal, thread_id: str, head: ThreadHead, decisions: Mapping[str, Mapping[str, Any]]
+    ) -> RunView:
+        """Sends decisions without waiting for them, all or none; the caller has looked that they are open. Returns their run."""
+        principal.require("approve")
+        run = paused_run(head)
+        key = ThreadKey(principal.tenant_id, thread_id)
+        bodies = [
+            checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
+            for call_id, decision in decisions.items()
+        ]
+        for body in bodies:
+            _check_edit(head, body)
+        ids = [derived_id("a", key, body.call_id, new_uuid()) for body in bodies]
+        records = [self._ingress.record(key, record_id, body) for record_id, body in zip(ids, bodies, strict=True)]
+        for record_id, body, record in zip(ids, bodies, records, strict=True):
+            async with sent(self._journal, key, answer_to(principal.user_id, run, record_id, decides=(body.call_id,))):
+                await self._ingress.send(record)
+        return await self._runs.get(principal, thread_id, run.run_id)
+
+    async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Conflict:
+        words = f"No approval is open for the call {call_id[:128]!r}."
+        since = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
+        key = (principal.tenant_id, thread_id)
+        for event in stored_events(await self._journal.events(*key, since=since), key):
+            if isinstance(event, ApprovalResolved) and event.call_id == call_id:
+                words = f"It was settled before: {event.decision} by {event.by} at {event.at.isoformat()}."
+                return Conflict("approval_settled", words, decision=event.decision, by=event.by)
+        return Conflict("approval_gone", words)
+
+
+def paused_run(head: ThreadHead) -> ActiveRun:
+    """The run that an answer resumes. Raises `Conflict` where there is none."""
+    if head.run is None:
+        raise Conflict("no_such_interrupt", "Nothing waits for an answer in this thread.")
+    return head.run
+
+
+def _check_edit(head: ThreadHead, body: ApprovalDecision) -> None:
+    """Raises `TooLarge` for new arguments with which the call could not be asked for."""
+    asked = next((question for question in head.approvals if question.id == body.call_id), None)
+    if asked is None or body.arguments is None or head.run is None:
+        return
+    request = ToolRequest(
+        call_id=body.call_id,
+        run_id=head.run.run_id,
+        user_id=head.user_id,
+        name=asked.name,
+        arguments=body.arguments,
+        approved_by=body.user_id,
+    )
+    check_body(Topic.TOOL_REQUESTS, request)
+
+
+def _waits(head: ThreadHead, call_id: str) -> bool:
+    return any(question.id == call_id for question in head.approvals)
+
+
+def addressed(head: ThreadHead, request: GraphRequest) -> GraphRequest:
+    """The request with the interrupts that its answer is to: those it names, or all that `head` shows."""
+    if (command := request.command) is None or not command.resumes:
+        return request
+    shown = tuple(asked.id for asked in head.interrupts)
+    named = isinstance(command.resume, Mapping) and bool(command.resume) and set(command.resume) <= set(shown)
+    answers = tuple(command.resume) if named else shown
+    return request.model_copy(update={"command": command.model_copy(update={"answers": answers})})
