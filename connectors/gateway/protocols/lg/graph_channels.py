@@ -13,7 +13,8 @@ from connectors.gateway.protocols.lg.graph_projection import StateOf, asks
 from connectors.gateway.protocols.lg.message_events import OpenMessage, Told
 from connectors.gateway.protocols.lg.messages import to_langchain
 from connectors.gateway.protocols.lg.subgraph_events import Subgraphs
-from connectors.gateway.protocols.lg.thread_state import dumps
+from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
+from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces, LegReader, Part, written
 from core.following.position import Position
 from schemas import GraphStreamed, MessageAdded, Question
@@ -66,7 +67,11 @@ class GraphChannels:
             made.append(Told("input.requested", dumps(told), event_id, asked.namespace))
         return made
 
-    def added(self, event: MessageAdded) -> list[Told]:
+    def text(self, piece: TextPiece) -> list[Told]:
+        """Nothing: a graph's text arrives as its pieces."""
+        return []
+
+    def added(self, event: MessageAdded, _: Mapping[str, Any] | None, __: ThreadState) -> list[Told]:
         """Results of tools that ran unseen by LangGraph, as the thread's messages tell them."""
         message, made = event.message, self._finish(event.message.message_id)
         self._calls |= {call.call_id: (call.name, call.arguments) for call in message.tool_calls}

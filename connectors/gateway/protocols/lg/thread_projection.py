@@ -6,20 +6,17 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from connectors.gateway.protocols.lg.agent_channels import AgentChannels
 from connectors.gateway.protocols.lg.graph_channels import GraphChannels
 from connectors.gateway.protocols.lg.graph_projection import StateOf
 from connectors.gateway.protocols.lg.message_events import Told
-from connectors.gateway.protocols.lg.shapes import interrupt
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
 from core.agent_names import graph_id
 from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces
-from core.following.position import Position
 from core.following.reader import EventReader
-from core.following.text_reader import Answers
 from core.following.thread_stream import StreamItem
 from schemas import (
     AnswerDiscarded,
@@ -126,12 +123,10 @@ class ThreadProjection(EventReader[Numbered]):
         self._questions, self._works_on = Questions(head, past=self._old), not head.paused
         """A run that works on has asked before, and asks again what is left when it waits for nothing else."""
         self._graphs, self._graph = graphs, graph
-        self._channels = GraphChannels(state_of, wrap_custom=wrap_custom)
+        maybe_seen = self._since % STEP >= STEP // 2 and self._since % STEP != STEP - 1
+        self._agent_channels = AgentChannels(thread_id, maybe_seen=maybe_seen)
+        self._graph_channels = GraphChannels(state_of, wrap_custom=wrap_custom)
         self.begin = self.seq = max(0, min(self._since // STEP - _LOOK_BACK, head.next_event - 1))
-        self._answers = Answers(Position())
-        self._begun: set[str] = set()
-        self._maybe_seen = self._since % STEP >= STEP // 2 and self._since % STEP != STEP - 1
-        """The client may have pieces of the answer that comes next."""
         self._between = STEP // 2
         self._agents: dict[str, str] = {}
         self._of_graphs: dict[str, str] = {}
@@ -159,7 +154,10 @@ class ThreadProjection(EventReader[Numbered]):
 
     def on_text(self, piece: TextPiece) -> Iterable[Numbered]:
         """Text of an agent's answer; a graph's text arrives as its pieces."""
-        for told in [] if piece.run_id in self._of_graphs else self._piece(piece):
+        made = self._channels(piece.run_id).text(piece)
+        if made and piece.run_id not in self._said_running:
+            made = [self._running(piece.run_id), *made]
+        for told in made:
             self._between = min(self._between + 1, STEP - 2)
             if self._wanted.has(told):
                 yield self._numbered(told, self.seq * STEP + self._between)
@@ -171,7 +169,7 @@ class ThreadProjection(EventReader[Numbered]):
         first = self._legs.setdefault(pieces.leg, self.seq + (1 if pieces.run_id in self._started else 2))
         running = self._works(pieces.run_id)
         yield from self._wanted_of(running, first if pieces.run_id in self._started else first - 1, same=True)
-        for index, tolds in self._channels.pieces(pieces):
+        for index, tolds in self._graph_channels.pieces(pieces):
             yield from self._wanted_of(tolds, first + index)
 
     async def on_event(self, event: ThreadEvent) -> Iterable[Numbered]:
@@ -226,7 +224,7 @@ class ThreadProjection(EventReader[Numbered]):
     async def on_graph_streamed(self, event: GraphStreamed) -> list[Told]:
         """A part, where it did not come as a piece."""
         self._of_graphs.setdefault(event.run_id, "")
-        return [*self._works(event.run_id), *await self._channels.streamed(event)]
+        return [*self._works(event.run_id), *await self._graph_channels.streamed(event)]
 
     def on_run_started(self, event: RunStarted) -> list[Told]:
         """A run works."""
@@ -240,12 +238,7 @@ class ThreadProjection(EventReader[Numbered]):
     def on_message_added(self, event: MessageAdded) -> list[Told]:
         """A message and the state with it; of a graph the message alone."""
         message = self._state.apply(event)
-        if event.run_id in self._of_graphs:
-            return self._channels.added(event)
-        made = self._message(event) if event.message.role == "assistant" else []
-        if made:
-            made.append(Told("updates", dumps({"agent": {"messages": [message]}})))
-        return [*made, Told("values", self._state.values())]
+        return self._channels(event.run_id).added(event, message, self._state)
 
     def on_tool_requested(self, event: ToolRequested) -> list[Told]:
         """A tool begins."""
@@ -277,32 +270,24 @@ class ThreadProjection(EventReader[Numbered]):
         """What is asked."""
         run = event.run_id
         self._paused[run] = event.seq
-        if run in self._of_graphs:
-            asked_by_graph = self._channels.paused(run, self._questions.open_of(event))
-            return [*asked_by_graph, self._lifecycle(event, "interrupted")]
-        open_ones = self._questions.open_of(event)
-        if not open_ones or (event.seq < self._old and self._works_on):
-            return [self._lifecycle(event, "interrupted")]
-        asked = interrupt(self._thread_id, run, open_ones)  # its id is that of the calls that wait
-        told = {"interrupt_id": asked["id"], "payload": asked["value"], "value": asked["value"]}
-        requested = Told("input.requested", dumps(told), f"synth:{run}:input||{asked['id']}")
-        return [requested, self._lifecycle(event, "interrupted")]
+        past = event.seq < self._old and self._works_on
+        asked = [one for one in self._questions.open_of(event) if not (past and one.kind == "approval")]
+        return [*self._channels(run).paused(run, asked), self._lifecycle(event, "interrupted")]
 
     def on_run_completed(self, event: RunCompleted) -> list[Told]:
         """The end."""
-        return [*self._graph_ends(event, "completed"), self._lifecycle(event, "completed")]
+        return [*self._channels(event.run_id).end("completed"), self._lifecycle(event, "completed")]
 
     def on_run_failed(self, event: RunFailed) -> list[Told]:
         """The end."""
-        return [*self._graph_ends(event, "failed"), self._lifecycle(event, "failed", error=event.message)]
+        return [*self._channels(event.run_id).end("failed"), self._lifecycle(event, "failed", error=event.message)]
 
     def on_run_cancelled(self, event: RunCancelled) -> list[Told]:
         """The end."""
-        return [*self._graph_ends(event, "interrupted"), self._lifecycle(event, "interrupted")]
+        return [*self._channels(event.run_id).end("interrupted"), self._lifecycle(event, "interrupted")]
 
-    def _graph_ends(self, event: ThreadEvent, how: str) -> list[Told]:
-        """What of a graph's subgraphs was open."""
-        return self._channels.end(how) if event.run_id in self._of_graphs else []
+    def _channels(self, run_id: str) -> AgentChannels | GraphChannels:
+        return self._graph_channels if run_id in self._of_graphs else self._agent_channels
 
     def _lifecycle(self, event: ThreadEvent, what: str, **more: str) -> Told:
         told = {"event": what, "graph_name": self._name_of(event.run_id), **more}
@@ -319,54 +304,8 @@ class ThreadProjection(EventReader[Numbered]):
         told = {"event": "running", "graph_name": self._name_of(run_id)}
         return Told("lifecycle", dumps(told), f"synth:{run_id}:lc||running")
 
-    def _message(self, event: MessageAdded) -> list[Told]:
-        """The end of an answer, and its beginning where nobody saw it being written."""
-        message = event.message
-        made = self._begin(message.message_id)
-        rest, _ = self._answers.rest(message.message_id, message.text)
-        if rest and not self._maybe_seen:
-            made.append(self._delta(message.message_id, len(message.text) - len(rest), rest))
-        self._maybe_seen = False
-        done = {"event": "content-block-finish", "index": 0, "content": {"type": "text", "text": message.text}}
-        made += [
-            Told("messages", dumps(done), f"{message.message_id}:block"),
-            Told("messages", dumps({"event": "message-finish", **_usage(event)}), f"{message.message_id}:finish"),
-        ]
-        self._begun.discard(message.message_id)
-        return made
-
-    def _piece(self, piece: TextPiece) -> list[Told]:
-        fresh, seen = ("", 0) if self._maybe_seen else self._answers.fresh(piece)
-        if not fresh:
-            return []
-        begun = [] if piece.run_id in self._said_running else [self._running(piece.run_id)]
-        return [*begun, *self._begin(piece.message_id), self._delta(piece.message_id, seen - len(fresh), fresh)]
-
-    def _begin(self, message_id: str) -> list[Told]:
-        if message_id in self._begun:
-            return []
-        self._begun.add(message_id)
-        start = {"event": "message-start", "role": "ai", "id": message_id}
-        block = {"event": "content-block-start", "index": 0, "content": {"type": "text", "text": ""}}
-        return [
-            Told("messages", dumps(start), f"{message_id}:start"),
-            Told("messages", dumps(block), f"{message_id}:block-start"),
-        ]
-
-    def _delta(self, message_id: str, offset: int, text: str) -> Told:
-        told = {"event": "content-block-delta", "index": 0, "delta": {"type": "text-delta", "text": text}}
-        return Told("messages", dumps(told), f"{message_id}:{offset}")
-
 
 def _name(told: Told) -> str:
     """The name of a custom event."""
     data = json.loads(told.data)
     return str(data.get("name", "")) if isinstance(data, dict) else ""
-
-
-def _usage(event: MessageAdded) -> dict[str, Any]:
-    usage = event.message.usage
-    if usage is None:
-        return {}
-    counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "total_tokens": usage.total}
-    return {"usage": counts}
