@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.agent_names import find_agent
 from core.assistants import Assistant, Assistants
-from core.errors import not_found
+from core.errors import Invalid, not_found
 from core.principal import Principal
+from core.run_views import NewRun
 from core.tenant_settings import Tenants
-from schemas import AgentSettings
+from schemas import AgentSettings, GraphRequest
+
+MESSAGE_MODES = ("values", "messages")
+"""What a graph streams that was sent a message, and not asked for more."""
 
 
 class Agents:
@@ -37,3 +43,29 @@ class Agents:
         caller.require("read")
         tenant = await self._tenants.of(caller)
         return await self._assistants.find(tenant, given) or find_agent(tenant, given)
+
+    async def prepared(self, caller: Principal, new: NewRun) -> NewRun:
+        """The run, once it is known that its agent is there: a message to one of the tenant's own stays as it is, a message to a
+        hosted graph becomes the graph's input, in the usual shape. Raises `Missing`."""
+        if new.graph is not None:
+            return new
+        tenant = await self._tenants.of(caller)
+        if tenant.agent(new.agent_id) is not None:
+            return new
+        found = await self._assistants.find(tenant, new.agent_id)
+        if found is None:
+            raise not_found("agent", new.agent_id)
+        if new.after is not None:
+            words = "A graph's thread goes back by its checkpoints, over the LangGraph API."
+            raise Invalid("not_supported", words)
+        said = {"role": "user", "content": new.text, "id": new.message_id}
+        config, context = found.configuration()
+        request = GraphRequest(
+            graph=found.graph_id,
+            input={"messages": [said]},
+            config=config,
+            context=context,
+            modes=MESSAGE_MODES,
+            permissions=tuple(sorted(caller.scopes)),
+        )
+        return replace(new, agent_id=found.assistant_id, graph=request)

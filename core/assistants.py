@@ -54,6 +54,11 @@ class Assistant:
     context: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def agent_id(self) -> str:
+        """The id that runs name their agent by."""
+        return self.assistant_id
+
     def configuration(
         self, config: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:

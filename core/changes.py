@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from core.errors import AGAIN_SECONDS, NotNow
-from core.following.thread_stream import ThreadStream
 from core.ingress import Ingress
 from core.principal import Principal
+from core.thread_streams import ThreadStreams
 from schemas import (
     ApprovalResolved,
     InputRefused,
@@ -22,7 +21,6 @@ from schemas import (
 from schemas.base import Body
 from state import Journal
 
-StreamOf = Callable[[Principal, str, float], ThreadStream]
 Answer = ThreadChanged | ApprovalResolved | InputRefused | StateUpdated
 _LOOK_SECONDS = 1.0
 
@@ -30,8 +28,8 @@ _LOOK_SECONDS = 1.0
 class Changes:
     """Produces an input and waits until the turns processor has journaled what came of it."""
 
-    def __init__(self, journal: Journal, ingress: Ingress, stream_of: StreamOf, *, seconds: float) -> None:
-        self._journal, self._ingress, self._stream_of, self._seconds = journal, ingress, stream_of, seconds
+    def __init__(self, journal: Journal, ingress: Ingress, streams: ThreadStreams, *, seconds: float) -> None:
+        self._journal, self._ingress, self._streams, self._seconds = journal, ingress, streams, seconds
 
     async def apply(
         self,
@@ -47,7 +45,7 @@ class Changes:
         Raises `Refused` when nobody has processed it in time: it is done as soon as a worker runs.
         """
         input_id, since = input_id or new_id("in"), head.next_event - 1 if head else 0
-        items = self._stream_of(principal, thread_id, _LOOK_SECONDS).items(since)
+        items = self._streams.of(principal, thread_id, heartbeat=_LOOK_SECONDS).items(since)
         producing = asyncio.ensure_future(
             self._ingress.produce(ThreadKey(principal.tenant_id, thread_id), input_id, body)
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Protocol
 
 from core.agents import Agents
@@ -11,24 +10,21 @@ from core.answering import Answering
 from core.assistants import Assistant, Assistants
 from core.changes import Changes
 from core.delayed import DelayedRuns
-from core.errors import Invalid, not_found
 from core.expiry import Expiry
 from core.following.feed import Feed
 from core.following.thread_stream import ThreadStream
 from core.ingress import Ingress
 from core.options import CoreOptions
 from core.principal import Principal
-from core.run_views import NewRun, RunView
+from core.run_views import RunView
 from core.runs import Runs
 from core.stateless import StatelessThreads
 from core.store_core import StoreCore
+from core.thread_streams import ThreadStreams
 from core.threads import Threads
 from core.timers import Timers
-from schemas import GraphRequest, Tenant, ThreadHead, ThreadKey
+from schemas import Tenant, ThreadHead
 from state import Stores
-
-MESSAGE_MODES = ("values", "messages")
-"""What a graph streams that was sent a message, and not asked for more."""
 
 
 class HostedNames(Protocol):
@@ -59,22 +55,20 @@ class Core(StoreCore):
     ) -> None:
         super().__init__(stores)
         self.ingress, self.feed = ingress, feed
-        self._journal, self._options = stores.journal, options
-        self.changes = Changes(stores.journal, ingress, self._stream_of, seconds=options.apply_seconds)
+        self.assistants = Assistants(stores.assistants, graphs.names, graphs.descriptions)
+        self.agents = Agents(self.tenants, self.assistants)
+        self.streams = ThreadStreams(stores.journal, feed, heartbeat=options.heartbeat)
+        self.changes = Changes(stores.journal, ingress, self.streams, seconds=options.apply_seconds)
         self.timers = Timers(stores.timers, every=options.timer_seconds)
         self.threads = Threads(
             stores.journal, self.changes, Expiry(self.timers, stores.journal, stores.directory, ingress)
         )
         self.delayed = DelayedRuns(self.timers, stores.journal, stores.directory, ingress, most=options.delayed_runs)
-        self.runs = Runs(
-            stores.journal, ingress, self.changes, self.threads, self._prepared, self._stream_of, self.delayed
-        )
+        self.runs = Runs(stores.journal, ingress, self.changes, self.threads, self.agents, self.streams, self.delayed)
         self.answering = Answering(stores.journal, ingress, self.changes, self.threads, self.runs)
         self.stateless = StatelessThreads(
             self.runs, self.threads, most=options.stateless_runs, seconds=options.wait_seconds
         )
-        self.assistants = Assistants(stores.assistants, graphs.names, graphs.descriptions)
-        self.agents = Agents(self.tenants, self.assistants)
 
     async def start(self) -> None:
         """Begins to connect to Kafka; does not wait for it."""
@@ -118,30 +112,4 @@ class Core(StoreCore):
     def stream(self, principal: Principal, thread_id: str) -> ThreadStream:
         """Events of a thread, which the caller has checked to be the principal's."""
         principal.require("read")
-        return self._stream_of(principal, thread_id, self._options.heartbeat)
-
-    async def _prepared(self, principal: Principal, new: NewRun) -> NewRun:
-        """A message to an agent stays one; a message to a graph becomes its input, in the usual shape."""
-        if new.graph is not None or (await self.tenant(principal)).agent(new.agent_id) is not None:
-            return new
-        found = await self.assistant(principal, new.agent_id)
-        if found is None:
-            raise not_found("agent", new.agent_id)
-        if new.after is not None:
-            words = "A graph's thread goes back by its checkpoints, over the LangGraph API."
-            raise Invalid("not_supported", words)
-        said = {"role": "user", "content": new.text, "id": new.message_id}
-        config, context = found.configuration()
-        request = GraphRequest(
-            graph=found.graph_id,
-            input={"messages": [said]},
-            config=config,
-            context=context,
-            modes=MESSAGE_MODES,
-            permissions=tuple(sorted(principal.scopes)),
-        )
-        return replace(new, agent_id=found.assistant_id, graph=request)
-
-    def _stream_of(self, principal: Principal, thread_id: str, heartbeat: float) -> ThreadStream:
-        key = ThreadKey(principal.tenant_id, thread_id)
-        return ThreadStream(self._journal, self.feed, key, heartbeat=heartbeat, expires=principal.expires)
+        return self.streams.of(principal, thread_id)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.changes import Changes, StreamOf
+from core.agents import Agents
+from core.changes import Changes
 from core.delayed import DelayedRuns
 from core.errors import Conflict, Invalid, Limited, checked, known_time_zone, unless_lost
 from core.ingress import Ingress
@@ -18,6 +19,7 @@ from core.run_reader import RunReader
 from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head
 from core.sending import withdrawn
 from core.thread_reader import ThreadReader
+from core.thread_streams import ThreadStreams
 from schemas import (
     QUEUED_BYTES,
     TERMINAL_TYPES,
@@ -56,14 +58,13 @@ class Runs(RunReader):
         ingress: Ingress,
         changes: Changes,
         threads: ThreadReader,
-        prepared: Callable[[Principal, NewRun], Awaitable[NewRun]],
-        stream_of: StreamOf,
+        agents: Agents,
+        streams: ThreadStreams,
         delayed: DelayedRuns,
     ) -> None:
-        """`prepared` looks that there is somebody to run it; a message for a graph becomes the graph's input."""
         super().__init__(journal, threads)
         self._ingress, self._changes = ingress, changes
-        self._prepared, self._stream_of, self._delayed = prepared, stream_of, delayed
+        self._agents, self._streams, self._delayed = agents, streams, delayed
 
     async def start(
         self,
@@ -81,7 +82,7 @@ class Runs(RunReader):
         principal.require("write")
         head = head or await self._threads.get(principal, thread_id)
         run_id = self._run_id(principal, thread_id, new.idempotency_key)
-        new = await self._prepared(principal, replace(new, message_id=_message_id(new, run_id)))
+        new = await self._agents.prepared(principal, replace(new, message_id=_message_id(new, run_id)))
         body, begins_at = _body(principal, run_id, new), None
         if new.delay:
             await self._delayed.check(principal.tenant_id, principal.user_id)
@@ -150,7 +151,7 @@ class Runs(RunReader):
         if view.status in OVER or (view.status == "paused" and since is None):
             return view
         start = head.next_event - 1 if since is None else since
-        items = self._stream_of(principal, thread_id, _LOOK_SECONDS).items(start)
+        items = self._streams.of(principal, thread_id, heartbeat=_LOOK_SECONDS).items(start)
         deadline = time.monotonic() + view.delay + seconds
         try:
             async for item in items:

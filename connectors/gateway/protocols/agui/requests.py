@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.gateway.client_messages import Listed, check_calls, fresh, listed, text_of
+from core.agents import MESSAGE_MODES
 from core.assistants import Assistant
-from core.core import MESSAGE_MODES
 from core.errors import Invalid
 from schemas import GraphRequest, StoredMessage
 

@@ -15,10 +15,9 @@ from connectors.gateway.protocols.agui.requests import RunInput
 from connectors.gateway.request_parts import body_of, caller_of, core_of
 from connectors.gateway.sse import EventStream
 from core import NewRun, RunView
-from core.agent_names import find_agent
+from core.agents import MESSAGE_MODES
 from core.answering import addressed
 from core.assistants import Assistant
-from core.core import MESSAGE_MODES
 from core.errors import Conflict, Invalid, not_found
 from core.principal import Principal
 from schemas import GraphCommand, GraphRequest, StoredMessage, ThreadHead
@@ -35,8 +34,8 @@ async def run(request: Request) -> Any:
     """
     core, caller, wanted = core_of(request), caller_of(request), RunInput.of(await body_of(request))
     given, thread_id = request.path_params.get("agent_id") or "default", wanted.thread_id
-    assistant = await core.assistant(caller, given)
-    agent_id = assistant.assistant_id if assistant else find_agent(await core.tenant(caller), given).agent_id
+    agent = await core.agents.find(caller, given)
+    assistant = agent if isinstance(agent, Assistant) else None
     if assistant is None:
         wanted.for_agent()
     await core.threads.ensure(caller, thread_id)
@@ -48,7 +47,7 @@ async def run(request: Request) -> Any:
         view, since = known, (known.first_event or head.next_event) - 1
         messages = [stored for stored in messages if stored.message.run_id != known.run_id]
     else:
-        new = await _new(core, caller, wanted, head, messages, agent_id, assistant)
+        new = await _new(core, caller, wanted, head, messages, agent.agent_id, assistant)
         view, since = await core.runs.start(caller, thread_id, new, head=head)
         messages = [stored for stored in messages if new.after is None or stored.seq <= new.after]
     listed = {message.message_id for message in wanted.messages}

@@ -25,7 +25,7 @@ from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, page_of
 from connectors.gateway.sse import EventStream
 from core import RunView
-from core.agent_names import find_agent
+from core.assistants import Assistant
 from core.errors import Invalid, not_found
 from core.following.position import Position
 from core.following.reader import RunEnd
@@ -57,15 +57,13 @@ class Started:
 
 async def start(core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest) -> Started:
     """Starts the run that a body asks for, or answers the interrupt that its thread waits with."""
-    assistant = await core.assistant(caller, wanted.assistant)
-    agent = None if assistant else find_agent(await core.tenant(caller), wanted.assistant)
+    agent = await core.agents.find(caller, wanted.assistant)
     if wanted.create_thread:
-        named = {"graph_id": assistant.graph_id} if assistant else {}
+        named = {"graph_id": agent.graph_id} if isinstance(agent, Assistant) else {}
         await core.threads.ensure(caller, thread_id, **thread_fields({**wanted.metadata, **named}), ttl=usual_ttl(core))
-    if assistant:
-        view, since, questions, resumed = await start_graph(core, caller, thread_id, wanted, assistant)
-        return Started(view, since, [], questions, resumed, assistant.graph_id)
-    assert agent, "one of the two was found"
+    if isinstance(agent, Assistant):
+        view, since, questions, resumed = await start_graph(core, caller, thread_id, wanted, agent)
+        return Started(view, since, [], questions, resumed, agent.graph_id)
     return Started(*await start_agent(core, caller, thread_id, wanted, agent.agent_id))
 
 
