@@ -11,8 +11,7 @@ from core.errors import Conflict, Invalid, not_found, unless_lost
 from core.principal import Principal
 from core.standing import standing
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadKey, ThreadSummary, contains, is_id
-from state import Hydrated, Journal
-from state.rows import summary
+from state import Hydrated, Journal, summary
 
 LISTED = 10_000
 """Threads of a user that a search looks at, the last changed ones."""

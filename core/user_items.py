@@ -8,8 +8,7 @@ from typing import Any
 
 from core.principal import Principal
 from schemas.clock import utc_now
-from state import Item, ItemStore
-from state.items import matches, namespaces, ranked
+from state import Item, ItemStore, matches, namespaces, ranked
 
 __all__ = ["Item", "UserItems"]
 

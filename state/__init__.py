@@ -9,27 +9,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from schemas import Commit, Hydrated, SettingsError
-from state.items import BadItem, Item
-from state.protocols import (
-    AlreadyDone,
-    AssistantRow,
-    AssistantStore,
-    AttemptStore,
-    AuditRow,
-    AuditStore,
-    Committed,
-    Credentials,
-    Directory,
-    ItemStore,
-    Journal,
-    Stale,
-    Stores,
-    ToolLedger,
-)
 from state.readable import read, readable
-from state.timers import Timer, TimerStore
+from state.spans import merged
+from state.stores import BACKENDS, STORES, Stores
+from state.stores.assistants import AssistantRow, AssistantStore
+from state.stores.attempts import AttemptStore
+from state.stores.audit import AuditRow, AuditStore
+from state.stores.credentials import Credentials
+from state.stores.directory import Directory
+from state.stores.items import BadItem, Item, ItemStore, matches, namespaces, ranked
+from state.stores.journal import AlreadyDone, Committed, Journal, Stale, summary
+from state.stores.ledger import ToolLedger
+from state.stores.timers import Timer, TimerStore
 
 __all__ = [
+    "BACKENDS",
+    "STORES",
     "AlreadyDone",
     "AssistantRow",
     "AssistantStore",
@@ -50,9 +45,14 @@ __all__ = [
     "Timer",
     "TimerStore",
     "ToolLedger",
+    "matches",
+    "merged",
+    "namespaces",
     "open_stores",
+    "ranked",
     "read",
     "readable",
+    "summary",
 ]
 
 

@@ -21,7 +21,7 @@ from connectors.graphs.rows import (
     row_of,
 )
 from schemas import StateRow
-from state.rows import merged
+from state import merged
 
 log = logging.getLogger(__name__)
 

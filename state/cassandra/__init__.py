@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from state.cassandra.driver import check_driver
-from state.protocols import Stores
+from state.stores import Stores
 
 __all__ = ["check_driver", "from_url"]
 

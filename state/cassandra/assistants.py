@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
-from state.cassandra.session import Session
-from state.protocols import AssistantRow
-from state.rows import check_assistant_version
+from state.stores.assistants import AssistantRow, AssistantStore, check_assistant_version
 
 _ASSISTANT = "tenant_id = ? AND kind = 0 AND assistant_id = ? AND version = 0"
 _VERSION = "tenant_id = ? AND kind = 1 AND assistant_id = ? AND version = ?"
@@ -37,11 +36,11 @@ _DELETE_VERSIONS = Query(
 )
 
 
-class CassandraAssistants:
+class CassandraAssistants(AssistantStore):
     """An assistant's row has the body of its current version, so that one slice lists them all."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._session = keyspace.session
 
     async def put(self, tenant_id: str, row: AssistantRow, *, expected_version: int) -> bool:
         """See `state.AssistantStore.put`."""

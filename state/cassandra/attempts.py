@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
-from state.cassandra.session import Session
+from state.stores.attempts import AttemptStore
 
 _KEY = "consumer_group = ? AND topic = ? AND partition = ? AND record_offset = ?"
 _READ = Query(Kind.SERIAL_READ, f"SELECT begun FROM KEYSPACE.attempts WHERE {_KEY}")
@@ -12,11 +13,11 @@ _BEGIN = Query(Kind.CONDITIONAL, f"UPDATE KEYSPACE.attempts SET begun = ? WHERE 
 _FORGET = Query(Kind.CONDITIONAL, f"DELETE FROM KEYSPACE.attempts WHERE {_KEY} IF EXISTS")
 
 
-class CassandraAttempts:
+class CassandraAttempts(AttemptStore):
     """One row a record; used only where an owner before may have begun it, so that a slow count is good enough."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._session = keyspace.session
 
     async def begun(self, group: str, topic: str, partition: int, offset: int) -> int:
         """See `state.AttemptStore.begun`."""

@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.queries import Kind, Query
-from state.cassandra.session import Session
-from state.protocols import AuditRow
-from state.rows import decode_audit
+from state.stores.audit import AuditRow, AuditStore, decode_audit
 
 _ROWS_A_BATCH, _BYTES_A_BATCH = 50, 1 << 20
 _MONTHS_KNOWN = 10_000
@@ -36,11 +35,11 @@ _NEWEST = Query(
 )
 
 
-class CassandraAudit:
+class CassandraAudit(AuditStore):
     """Rows by tenant and month, in the order of their positions."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._session = keyspace.session
         self._known: set[tuple[str, int]] = set()
 
     async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:

@@ -15,7 +15,7 @@ from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionP
 from cassandra.query import dict_factory, tuple_factory
 
 from state.cassandra.retries import IdempotentOnly
-from state.rows import INPUT_TTL
+from state.stores.journal import INPUT_TTL
 
 CONDITIONAL_PROFILE = "conditional"
 """Rows as dictionaries: a refused conditional statement returns other columns than an applied one."""

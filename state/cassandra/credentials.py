@@ -6,8 +6,9 @@ import math
 from datetime import UTC, datetime
 
 from schemas.clock import utc_now
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.queries import Kind, Query
-from state.cassandra.session import Session
+from state.stores.credentials import Credentials
 
 _PUT = Query(
     Kind.WRITE,
@@ -32,11 +33,11 @@ def ttl_until(expires: datetime | None) -> int:
     return max(math.ceil((expires - utc_now()).total_seconds()), 1)
 
 
-class CassandraCredentials:
+class CassandraCredentials(Credentials):
     """Rows with a time to live."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._session = keyspace.session
 
     async def put(self, tenant_id: str, kind: str, credential_id: str, body: bytes, *, expires: datetime) -> None:
         """See `state.Credentials.put`."""

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from schemas import Tenant, User
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
-from state.cassandra.session import Session
-from state.rows import check_tenant_version, decode_tenant, decode_tenants, decode_user, decode_users
+from state.stores.directory import (
+    Directory,
+    check_tenant_version,
+    decode_tenant,
+    decode_tenants,
+    decode_user,
+    decode_users,
+)
 
 _TENANT = Query(Kind.READ, "SELECT body FROM KEYSPACE.tenants WHERE tenant_id = ?")
 _TENANTS = Query(Kind.READ, "SELECT tenant_id, body FROM KEYSPACE.tenants")
@@ -19,11 +26,11 @@ _USERS = Query(Kind.READ, "SELECT user_id, body FROM KEYSPACE.users WHERE tenant
 _PUT_USER = Query(Kind.WRITE, "INSERT INTO KEYSPACE.users (tenant_id, user_id, body) VALUES (?, ?, ?)")
 
 
-class CassandraDirectory:
+class CassandraDirectory(Directory):
     """Rows of JSON; a tenant's version stands beside it for the condition."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._session = keyspace.session
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
         """See `state.Directory.tenant`."""

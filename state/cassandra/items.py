@@ -8,13 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from schemas import UnreadableRow
-from schemas.clock import Clock, utc_now
 from state.cassandra.credentials import ttl_until
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.queries import Kind, Query
-from state.cassandra.session import Session
-from state.items import Item, checked_key, joined, prefix_range
+from state.micros import to_micros
 from state.readable import read, readable
-from state.rows import decode_item, item_name, to_micros
+from state.stores.items import Item, ItemStore, checked_key, decode_item, item_name, joined, prefix_range
 
 _ONE = "tenant_id = ? AND user_id = ? AND namespace = ? AND item_key = ?"
 _COLUMNS = "namespace, item_key, body, created_at, updated_at"
@@ -30,11 +29,11 @@ _LIST = Query(
 )
 
 
-class CassandraItems:
+class CassandraItems(ItemStore):
     """A user's items are one partition, in the order of their namespaces."""
 
-    def __init__(self, session: Session, *, now: Clock = utc_now) -> None:
-        self._session, self._now = session, now
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._session, self._now = keyspace.session, keyspace.now
 
     async def put(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,26 +23,25 @@ from schemas import (
     within,
 )
 from schemas.recent import Recent
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.promises import CLOSE, CLOSE_ALL, Promises, all_or_one
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
-from state.protocols import (
+from state.micros import to_micros
+from state.readable import first_of
+from state.spans import below, merged
+from state.stores.journal import (
     AlreadyDone,
     Committed,
+    Journal,
     Stale,
-)
-from state.rows import (
-    below,
     decode_events,
     decode_head,
     decode_messages,
     decode_runs,
     decode_summaries,
-    first_of,
-    merged,
     summary,
-    to_micros,
 )
 
 log = logging.getLogger(__name__)
@@ -149,11 +147,11 @@ _UNLIST = Query(
 )
 
 
-class CassandraJournal(Promises):
-    """`input_ttl`: seconds that the outputs of processed inputs are kept."""
+class CassandraJournal(Promises, Journal):
+    """A partition a thread, and a row of its user's list."""
 
-    def __init__(self, session: Session, *, input_ttl: float) -> None:
-        super().__init__(session, ttl=math.ceil(input_ttl))
+    def __init__(self, keyspace: Keyspace) -> None:
+        super().__init__(keyspace)
         self._lines: Recent[tuple[str, str], ThreadSummary] = Recent(_LINES_KEPT)
         """What the lists say of threads, without their times."""
 

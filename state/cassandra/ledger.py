@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from schemas import LedgerEntry, ToolResult
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
-from state.cassandra.session import Session
-from state.rows import ledger_entry, ledger_identity, to_micros
+from state.micros import to_micros
+from state.stores.ledger import ToolLedger, ledger_entry, ledger_identity
 
 _COLUMNS = "identity, state, owner, attempts, updated_at, result"
 _GET = Query(Kind.READ, f"SELECT {_COLUMNS} FROM KEYSPACE.tool_calls WHERE tenant_id = ? AND call_id = ?")
@@ -47,11 +48,11 @@ class _Claim:
     there: LedgerEntry | None
 
 
-class CassandraLedger:
+class CassandraLedger(ToolLedger):
     """An owner is one attempt: a row that has its mark after a lost answer was written by it."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._session = keyspace.session
 
     async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
         """See `state.ToolLedger.get`."""

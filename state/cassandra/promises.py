@@ -7,9 +7,10 @@ import math
 
 from schemas import AcceptedRun, OpenInput
 from schemas.clock import utc_now
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
-from state.rows import OPEN_TTL, decode_accepted, decode_opened, kept_from
+from state.stores.journal import OPEN_TTL, decode_accepted, decode_opened, kept_from
 
 _ACCEPT = Query(
     Kind.WRITE,
@@ -38,9 +39,8 @@ _LIST_AS_BUSY = Query(
 class Promises:
     """The promises of all threads."""
 
-    def __init__(self, session: Session, *, ttl: int) -> None:
-        """`ttl`: seconds that an accepted run is kept."""
-        self._session, self._ttl = session, ttl
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._session, self._ttl = keyspace.session, math.ceil(keyspace.input_ttl)
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """See `state.Journal.accept`."""

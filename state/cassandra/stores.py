@@ -8,28 +8,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from schemas import SettingsError
 from state.cassandra import migrate
-from state.cassandra.assistants import CassandraAssistants
-from state.cassandra.attempts import CassandraAttempts
-from state.cassandra.audit import CassandraAudit
 from state.cassandra.connecting import CassandraOptions
-from state.cassandra.credentials import CassandraCredentials
-from state.cassandra.directory import CassandraDirectory
-from state.cassandra.items import CassandraItems
-from state.cassandra.journal import CassandraJournal
-from state.cassandra.ledger import CassandraLedger
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.session import Session
-from state.cassandra.timers import CassandraTimers
-from state.protocols import (
-    AssistantStore,
-    AttemptStore,
-    AuditStore,
-    Credentials,
-    Directory,
-    ItemStore,
-    Journal,
-    ToolLedger,
-)
-from state.timers import TimerStore
+from state.stores import Stores
 
 _PING_SECONDS = 2.0
 _KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -37,21 +19,13 @@ _DC = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:]+)(?::(\d+))?")
 
 
-class CassandraStores:
+class CassandraStores(Stores):
     """See `state.Stores`. Only `migrate` makes the keyspace and its tables."""
 
     def __init__(self, options: CassandraOptions) -> None:
         self.options = options
         self._session = Session(options)
-        self.journal: Journal = CassandraJournal(self._session, input_ttl=options.input_ttl)
-        self.ledger: ToolLedger = CassandraLedger(self._session)
-        self.directory: Directory = CassandraDirectory(self._session)
-        self.audit: AuditStore = CassandraAudit(self._session)
-        self.credentials: Credentials = CassandraCredentials(self._session)
-        self.items: ItemStore = CassandraItems(self._session)
-        self.assistants: AssistantStore = CassandraAssistants(self._session)
-        self.attempts: AttemptStore = CassandraAttempts(self._session)
-        self.timers: TimerStore = CassandraTimers(self._session)
+        super().__init__("cassandra", Keyspace(self._session, options.input_ttl))
 
     async def open(self) -> None:
         """See `state.Stores.open`. Raises `SettingsError` when Cassandra refuses our credentials."""

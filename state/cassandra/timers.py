@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from schemas import OutcomeUnknown, ServerTrouble
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.queries import Kind, Query
-from state.cassandra.session import Session
-from state.rows import from_micros, to_micros
-from state.timers import Timer
+from state.micros import from_micros, to_micros
+from state.stores.timers import Timer, TimerStore
 
 BUCKET_SECONDS = 15 * 60
 """Timers of as long a time stand in one partition."""
@@ -39,11 +39,11 @@ _OF_USER = Query(
 )
 
 
-class CassandraTimers:
+class CassandraTimers(TimerStore):
     """Partitions by time, and a list of those that may have rows: whoever looks comes to what was due long ago, too."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._session = keyspace.session
 
     async def put(self, timer: Timer) -> None:
         """See `state.TimerStore.put`."""

@@ -6,11 +6,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from state.protocols import AssistantRow
 from state.readable import as_bytes
-from state.rows import check_assistant_version
-from state.sqlite.readers import Readers
-from state.sqlite.writer import Writer
+from state.sqlite.database import Database
+from state.stores.assistants import AssistantRow, AssistantStore, check_assistant_version
 
 _CREATE = "INSERT OR IGNORE INTO assistants (newest, current, tenant_id, assistant_id) VALUES (?, ?, ?, ?)"
 _ADVANCE = "UPDATE assistants SET newest = ?, current = ? WHERE tenant_id = ? AND assistant_id = ? AND newest = ?"
@@ -30,11 +28,11 @@ _DELETE = "DELETE FROM assistants WHERE tenant_id = ? AND assistant_id = ?"
 _DELETE_VERSIONS = "DELETE FROM assistant_versions WHERE tenant_id = ? AND assistant_id = ?"
 
 
-class SqliteAssistants:
+class SqliteAssistants(AssistantStore):
     """The versions are rows of their own; the assistant's row says which one counts."""
 
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer, self._readers = writer, readers
+    def __init__(self, database: Database) -> None:
+        self._writer, self._readers = database.writer, database.readers
 
     async def put(self, tenant_id: str, row: AssistantRow, *, expected_version: int) -> bool:
         """See `state.AssistantStore.put`."""

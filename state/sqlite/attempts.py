@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from state.sqlite.writer import Writer
+from state.sqlite.database import Database
+from state.stores.attempts import AttemptStore
 
 _BEGIN = """
 INSERT INTO attempts (consumer_group, topic, partition, record_offset, begun) VALUES (?, ?, ?, ?, 1)
@@ -12,11 +13,11 @@ _BEGUN = "SELECT begun FROM attempts WHERE consumer_group = ? AND topic = ? AND 
 _FORGET = "DELETE FROM attempts WHERE consumer_group = ? AND topic = ? AND partition = ? AND record_offset = ?"
 
 
-class SqliteAttempts:
+class SqliteAttempts(AttemptStore):
     """One row a record."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, database: Database) -> None:
+        self._writer = database.writer
 
     async def begun(self, group: str, topic: str, partition: int, offset: int) -> int:
         """See `state.AttemptStore.begun`."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
-from state.protocols import AuditRow
-from state.rows import decode_audit, to_micros
-from state.sqlite.readers import Readers
-from state.sqlite.writer import Writer
+from state.micros import to_micros
+from state.sqlite.database import Database
+from state.stores.audit import AuditRow, AuditStore, decode_audit
 
 _PAGE = 500
 _FROM_THE_START = (-1, "")
@@ -24,11 +23,11 @@ WHERE tenant_id = ? AND (position, event_id) > (?, ?) AND at >= ? ORDER BY posit
 """
 
 
-class SqliteAudit:
+class SqliteAudit(AuditStore):
     """Rows in the order of their positions."""
 
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer, self._readers = writer, readers
+    def __init__(self, database: Database) -> None:
+        self._writer, self._readers = database.writer, database.readers
 
     async def add_missing(self, tenant_id: str, row: AuditRow) -> None:
         """See `state.AuditStore.add_missing`."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime
 
-from schemas.clock import Clock
+from state.micros import to_micros
 from state.readable import as_bytes
-from state.rows import to_micros
-from state.sqlite.readers import Readers
-from state.sqlite.writer import Writer
+from state.sqlite.database import Database
+from state.stores.credentials import Credentials
 
 _PURGED_A_PUT = 8
 
@@ -27,11 +26,11 @@ SELECT credential_id, body FROM credentials WHERE tenant_id = ? AND kind = ? AND
 """
 
 
-class SqliteCredentials:
+class SqliteCredentials(Credentials):
     """Rows past their time are invisible; every `put` deletes a few of them."""
 
-    def __init__(self, writer: Writer, readers: Readers, *, now: Clock) -> None:
-        self._writer, self._readers, self._now = writer, readers, now
+    def __init__(self, database: Database) -> None:
+        self._writer, self._readers, self._now = database.writer, database.readers, database.now
 
     async def put(self, tenant_id: str, kind: str, credential_id: str, body: bytes, *, expires: datetime) -> None:
         """See `state.Credentials.put`."""

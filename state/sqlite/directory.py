@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from schemas import Tenant, User
-from state.rows import check_tenant_version, decode_tenant, decode_tenants, decode_user, decode_users
-from state.sqlite.readers import Readers
-from state.sqlite.writer import Writer
+from state.sqlite.database import Database
+from state.stores.directory import (
+    Directory,
+    check_tenant_version,
+    decode_tenant,
+    decode_tenants,
+    decode_user,
+    decode_users,
+)
 
 _TENANT = "SELECT body FROM tenants WHERE tenant_id = ?"
 _TENANTS = "SELECT tenant_id, body FROM tenants ORDER BY tenant_id"
@@ -16,11 +22,11 @@ _USERS = "SELECT user_id, body FROM users WHERE tenant_id = ? ORDER BY user_id"
 _PUT_USER = "INSERT OR REPLACE INTO users (tenant_id, user_id, body) VALUES (?, ?, ?)"
 
 
-class SqliteDirectory:
+class SqliteDirectory(Directory):
     """Rows of JSON; a tenant's version stands beside it for the condition."""
 
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer, self._readers = writer, readers
+    def __init__(self, database: Database) -> None:
+        self._writer, self._readers = database.writer, database.readers
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
         """See `state.Directory.tenant`."""

@@ -8,12 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from schemas.clock import Clock
-from state.items import Item, checked_key, joined, prefix_range
+from state.micros import to_micros
 from state.readable import read, readable
-from state.rows import decode_item, item_name, to_micros
-from state.sqlite.readers import Readers
-from state.sqlite.writer import Writer
+from state.sqlite.database import Database
+from state.stores.items import Item, ItemStore, checked_key, decode_item, item_name, joined, prefix_range
 
 _PAGE = 500
 _PURGED_A_PUT = 8
@@ -41,11 +39,11 @@ ORDER BY namespace, item_key LIMIT {_PAGE}
 """
 
 
-class SqliteItems:
+class SqliteItems(ItemStore):
     """Rows past their time are invisible; every `put` deletes a few of them."""
 
-    def __init__(self, writer: Writer, readers: Readers, *, now: Clock) -> None:
-        self._writer, self._readers, self._now = writer, readers, now
+    def __init__(self, database: Database) -> None:
+        self._writer, self._readers, self._now = database.writer, database.readers, database.now
 
     async def put(
         self,

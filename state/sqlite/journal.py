@@ -20,16 +20,16 @@ from schemas import (
     StoredRun,
     ThreadSummary,
 )
-from schemas.clock import Clock
-from state.protocols import (
+from state.micros import to_micros
+from state.readable import as_bytes, first_of
+from state.spans import below, merged
+from state.sqlite.database import Database
+from state.stores.journal import (
+    OPEN_TTL,
     AlreadyDone,
     Committed,
+    Journal,
     Stale,
-)
-from state.readable import as_bytes
-from state.rows import (
-    OPEN_TTL,
-    below,
     decode_accepted,
     decode_events,
     decode_head,
@@ -37,13 +37,8 @@ from state.rows import (
     decode_opened,
     decode_runs,
     decode_summaries,
-    first_of,
     kept_from,
-    merged,
-    to_micros,
 )
-from state.sqlite.readers import Readers
-from state.sqlite.writer import Writer
 
 _PURGED_A_COMMIT = 8
 """Expired inputs deleted by a commit: more than it adds, so that none pile up, and few enough not to be felt."""
@@ -114,12 +109,12 @@ DELETE FROM inputs WHERE rowid IN (SELECT rowid FROM inputs WHERE expires_at <= 
 """
 
 
-class SqliteJournal:
-    """`now` is the clock that inputs expire by, `input_ttl` how long they are kept, in seconds."""
+class SqliteJournal(Journal):
+    """A table for each kind of row."""
 
-    def __init__(self, writer: Writer, readers: Readers, *, input_ttl: float, now: Clock) -> None:
-        self._writer, self._readers, self._now = writer, readers, now
-        self._ttl_micros = round(input_ttl * 1_000_000)
+    def __init__(self, database: Database) -> None:
+        self._writer, self._readers, self._now = database.writer, database.readers, database.now
+        self._ttl_micros = round(database.input_ttl * 1_000_000)
 
     async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
         """See `state.Journal.hydrate`."""

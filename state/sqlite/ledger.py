@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from schemas import LedgerEntry, ToolResult
-from state.rows import ledger_entry, ledger_identity, to_micros
-from state.sqlite.readers import Readers
-from state.sqlite.writer import Writer
+from state.micros import to_micros
+from state.sqlite.database import Database
+from state.stores.ledger import ToolLedger, ledger_entry, ledger_identity
 
 _GET = """
 SELECT identity, state, owner, attempts, updated_at, result FROM tool_calls WHERE tenant_id = ? AND call_id = ?
@@ -35,11 +35,11 @@ WHERE tenant_id = ? AND call_id = ? AND state = 'sent' AND owner = ?
 """
 
 
-class SqliteLedger:
+class SqliteLedger(ToolLedger):
     """Every transition is one UPDATE whose WHERE is its condition."""
 
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer, self._readers = writer, readers
+    def __init__(self, database: Database) -> None:
+        self._writer, self._readers = database.writer, database.readers
 
     async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
         """See `state.ToolLedger.get`."""

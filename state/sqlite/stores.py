@@ -12,31 +12,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from schemas import SettingsError, Unavailable
 from schemas.clock import Clock, utc_now
 from schemas.recent import Backoff
-from state.protocols import (
-    AssistantStore,
-    AttemptStore,
-    AuditStore,
-    Credentials,
-    Directory,
-    ItemStore,
-    Journal,
-    ToolLedger,
-)
-from state.rows import INPUT_TTL
 from state.sqlite import migrate
-from state.sqlite.assistants import SqliteAssistants
-from state.sqlite.attempts import SqliteAttempts
-from state.sqlite.audit import SqliteAudit
 from state.sqlite.connection import File
-from state.sqlite.credentials import SqliteCredentials
-from state.sqlite.directory import SqliteDirectory
-from state.sqlite.items import SqliteItems
-from state.sqlite.journal import SqliteJournal
-from state.sqlite.ledger import SqliteLedger
+from state.sqlite.database import Database
 from state.sqlite.readers import Readers
-from state.sqlite.timers import SqliteTimers
 from state.sqlite.writer import Writer
-from state.timers import TimerStore
+from state.stores import Stores
+from state.stores.journal import INPUT_TTL
 
 _FILE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _FILE_NAME = "state.db"
@@ -44,7 +26,7 @@ _PING_SECONDS = 2.0
 _LONGEST_WAIT = 2.0  # seconds between two attempts to open a file that another process holds
 
 
-class SqliteStores:
+class SqliteStores(Stores):
     """See `state.Stores`. Only `migrate` makes the tables."""
 
     def __init__(
@@ -69,15 +51,7 @@ class SqliteStores:
         """
         self._file = File(path, synchronous, busy_timeout)
         self._writer, self._readers = Writer(self._file), Readers(self._file, threads=readers)
-        self.journal: Journal = SqliteJournal(self._writer, self._readers, input_ttl=input_ttl, now=now)
-        self.ledger: ToolLedger = SqliteLedger(self._writer, self._readers)
-        self.directory: Directory = SqliteDirectory(self._writer, self._readers)
-        self.audit: AuditStore = SqliteAudit(self._writer, self._readers)
-        self.credentials: Credentials = SqliteCredentials(self._writer, self._readers, now=now)
-        self.items: ItemStore = SqliteItems(self._writer, self._readers, now=now)
-        self.assistants: AssistantStore = SqliteAssistants(self._writer, self._readers)
-        self.attempts: AttemptStore = SqliteAttempts(self._writer)
-        self.timers: TimerStore = SqliteTimers(self._writer, self._readers)
+        super().__init__("sqlite", Database(self._writer, self._readers, now, input_ttl))
 
     @property
     def path(self) -> Path:

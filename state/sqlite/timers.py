@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from state.rows import from_micros, to_micros
-from state.sqlite.readers import Readers
-from state.sqlite.writer import Writer
-from state.timers import Timer
+from state.micros import from_micros, to_micros
+from state.sqlite.database import Database
+from state.stores.timers import Timer, TimerStore
 
 _PUT = "INSERT OR REPLACE INTO timers (due, tenant_id, timer_id, user_id, kind, body) VALUES (?, ?, ?, ?, ?, ?)"
 _REMOVE = "DELETE FROM timers WHERE due = ? AND tenant_id = ? AND timer_id = ?"
@@ -17,11 +16,11 @@ SELECT tenant_id, user_id, timer_id, kind, due, body FROM timers WHERE due <= ? 
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM timers WHERE tenant_id = ? AND user_id = ? AND kind = ? LIMIT ?)"
 
 
-class SqliteTimers:
+class SqliteTimers(TimerStore):
     """One table in the order of time."""
 
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer, self._readers = writer, readers
+    def __init__(self, database: Database) -> None:
+        self._writer, self._readers = database.writer, database.readers
 
     async def put(self, timer: Timer) -> None:
         """See `state.TimerStore.put`."""

@@ -38,6 +38,7 @@ from state.cassandra.attempts import CassandraAttempts
 from state.cassandra.audit import CassandraAudit
 from state.cassandra.directory import CassandraDirectory
 from state.cassandra.journal import CassandraJournal
+from state.cassandra.keyspace import Keyspace
 from state.cassandra.ledger import CassandraLedger
 from streams.contract import Processor
 from streams.group import GroupRuntime
@@ -103,13 +104,14 @@ class SimWorker:
         )
         await clients.start()
         session: Any = SimSession(o.loop, o.network, o.cassandra, self.node)
+        keyspace = Keyspace(session, input_ttl=1e6)
         for group in self.groups:
-            processor = self._processor(group, session)
+            processor = self._processor(group, keyspace)
             handler = RecordHandler(
                 group,
                 processor,
                 processor.process,
-                attempts=CassandraAttempts(session),
+                attempts=CassandraAttempts(keyspace),
                 options=OPTIONS,
                 metrics=METRICS,
                 now=o.now,
@@ -131,21 +133,21 @@ class SimWorker:
             self.node.start(consumer.stay_member())
             self.node.start(runtime.consume())
 
-    def _processor(self, group: str, session: Any) -> Processor:
+    def _processor(self, group: str, keyspace: Keyspace) -> Processor:
         o = self._outside
         clock = o.loop.time
-        directory = CassandraDirectory(session)
+        directory = CassandraDirectory(keyspace)
         tools = Toolsets([SimTools(o.loop, o.network, o.service, self.node)])
         tenants = TenantCache(directory, clock=clock)
         if group == "audit":
-            return AuditProcessor(CassandraAudit(session))
-        ledger = CassandraLedger(session)
+            return AuditProcessor(CassandraAudit(keyspace))
+        ledger = CassandraLedger(keyspace)
         if group == "tools":
             return ToolsProcessor(ledger, tenants, tools, now=o.now)
         agent: Any = SimAgent(o.loop, o.asked)
         profiles = Profiles(tools, UserCache(directory, clock=clock), lambda *_: MODEL)
         leg = AgentLeg(agent, profiles, _ignore, now=o.now)
-        return TurnsProcessor(CassandraJournal(session, input_ttl=1e6), ledger, tenants, {"agent": leg}, now=o.now)
+        return TurnsProcessor(CassandraJournal(keyspace), ledger, tenants, {"agent": leg}, now=o.now)
 
     def stop(self) -> None:
         """SIGTERM."""

@@ -23,7 +23,7 @@ from connectors.graphs.factories import GraphUser
 from connectors.graphs.rows import flat, ranges_over, unflat
 from schemas import BadRecord
 from schemas.graphs import GraphCommand, GraphInterrupt, GraphRequest
-from state.rows import merged
+from state.spans import merged
 
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 

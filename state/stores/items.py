@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from schemas import CauceError, contains
+from state.micros import from_micros
+from state.readable import json_object
 
 MOST_LABELS = 10
 LONGEST_LABEL = 200
@@ -41,6 +43,46 @@ class Item:
     def is_below(self, prefix: Sequence[str]) -> bool:
         """Whether its namespace begins with these labels."""
         return self.namespace[: len(prefix)] == tuple(prefix)
+
+
+class ItemStore(Protocol):
+    """JSON values that agents and clients keep for a user, by namespace and key. All of them raise `BadItem`."""
+
+    async def put(
+        self,
+        tenant_id: str,
+        user_id: str,
+        namespace: Sequence[str],
+        key: str,
+        value: dict[str, Any],
+        *,
+        expires: datetime | None = None,
+    ) -> None:
+        """Stores or replaces one; it keeps the time at which it was first made. It is gone at `expires`."""
+        ...
+
+    async def get(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> Item | None:
+        """One that has not expired."""
+        ...
+
+    async def delete(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> None:
+        """Removes one, if it is there."""
+        ...
+
+    def below(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[Item]:
+        """The user's items whose namespaces begin with these labels, by namespace and key."""
+        ...
+
+
+def decode_item(row: Sequence[Any]) -> Item:
+    """An item from a row of namespace, key, body and two times."""
+    namespace, key, body, created, updated = row
+    return Item(tuple(namespace.split(".")), key, json_object(body), from_micros(created), from_micros(updated))
+
+
+def item_name(tenant_id: str, user_id: str, row: Sequence[Any]) -> str:
+    """How the row of an item is called where it cannot be read."""
+    return f"the item {row[1]!r} in {row[0]!r} of the user {user_id} of {tenant_id}"
 
 
 def joined(namespace: Sequence[str]) -> str:

@@ -1,0 +1,56 @@
+"""Assistants of hosted graphs, version by version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantRow:
+    """One version of an assistant of a hosted graph; `body` is its JSON, opaque to the store."""
+
+    assistant_id: str
+    version: int
+    """1, 2, 3, ..."""
+    body: bytes
+
+
+class AssistantStore(Protocol):
+    """Assistants that a tenant's users made on hosted graphs. Every version is kept; one of them is the current one."""
+
+    async def put(self, tenant_id: str, row: AssistantRow, *, expected_version: int) -> bool:
+        """Adds a version and makes it the current one, if the newest version is the expected one (0: there is none).
+
+        False when it is not. Raises `ValueError` unless `row.version` is `expected_version` + 1.
+        """
+        ...
+
+    async def choose(self, tenant_id: str, assistant_id: str, version: int) -> bool:
+        """Makes a version that exists the current one; False when there is none."""
+        ...
+
+    async def get(self, tenant_id: str, assistant_id: str) -> AssistantRow | None:
+        """The current version."""
+        ...
+
+    async def versions(self, tenant_id: str, assistant_id: str) -> list[AssistantRow]:
+        """All versions, the newest first."""
+        ...
+
+    async def list(self, tenant_id: str) -> list[AssistantRow]:
+        """The current versions of all assistants, by id."""
+        ...
+
+    async def delete(self, tenant_id: str, assistant_id: str) -> bool:
+        """Removes an assistant with all its versions; False when there is none."""
+        ...
+
+
+def check_assistant_version(row: AssistantRow, expected_version: int) -> None:
+    """Raises `ValueError` for a version that does not come right after the expected one."""
+    if row.version != expected_version + 1:
+        raise ValueError(
+            f"the assistant {row.assistant_id!r} has version {row.version}; "
+            f"what follows on version {expected_version} must have version {expected_version + 1}"
+        )

@@ -1,0 +1,21 @@
+"""Attempts at records that may have killed their worker."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class AttemptStore(Protocol):
+    """How often a record was begun, for records that may have killed their worker (DESIGN section 4, Poison)."""
+
+    async def begun(self, group: str, topic: str, partition: int, offset: int) -> int:
+        """How often it was begun and not forgotten."""
+        ...
+
+    async def begin(self, group: str, topic: str, partition: int, offset: int) -> int:
+        """Counts one more attempt durably and returns the count, 1 for the first."""
+        ...
+
+    async def forget(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """Drops the count of a record that is done, or whose processing ended for another reason than a crash."""
+        ...

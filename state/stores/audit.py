@@ -1,0 +1,49 @@
+"""The audit trail, and how its rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from schemas import AuditEvent
+from state.readable import readable
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """An audit event in its place: `position` rises within a tenant (the offset in `audit.events`)."""
+
+    event_id: str
+    position: int
+    event: AuditEvent
+
+
+class AuditStore(Protocol):
+    """The audit trail, in order per tenant."""
+
+    async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:
+        """Stores rows; a row that is there already (same position and event id) is stored again without effect."""
+        ...
+
+    async def add_missing(self, tenant_id: str, row: AuditRow) -> None:
+        """Stores a row unless there is one of its position and event id, which stays as it is."""
+        ...
+
+    async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
+        """The newest rows, oldest first."""
+        ...
+
+    def export(self, tenant_id: str, *, since: datetime | None = None) -> AsyncIterator[AuditRow]:
+        """All rows in order, from `since` on."""
+        ...
+
+
+def decode_audit(rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[AuditRow]:
+    """Audit events from rows of positions, ids and bodies."""
+    return readable(
+        rows,
+        lambda row: AuditRow(event_id=row[1], position=row[0], event=AuditEvent.model_validate_json(row[2])),
+        lambda row: f"the audit event {row[1]} at {row[0]} of {tenant_id}",
+    )

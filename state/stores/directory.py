@@ -1,0 +1,69 @@
+"""The directory: tenants and users, and how their rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from schemas import Tenant, User
+from state.readable import models, read
+
+
+class Directory(Protocol):
+    """Tenants and users."""
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        """The tenant of this id."""
+        ...
+
+    async def tenants(self) -> list[Tenant]:
+        """All tenants, by id."""
+        ...
+
+    async def put_tenant(self, tenant: Tenant, *, expected_version: int) -> bool:
+        """Stores the tenant if its stored version is the expected one (0: it must not exist). False when it is not.
+
+        `tenant.version` is what is stored; raises `ValueError` unless it is above `expected_version`.
+        """
+        ...
+
+    async def user(self, tenant_id: str, user_id: str) -> User | None:
+        """The user of this id."""
+        ...
+
+    async def users(self, tenant_id: str) -> list[User]:
+        """The tenant's users, by id."""
+        ...
+
+    async def put_user(self, user: User) -> None:
+        """Stores or replaces the user."""
+        ...
+
+
+def check_tenant_version(tenant: Tenant, expected_version: int) -> None:
+    """Raises `ValueError` for a change that readers of the version could not see."""
+    if tenant.version <= expected_version:
+        raise ValueError(
+            f"the tenant {tenant.tenant_id!r} has version {tenant.version}; a change of version {expected_version} "
+            "must have a higher one"
+        )
+
+
+def decode_tenant(body: bytes | str, tenant_id: str) -> Tenant:
+    """A tenant. Raises `UnreadableRow`."""
+    return read(f"the tenant {tenant_id}", lambda: Tenant.model_validate_json(body))
+
+
+def decode_tenants(rows: Iterable[Sequence[Any]]) -> Iterator[Tenant]:
+    """Tenants from rows of ids and bodies."""
+    return models(Tenant, rows, lambda found: f"the tenant {found}")
+
+
+def decode_user(body: bytes | str, tenant_id: str, user_id: str) -> User:
+    """A user. Raises `UnreadableRow`."""
+    return read(f"the user {user_id} of {tenant_id}", lambda: User.model_validate_json(body))
+
+
+def decode_users(rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[User]:
+    """Users from rows of ids and bodies."""
+    return models(User, rows, lambda found: f"the user {found} of {tenant_id}")

@@ -1,0 +1,239 @@
+"""The journal: every thread in one place, and how its rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias
+
+from pydantic import TypeAdapter, ValidationError
+
+from schemas import (
+    AcceptedRun,
+    Commit,
+    Hydrated,
+    OpenInput,
+    Span,
+    StateRow,
+    StoredEvent,
+    StoredMessage,
+    StoredRun,
+    ThreadHead,
+    ThreadSummary,
+)
+from state.micros import from_micros
+from state.readable import as_bytes, json_object, models, read, readable
+
+Key: TypeAlias = tuple[str, str]
+"""Tenant and thread."""
+
+INPUT_TTL = 8 * 24 * 3600
+"""Seconds that the outputs of a processed input are kept: a day longer than the topics keep the input itself."""
+
+OPEN_TTL = 6 * 3600
+"""Seconds that an open input counts at most: longer than any turn, and an answer that was lost on its way may be given again."""
+
+_MESSAGES = TypeAdapter(tuple[StoredMessage, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The batch was applied; the thread has this version now."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyDone:
+    """The input was in the journal before; nothing was written. These are its stored outputs."""
+
+    outputs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Another writer moved the thread on; nothing was written. Hydrate again."""
+
+
+class Journal(Protocol):
+    """The threads. All writes of one turn are one conditional single-partition batch (DESIGN section 5)."""
+
+    async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
+        """Reads the head, at most `window` newest messages of its branch and, when `input_id` is given, its stored outputs."""
+        ...
+
+    async def numbers(self, tenant_id: str, thread_id: str) -> tuple[int, int]:
+        """The thread's version and the number of its newest event, 0 for none: all that erasing a thread takes, also where its
+        head cannot be read."""
+        ...
+
+    async def outputs_of(self, tenant_id: str, thread_id: str, input_id: str) -> bytes | None:
+        """The stored outputs of a processed input; None when it was not processed or its record expired."""
+        ...
+
+    async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
+        """Applies the batch if the version is the expected one and the input is new; all of it or nothing.
+
+        Also keeps the user's list of threads up to date (that row is not part of the condition, and is written when a
+        thread is made, when its title changes and when a run ends, not by every turn). A lost answer is looked up;
+        `OutcomeUnknown` is raised only when that fails too: the caller then hydrates again. `TooLarge` is raised before
+        anything is written, for more than the store takes in one batch (12 MiB in Cassandra, no limit in SQLite).
+        """
+        ...
+
+    async def messages(
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        spans: Sequence[Span] | None = None,
+    ) -> list[StoredMessage]:
+        """At most `limit` messages with sequence numbers below `before`, the newest of them, oldest first.
+
+        Of all branches, or with numbers in these spans (in ascending order).
+        """
+        ...
+
+    async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
+        """At most `limit` events with sequence numbers above `since`, in order."""
+        ...
+
+    async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
+        """The user's threads that are not deleted, the last changed first."""
+        ...
+
+    async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
+        """Keeps what was promised about a run, for as long as its record may wait to be read once it has begun."""
+        ...
+
+    async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
+        """The accepted runs of a thread, or the one of this id, oldest first."""
+        ...
+
+    async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
+        """Keeps or replaces what readers are to know of an input that has no turn yet, for some hours at most.
+
+        One that was `begun` makes the thread `busy` in its user's list, where the thread is in it.
+        """
+        ...
+
+    async def withdraw(self, tenant_id: str, thread_id: str, input_id: str) -> None:
+        """Forgets an open input, or the run that was accepted with its id: it was not sent."""
+        ...
+
+    async def open_inputs(self, tenant_id: str, thread_id: str) -> list[OpenInput]:
+        """Inputs that were announced and of which no commit said that they are done, oldest first.
+
+        One may be in the journal all the same: look (`outputs_of`) before believing it.
+        """
+        ...
+
+    async def runs(
+        self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
+    ) -> list[StoredRun]:
+        """At most `limit` runs of a thread that are over, or the one of this id, in order of their ends."""
+        ...
+
+    async def checkpoints(
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
+    ) -> list[StateRow]:
+        """At most `limit` rows of the kind `checkpoint` with numbers below `before`, the newest first."""
+        ...
+
+    async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
+        """The rows of the kind `value` with numbers in these ranges (both ends included), by number."""
+        ...
+
+
+def kept_from(run: AcceptedRun, now: datetime) -> datetime:
+    """From when on the time counts that an accepted run is kept: one that is to begin later is kept until after that."""
+    return max(now, run.begins_at or now)
+
+
+def summary(thread_id: str, head: ThreadHead) -> ThreadSummary:
+    """The line of a thread in its user's list."""
+    return ThreadSummary(
+        thread_id=thread_id,
+        user_id=head.user_id,
+        title=head.title,
+        created_at=head.created_at,
+        updated_at=head.updated_at,
+        condition=head.condition,
+        metadata=head.metadata,
+        agent_id=head.agent_id,
+    )
+
+
+def decode_head(body: bytes | str, key: Key) -> ThreadHead:
+    """A thread's head. Raises `UnreadableRow`."""
+    return read(_thread(key), lambda: ThreadHead.model_validate_json(body))
+
+
+def decode_messages(rows: Sequence[Sequence[Any]], key: Key) -> list[StoredMessage]:
+    """Stored messages from rows of numbers and bodies (`StoredMessage.to_bytes`), those that can be read: all of them in one call
+    of the validator."""
+    try:
+        found = _MESSAGES.validate_json(b"[%b]" % b",".join(as_bytes(body) for _, body in rows))
+        if len(found) == len(rows):
+            return list(found)
+    except (ValidationError, TypeError):
+        pass
+    return list(
+        readable(
+            rows,
+            lambda row: StoredMessage.model_validate_json(row[1]),
+            lambda row: f"the message {row[0]} of {_thread(key)}",
+        )
+    )
+
+
+def decode_events(rows: Iterable[Sequence[Any]], key: Key) -> Iterator[StoredEvent]:
+    """Events from rows of numbers, types and bodies. What their JSON says is their reader's to look at."""
+    return readable(
+        rows,
+        lambda row: StoredEvent(seq=row[0], type=row[1], body=as_bytes(row[2]).decode(errors="replace")),
+        lambda row: f"the event {row[0]} of {_thread(key)}",
+    )
+
+
+def decode_runs(rows: Iterable[Sequence[Any]], key: Key, *, run_id: str | None) -> Iterator[StoredRun]:
+    """Runs that are over from rows of ids and bodies. Raises `UnreadableRow` for the one that was asked for by its id."""
+    return models(StoredRun, rows, lambda found: f"the run {found} of {_thread(key)}", wanted=run_id)
+
+
+def decode_accepted(rows: Iterable[Sequence[Any]], key: Key, *, run_id: str | None) -> list[AcceptedRun]:
+    """Accepted runs, oldest first, from rows of ids and bodies. Raises `UnreadableRow` for one that was asked for by its id."""
+    found = models(AcceptedRun, rows, lambda found: f"the accepted run {found} of {_thread(key)}", wanted=run_id)
+    return sorted(found, key=lambda run: (run.at, run.run_id))
+
+
+def decode_opened(rows: Iterable[Sequence[Any]], key: Key) -> list[OpenInput]:
+    """Open inputs, oldest first, from rows of ids and bodies."""
+    found = models(OpenInput, rows, lambda found: f"the open input {found} of {_thread(key)}")
+    return sorted(found, key=lambda one: (one.at, one.input_id))
+
+
+def decode_summaries(rows: Iterable[Sequence[Any]], tenant_id: str, user_id: str) -> Iterator[ThreadSummary]:
+    """Lines of a user's list, from rows of id, title, two times, metadata, agent and condition."""
+
+    def decode(row: Sequence[Any]) -> ThreadSummary:
+        thread_id, title, created_at, updated_at, metadata, agent_id, condition = row
+        return ThreadSummary(
+            thread_id=thread_id,
+            user_id=user_id,
+            title=title,
+            created_at=from_micros(created_at),
+            updated_at=from_micros(updated_at),
+            condition=condition or "idle",
+            metadata=json_object(metadata) if metadata else {},
+            agent_id=agent_id or "",
+        )
+
+    return readable(rows, decode, lambda row: f"the line in the list of {_thread((tenant_id, row[0]))}")
+
+
+def _thread(key: Key) -> str:
+    return f"the thread {key[1]} of {key[0]}"

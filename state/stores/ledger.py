@@ -1,0 +1,66 @@
+"""The ledger: every tool call once, and how its rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from schemas import LedgerEntry, ToolResult
+from state.micros import from_micros
+from state.readable import read
+
+
+class ToolLedger(Protocol):
+    """Every tool call once (DESIGN section 6). All writes are conditional on the row's state."""
+
+    async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
+        """The entry of a call."""
+        ...
+
+    async def claim(self, tenant_id: str, entry: LedgerEntry) -> LedgerEntry | None:
+        """Inserts `entry` if the call has none. Returns None when it did, else the entry that is there."""
+        ...
+
+    async def send(self, tenant_id: str, call_id: str, *, owner: str, at: datetime) -> bool:
+        """Moves `intent` to `sent` for this owner and counts an attempt. False when it was not in `intent`."""
+        ...
+
+    async def withdraw(self, tenant_id: str, call_id: str, *, owner: str, at: datetime) -> bool:
+        """Moves `sent` back to `intent`: the call was certainly not executed. False unless this owner sent it."""
+        ...
+
+    async def finish(self, tenant_id: str, call_id: str, *, owner: str, result: ToolResult, at: datetime) -> bool:
+        """Moves `intent` or `sent` to `done` (`unknown` where the result says so). False unless it is this owner's."""
+        ...
+
+    async def take_over(self, tenant_id: str, call_id: str, *, previous_owner: str, owner: str, at: datetime) -> bool:
+        """Makes `owner` the owner of a `sent` entry that `previous_owner` left behind; it stays `sent`."""
+        ...
+
+
+def ledger_identity(entry: LedgerEntry) -> bytes:
+    """What of an entry never changes; the rest stands in columns that conditions can look at."""
+    return entry.model_copy(update={"result": None}).to_bytes()
+
+
+def ledger_entry(key: tuple[str, str], row: Sequence[Any]) -> LedgerEntry:
+    """The entry of a row: its identity with the columns that changed since it was claimed. `key` is the tenant and the call's id.
+
+    Raises `UnreadableRow`.
+    """
+    return read(f"the tool call {key[1]} of {key[0]}", lambda: _ledger_entry(*row))
+
+
+def _ledger_entry(
+    identity: bytes | str, state: Any, owner: str, attempts: int, updated_at: int, result: bytes | str | None
+) -> LedgerEntry:
+    return LedgerEntry.model_validate_json(identity).model_copy(
+        update={
+            "state": state,
+            "owner": owner,
+            "attempts": attempts,
+            "updated_at": from_micros(updated_at),
+            "result": None if result is None else ToolResult.model_validate_json(result),
+        }
+    )
