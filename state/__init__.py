@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from schemas import Commit, Hydrated, SettingsError
+from state.codec import Codec
 from state.readable import read, readable
 from state.spans import merged
 from state.stores import BACKENDS, STORES, Stores
@@ -32,6 +33,7 @@ __all__ = [
     "AuditRow",
     "AuditStore",
     "BadItem",
+    "Codec",
     "Commit",
     "Committed",
     "Credentials",

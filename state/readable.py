@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from schemas import CauceError, UnreadableRow, storable
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
-Model = TypeVar("Model", bound=BaseModel)
 
 log = logging.getLogger("cauce.state")
 
@@ -47,27 +46,17 @@ def readable(rows: Iterable[Row], decode: Callable[[Row], Result], name: Callabl
             log.warning("left out of a list: %s", error)
 
 
-def models(
-    model: type[Model], rows: Iterable[Sequence[Any]], name: Callable[[Any], str], *, wanted: str | None = None
-) -> Iterator[Model]:
-    """Models of rows of ids and JSON, those that can be read. Raises `UnreadableRow` for the one that was wanted by its id."""
-    if wanted is None:
-        return readable(rows, lambda row: model.model_validate_json(row[1]), lambda row: name(row[0]))
-    return iter([read(name(row[0]), lambda row=row: model.model_validate_json(row[1])) for row in rows])  # type: ignore[misc]
-
-
 def first_of(found: Iterable[Result], limit: int) -> list[Result]:
     """At most so many, and no row more is read for them."""
     return list(islice(found, max(limit, 0)))
 
 
-def json_object(text: bytes | str) -> dict[str, Any]:
+def json_object(text: bytes) -> dict[str, Any]:
     """The object that this JSON is. Raises `ValueError` for other JSON, and for none."""
     found = json.loads(text)
     if not isinstance(found, dict):
         raise ValueError("not an object")
-    half = b"\\ud" if isinstance(text, bytes) else "\\ud"
-    return storable(found) if half in text.lower() else found  # type: ignore[operator]
+    return storable(found) if b"\\ud" in text.lower() else found
 
 
 def as_bytes(stored: bytes | str) -> bytes:

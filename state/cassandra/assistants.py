@@ -5,7 +5,13 @@ from __future__ import annotations
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
-from state.stores.assistants import AssistantRow, AssistantStore, check_assistant_version
+from state.stores.assistants import (
+    AssistantRow,
+    AssistantStore,
+    check_assistant_version,
+    decode_assistant,
+    decode_assistants,
+)
 
 _ASSISTANT = "tenant_id = ? AND kind = 0 AND assistant_id = ? AND version = 0"
 _VERSION = "tenant_id = ? AND kind = 1 AND assistant_id = ? AND version = ?"
@@ -40,12 +46,13 @@ class CassandraAssistants(AssistantStore):
     """An assistant's row has the body of its current version, so that one slice lists them all."""
 
     def __init__(self, keyspace: Keyspace) -> None:
-        self._session = keyspace.session
+        self._session, self._codec = keyspace.session, keyspace.codec
 
     async def put(self, tenant_id: str, row: AssistantRow, *, expected_version: int) -> bool:
         """See `state.AssistantStore.put`."""
         check_assistant_version(row, expected_version)
-        key, version, body = (tenant_id, row.assistant_id), row.version, row.body
+        key, version = (tenant_id, row.assistant_id), row.version
+        body = self._codec.encode(tenant_id, row.body)
 
         async def write() -> bool:
             advance = (_ADVANCE, (version, version, body, *key, expected_version or None))
@@ -85,12 +92,12 @@ class CassandraAssistants(AssistantStore):
     async def get(self, tenant_id: str, assistant_id: str) -> AssistantRow | None:
         """See `state.AssistantStore.get`."""
         rows = await self._session.execute(_GET, tenant_id, assistant_id)
-        return AssistantRow(*rows[0]) if rows else None
+        return decode_assistant(self._codec, rows[0], tenant_id) if rows else None
 
     async def versions(self, tenant_id: str, assistant_id: str) -> list[AssistantRow]:
         """See `state.AssistantStore.versions`."""
         pages = self._session.pages(_VERSIONS, tenant_id, assistant_id)
-        return [AssistantRow(*row) async for page in pages for row in page]
+        return decode_assistants(self._codec, [row async for page in pages for row in page], tenant_id)
 
     async def delete(self, tenant_id: str, assistant_id: str) -> bool:
         """See `state.AssistantStore.delete`. Two callers may both be told that they did it when an answer is lost."""
@@ -107,4 +114,5 @@ class CassandraAssistants(AssistantStore):
 
     async def list(self, tenant_id: str) -> list[AssistantRow]:
         """See `state.AssistantStore.list`."""
-        return [AssistantRow(*row) async for page in self._session.pages(_LIST, tenant_id) for row in page]
+        rows = [row async for page in self._session.pages(_LIST, tenant_id) for row in page]
+        return decode_assistants(self._codec, rows, tenant_id)

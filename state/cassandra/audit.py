@@ -39,7 +39,7 @@ class CassandraAudit(AuditStore):
     """Rows by tenant and month, in the order of their positions."""
 
     def __init__(self, keyspace: Keyspace) -> None:
-        self._session = keyspace.session
+        self._session, self._codec = keyspace.session, keyspace.codec
         self._known: set[tuple[str, int]] = set()
 
     async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:
@@ -47,7 +47,7 @@ class CassandraAudit(AuditStore):
         months: dict[int, list[tuple[Query, tuple[Any, ...]]]] = {}
         for row in rows:
             month = _month(row.event.at)
-            values = (tenant_id, month, row.position, row.event_id, row.event.to_bytes())
+            values = (tenant_id, month, row.position, row.event_id, self._codec.encode(tenant_id, row.event.to_bytes()))
             months.setdefault(month, []).append((_APPEND, values))
         for month, inserts in months.items():
             await self._add_month(tenant_id, month)
@@ -58,7 +58,7 @@ class CassandraAudit(AuditStore):
         """See `state.AuditStore.add_missing`."""
         month = _month(row.event.at)
         await self._add_month(tenant_id, month)
-        values = (tenant_id, month, row.position, row.event_id, row.event.to_bytes())
+        values = (tenant_id, month, row.position, row.event_id, self._codec.encode(tenant_id, row.event.to_bytes()))
         await self._session.execute(_ADD, *values)
 
     async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
@@ -71,7 +71,7 @@ class CassandraAudit(AuditStore):
             enough = len(found) >= limit  # the month before may still have rows that belong among them
             found += await self._session.execute(_NEWEST, tenant_id, month, limit)
         found.sort(key=lambda row: row[:2])
-        return list(decode_audit(found[-limit:] if limit > 0 else (), tenant_id))
+        return list(decode_audit(self._codec, found[-limit:] if limit > 0 else (), tenant_id))
 
     async def export(self, tenant_id: str, *, since: datetime | None = None) -> AsyncIterator[AuditRow]:
         """See `state.AuditStore.export`."""
@@ -95,7 +95,7 @@ class CassandraAudit(AuditStore):
 
     async def _month_rows(self, tenant_id: str, month: int) -> AsyncIterator[AuditRow]:
         async for page in self._session.pages(_ROWS, tenant_id, month):
-            for row in decode_audit(page, tenant_id):
+            for row in decode_audit(self._codec, page, tenant_id):
                 yield row
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from schemas.clock import utc_now
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.queries import Kind, Query
-from state.stores.credentials import Credentials
+from state.stores.credentials import Credentials, decode_credential, decode_credentials
 
 _PUT = Query(
     Kind.WRITE,
@@ -37,16 +37,17 @@ class CassandraCredentials(Credentials):
     """Rows with a time to live."""
 
     def __init__(self, keyspace: Keyspace) -> None:
-        self._session = keyspace.session
+        self._session, self._codec = keyspace.session, keyspace.codec
 
     async def put(self, tenant_id: str, kind: str, credential_id: str, body: bytes, *, expires: datetime) -> None:
         """See `state.Credentials.put`."""
-        await self._session.execute(_PUT, tenant_id, kind, credential_id, body, ttl_until(expires))
+        stored = self._codec.encode(tenant_id, body)
+        await self._session.execute(_PUT, tenant_id, kind, credential_id, stored, ttl_until(expires))
 
     async def get(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
         """See `state.Credentials.get`."""
         rows = await self._session.execute(_GET, tenant_id, kind, credential_id)
-        return rows[0][0] if rows else None
+        return decode_credential(self._codec, rows[0][0], tenant_id, kind) if rows else None
 
     async def take(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
         """See `state.Credentials.take`. A lost answer raises `OutcomeUnknown`: nobody gets it then."""
@@ -58,8 +59,5 @@ class CassandraCredentials(Credentials):
 
     async def list(self, tenant_id: str, kind: str) -> list[tuple[str, bytes]]:
         """See `state.Credentials.list`."""
-        return [
-            (credential_id, body)
-            async for page in self._session.pages(_LIST, tenant_id, kind)
-            for credential_id, body in page
-        ]
+        rows = [row async for page in self._session.pages(_LIST, tenant_id, kind) for row in page]
+        return list(decode_credentials(self._codec, rows, tenant_id, kind))

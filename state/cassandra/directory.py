@@ -30,23 +30,23 @@ class CassandraDirectory(Directory):
     """Rows of JSON; a tenant's version stands beside it for the condition."""
 
     def __init__(self, keyspace: Keyspace) -> None:
-        self._session = keyspace.session
+        self._session, self._codec = keyspace.session, keyspace.codec
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
         """See `state.Directory.tenant`."""
         rows = await self._session.execute(_TENANT, tenant_id)
-        return decode_tenant(rows[0][0], tenant_id) if rows else None
+        return decode_tenant(self._codec, rows[0][0], tenant_id) if rows else None
 
     async def tenants(self) -> list[Tenant]:
         """See `state.Directory.tenants`."""
         pages = self._session.pages(_TENANTS)
         rows = [row async for page in pages for row in page]
-        return sorted(decode_tenants(rows), key=lambda tenant: tenant.tenant_id)
+        return sorted(decode_tenants(self._codec, rows), key=lambda tenant: tenant.tenant_id)
 
     async def put_tenant(self, tenant: Tenant, *, expected_version: int) -> bool:
         """See `state.Directory.put_tenant`."""
         check_tenant_version(tenant, expected_version)
-        body = tenant.to_bytes()
+        body = self._codec.encode(tenant.tenant_id, tenant.to_bytes())
 
         async def write() -> bool:
             values = (tenant.version, body, tenant.tenant_id, expected_version or None)
@@ -65,13 +65,14 @@ class CassandraDirectory(Directory):
     async def user(self, tenant_id: str, user_id: str) -> User | None:
         """See `state.Directory.user`."""
         rows = await self._session.execute(_USER, tenant_id, user_id)
-        return decode_user(rows[0][0], tenant_id, user_id) if rows else None
+        return decode_user(self._codec, rows[0][0], tenant_id, user_id) if rows else None
 
     async def users(self, tenant_id: str) -> list[User]:
         """See `state.Directory.users`."""
         pages = self._session.pages(_USERS, tenant_id)
-        return list(decode_users([row async for page in pages for row in page], tenant_id))
+        return list(decode_users(self._codec, [row async for page in pages for row in page], tenant_id))
 
     async def put_user(self, user: User) -> None:
         """See `state.Directory.put_user`."""
-        await self._session.execute(_PUT_USER, user.tenant_id, user.user_id, user.to_bytes())
+        body = self._codec.encode(user.tenant_id, user.to_bytes())
+        await self._session.execute(_PUT_USER, user.tenant_id, user.user_id, body)

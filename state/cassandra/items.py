@@ -12,14 +12,13 @@ from state.cassandra.credentials import ttl_until
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.queries import Kind, Query
 from state.micros import to_micros
-from state.readable import read, readable
-from state.stores.items import Item, ItemStore, checked_key, decode_item, item_name, joined, prefix_range
+from state.stores.items import Item, ItemStore, checked_key, decode_item, decode_items, joined, prefix_range
 
 _ONE = "tenant_id = ? AND user_id = ? AND namespace = ? AND item_key = ?"
-_COLUMNS = "namespace, item_key, body, created_at, updated_at"
+_COLUMNS = "namespace, item_key, content, created_at, updated_at, body"  # body: of rows of before there was content
 _PUT = Query(
     Kind.WRITE,
-    f"INSERT INTO KEYSPACE.items (tenant_id, user_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) USING TTL ?",
+    f"INSERT INTO KEYSPACE.items (tenant_id, user_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, null) USING TTL ?",
 )
 _GET = Query(Kind.READ, f"SELECT {_COLUMNS} FROM KEYSPACE.items WHERE {_ONE}")
 _DELETE = Query(Kind.WRITE, f"DELETE FROM KEYSPACE.items WHERE {_ONE}")
@@ -33,7 +32,7 @@ class CassandraItems(ItemStore):
     """A user's items are one partition, in the order of their namespaces."""
 
     def __init__(self, keyspace: Keyspace) -> None:
-        self._session, self._now = keyspace.session, keyspace.now
+        self._session, self._codec, self._now = keyspace.session, keyspace.codec, keyspace.now
 
     async def put(
         self,
@@ -52,15 +51,14 @@ class CassandraItems(ItemStore):
         except UnreadableRow:  # it is replaced
             known = None
         created = to_micros(known.created_at) if known else now
-        row = (tenant_id, user_id, joined(namespace), key, json.dumps(value), created, now)
+        content = self._codec.encode(tenant_id, json.dumps(value).encode())
+        row = (tenant_id, user_id, joined(namespace), key, content, created, now)
         await self._session.execute(_PUT, *row, ttl_until(expires))
 
     async def get(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> Item | None:
         """See `state.ItemStore.get`."""
         rows = await self._session.execute(_GET, tenant_id, user_id, joined(namespace), checked_key(key))
-        if not rows:
-            return None
-        return read(item_name(tenant_id, user_id, rows[0]), lambda: decode_item(rows[0]))
+        return decode_item(self._codec, _row(rows[0]), tenant_id, user_id) if rows else None
 
     async def delete(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> None:
         """See `state.ItemStore.delete`."""
@@ -69,6 +67,11 @@ class CassandraItems(ItemStore):
     async def below(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[Item]:
         """See `state.ItemStore.below`."""
         async for page in self._session.pages(_LIST, tenant_id, user_id, *prefix_range(prefix)):
-            for item in readable(page, decode_item, lambda row: item_name(tenant_id, user_id, row)):
+            for item in decode_items(self._codec, map(_row, page), tenant_id, user_id):
                 if item.is_below(prefix):
                     yield item
+
+
+def _row(stored: Sequence[Any]) -> tuple[Any, ...]:
+    namespace, key, content, created, updated, body = stored
+    return namespace, key, body if content is None else content, created, updated

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from schemas import (
@@ -28,6 +29,7 @@ from state.cassandra.outcome import decided
 from state.cassandra.promises import CLOSE, CLOSE_ALL, Promises, all_or_one
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
+from state.codec import Codec
 from state.micros import to_micros
 from state.readable import first_of
 from state.spans import below, merged
@@ -39,8 +41,11 @@ from state.stores.journal import (
     decode_events,
     decode_head,
     decode_messages,
+    decode_outputs,
+    decode_rows,
     decode_runs,
     decode_summaries,
+    line_body,
     summary,
 )
 
@@ -107,14 +112,14 @@ _REMOVE = Query(
 )
 _SUMMARIES = Query(
     Kind.READ,
-    "SELECT thread_id, title, created_at, updated_at, metadata, agent_id, status "
+    "SELECT thread_id, created_at, updated_at, agent_id, status, line, title, metadata "
     "FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
 )
 _SUMMARY = Query(
     Kind.WRITE,
     "INSERT INTO KEYSPACE.threads_by_user "
-    "(tenant_id, user_id, thread_id, title, created_at, updated_at, status, metadata, agent_id) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "(tenant_id, user_id, thread_id, created_at, updated_at, agent_id, status, line, title, metadata) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', null)",
 )
 _RUN = Query(
     Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 3, 0, ?, ?)"
@@ -168,9 +173,9 @@ class CassandraJournal(Promises, Journal):
         if not rows:
             return Hydrated(0, None, ())
         key, (version, _, body) = (tenant_id, thread_id), rows[0]
-        head, read = decode_head(body, key), rows[1:]
+        head, read = decode_head(self._codec, body, key), rows[1:]
         found = [row[1:] for row in read if not head.forks or within(row[1], head.branch)]
-        messages = decode_messages(found[::-1], key)
+        messages = decode_messages(self._codec, found[::-1], key)
         if len(messages) < window == len(read):  # the rest is behind another branch, or behind what cannot be read
             rest = below(read[-1][1], head.branch)
             messages = [*await self._in_spans(key, window - len(messages), rest), *messages]
@@ -178,7 +183,7 @@ class CassandraJournal(Promises, Journal):
             version=version,
             head=head,
             messages=tuple(messages),
-            outputs=stored[0][0] if stored else None,
+            outputs=decode_outputs(self._codec, stored[0][0], key, input_id or "") if stored else None,
         )
 
     async def numbers(self, tenant_id: str, thread_id: str) -> tuple[int, int]:
@@ -191,11 +196,11 @@ class CassandraJournal(Promises, Journal):
     async def outputs_of(self, tenant_id: str, thread_id: str, input_id: str) -> bytes | None:
         """See `state.Journal.outputs_of`."""
         rows = await self._session.execute(_OUTPUTS, tenant_id, thread_id, input_id)
-        return rows[0][0] if rows else None
+        return decode_outputs(self._codec, rows[0][0], (tenant_id, thread_id), input_id) if rows else None
 
     async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
         """See `state.Journal.commit`."""
-        turn = _Turn(self._session, tenant_id, thread_id, commit, self._ttl)
+        turn = _Turn(self._session, self._codec, (tenant_id, thread_id), commit, self._ttl)
         key, line = (tenant_id, thread_id), _line(thread_id, commit.head)
         listed = commit.expected_version == 0 or commit.head.run is None or self._lines.get(key) != line
         listed = listed or commit.announced  # the list may say that it is busy
@@ -237,7 +242,7 @@ class CassandraJournal(Promises, Journal):
         found: list[StoredEvent] = []
         while (left := limit - len(found)) > 0:
             rows = await self._session.execute(_EVENTS, tenant_id, thread_id, since, left)
-            found += decode_events(rows, (tenant_id, thread_id))
+            found += decode_events(self._codec, rows, (tenant_id, thread_id))
             if len(rows) < left:
                 break
             since = rows[-1][0]
@@ -246,9 +251,9 @@ class CassandraJournal(Promises, Journal):
     async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
         """See `state.Journal.threads`."""
         rows = [row async for page in self._session.pages(_SUMMARIES, tenant_id, user_id) for row in page]
-        rows = [row for row in rows if row[2] is not None]  # else only that it is busy came after it was deleted
-        rows.sort(key=lambda row: (-(row[3] or 0), row[0]))
-        return first_of(decode_summaries(rows, tenant_id, user_id), limit)
+        rows = [row for row in rows if row[1] is not None]  # else only that it is busy came after it was deleted
+        rows.sort(key=lambda row: (-(row[2] or 0), row[0]))
+        return first_of(decode_summaries(self._codec, rows, tenant_id, user_id), limit)
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""
@@ -261,7 +266,7 @@ class CassandraJournal(Promises, Journal):
     ) -> list[StoredRun]:
         """See `state.Journal.runs`."""
         rows = await all_or_one(self._session, _RUNS, _ONE_RUN, tenant_id, thread_id, run_id)
-        runs = decode_runs(rows, (tenant_id, thread_id), run_id=run_id)
+        runs = decode_runs(self._codec, rows, (tenant_id, thread_id), run_id=run_id)
         found = sorted(runs, key=lambda run: run.last_event)
         return found[max(0, len(found) - max(limit, 0)) :]
 
@@ -273,13 +278,13 @@ class CassandraJournal(Promises, Journal):
             return []
         wanted = (tenant_id, thread_id, _HEAD_SEQ if before is None else before, limit)
         pages = self._session.pages(_CHECKPOINTS, *wanted, size=_ROWS_A_PAGE)
-        return [StateRow(seq=seq, kind="checkpoint", body=body) async for page in pages for seq, body in page]
+        return decode_rows(self._codec, "checkpoint", [row async for page in pages for row in page], wanted[:2])
 
     async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
         """See `state.Journal.values`."""
         read = await asyncio.gather(*(self._span(tenant_id, thread_id, span) for span in merged(ranges)))
-        found = sorted((seq, body) for span in read for seq, body in span)
-        return [StateRow(seq=seq, kind="value", body=body) for seq, body in found]
+        found = sorted((row for span in read for row in span), key=itemgetter(0))
+        return decode_rows(self._codec, "value", found, (tenant_id, thread_id))
 
     async def _in_spans(self, key: tuple[str, str], limit: int, spans: Sequence[Span]) -> list[StoredMessage]:
         """The newest messages in these spans. What a head's branch names is never changed, and goes only with a rollback."""
@@ -287,7 +292,7 @@ class CassandraJournal(Promises, Journal):
         for first, last in reversed(spans):
             while (left := limit - len(found)) > 0:
                 rows = await self._session.execute(_SPAN, *key, first, last, left)
-                found = [*decode_messages(rows[::-1], key), *found]
+                found = [*decode_messages(self._codec, rows[::-1], key), *found]
                 if len(rows) < left:
                     break
                 last = rows[-1][0] - 1
@@ -302,8 +307,8 @@ class CassandraJournal(Promises, Journal):
             await self._session.execute(_UNLIST, tenant_id, head.user_id, thread_id)
             return
         created_at, updated_at = to_micros(head.created_at), to_micros(head.updated_at)
-        metadata = json.dumps(head.metadata, ensure_ascii=False) if head.metadata else None
-        row = (thread_id, head.title, created_at, updated_at, head.condition, metadata, head.agent_id or None)
+        line = self._codec.encode(tenant_id, line_body(head))
+        row = (thread_id, created_at, updated_at, head.agent_id or None, head.condition, line)
         await self._session.execute(_SUMMARY, tenant_id, head.user_id, *row)
 
     async def _list_as_stored(self, tenant_id: str, thread_id: str, refused: ThreadHead) -> None:
@@ -328,9 +333,12 @@ def _line(thread_id: str, head: ThreadHead) -> ThreadSummary:
 class _Turn:
     """One commit: its conditional batch, and how to find out what became of it."""
 
-    def __init__(self, session: Session, tenant_id: str, thread_id: str, commit: Commit, ttl: int) -> None:
-        self._session, self._key, self._commit, self._ttl = session, (tenant_id, thread_id), commit, ttl
-        self._head = commit.head.to_bytes()
+    def __init__(self, session: Session, codec: Codec, key: tuple[str, str], commit: Commit, ttl: int) -> None:
+        self._session, self._codec, self._key, self._commit, self._ttl = session, codec, key, commit, ttl
+        self._encode = partial(codec.encode, key[0])
+        # What `look` compares is what was sent: encoded again it may be other bytes.
+        self._head, self._outputs = self._encode(commit.head.to_bytes()), self._encode(commit.outputs)
+        self._rows = [(_ROW_KINDS[row.kind], row.seq, self._encode(row.body)) for row in commit.rows]
         self._statements = list(self._batch())
         size = sum(len(value) for _, values in self._statements for value in values if isinstance(value, bytes))
         if size > MOST_BYTES:
@@ -342,30 +350,33 @@ class _Turn:
         if rows[0]["[applied]"]:
             return Committed(self._commit.expected_version + 1)
         stored = next((row["body"] for row in rows if row.get("id") == self._commit.input_id), None)
-        return Stale() if stored is None else AlreadyDone(stored)
+        return Stale() if stored is None else self._done(stored)
 
     async def look(self) -> Committed | AlreadyDone | Stale | None:
         """What became of the batch; None when it was not applied and still could be."""
         commit, expected = self._commit, self._commit.expected_version
         # Who makes a superstep again may come to the same head, but not to the same checkpoint: its id is random.
-        mark = max(commit.rows, key=lambda row: row.kind == "checkpoint", default=None)
-        kind, seq, body = _placed(mark) if mark else (1, _HEAD_SEQ, self._head)
+        checkpoints = [row for row in self._rows if row[0] == _ROW_KINDS["checkpoint"]]
+        kind, seq, body = next(iter(checkpoints or self._rows), (1, _HEAD_SEQ, self._head))
         rows = await self._session.execute(_DECIDED, *self._key, commit.input_id, kind, seq)
         version = rows[0][0] if rows else 0
         bodies = {stored_kind: stored for _, stored_kind, stored in rows}
         outputs = bodies.get(0)
-        ours = (expected + 1, self._head, commit.outputs if commit.final else None, body)
+        ours = (expected + 1, self._head, self._outputs if commit.final else None, body)
         if (version, bodies.get(1), outputs, bodies.get(kind)) == ours:
             return Committed(version)
         if outputs is None:
             return None if version == expected else Stale()
-        return AlreadyDone(outputs)
+        return self._done(outputs)
+
+    def _done(self, stored: bytes) -> AlreadyDone:
+        return AlreadyDone(decode_outputs(self._codec, stored, self._key, self._commit.input_id))
 
     def _batch(self) -> Iterator[tuple[Query, tuple[Any, ...]]]:
         commit, key = self._commit, self._key
         yield _ADVANCE, (commit.expected_version + 1, *key, commit.expected_version or None)
         if commit.final:
-            yield _INPUT, (*key, commit.input_id, commit.outputs, self._ttl)
+            yield _INPUT, (*key, commit.input_id, self._outputs, self._ttl)
             if commit.announced and not commit.erase:
                 yield CLOSE, (*key, commit.input_id)
         else:
@@ -386,15 +397,10 @@ class _Turn:
                     yield _REMOVE, (*key, start, end)
                 start = end + 1
         for message in commit.messages:
-            yield _MESSAGE, (*key, message.seq, message.to_bytes())
+            yield _MESSAGE, (*key, message.seq, self._encode(message.to_bytes()))
         for run in commit.runs:
-            yield _RUN, (*key, run.run_id, run.to_bytes())
+            yield _RUN, (*key, run.run_id, self._encode(run.to_bytes()))
         for event in commit.events:
-            yield _EVENT, (*key, event.seq, event.type, event.body.encode())
-        for row in commit.rows:
-            yield _ROW, (*key, *_placed(row))
-
-
-def _placed(row: StateRow) -> tuple[int, int, bytes]:
-    """Kind, number and body, as the partition has them."""
-    return _ROW_KINDS[row.kind], row.seq, row.body
+            yield _EVENT, (*key, event.seq, event.type, self._encode(event.body.encode()))
+        for row in self._rows:
+            yield _ROW, (*key, *row)

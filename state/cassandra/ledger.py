@@ -52,19 +52,19 @@ class CassandraLedger(ToolLedger):
     """An owner is one attempt: a row that has its mark after a lost answer was written by it."""
 
     def __init__(self, keyspace: Keyspace) -> None:
-        self._session = keyspace.session
+        self._session, self._codec = keyspace.session, keyspace.codec
 
     async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
         """See `state.ToolLedger.get`."""
         rows = await self._session.execute(_GET, tenant_id, call_id)
-        return ledger_entry((tenant_id, call_id), rows[0]) if rows else None
+        return ledger_entry(self._codec, (tenant_id, call_id), rows[0]) if rows else None
 
     async def claim(self, tenant_id: str, entry: LedgerEntry) -> LedgerEntry | None:
         """See `state.ToolLedger.claim`."""
         key = (tenant_id, entry.call_id)
-        result = None if entry.result is None else entry.result.to_bytes()
+        result = None if entry.result is None else self._codec.encode(tenant_id, entry.result.to_bytes())
         values = (
-            ledger_identity(entry),
+            self._codec.encode(tenant_id, ledger_identity(entry)),
             entry.state,
             entry.owner,
             entry.attempts,
@@ -74,13 +74,13 @@ class CassandraLedger(ToolLedger):
 
         async def write() -> _Claim:
             (row,) = await self._session.execute(_CLAIM, *key, *values)
-            return _Claim(None if row["[applied]"] else _entry(key, row))
+            return _Claim(None if row["[applied]"] else self._entry(key, row))
 
         async def look() -> _Claim | None:
             rows = await self._session.execute(_DECIDED, *key)
             if not rows:
                 return None
-            stored = ledger_entry(key, rows[0])
+            stored = ledger_entry(self._codec, key, rows[0])
             return _Claim(None if stored == entry else stored)
 
         return (await decided(write, look)).there
@@ -117,7 +117,7 @@ class CassandraLedger(ToolLedger):
         state = "unknown" if result.status == "unknown" else "done"
         return await self._move(
             _FINISH,
-            (state, result.to_bytes(), to_micros(at), tenant_id, call_id, owner),
+            (state, self._codec.encode(tenant_id, result.to_bytes()), to_micros(at), tenant_id, call_id, owner),
             (tenant_id, call_id),
             done=lambda now: now.owner == owner and now.result == result,
             possible=lambda now: now.owner == owner and now.state in ("intent", "sent"),
@@ -152,14 +152,12 @@ class CassandraLedger(ToolLedger):
             rows = await self._session.execute(_DECIDED, *key)
             if not rows:
                 return False
-            now = ledger_entry(key, rows[0])
+            now = ledger_entry(self._codec, key, rows[0])
             if done(now):
                 return True
             return None if possible(now) else False
 
         return await decided(write, look)
 
-
-def _entry(key: tuple[str, str], row: dict[str, Any]) -> LedgerEntry:
-    columns = ("identity", "state", "owner", "attempts", "updated_at", "result")
-    return ledger_entry(key, [row[column] for column in columns])
+    def _entry(self, key: tuple[str, str], row: dict[str, Any]) -> LedgerEntry:
+        return ledger_entry(self._codec, key, [row[column] for column in _COLUMNS.split(", ")])

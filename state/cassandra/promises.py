@@ -40,22 +40,24 @@ class Promises:
     """The promises of all threads."""
 
     def __init__(self, keyspace: Keyspace) -> None:
-        self._session, self._ttl = keyspace.session, math.ceil(keyspace.input_ttl)
+        self._session, self._codec = keyspace.session, keyspace.codec
+        self._ttl = math.ceil(keyspace.input_ttl)
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """See `state.Journal.accept`."""
-        now = utc_now()
+        now, body = utc_now(), self._codec.encode(tenant_id, run.to_bytes())
         ttl = self._ttl + math.ceil((kept_from(run, now) - now).total_seconds())
-        await self._session.execute(_ACCEPT, tenant_id, thread_id, run.run_id, run.to_bytes(), ttl)
+        await self._session.execute(_ACCEPT, tenant_id, thread_id, run.run_id, body, ttl)
 
     async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
         """See `state.Journal.accepted`."""
         rows = await all_or_one(self._session, _ACCEPTED, _ONE_ACCEPTED, tenant_id, thread_id, run_id)
-        return decode_accepted(rows, (tenant_id, thread_id), run_id=run_id)
+        return decode_accepted(self._codec, rows, (tenant_id, thread_id), run_id=run_id)
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""
-        await self._session.execute(_ANNOUNCE, tenant_id, thread_id, given.input_id, given.to_bytes(), OPEN_TTL)
+        body = self._codec.encode(tenant_id, given.to_bytes())
+        await self._session.execute(_ANNOUNCE, tenant_id, thread_id, given.input_id, body, OPEN_TTL)
         if given.begun:
             await self._session.execute(_LIST_AS_BUSY, tenant_id, given.user_id, thread_id)
 
@@ -66,7 +68,8 @@ class Promises:
 
     async def open_inputs(self, tenant_id: str, thread_id: str) -> list[OpenInput]:
         """See `state.Journal.open_inputs`."""
-        return decode_opened(await self._session.execute(_OPEN, tenant_id, thread_id), (tenant_id, thread_id))
+        rows = await self._session.execute(_OPEN, tenant_id, thread_id)
+        return decode_opened(self._codec, rows, (tenant_id, thread_id))
 
 
 async def all_or_one(

@@ -11,6 +11,7 @@ from state.cassandra import migrate
 from state.cassandra.connecting import CassandraOptions
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.session import Session
+from state.codec import Codec
 from state.stores import Stores
 
 _PING_SECONDS = 2.0
@@ -22,10 +23,11 @@ _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:]+)(?::(\d+))?")
 class CassandraStores(Stores):
     """See `state.Stores`. Only `migrate` makes the keyspace and its tables."""
 
-    def __init__(self, options: CassandraOptions) -> None:
+    def __init__(self, options: CassandraOptions, *, codec: Codec | None = None) -> None:
+        """`codec`: what bodies go through."""
         self.options = options
         self._session = Session(options)
-        super().__init__("cassandra", Keyspace(self._session, options.input_ttl))
+        super().__init__("cassandra", Keyspace(self._session, options.input_ttl, codec=codec or Codec()))
 
     async def open(self) -> None:
         """See `state.Stores.open`. Raises `SettingsError` when Cassandra refuses our credentials."""
@@ -48,7 +50,7 @@ class CassandraStores(Stores):
         await self._session.ping(_PING_SECONDS)
 
 
-def from_url(url: str, **options: Any) -> CassandraStores:
+def from_url(url: str, *, codec: Codec | None = None, **options: Any) -> CassandraStores:
     """Stores of a URL such as `cassandra://user:password@host1,host2:9042/keyspace?rf=3&dc=name`.
 
     Options are the fields of `CassandraOptions` from `dc` on. User name and password are percent-encoded where they
@@ -67,7 +69,7 @@ def from_url(url: str, **options: Any) -> CassandraStores:
     if credentials:
         options = {"username": unquote(username), "password": unquote(password), **options}
     checked = _checked({**dict(parse_qsl(parts.query)), **options})
-    return CassandraStores(CassandraOptions(hosts=hosts, port=port, keyspace=keyspace, **checked))
+    return CassandraStores(CassandraOptions(hosts=hosts, port=port, keyspace=keyspace, **checked), codec=codec)
 
 
 def _hosts(netloc: str) -> tuple[tuple[str, ...], int]:

@@ -7,8 +7,8 @@ from datetime import datetime
 from schemas import OutcomeUnknown, ServerTrouble
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.queries import Kind, Query
-from state.micros import from_micros, to_micros
-from state.stores.timers import Timer, TimerStore
+from state.micros import to_micros
+from state.stores.timers import Timer, TimerStore, decode_timers
 
 BUCKET_SECONDS = 15 * 60
 """Timers of as long a time stand in one partition."""
@@ -43,13 +43,14 @@ class CassandraTimers(TimerStore):
     """Partitions by time, and a list of those that may have rows: whoever looks comes to what was due long ago, too."""
 
     def __init__(self, keyspace: Keyspace) -> None:
-        self._session = keyspace.session
+        self._session, self._codec = keyspace.session, keyspace.codec
 
     async def put(self, timer: Timer) -> None:
         """See `state.TimerStore.put`."""
         due = to_micros(timer.due)
         of_user = (timer.tenant_id, timer.user_id, timer.kind, due, timer.timer_id)
-        row = (timer.tenant_id, timer.user_id, timer.timer_id, timer.kind, due, timer.body)
+        body = self._codec.encode(timer.tenant_id, timer.body)
+        row = (timer.tenant_id, timer.user_id, timer.timer_id, timer.kind, due, body)
         # The bucket comes after its row: who took it off the list, since there was nothing in it, looks for this row again.
         await self._session.execute(_PUT, due // _BUCKET, *row)
         try:
@@ -72,10 +73,7 @@ class CassandraTimers(TimerStore):
             if (left := limit - len(found)) <= 0:
                 break
             rows = await self._session.execute(_DUE, bucket, until, left)
-            found += [
-                Timer(tenant, user, timer, kind, from_micros(at), bytes(body))
-                for tenant, user, timer, kind, at, body in rows
-            ]
+            found += decode_timers(self._codec, rows)
             if not rows and (bucket + 1) * _BUCKET + _KEPT < until:
                 await self._session.execute(_REMOVE_BUCKET, bucket)
                 if await self._session.execute(_DUE, bucket, until, 1):

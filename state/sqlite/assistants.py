@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Any
 
-from state.readable import as_bytes
 from state.sqlite.database import Database
-from state.stores.assistants import AssistantRow, AssistantStore, check_assistant_version
+from state.stores.assistants import (
+    AssistantRow,
+    AssistantStore,
+    check_assistant_version,
+    decode_assistant,
+    decode_assistants,
+)
 
 _CREATE = "INSERT OR IGNORE INTO assistants (newest, current, tenant_id, assistant_id) VALUES (?, ?, ?, ?)"
 _ADVANCE = "UPDATE assistants SET newest = ?, current = ? WHERE tenant_id = ? AND assistant_id = ? AND newest = ?"
@@ -33,11 +36,12 @@ class SqliteAssistants(AssistantStore):
 
     def __init__(self, database: Database) -> None:
         self._writer, self._readers = database.writer, database.readers
+        self._codec = database.codec
 
     async def put(self, tenant_id: str, row: AssistantRow, *, expected_version: int) -> bool:
         """See `state.AssistantStore.put`."""
         check_assistant_version(row, expected_version)
-        key = (tenant_id, row.assistant_id)
+        key, body = (tenant_id, row.assistant_id), self._codec.encode(tenant_id, row.body)
 
         def write(connection: sqlite3.Connection) -> bool:
             values = (row.version, row.version, *key)
@@ -46,7 +50,7 @@ class SqliteAssistants(AssistantStore):
             else:
                 done = connection.execute(_ADVANCE, (*values, expected_version)).rowcount == 1
             if done:
-                connection.execute(_VERSION, (*key, row.version, row.body))
+                connection.execute(_VERSION, (*key, row.version, body))
             return done
 
         return await self._writer.run(write)
@@ -59,12 +63,12 @@ class SqliteAssistants(AssistantStore):
     async def get(self, tenant_id: str, assistant_id: str) -> AssistantRow | None:
         """See `state.AssistantStore.get`."""
         row = await self._readers.run(lambda c: c.execute(_GET, (tenant_id, assistant_id)).fetchone())
-        return None if row is None else _row(row)
+        return None if row is None else decode_assistant(self._codec, row, tenant_id)
 
     async def versions(self, tenant_id: str, assistant_id: str) -> list[AssistantRow]:
         """See `state.AssistantStore.versions`."""
         rows = await self._readers.run(lambda c: c.execute(_VERSIONS, (tenant_id, assistant_id)).fetchall())
-        return [_row(row) for row in rows]
+        return decode_assistants(self._codec, rows, tenant_id)
 
     async def delete(self, tenant_id: str, assistant_id: str) -> bool:
         """See `state.AssistantStore.delete`."""
@@ -79,9 +83,4 @@ class SqliteAssistants(AssistantStore):
     async def list(self, tenant_id: str) -> list[AssistantRow]:
         """See `state.AssistantStore.list`."""
         rows = await self._readers.run(lambda c: c.execute(_LIST, (tenant_id,)).fetchall())
-        return [_row(row) for row in rows]
-
-
-def _row(stored: Sequence[Any]) -> AssistantRow:
-    assistant_id, version, body = stored
-    return AssistantRow(assistant_id, version, as_bytes(body))
+        return decode_assistants(self._codec, rows, tenant_id)

@@ -28,20 +28,22 @@ class SqliteAudit(AuditStore):
 
     def __init__(self, database: Database) -> None:
         self._writer, self._readers = database.writer, database.readers
+        self._codec = database.codec
 
     async def add_missing(self, tenant_id: str, row: AuditRow) -> None:
         """See `state.AuditStore.add_missing`."""
-        await self._writer.run(lambda c: c.execute(_ADD, _values(tenant_id, row)))
+        values = self._values(tenant_id, row)
+        await self._writer.run(lambda c: c.execute(_ADD, values))
 
     async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:
         """See `state.AuditStore.append`."""
-        values = [_values(tenant_id, row) for row in rows]
+        values = [self._values(tenant_id, row) for row in rows]
         await self._writer.run(lambda c: c.executemany(_APPEND, values))
 
     async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
         """See `state.AuditStore.tail`."""
         rows = await self._readers.run(lambda c: c.execute(_TAIL, (tenant_id, max(limit, 0))).fetchall())
-        return list(decode_audit(reversed(rows), tenant_id))
+        return list(decode_audit(self._codec, reversed(rows), tenant_id))
 
     async def export(self, tenant_id: str, *, since: datetime | None = None) -> AsyncIterator[AuditRow]:
         """See `state.AuditStore.export`."""
@@ -50,12 +52,12 @@ class SqliteAudit(AuditStore):
         while True:
             key = (tenant_id, *after, earliest, _PAGE)
             page = await self._readers.run(lambda c, key=key: c.execute(_EXPORT, key).fetchall())  # type: ignore[misc]
-            for row in decode_audit(page, tenant_id):
+            for row in decode_audit(self._codec, page, tenant_id):
                 yield row
             if len(page) < _PAGE:
                 return
             after = page[-1][:2]
 
-
-def _values(tenant_id: str, row: AuditRow) -> tuple[str, int, str, int, str]:
-    return tenant_id, row.position, row.event_id, to_micros(row.event.at), row.event.to_bytes().decode()
+    def _values(self, tenant_id: str, row: AuditRow) -> tuple[str, int, str, int, bytes]:
+        body = self._codec.encode(tenant_id, row.event.to_bytes())
+        return tenant_id, row.position, row.event_id, to_micros(row.event.at), body

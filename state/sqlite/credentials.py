@@ -6,9 +6,8 @@ import sqlite3
 from datetime import datetime
 
 from state.micros import to_micros
-from state.readable import as_bytes
 from state.sqlite.database import Database
-from state.stores.credentials import Credentials
+from state.stores.credentials import Credentials, decode_credential, decode_credentials
 
 _PURGED_A_PUT = 8
 
@@ -31,11 +30,12 @@ class SqliteCredentials(Credentials):
 
     def __init__(self, database: Database) -> None:
         self._writer, self._readers, self._now = database.writer, database.readers, database.now
+        self._codec = database.codec
 
     async def put(self, tenant_id: str, kind: str, credential_id: str, body: bytes, *, expires: datetime) -> None:
         """See `state.Credentials.put`."""
         now = to_micros(self._now())
-        row = (tenant_id, kind, credential_id, body, to_micros(expires))
+        row = (tenant_id, kind, credential_id, self._codec.encode(tenant_id, body), to_micros(expires))
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_PUT, row)
@@ -47,16 +47,16 @@ class SqliteCredentials(Credentials):
         """See `state.Credentials.get`."""
         key = (tenant_id, kind, credential_id, to_micros(self._now()))
         row = await self._readers.run(lambda c: c.execute(_GET, key).fetchone())
-        return None if row is None else as_bytes(row[0])
+        return None if row is None else decode_credential(self._codec, row[0], tenant_id, kind)
 
     async def take(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
         """See `state.Credentials.take`."""
         key = (tenant_id, kind, credential_id, to_micros(self._now()))
         row = await self._writer.run(lambda c: c.execute(_TAKE, key).fetchone())
-        return None if row is None else as_bytes(row[0])
+        return None if row is None else decode_credential(self._codec, row[0], tenant_id, kind)
 
     async def list(self, tenant_id: str, kind: str) -> list[tuple[str, bytes]]:
         """See `state.Credentials.list`."""
         key = (tenant_id, kind, to_micros(self._now()))
         rows = await self._readers.run(lambda c: c.execute(_LIST, key).fetchall())
-        return [(credential_id, as_bytes(body)) for credential_id, body in rows]
+        return list(decode_credentials(self._codec, rows, tenant_id, kind))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schemas.clock import Clock
+from state.codec import Codec
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The file's threads, and how rows expire."""
+    """The file's threads, and how rows are kept."""
 
     writer: Writer
     readers: Readers
@@ -19,3 +20,5 @@ class Database:
     """The clock that rows expire by."""
     input_ttl: float
     """Seconds that the outputs of processed inputs are kept."""
+    codec: Codec
+    """What bodies go through."""

@@ -27,21 +27,23 @@ class SqliteDirectory(Directory):
 
     def __init__(self, database: Database) -> None:
         self._writer, self._readers = database.writer, database.readers
+        self._codec = database.codec
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
         """See `state.Directory.tenant`."""
         row = await self._readers.run(lambda c: c.execute(_TENANT, (tenant_id,)).fetchone())
-        return None if row is None else decode_tenant(row[0], tenant_id)
+        return None if row is None else decode_tenant(self._codec, row[0], tenant_id)
 
     async def tenants(self) -> list[Tenant]:
         """See `state.Directory.tenants`."""
         rows = await self._readers.run(lambda c: c.execute(_TENANTS).fetchall())
-        return list(decode_tenants(rows))
+        return list(decode_tenants(self._codec, rows))
 
     async def put_tenant(self, tenant: Tenant, *, expected_version: int) -> bool:
         """See `state.Directory.put_tenant`."""
         check_tenant_version(tenant, expected_version)
-        values = (tenant.version, tenant.to_bytes().decode(), tenant.tenant_id)
+        body = self._codec.encode(tenant.tenant_id, tenant.to_bytes())
+        values = (tenant.version, body, tenant.tenant_id)
         if expected_version == 0:
             return await self._writer.run(lambda c: c.execute(_CREATE_TENANT, values).rowcount == 1)
         return await self._writer.run(lambda c: c.execute(_CHANGE_TENANT, (*values, expected_version)).rowcount == 1)
@@ -49,14 +51,14 @@ class SqliteDirectory(Directory):
     async def user(self, tenant_id: str, user_id: str) -> User | None:
         """See `state.Directory.user`."""
         row = await self._readers.run(lambda c: c.execute(_USER, (tenant_id, user_id)).fetchone())
-        return None if row is None else decode_user(row[0], tenant_id, user_id)
+        return None if row is None else decode_user(self._codec, row[0], tenant_id, user_id)
 
     async def users(self, tenant_id: str) -> list[User]:
         """See `state.Directory.users`."""
         rows = await self._readers.run(lambda c: c.execute(_USERS, (tenant_id,)).fetchall())
-        return list(decode_users(rows, tenant_id))
+        return list(decode_users(self._codec, rows, tenant_id))
 
     async def put_user(self, user: User) -> None:
         """See `state.Directory.put_user`."""
-        values = (user.tenant_id, user.user_id, user.to_bytes().decode())
+        values = (user.tenant_id, user.user_id, self._codec.encode(user.tenant_id, user.to_bytes()))
         await self._writer.run(lambda c: c.execute(_PUT_USER, values))

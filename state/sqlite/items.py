@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from state.micros import to_micros
-from state.readable import read, readable
 from state.sqlite.database import Database
-from state.stores.items import Item, ItemStore, checked_key, decode_item, item_name, joined, prefix_range
+from state.stores.items import Item, ItemStore, checked_key, decode_item, decode_items, joined, prefix_range
 
 _PAGE = 500
 _PURGED_A_PUT = 8
@@ -44,6 +43,7 @@ class SqliteItems(ItemStore):
 
     def __init__(self, database: Database) -> None:
         self._writer, self._readers, self._now = database.writer, database.readers, database.now
+        self._codec = database.codec
 
     async def put(
         self,
@@ -58,7 +58,8 @@ class SqliteItems(ItemStore):
         """See `state.ItemStore.put`."""
         now = to_micros(self._now())
         end = _NEVER if expires is None else to_micros(expires)
-        row = (tenant_id, user_id, joined(namespace), checked_key(key), json.dumps(value), now, now, end)
+        body = self._codec.encode(tenant_id, json.dumps(value).encode())
+        row = (tenant_id, user_id, joined(namespace), checked_key(key), body, now, now, end)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_PUT, row)
@@ -70,9 +71,7 @@ class SqliteItems(ItemStore):
         """See `state.ItemStore.get`."""
         wanted = (tenant_id, user_id, joined(namespace), checked_key(key), to_micros(self._now()))
         row = await self._readers.run(lambda c: c.execute(_GET, wanted).fetchone())
-        if row is None:
-            return None
-        return read(item_name(tenant_id, user_id, row), lambda: decode_item(row))
+        return None if row is None else decode_item(self._codec, row, tenant_id, user_id)
 
     async def delete(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> None:
         """See `state.ItemStore.delete`."""
@@ -86,7 +85,7 @@ class SqliteItems(ItemStore):
         while True:
             wanted = (tenant_id, user_id, *after, end, now)
             rows = await self._readers.run(lambda c, wanted=wanted: c.execute(_LIST, wanted).fetchall())  # type: ignore[misc]
-            for item in readable(rows, decode_item, lambda row: item_name(tenant_id, user_id, row)):
+            for item in decode_items(self._codec, rows, tenant_id, user_id):
                 if item.is_below(prefix):
                     yield item
             if len(rows) < _PAGE:

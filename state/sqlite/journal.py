@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -20,8 +20,9 @@ from schemas import (
     StoredRun,
     ThreadSummary,
 )
+from state.codec import Codec
 from state.micros import to_micros
-from state.readable import as_bytes, first_of
+from state.readable import first_of
 from state.spans import below, merged
 from state.sqlite.database import Database
 from state.stores.journal import (
@@ -35,9 +36,12 @@ from state.stores.journal import (
     decode_head,
     decode_messages,
     decode_opened,
+    decode_outputs,
+    decode_rows,
     decode_runs,
     decode_summaries,
     kept_from,
+    line_body,
 )
 
 _PURGED_A_COMMIT = 8
@@ -54,21 +58,21 @@ _NEWEST = "SELECT seq, body FROM messages WHERE tenant_id = ? AND thread_id = ? 
 _SPAN = "SELECT seq, body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq BETWEEN ? AND ? ORDER BY seq DESC"
 _EVENTS = "SELECT seq, type, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? ORDER BY seq"
 _THREADS = """
-SELECT thread_id, title, created_at, updated_at, metadata, agent_id, CASE WHEN EXISTS (
+SELECT thread_id, created_at, updated_at, agent_id, CASE WHEN EXISTS (
     SELECT 1 FROM open_inputs o
     WHERE o.tenant_id = threads.tenant_id AND o.thread_id = threads.thread_id AND o.begun AND o.expires_at > ?
-) THEN 'busy' ELSE condition END
+) THEN 'busy' ELSE condition END, line, title, metadata
 FROM threads WHERE tenant_id = ? AND user_id = ? AND deleted = 0
 ORDER BY updated_at DESC, thread_id
 """
 _CREATE = """
 INSERT OR IGNORE INTO threads (
-    version, user_id, title, created_at, updated_at, head, deleted, condition, metadata, agent_id, tenant_id, thread_id
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    version, user_id, created_at, updated_at, head, deleted, condition, agent_id, line, title, metadata, tenant_id, thread_id
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?)
 """
 _ADVANCE = """
-UPDATE threads SET version = ?, user_id = ?, title = ?, created_at = ?, updated_at = ?, head = ?,
-    deleted = ?, condition = ?, metadata = ?, agent_id = ?
+UPDATE threads SET version = ?, user_id = ?, created_at = ?, updated_at = ?, head = ?,
+    deleted = ?, condition = ?, agent_id = ?, line = ?, title = '', metadata = ''
 WHERE tenant_id = ? AND thread_id = ? AND version = ?
 """
 _REMOVE = "DELETE FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq >= ?"
@@ -114,6 +118,7 @@ class SqliteJournal(Journal):
 
     def __init__(self, database: Database) -> None:
         self._writer, self._readers, self._now = database.writer, database.readers, database.now
+        self._codec = database.codec
         self._ttl_micros = round(database.input_ttl * 1_000_000)
 
     async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
@@ -126,12 +131,12 @@ class SqliteJournal(Journal):
             if row is None:
                 return Hydrated(0, None, ())
             outputs = connection.execute(_OUTPUTS, (*key, input_id, now)).fetchone() if input_id is not None else None
-            head = decode_head(row[1], key)
+            head = decode_head(self._codec, row[1], key)
             return Hydrated(
                 version=row[0],
                 head=head,
-                messages=tuple(_newest(connection, key, max(window, 0), head.branch if head.forks else None)),
-                outputs=outputs and as_bytes(outputs[0]),
+                messages=tuple(self._newest(connection, key, max(window, 0), head.branch if head.forks else None)),
+                outputs=outputs and decode_outputs(self._codec, outputs[0], key, input_id or ""),
             )
 
         return await self._readers.run(read)
@@ -146,12 +151,12 @@ class SqliteJournal(Journal):
         """See `state.Journal.outputs_of`."""
         key = (tenant_id, thread_id, input_id, to_micros(self._now()))
         row = await self._readers.run(lambda c: c.execute(_OUTPUTS, key).fetchone())
-        return None if row is None else as_bytes(row[0])
+        return None if row is None else decode_outputs(self._codec, row[0], key[:2], input_id)
 
     async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
         """See `state.Journal.commit`."""
         now = to_micros(self._now())
-        write = _Write((tenant_id, thread_id), commit, now=now, expires_at=now + self._ttl_micros)
+        write = _Write(self._codec, (tenant_id, thread_id), commit, now=now, expires_at=now + self._ttl_micros)
         return await self._writer.run(write)
 
     async def messages(
@@ -167,25 +172,27 @@ class SqliteJournal(Journal):
         key = (tenant_id, thread_id)
         if before is not None:
             spans = below(before, [(1, before)] if spans is None else spans)
-        return await self._readers.run(lambda c: _newest(c, key, max(limit, 0), spans))
+        return await self._readers.run(lambda c: self._newest(c, key, max(limit, 0), spans))
 
     async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
         """See `state.Journal.events`."""
         key = (tenant_id, thread_id)
-        return await self._readers.run(lambda c: first_of(decode_events(c.execute(_EVENTS, (*key, since)), key), limit))
+        return await self._readers.run(
+            lambda c: first_of(decode_events(self._codec, c.execute(_EVENTS, (*key, since)), key), limit)
+        )
 
     async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
         """See `state.Journal.threads`."""
         wanted = (to_micros(self._now()), tenant_id, user_id)
         return await self._readers.run(
-            lambda c: first_of(decode_summaries(c.execute(_THREADS, wanted), tenant_id, user_id), limit)
+            lambda c: first_of(decode_summaries(self._codec, c.execute(_THREADS, wanted), tenant_id, user_id), limit)
         )
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """See `state.Journal.accept`."""
         at = self._now()
         now, until = to_micros(at), to_micros(kept_from(run, at)) + self._ttl_micros
-        row = (tenant_id, thread_id, run.run_id, run.to_bytes().decode(), until)
+        row = (tenant_id, thread_id, run.run_id, self._codec.encode(tenant_id, run.to_bytes()), until)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_ACCEPT, row)
@@ -198,11 +205,11 @@ class SqliteJournal(Journal):
         key = (tenant_id, thread_id, to_micros(self._now()))
         query, parameters = (_ACCEPTED, key) if run_id is None else (f"{_ACCEPTED} AND run_id = ?", (*key, run_id))
         rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
-        return decode_accepted(rows, (tenant_id, thread_id), run_id=run_id)
+        return decode_accepted(self._codec, rows, (tenant_id, thread_id), run_id=run_id)
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""
-        now, body = to_micros(self._now()), given.to_bytes().decode()
+        now, body = to_micros(self._now()), self._codec.encode(tenant_id, given.to_bytes())
         row = (tenant_id, thread_id, given.input_id, int(given.begun), body, now + OPEN_TTL * 1_000_000)
 
         def write(connection: sqlite3.Connection) -> None:
@@ -225,7 +232,7 @@ class SqliteJournal(Journal):
         """See `state.Journal.open_inputs`."""
         key = (tenant_id, thread_id, to_micros(self._now()))
         rows = await self._readers.run(lambda c: c.execute(_OPEN, key).fetchall())
-        return decode_opened(rows, (tenant_id, thread_id))
+        return decode_opened(self._codec, rows, (tenant_id, thread_id))
 
     async def runs(
         self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
@@ -234,7 +241,7 @@ class SqliteJournal(Journal):
         key = (tenant_id, thread_id)
         query, parameters = (_RUNS, key) if run_id is None else (_ONE_RUN, (*key, run_id))
         found = await self._readers.run(
-            lambda c: first_of(decode_runs(c.execute(query, parameters), key, run_id=run_id), limit)
+            lambda c: first_of(decode_runs(self._codec, c.execute(query, parameters), key, run_id=run_id), limit)
         )
         return found[::-1]
 
@@ -244,7 +251,7 @@ class SqliteJournal(Journal):
         """See `state.Journal.checkpoints`."""
         wanted = (tenant_id, thread_id, _NO_SEQ if before is None else before, max(limit, 0))
         rows = await self._readers.run(lambda c: c.execute(_CHECKPOINTS, wanted).fetchall())
-        return [StateRow(seq=seq, kind="checkpoint", body=body) for seq, body in rows]
+        return decode_rows(self._codec, "checkpoint", rows, wanted[:2])
 
     async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
         """See `state.Journal.values`."""
@@ -253,51 +260,49 @@ class SqliteJournal(Journal):
         def read(connection: sqlite3.Connection) -> list[tuple[int, bytes]]:
             return [row for span in spans for row in connection.execute(_VALUES, (tenant_id, thread_id, *span))]
 
-        return [StateRow(seq=seq, kind="value", body=body) for seq, body in await self._readers.run(read)]
+        return decode_rows(self._codec, "value", await self._readers.run(read), (tenant_id, thread_id))
 
-
-def _newest(
-    connection: sqlite3.Connection, key: tuple[str, str], limit: int, spans: Sequence[Span] | None
-) -> list[StoredMessage]:
-    """The newest messages in these spans, or of all, oldest first."""
-    if spans is None:
-        rows: Iterator[tuple[int, Any]] = connection.execute(_NEWEST, key)
-    else:
-        rows = (row for span in reversed(spans) for row in connection.execute(_SPAN, (*key, *span)))
-    found: list[StoredMessage] = []
-    while len(found) < limit and (some := list(islice(rows, limit - len(found)))):
-        found = [*decode_messages(some[::-1], key), *found]
-    return found
+    def _newest(
+        self, connection: sqlite3.Connection, key: tuple[str, str], limit: int, spans: Sequence[Span] | None
+    ) -> list[StoredMessage]:
+        """The newest messages in these spans, or of all, oldest first."""
+        if spans is None:
+            rows: Iterator[tuple[int, Any]] = connection.execute(_NEWEST, key)
+        else:
+            rows = (row for span in reversed(spans) for row in connection.execute(_SPAN, (*key, *span)))
+        found: list[StoredMessage] = []
+        while len(found) < limit and (some := list(islice(rows, limit - len(found)))):
+            found = [*decode_messages(self._codec, some[::-1], key), *found]
+        return found
 
 
 class _Write:
     """One commit, encoded on the caller's thread; the writer's thread only runs the statements."""
 
-    def __init__(self, key: tuple[str, str], commit: Commit, *, now: int, expires_at: int) -> None:
-        self._key, self._commit, self._now = key, commit, now
-        head = commit.head
+    def __init__(self, codec: Codec, key: tuple[str, str], commit: Commit, *, now: int, expires_at: int) -> None:
+        self._codec, self._key, self._commit, self._now = codec, key, commit, now
+        head, encode = commit.head, partial(codec.encode, key[0])
         self._thread = (
             commit.expected_version + 1,
             head.user_id,
-            head.title,
             to_micros(head.created_at),
             to_micros(head.updated_at),
-            head.to_bytes().decode(),
+            encode(head.to_bytes()),
             int(head.deleted),
             head.condition,
-            json.dumps(head.metadata, ensure_ascii=False),
             head.agent_id,
+            encode(line_body(head)),
         )
-        self._messages = [(*key, m.seq, m.to_bytes().decode()) for m in commit.messages]
-        self._events = [(*key, e.seq, e.type, e.body) for e in commit.events]
-        self._runs = [(*key, r.run_id, r.last_event, r.to_bytes().decode()) for r in commit.runs]
-        self._rows = [(*key, row.kind, row.seq, row.body) for row in commit.rows]
-        self._input = (*key, commit.input_id, commit.outputs, expires_at)
+        self._messages = [(*key, m.seq, encode(m.to_bytes())) for m in commit.messages]
+        self._events = [(*key, e.seq, e.type, encode(e.body.encode())) for e in commit.events]
+        self._runs = [(*key, r.run_id, r.last_event, encode(r.to_bytes())) for r in commit.runs]
+        self._rows = [(*key, row.kind, row.seq, encode(row.body)) for row in commit.rows]
+        self._input = (*key, commit.input_id, encode(commit.outputs), expires_at)
 
     def __call__(self, connection: sqlite3.Connection) -> Committed | AlreadyDone | Stale:
         done = connection.execute(_OUTPUTS, (*self._key, self._commit.input_id, self._now)).fetchone()
         if done is not None:
-            return AlreadyDone(as_bytes(done[0]))
+            return AlreadyDone(decode_outputs(self._codec, done[0], self._key, self._commit.input_id))
         if not self._advance(connection):
             return Stale()
         if self._commit.erase:

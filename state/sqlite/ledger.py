@@ -40,27 +40,28 @@ class SqliteLedger(ToolLedger):
 
     def __init__(self, database: Database) -> None:
         self._writer, self._readers = database.writer, database.readers
+        self._codec = database.codec
 
     async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
         """See `state.ToolLedger.get`."""
         row = await self._readers.run(lambda c: c.execute(_GET, (tenant_id, call_id)).fetchone())
-        return None if row is None else ledger_entry((tenant_id, call_id), row)
+        return None if row is None else ledger_entry(self._codec, (tenant_id, call_id), row)
 
     async def claim(self, tenant_id: str, entry: LedgerEntry) -> LedgerEntry | None:
         """See `state.ToolLedger.claim`."""
         key = (tenant_id, entry.call_id)
         values = (
-            ledger_identity(entry).decode(),
+            self._codec.encode(tenant_id, ledger_identity(entry)),
             entry.state,
             entry.owner,
             entry.attempts,
             to_micros(entry.updated_at),
-            None if entry.result is None else entry.result.to_bytes().decode(),
+            None if entry.result is None else self._codec.encode(tenant_id, entry.result.to_bytes()),
         )
         there = await self._writer.run(
             lambda c: None if c.execute(_CLAIM, (*key, *values)).rowcount == 1 else c.execute(_GET, key).fetchone()
         )
-        return None if there is None else ledger_entry(key, there)
+        return None if there is None else ledger_entry(self._codec, key, there)
 
     async def send(self, tenant_id: str, call_id: str, *, owner: str, at: datetime) -> bool:
         """See `state.ToolLedger.send`."""
@@ -73,7 +74,8 @@ class SqliteLedger(ToolLedger):
     async def finish(self, tenant_id: str, call_id: str, *, owner: str, result: ToolResult, at: datetime) -> bool:
         """See `state.ToolLedger.finish`."""
         state = "unknown" if result.status == "unknown" else "done"
-        return await self._move(_FINISH, state, result.to_bytes().decode(), to_micros(at), tenant_id, call_id, owner)
+        body = self._codec.encode(tenant_id, result.to_bytes())
+        return await self._move(_FINISH, state, body, to_micros(at), tenant_id, call_id, owner)
 
     async def take_over(self, tenant_id: str, call_id: str, *, previous_owner: str, owner: str, at: datetime) -> bool:
         """See `state.ToolLedger.take_over`."""

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from schemas import SettingsError, Unavailable
 from schemas.clock import Clock, utc_now
 from schemas.recent import Backoff
+from state.codec import Codec
 from state.sqlite import migrate
 from state.sqlite.connection import File
 from state.sqlite.database import Database
@@ -38,6 +39,7 @@ class SqliteStores(Stores):
         readers: int = 4,
         input_ttl: float = INPUT_TTL,
         now: Clock = utc_now,
+        codec: Codec | None = None,
     ) -> None:
         """The stores in the file `path`.
 
@@ -48,10 +50,11 @@ class SqliteStores(Stores):
             readers: Threads that read.
             input_ttl: Seconds that the outputs of processed inputs are kept.
             now: The clock that inputs expire by.
+            codec: What bodies go through.
         """
         self._file = File(path, synchronous, busy_timeout)
         self._writer, self._readers = Writer(self._file), Readers(self._file, threads=readers)
-        super().__init__("sqlite", Database(self._writer, self._readers, now, input_ttl))
+        super().__init__("sqlite", Database(self._writer, self._readers, now, input_ttl, codec or Codec()))
 
     @property
     def path(self) -> Path:
@@ -134,6 +137,7 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         "readers": int,
         "input_ttl": float,
         "now": lambda clock: clock,
+        "codec": lambda codec: codec,
     }
     if unknown := sorted(options.keys() - kinds.keys()):
         raise SettingsError(f"SQLite state has no option {unknown[0]!r}; it has {', '.join(sorted(kinds))}.")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from state.micros import from_micros, to_micros
+from state.micros import to_micros
 from state.sqlite.database import Database
-from state.stores.timers import Timer, TimerStore
+from state.stores.timers import Timer, TimerStore, decode_timers
 
 _PUT = "INSERT OR REPLACE INTO timers (due, tenant_id, timer_id, user_id, kind, body) VALUES (?, ?, ?, ?, ?, ?)"
 _REMOVE = "DELETE FROM timers WHERE due = ? AND tenant_id = ? AND timer_id = ?"
@@ -21,10 +21,12 @@ class SqliteTimers(TimerStore):
 
     def __init__(self, database: Database) -> None:
         self._writer, self._readers = database.writer, database.readers
+        self._codec = database.codec
 
     async def put(self, timer: Timer) -> None:
         """See `state.TimerStore.put`."""
-        row = (to_micros(timer.due), timer.tenant_id, timer.timer_id, timer.user_id, timer.kind, timer.body)
+        body = self._codec.encode(timer.tenant_id, timer.body)
+        row = (to_micros(timer.due), timer.tenant_id, timer.timer_id, timer.user_id, timer.kind, body)
         await self._writer.run(lambda c: c.execute(_PUT, row))
 
     async def remove(self, timer: Timer) -> None:
@@ -36,10 +38,7 @@ class SqliteTimers(TimerStore):
         """See `state.TimerStore.due`."""
         wanted = (to_micros(now), max(limit, 0))
         rows = await self._readers.run(lambda c: c.execute(_DUE, wanted).fetchall())
-        return [
-            Timer(tenant, user, timer, kind, from_micros(due), bytes(body))
-            for tenant, user, timer, kind, due, body in rows
-        ]
+        return list(decode_timers(self._codec, rows))
 
     async def count(self, tenant_id: str, user_id: str, kind: str, *, most: int) -> int:
         """See `state.TimerStore.count`."""

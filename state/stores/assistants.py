@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from state.codec import Codec
+from state.readable import read, readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +58,21 @@ def check_assistant_version(row: AssistantRow, expected_version: int) -> None:
             f"the assistant {row.assistant_id!r} has version {row.version}; "
             f"what follows on version {expected_version} must have version {expected_version + 1}"
         )
+
+
+def decode_assistant(codec: Codec, row: Sequence[Any], tenant_id: str) -> AssistantRow:
+    """A version from a row of id, number and body. Raises `UnreadableRow`."""
+    assistant_id, version, body = row
+    name = f"version {version} of the assistant {assistant_id} of {tenant_id}"
+    return AssistantRow(assistant_id, version, read(name, lambda: codec.decode(tenant_id, body)))
+
+
+def decode_assistants(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) -> list[AssistantRow]:
+    """Versions, those that can be read."""
+    return list(
+        readable(
+            rows,
+            lambda row: decode_assistant(codec, row, tenant_id),
+            lambda row: f"version {row[1]} of the assistant {row[0]} of {tenant_id}",
+        )
+    )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from schemas import AuditEvent
+from state.codec import Codec
 from state.readable import readable
 
 
@@ -40,10 +41,12 @@ class AuditStore(Protocol):
         ...
 
 
-def decode_audit(rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[AuditRow]:
+def decode_audit(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[AuditRow]:
     """Audit events from rows of positions, ids and bodies."""
     return readable(
         rows,
-        lambda row: AuditRow(event_id=row[1], position=row[0], event=AuditEvent.model_validate_json(row[2])),
+        lambda row: AuditRow(
+            event_id=row[1], position=row[0], event=AuditEvent.model_validate_json(codec.decode(tenant_id, row[2]))
+        ),
         lambda row: f"the audit event {row[1]} at {row[0]} of {tenant_id}",
     )

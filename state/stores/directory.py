@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from schemas import Tenant, User
-from state.readable import models, read
+from state.codec import Codec
+from state.readable import read, readable
 
 
 class Directory(Protocol):
@@ -49,21 +50,25 @@ def check_tenant_version(tenant: Tenant, expected_version: int) -> None:
         )
 
 
-def decode_tenant(body: bytes | str, tenant_id: str) -> Tenant:
+def decode_tenant(codec: Codec, body: bytes | str, tenant_id: str) -> Tenant:
     """A tenant. Raises `UnreadableRow`."""
-    return read(f"the tenant {tenant_id}", lambda: Tenant.model_validate_json(body))
+    return read(f"the tenant {tenant_id}", lambda: Tenant.model_validate_json(codec.decode(tenant_id, body)))
 
 
-def decode_tenants(rows: Iterable[Sequence[Any]]) -> Iterator[Tenant]:
+def decode_tenants(codec: Codec, rows: Iterable[Sequence[Any]]) -> Iterator[Tenant]:
     """Tenants from rows of ids and bodies."""
-    return models(Tenant, rows, lambda found: f"the tenant {found}")
+    return readable(
+        rows,
+        lambda row: Tenant.model_validate_json(codec.decode(row[0], row[1])),
+        lambda row: f"the tenant {row[0]}",
+    )
 
 
-def decode_user(body: bytes | str, tenant_id: str, user_id: str) -> User:
+def decode_user(codec: Codec, body: bytes | str, tenant_id: str, user_id: str) -> User:
     """A user. Raises `UnreadableRow`."""
-    return read(f"the user {user_id} of {tenant_id}", lambda: User.model_validate_json(body))
+    return read(f"the user {user_id} of {tenant_id}", lambda: User.model_validate_json(codec.decode(tenant_id, body)))
 
 
-def decode_users(rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[User]:
+def decode_users(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[User]:
     """Users from rows of ids and bodies."""
-    return models(User, rows, lambda found: f"the user {found} of {tenant_id}")
+    return codec.models(User, tenant_id, rows, lambda found: f"the user {found} of {tenant_id}")

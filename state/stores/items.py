@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from schemas import CauceError, contains
+from state.codec import Codec
 from state.micros import from_micros
-from state.readable import json_object
+from state.readable import json_object, read, readable
 
 MOST_LABELS = 10
 LONGEST_LABEL = 200
@@ -74,14 +76,23 @@ class ItemStore(Protocol):
         ...
 
 
-def decode_item(row: Sequence[Any]) -> Item:
-    """An item from a row of namespace, key, body and two times."""
+def decode_items(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str, user_id: str) -> Iterator[Item]:
+    """Items from rows of namespace, key, body and two times."""
+    return readable(rows, partial(_item, codec, tenant_id), lambda row: _name(tenant_id, user_id, row))
+
+
+def decode_item(codec: Codec, row: Sequence[Any], tenant_id: str, user_id: str) -> Item:
+    """One of them. Raises `UnreadableRow`."""
+    return read(_name(tenant_id, user_id, row), lambda: _item(codec, tenant_id, row))
+
+
+def _item(codec: Codec, tenant_id: str, row: Sequence[Any]) -> Item:
     namespace, key, body, created, updated = row
-    return Item(tuple(namespace.split(".")), key, json_object(body), from_micros(created), from_micros(updated))
+    value = json_object(codec.decode(tenant_id, body))
+    return Item(tuple(namespace.split(".")), key, value, from_micros(created), from_micros(updated))
 
 
-def item_name(tenant_id: str, user_id: str, row: Sequence[Any]) -> str:
-    """How the row of an item is called where it cannot be read."""
+def _name(tenant_id: str, user_id: str, row: Sequence[Any]) -> str:
     return f"the item {row[1]!r} in {row[0]!r} of the user {user_id} of {tenant_id}"
 
 

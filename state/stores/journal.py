@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from schemas import (
     AcceptedRun,
@@ -22,8 +23,9 @@ from schemas import (
     ThreadHead,
     ThreadSummary,
 )
+from state.codec import Codec
 from state.micros import from_micros
-from state.readable import as_bytes, json_object, models, read, readable
+from state.readable import as_bytes, json_object, read, readable
 
 Key: TypeAlias = tuple[str, str]
 """Tenant and thread."""
@@ -167,60 +169,87 @@ def summary(thread_id: str, head: ThreadHead) -> ThreadSummary:
     )
 
 
-def decode_head(body: bytes | str, key: Key) -> ThreadHead:
+def line_body(head: ThreadHead) -> bytes:
+    """What a user's list has of a thread in words of the user, as JSON."""
+    return json.dumps({"title": head.title, "metadata": head.metadata}, ensure_ascii=False).encode()
+
+
+def decode_head(codec: Codec, body: bytes | str, key: Key) -> ThreadHead:
     """A thread's head. Raises `UnreadableRow`."""
-    return read(_thread(key), lambda: ThreadHead.model_validate_json(body))
+    return read(_thread(key), lambda: ThreadHead.model_validate_json(codec.decode(key[0], body)))
 
 
-def decode_messages(rows: Sequence[Sequence[Any]], key: Key) -> list[StoredMessage]:
+def decode_outputs(codec: Codec, stored: bytes | str, key: Key, input_id: str) -> bytes:
+    """The outputs of a processed input. Raises `UnreadableRow`."""
+    return read(f"what became of the input {input_id} of {_thread(key)}", lambda: codec.decode(key[0], stored))
+
+
+def decode_messages(codec: Codec, rows: Sequence[Sequence[Any]], key: Key) -> list[StoredMessage]:
     """Stored messages from rows of numbers and bodies (`StoredMessage.to_bytes`), those that can be read: all of them in one call
     of the validator."""
     try:
-        found = _MESSAGES.validate_json(b"[%b]" % b",".join(as_bytes(body) for _, body in rows))
+        found = _MESSAGES.validate_json(b"[%b]" % b",".join(codec.decode(key[0], body) for _, body in rows))
         if len(found) == len(rows):
             return list(found)
-    except (ValidationError, TypeError):
+    except Exception:  # one by one, it is named which cannot be read
         pass
-    return list(
-        readable(
-            rows,
-            lambda row: StoredMessage.model_validate_json(row[1]),
-            lambda row: f"the message {row[0]} of {_thread(key)}",
-        )
-    )
+    return list(codec.models(StoredMessage, key[0], rows, lambda seq: f"the message {seq} of {_thread(key)}"))
 
 
-def decode_events(rows: Iterable[Sequence[Any]], key: Key) -> Iterator[StoredEvent]:
+def decode_events(codec: Codec, rows: Iterable[Sequence[Any]], key: Key) -> Iterator[StoredEvent]:
     """Events from rows of numbers, types and bodies. What their JSON says is their reader's to look at."""
     return readable(
         rows,
-        lambda row: StoredEvent(seq=row[0], type=row[1], body=as_bytes(row[2]).decode(errors="replace")),
+        lambda row: StoredEvent(seq=row[0], type=row[1], body=codec.decode(key[0], row[2]).decode(errors="replace")),
         lambda row: f"the event {row[0]} of {_thread(key)}",
     )
 
 
-def decode_runs(rows: Iterable[Sequence[Any]], key: Key, *, run_id: str | None) -> Iterator[StoredRun]:
+def decode_runs(codec: Codec, rows: Iterable[Sequence[Any]], key: Key, *, run_id: str | None) -> Iterator[StoredRun]:
     """Runs that are over from rows of ids and bodies. Raises `UnreadableRow` for the one that was asked for by its id."""
-    return models(StoredRun, rows, lambda found: f"the run {found} of {_thread(key)}", wanted=run_id)
+    return codec.models(StoredRun, key[0], rows, lambda run: f"the run {run} of {_thread(key)}", wanted=run_id)
 
 
-def decode_accepted(rows: Iterable[Sequence[Any]], key: Key, *, run_id: str | None) -> list[AcceptedRun]:
+def decode_accepted(codec: Codec, rows: Iterable[Sequence[Any]], key: Key, *, run_id: str | None) -> list[AcceptedRun]:
     """Accepted runs, oldest first, from rows of ids and bodies. Raises `UnreadableRow` for one that was asked for by its id."""
-    found = models(AcceptedRun, rows, lambda found: f"the accepted run {found} of {_thread(key)}", wanted=run_id)
+    found = codec.models(
+        AcceptedRun, key[0], rows, lambda run: f"the accepted run {run} of {_thread(key)}", wanted=run_id
+    )
     return sorted(found, key=lambda run: (run.at, run.run_id))
 
 
-def decode_opened(rows: Iterable[Sequence[Any]], key: Key) -> list[OpenInput]:
+def decode_opened(codec: Codec, rows: Iterable[Sequence[Any]], key: Key) -> list[OpenInput]:
     """Open inputs, oldest first, from rows of ids and bodies."""
-    found = models(OpenInput, rows, lambda found: f"the open input {found} of {_thread(key)}")
+    found = codec.models(OpenInput, key[0], rows, lambda given: f"the open input {given} of {_thread(key)}")
     return sorted(found, key=lambda one: (one.at, one.input_id))
 
 
-def decode_summaries(rows: Iterable[Sequence[Any]], tenant_id: str, user_id: str) -> Iterator[ThreadSummary]:
-    """Lines of a user's list, from rows of id, title, two times, metadata, agent and condition."""
+def decode_rows(
+    codec: Codec, kind: Literal["checkpoint", "value"], rows: Iterable[Sequence[Any]], key: Key
+) -> list[StateRow]:
+    """Rows of a graph's state from rows of numbers and bodies. Raises `UnreadableRow`."""
+    return [
+        StateRow(
+            seq=seq,
+            kind=kind,
+            body=read(f"the {kind} {seq} of {_thread(key)}", lambda b=body: codec.decode(key[0], b)),  # type: ignore[misc]
+        )
+        for seq, body in rows
+    ]
+
+
+def decode_summaries(
+    codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str, user_id: str
+) -> Iterator[ThreadSummary]:
+    """Lines of a user's list, from rows of id, two times, agent, condition, line, and title and metadata of older rows."""
 
     def decode(row: Sequence[Any]) -> ThreadSummary:
-        thread_id, title, created_at, updated_at, metadata, agent_id, condition = row
+        thread_id, created_at, updated_at, agent_id, condition, line, title, metadata = row
+        if line is not None:
+            words = json_object(codec.decode(tenant_id, line))
+            title, metadata = words["title"], words["metadata"]
+        else:
+            metadata = json_object(as_bytes(metadata)) if metadata else {}
         return ThreadSummary(
             thread_id=thread_id,
             user_id=user_id,
@@ -228,7 +257,7 @@ def decode_summaries(rows: Iterable[Sequence[Any]], tenant_id: str, user_id: str
             created_at=from_micros(created_at),
             updated_at=from_micros(updated_at),
             condition=condition or "idle",
-            metadata=json_object(metadata) if metadata else {},
+            metadata=metadata,
             agent_id=agent_id or "",
         )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from schemas import LedgerEntry, ToolResult
+from state.codec import Codec
 from state.micros import from_micros
 from state.readable import read
 
@@ -44,23 +45,30 @@ def ledger_identity(entry: LedgerEntry) -> bytes:
     return entry.model_copy(update={"result": None}).to_bytes()
 
 
-def ledger_entry(key: tuple[str, str], row: Sequence[Any]) -> LedgerEntry:
+def ledger_entry(codec: Codec, key: tuple[str, str], row: Sequence[Any]) -> LedgerEntry:
     """The entry of a row: its identity with the columns that changed since it was claimed. `key` is the tenant and the call's id.
 
     Raises `UnreadableRow`.
     """
-    return read(f"the tool call {key[1]} of {key[0]}", lambda: _ledger_entry(*row))
+    return read(f"the tool call {key[1]} of {key[0]}", lambda: _ledger_entry(codec, key[0], *row))
 
 
 def _ledger_entry(
-    identity: bytes | str, state: Any, owner: str, attempts: int, updated_at: int, result: bytes | str | None
+    codec: Codec,
+    tenant_id: str,
+    identity: bytes | str,
+    state: Any,
+    owner: str,
+    attempts: int,
+    updated_at: int,
+    result: bytes | str | None,
 ) -> LedgerEntry:
-    return LedgerEntry.model_validate_json(identity).model_copy(
+    return LedgerEntry.model_validate_json(codec.decode(tenant_id, identity)).model_copy(
         update={
             "state": state,
             "owner": owner,
             "attempts": attempts,
             "updated_at": from_micros(updated_at),
-            "result": None if result is None else ToolResult.model_validate_json(result),
+            "result": None if result is None else ToolResult.model_validate_json(codec.decode(tenant_id, result)),
         }
     )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
+
+from state.codec import Codec
+from state.micros import from_micros
+from state.readable import readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +47,17 @@ class TimerStore(Protocol):
     async def count(self, tenant_id: str, user_id: str, kind: str, *, most: int) -> int:
         """How many timers of a kind a user has; those beyond `most` are not counted."""
         ...
+
+
+def decode_timers(codec: Codec, rows: Iterable[Sequence[Any]]) -> Iterator[Timer]:
+    """Timers from rows of tenant, user, id, kind, time and body."""
+
+    def decode(row: Sequence[Any]) -> Timer:
+        tenant_id, user_id, timer_id, kind, due, body = row
+        return Timer(tenant_id, user_id, timer_id, kind, from_micros(due), codec.decode(tenant_id, body))
+
+    return readable(
+        rows,
+        decode,
+        lambda row: f"the timer {row[2]} of {row[0]}",
+    )

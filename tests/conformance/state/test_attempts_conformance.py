@@ -3,8 +3,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from stored_cells import marked
 
-from state import Stores, open_stores
+from state import Stores
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ async def test_attempts_are_counted_one_record_at_a_time(stores: Stores, group: 
 
 async def test_count_survives_its_process(stores: Stores, state_url: str, group: str) -> None:
     await stores.attempts.begin(group, "chat.messages", 0, 0)
-    again = open_stores(state_url)
+    again = marked(state_url)
     await again.open()
     assert await again.attempts.begin(group, "chat.messages", 0, 0) == 2
     await again.close()

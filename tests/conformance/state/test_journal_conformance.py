@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 from state_samples import at, commit, event, head, message, until_none
+from stored_cells import marked
 
 from schemas import ToolCall
-from state import AlreadyDone, Committed, Hydrated, Stale, Stores, open_stores
+from state import AlreadyDone, Committed, Hydrated, Stale, Stores
 
 NUL = "\x00"
 ODD_TEXTS = [
@@ -214,7 +215,7 @@ async def test_rollback_of_everything_leaves_an_empty_thread_with_its_head(store
 
 
 async def test_processed_input_is_forgotten_after_its_time_and_the_thread_is_not(state_url: str, tenant: str) -> None:
-    stores = open_stores(state_url, input_ttl=2)
+    stores = marked(state_url, input_ttl=2)
     await stores.open()
     first = commit("i1", 0, messages=[message(1)], events=[event(1)])
     await stores.journal.commit(tenant, "th", first)

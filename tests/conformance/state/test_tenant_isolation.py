@@ -28,9 +28,10 @@ from state_samples import (
     run,
     value,
 )
+from stored_cells import marked
 
 from schemas import OpenInput, Tenant, User
-from state import AssistantRow, Committed, Hydrated, Stores, open_stores
+from state import AssistantRow, Committed, Hydrated, Stores
 
 THREADS = st.sampled_from(["th1", "th2"])
 USERS = st.sampled_from(["u1", "u2"])
@@ -240,7 +241,7 @@ class Canaries(RuleBasedStateMachine):
 
 def test_no_canary_of_one_tenant_is_ever_seen_by_the_other(state_url: str) -> None:
     with asyncio.Runner() as runner:
-        stores = open_stores(state_url)
+        stores = marked(state_url)
         runner.run(stores.open())
         machine = type("BoundCanaries", (Canaries,), {"runner": runner, "stores": stores})
         try:

@@ -7,8 +7,9 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from stored_cells import marked
 
-from state import Stores, Timer, open_stores
+from state import Stores, Timer
 
 _YEARS = itertools.count(1980)
 
@@ -50,7 +51,7 @@ async def test_what_was_due_before_a_long_outage_is_found_by_another_process(
 ) -> None:
     one = timer(tenant, "a", start)
     await stores.timers.put(one)
-    again = open_stores(state_url)
+    again = marked(state_url)
     await again.open()
     try:
         assert await of(again, tenant, start + timedelta(days=900)) == [one]

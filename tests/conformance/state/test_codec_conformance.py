@@ -1,0 +1,183 @@
+"""Every body goes through the codec, in both twins."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from state_samples import (
+    NOON,
+    accepted,
+    at,
+    audit_row,
+    checkpoint,
+    commit,
+    entry,
+    event,
+    head,
+    message,
+    result,
+    run,
+    value,
+)
+from stored_cells import cells_of, marked, unmarked
+
+from schemas import OpenInput, Tenant, User
+from state import AssistantRow, Stores, Timer, open_stores
+from state.cassandra.queries import Kind, Query
+
+SOON = timedelta(hours=1)
+
+
+async def fill(stores: Stores, tenant: str, words: str) -> None:
+    """A row of every kind, with these words in its body."""
+    journal = stores.journal
+    thread = head(title=words).model_copy(update={"metadata": {"of": words}})
+    turn = commit(
+        "i1",
+        0,
+        outputs=words.encode(),
+        messages=[message(1, words)],
+        events=[event(1, words)],
+        rows=[checkpoint(1, words), value(2, words)],
+        thread=thread,
+        runs=[run("r1", error=words)],
+    )
+    await journal.commit(tenant, "th", turn)
+    await journal.accept(tenant, "th", accepted("r2", details={"of": words}))
+    await journal.announce(tenant, "th", OpenInput(input_id="i2", run_id="r2", user_id="u1", at=NOON, graph=words))
+    await stores.ledger.claim(tenant, entry("c1", state="sent", owner="w", name=words))
+    await stores.ledger.finish(tenant, "c1", owner="w", result=result("c1", content=words), at=at(1))
+    await stores.directory.put_tenant(Tenant(tenant_id=tenant, name=words, created_at=NOON), expected_version=0)
+    await stores.directory.put_user(User(tenant_id=tenant, user_id="u1", name=words, created_at=NOON))
+    await stores.audit.append(tenant, [audit_row(1, of=words)])
+    await stores.audit.add_missing(tenant, audit_row(2, of=words))
+    await stores.credentials.put(tenant, "key", "k1", words.encode(), expires=datetime.now(UTC) + SOON)
+    await stores.items.put(tenant, "u1", ["a"], "k1", {"of": words})
+    await stores.assistants.put(tenant, AssistantRow("a1", 1, words.encode()), expected_version=0)
+    await stores.attempts.begin("turns", f"topic of {tenant}", 0, 1)
+    await stores.timers.put(Timer(tenant, "u1", "t1", "run", at(0), words.encode()))
+
+
+async def read(stores: Stores, tenant: str) -> list[Any]:
+    journal = stores.journal
+    return [
+        await journal.hydrate(tenant, "th", window=10, input_id="i1"),
+        await journal.outputs_of(tenant, "th", "i1"),
+        await journal.messages(tenant, "th"),
+        await journal.events(tenant, "th"),
+        await journal.threads(tenant, "u1"),
+        await journal.runs(tenant, "th"),
+        await journal.accepted(tenant, "th"),
+        await journal.open_inputs(tenant, "th"),
+        await journal.checkpoints(tenant, "th"),
+        await journal.values(tenant, "th", [(1, 9)]),
+        await journal.commit(tenant, "th", commit("i1", 0)),
+        await stores.ledger.get(tenant, "c1"),
+        await stores.ledger.claim(tenant, entry("c1")),
+        await stores.directory.tenant(tenant),
+        [one for one in await stores.directory.tenants() if one.tenant_id == tenant],
+        await stores.directory.user(tenant, "u1"),
+        await stores.directory.users(tenant),
+        await stores.audit.tail(tenant),
+        [row async for row in stores.audit.export(tenant)],
+        await stores.credentials.get(tenant, "key", "k1"),
+        await stores.credentials.list(tenant, "key"),
+        await stores.items.get(tenant, "u1", ["a"], "k1"),
+        [item async for item in stores.items.below(tenant, "u1", [])],
+        await stores.assistants.get(tenant, "a1"),
+        await stores.assistants.versions(tenant, "a1"),
+        await stores.assistants.list(tenant),
+        [timer for timer in await stores.timers.due(at(0), limit=10_000) if timer.tenant_id == tenant],
+    ]
+
+
+async def test_no_word_of_a_body_is_in_a_row_and_all_of_it_is_read_back(stores: Stores, tenant: str) -> None:
+    words = f"words-{secrets.token_hex(8)}"
+    await fill(stores, tenant, words)
+
+    cells = await cells_of(stores)
+    assert [table for table, values in cells.items() if not values] == [], "a table that this test writes nothing to"
+    assert unmarked(cells) == {}
+    shown = {table for table, values in cells.items() for cell in values if words in shown_as(cell)}
+    assert shown == set()
+    assert all(words in repr(found) for found in await read(stores, tenant) if found is not None)
+
+
+def shown_as(cell: Any) -> str:
+    return cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)
+
+
+async def test_rows_of_before_there_was_a_codec_are_read(new_url: Callable[[], str], tenant: str) -> None:
+    """Bodies were JSON in columns of text, or of bytes in Cassandra, and titles and metadata had columns of their own."""
+    url = await asyncio.to_thread(new_url)
+    plain, coded = open_stores(url), marked(url)
+    for stores in (plain, coded):
+        await stores.open()
+    try:
+        await fill(plain, tenant, "words")
+        before = await read(plain, tenant)
+        await as_they_were(plain, tenant)
+        assert await read(plain, tenant) == before
+        await as_they_were(plain, tenant)
+        assert await read(coded, tenant) == before
+
+        await coded.items.put(tenant, "u1", ["a"], "k1", {"of": "others"})
+        assert (await coded.items.get(tenant, "u1", ["a"], "k1")).value == {"of": "others"}  # type: ignore[union-attr]
+    finally:
+        for stores in (plain, coded):
+            await stores.close()
+
+
+BODIES = {
+    "threads": "head",
+    "messages": "body",
+    "events": "body",
+    "runs": "body",
+    "accepted_runs": "body",
+    "open_inputs": "body",
+    "tool_calls": "identity",
+    "tenants": "body",
+    "users": "body",
+    "audit": "body",
+    "items": "body",
+}
+ITEM = '{"of": "words"}'
+
+
+async def as_they_were(stores: Any, tenant: str) -> None:
+    if hasattr(stores, "path"):
+        for table, column in BODIES.items():
+            await change(stores, f"UPDATE {table} SET {column} = CAST({column} AS TEXT) WHERE tenant_id = ?", tenant)
+        await change(stores, "UPDATE tool_calls SET result = CAST(result AS TEXT) WHERE tenant_id = ?", tenant)
+        await change(
+            stores,
+            "UPDATE threads SET line = NULL, title = 'words', metadata = ? WHERE tenant_id = ?",
+            '{"of":"words"}',
+            tenant,
+        )
+        return
+    await change(
+        stores,
+        "UPDATE KEYSPACE.items SET content = null, body = ? "
+        "WHERE tenant_id = ? AND user_id = 'u1' AND namespace = 'a' AND item_key = 'k1'",
+        ITEM,
+        tenant,
+    )
+    await change(
+        stores,
+        "UPDATE KEYSPACE.threads_by_user SET line = null, title = 'words', metadata = ? "
+        "WHERE tenant_id = ? AND user_id = 'u1' AND thread_id = 'th'",
+        '{"of":"words"}',
+        tenant,
+    )
+
+
+async def change(stores: Any, statement: str, *values: str) -> None:
+    if hasattr(stores, "path"):
+        await stores._writer.run(lambda c: c.execute(statement, values))
+    else:
+        await stores._session.execute(Query(Kind.WRITE, statement), *values)
