@@ -45,6 +45,7 @@ from schemas.graphs import (
     is_left_out,
     left_out,
 )
+from schemas.holding import Holding
 from schemas.ids import (
     ID_WORDS,
     SYSTEM_TENANT,
@@ -175,6 +176,7 @@ __all__ = [
     "GraphPiece",
     "GraphRequest",
     "GraphStreamed",
+    "Holding",
     "Hydrated",
     "Id",
     "IdentityProvider",

@@ -10,21 +10,24 @@ from urllib.parse import urlsplit
 
 from schemas import Commit, Hydrated, SettingsError
 from state.codec import Codec
+from state.keeping import Piece, StoreHolding
 from state.readable import read, readable
 from state.spans import merged
-from state.stores import BACKENDS, STORES, Stores
+from state.stores import BACKENDS, HOLDINGS, STORES, Stores
 from state.stores.assistants import AssistantRow, AssistantStore
 from state.stores.attempts import AttemptStore
 from state.stores.audit import AuditRow, AuditStore
 from state.stores.credentials import Credentials
 from state.stores.directory import Directory
 from state.stores.items import BadItem, Item, ItemStore, matches, namespaces, ranked
-from state.stores.journal import AlreadyDone, Committed, Journal, Stale, summary
+from state.stores.journal import INPUT_TTL, AlreadyDone, Committed, Journal, Stale, summary
 from state.stores.ledger import ToolLedger
 from state.stores.timers import Timer, TimerStore
 
 __all__ = [
     "BACKENDS",
+    "HOLDINGS",
+    "INPUT_TTL",
     "STORES",
     "AlreadyDone",
     "AssistantRow",
@@ -42,7 +45,9 @@ __all__ = [
     "Item",
     "ItemStore",
     "Journal",
+    "Piece",
     "Stale",
+    "StoreHolding",
     "Stores",
     "Timer",
     "TimerStore",

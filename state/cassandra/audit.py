@@ -33,6 +33,8 @@ _NEWEST = Query(
     "SELECT position, event_id, body FROM KEYSPACE.audit WHERE tenant_id = ? AND month = ? "
     "ORDER BY position DESC, event_id DESC LIMIT ?",
 )
+_ERASE = Query(Kind.WRITE, "DELETE FROM KEYSPACE.audit WHERE tenant_id = ? AND month = ?")
+_ERASE_MONTHS = Query(Kind.WRITE, "DELETE FROM KEYSPACE.audit_months WHERE tenant_id = ?")
 
 
 class CassandraAudit(AuditStore):
@@ -80,6 +82,13 @@ class CassandraAudit(AuditStore):
         async for row in _merged(months):
             if since is None or row.event.at >= since:
                 yield row
+
+    async def erase(self, tenant_id: str) -> None:
+        """See `state.AuditStore.erase`."""
+        for month in await self._months(tenant_id):
+            await self._session.execute(_ERASE, tenant_id, month)
+            self._known.discard((tenant_id, month))
+        await self._session.execute(_ERASE_MONTHS, tenant_id)
 
     async def _add_month(self, tenant_id: str, month: int) -> None:
         """Written before the rows, so that no row is in a month that nobody looks at."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from schemas.clock import utc_now
 from state.cassandra.keyspace import Keyspace
+from state.cassandra.partitions import of_tenant
 from state.cassandra.queries import Kind, Query
 from state.stores.credentials import Credentials, decode_credential, decode_credentials
 
@@ -19,6 +21,7 @@ _TAKE = Query(
     Kind.CONDITIONAL,
     "DELETE FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ? IF EXISTS",
 )
+_KEYS = Query(Kind.READ, "SELECT DISTINCT tenant_id, kind FROM KEYSPACE.credentials")
 _LIST = Query(Kind.READ, "SELECT credential_id, body FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ?")
 
 _LAST_EXPIRY = datetime(2038, 1, 1, tzinfo=UTC)
@@ -56,6 +59,10 @@ class CassandraCredentials(Credentials):
             return None
         (row,) = await self._session.execute(_TAKE, tenant_id, kind, credential_id)
         return body if row["[applied]"] else None
+
+    async def kinds(self, tenant_id: str) -> Sequence[str]:
+        """See `state.Credentials.kinds`."""
+        return await of_tenant(self._session, _KEYS, tenant_id)
 
     async def list(self, tenant_id: str, kind: str) -> list[tuple[str, bytes]]:
         """See `state.Credentials.list`."""

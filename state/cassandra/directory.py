@@ -23,6 +23,9 @@ _PUT_TENANT = Query(
 )
 _USER = Query(Kind.READ, "SELECT body FROM KEYSPACE.users WHERE tenant_id = ? AND user_id = ?")
 _USERS = Query(Kind.READ, "SELECT user_id, body FROM KEYSPACE.users WHERE tenant_id = ?")
+_REMOVE_USER = Query(Kind.WRITE, "DELETE FROM KEYSPACE.users WHERE tenant_id = ? AND user_id = ?")
+_REMOVE_USERS = Query(Kind.WRITE, "DELETE FROM KEYSPACE.users WHERE tenant_id = ?")
+_REMOVE_TENANT = Query(Kind.CONDITIONAL, "DELETE FROM KEYSPACE.tenants WHERE tenant_id = ? IF EXISTS")
 _PUT_USER = Query(Kind.WRITE, "INSERT INTO KEYSPACE.users (tenant_id, user_id, body) VALUES (?, ?, ?)")
 
 
@@ -76,3 +79,12 @@ class CassandraDirectory(Directory):
         """See `state.Directory.put_user`."""
         body = self._codec.encode(user.tenant_id, user.to_bytes())
         await self._session.execute(_PUT_USER, user.tenant_id, user.user_id, body)
+
+    async def remove_user(self, tenant_id: str, user_id: str) -> None:
+        """See `state.Directory.remove_user`."""
+        await self._session.execute(_REMOVE_USER, tenant_id, user_id)
+
+    async def remove_tenant(self, tenant_id: str) -> None:
+        """See `state.Directory.remove_tenant`."""
+        await self._session.execute(_REMOVE_USERS, tenant_id)
+        await self._session.execute(_REMOVE_TENANT, tenant_id)

@@ -10,6 +10,7 @@ from typing import Any
 from schemas import UnreadableRow
 from state.cassandra.credentials import ttl_until
 from state.cassandra.keyspace import Keyspace
+from state.cassandra.partitions import of_tenant
 from state.cassandra.queries import Kind, Query
 from state.micros import to_micros
 from state.stores.items import Item, ItemStore, checked_key, decode_item, decode_items, joined, prefix_range
@@ -22,6 +23,8 @@ _PUT = Query(
 )
 _GET = Query(Kind.READ, f"SELECT {_COLUMNS} FROM KEYSPACE.items WHERE {_ONE}")
 _DELETE = Query(Kind.WRITE, f"DELETE FROM KEYSPACE.items WHERE {_ONE}")
+_KEYS = Query(Kind.READ, "SELECT DISTINCT tenant_id, user_id FROM KEYSPACE.items")
+_ERASE = Query(Kind.WRITE, "DELETE FROM KEYSPACE.items WHERE tenant_id = ? AND user_id = ?")
 _LIST = Query(
     Kind.READ,
     f"SELECT {_COLUMNS} FROM KEYSPACE.items WHERE tenant_id = ? AND user_id = ? AND namespace >= ? AND namespace < ?",
@@ -70,6 +73,14 @@ class CassandraItems(ItemStore):
             for item in decode_items(self._codec, map(_row, page), tenant_id, user_id):
                 if item.is_below(prefix):
                     yield item
+
+    async def users(self, tenant_id: str) -> list[str]:
+        """See `state.ItemStore.users`."""
+        return await of_tenant(self._session, _KEYS, tenant_id)
+
+    async def erase(self, tenant_id: str, user_id: str) -> None:
+        """See `state.ItemStore.erase`."""
+        await self._session.execute(_ERASE, tenant_id, user_id)
 
 
 def _row(stored: Sequence[Any]) -> tuple[Any, ...]:

@@ -25,8 +25,9 @@ from schemas import (
 )
 from schemas.recent import Recent
 from state.cassandra.keyspace import Keyspace
+from state.cassandra.leftovers import HEAD_SEQ, Leftovers
 from state.cassandra.outcome import decided
-from state.cassandra.promises import CLOSE, CLOSE_ALL, Promises, all_or_one
+from state.cassandra.promises import CLOSE, CLOSE_ALL, all_or_one
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.codec import Codec
@@ -53,7 +54,6 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 12 << 20
 """Bytes of one commit. Cassandra rejects a mutation or a request of more than 16 MiB (half a segment of its commit log)."""
-_HEAD_SEQ = 2**63 - 1
 _LINES_KEPT = 10_000
 _ROW_KINDS = {"checkpoint": 4, "value": 5}
 _ROWS_A_PAGE = 100
@@ -78,7 +78,7 @@ _OUTPUTS = Query(
 _DECIDED = Query(
     Kind.SERIAL_READ,
     "SELECT version, kind, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? "
-    f"AND (kind, seq, id) IN ((0, 0, ?), (1, {_HEAD_SEQ}, ''), (?, ?, ''))",
+    f"AND (kind, seq, id) IN ((0, 0, ?), (1, {HEAD_SEQ}, ''), (?, ?, ''))",
 )
 _EVENTS = Query(
     Kind.READ,
@@ -152,7 +152,7 @@ _UNLIST = Query(
 )
 
 
-class CassandraJournal(Promises, Journal):
+class CassandraJournal(Leftovers, Journal):
     """A partition a thread, and a row of its user's list."""
 
     def __init__(self, keyspace: Keyspace) -> None:
@@ -163,7 +163,7 @@ class CassandraJournal(Promises, Journal):
     async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
         """See `state.Journal.hydrate`."""
         # The head is the first row of the slice that holds the messages: both are of the same moment.
-        thread = await self._session.start(_THREAD, tenant_id, thread_id, _HEAD_SEQ, max(window, 0) + 1)
+        thread = await self._session.start(_THREAD, tenant_id, thread_id, HEAD_SEQ, max(window, 0) + 1)
         stored: Rows = []
         if input_id is None:
             rows = await thread
@@ -218,7 +218,7 @@ class CassandraJournal(Promises, Journal):
         elif not isinstance(outcome, Committed):
             await self._list_as_stored(tenant_id, thread_id, commit.head)
         else:
-            self._keep_line(key, line)
+            self._lines[key] = line
         return outcome
 
     async def messages(
@@ -233,7 +233,7 @@ class CassandraJournal(Promises, Journal):
         """See `state.Journal.messages`."""
         if limit <= 0:
             return []
-        newest = (_HEAD_SEQ if before is None else before) - 1
+        newest = (HEAD_SEQ if before is None else before) - 1
         wanted = [(1, newest)] if spans is None else spans if before is None else below(before, spans)
         return await self._in_spans((tenant_id, thread_id), limit, wanted)
 
@@ -276,7 +276,7 @@ class CassandraJournal(Promises, Journal):
         """See `state.Journal.checkpoints`."""
         if limit <= 0:
             return []
-        wanted = (tenant_id, thread_id, _HEAD_SEQ if before is None else before, limit)
+        wanted = (tenant_id, thread_id, HEAD_SEQ if before is None else before, limit)
         pages = self._session.pages(_CHECKPOINTS, *wanted, size=_ROWS_A_PAGE)
         return decode_rows(self._codec, "checkpoint", [row async for page in pages for row in page], wanted[:2])
 
@@ -319,9 +319,6 @@ class CassandraJournal(Promises, Journal):
         if thread.head is None or thread.head.user_id != refused.user_id:
             await self._session.execute(_UNLIST, tenant_id, refused.user_id, thread_id)
 
-    def _keep_line(self, key: tuple[str, str], line: ThreadSummary) -> None:
-        self._lines[key] = line
-
 
 def _line(thread_id: str, head: ThreadHead) -> ThreadSummary:
     """What a list must say: whether it is at work is not worth a write, that it waits for its user is."""
@@ -357,7 +354,7 @@ class _Turn:
         commit, expected = self._commit, self._commit.expected_version
         # Who makes a superstep again may come to the same head, but not to the same checkpoint: its id is random.
         checkpoints = [row for row in self._rows if row[0] == _ROW_KINDS["checkpoint"]]
-        kind, seq, body = next(iter(checkpoints or self._rows), (1, _HEAD_SEQ, self._head))
+        kind, seq, body = next(iter(checkpoints or self._rows), (1, HEAD_SEQ, self._head))
         rows = await self._session.execute(_DECIDED, *self._key, commit.input_id, kind, seq)
         version = rows[0][0] if rows else 0
         bodies = {stored_kind: stored for _, stored_kind, stored in rows}
@@ -381,18 +378,18 @@ class _Turn:
                 yield CLOSE, (*key, commit.input_id)
         else:
             yield _NOT_PROCESSED, (*key, commit.input_id)
-        yield _MESSAGE, (*key, _HEAD_SEQ, self._head)
+        yield _MESSAGE, (*key, HEAD_SEQ, self._head)
         if commit.erase:
             yield _ERASE_RUNS, key
             yield CLOSE_ALL, key
-            yield _ERASE_EVENTS, (*key, min((e.seq for e in commit.events), default=_HEAD_SEQ))
-            first_row = min((row.seq for row in commit.rows), default=_HEAD_SEQ)
+            yield _ERASE_EVENTS, (*key, min((e.seq for e in commit.events), default=HEAD_SEQ))
+            first_row = min((row.seq for row in commit.rows), default=HEAD_SEQ)
             for kind in _ROW_KINDS.values():
                 yield _ERASE_ROWS, (*key, kind, first_row)
         if commit.remove_messages_from is not None:
             # Statements of a batch share one timestamp, at which a delete wins over an insert: it goes around them.
             start = commit.remove_messages_from
-            for end in sorted({m.seq for m in commit.messages if m.seq >= start} | {_HEAD_SEQ}):
+            for end in sorted({m.seq for m in commit.messages if m.seq >= start} | {HEAD_SEQ}):
                 if start < end:
                     yield _REMOVE, (*key, start, end)
                 start = end + 1

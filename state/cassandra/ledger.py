@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,11 +12,13 @@ from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
 from state.micros import to_micros
-from state.stores.ledger import ToolLedger, ledger_entry, ledger_identity
+from state.stores.ledger import ToolLedger, ledger_entries, ledger_entry, ledger_identity
 
 _COLUMNS = "identity, state, owner, attempts, updated_at, result"
 _GET = Query(Kind.READ, f"SELECT {_COLUMNS} FROM KEYSPACE.tool_calls WHERE tenant_id = ? AND call_id = ?")
 _DECIDED = Query(Kind.SERIAL_READ, f"SELECT {_COLUMNS} FROM KEYSPACE.tool_calls WHERE tenant_id = ? AND call_id = ?")
+_ENTRIES = Query(Kind.READ, f"SELECT tenant_id, call_id, {_COLUMNS} FROM KEYSPACE.tool_calls")
+_FORGET = Query(Kind.CONDITIONAL, "DELETE FROM KEYSPACE.tool_calls WHERE tenant_id = ? AND call_id = ? IF EXISTS")
 _CLAIM = Query(
     Kind.CONDITIONAL,
     f"INSERT INTO KEYSPACE.tool_calls (tenant_id, call_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS",
@@ -132,6 +134,17 @@ class CassandraLedger(ToolLedger):
             done=lambda now: now.state == "sent" and now.owner == owner,
             possible=lambda now: now.state == "sent" and now.owner == previous_owner,
         )
+
+    async def entries(self, tenant_id: str, user_id: str | None = None) -> AsyncIterator[LedgerEntry]:
+        """See `state.ToolLedger.entries`."""
+        async for page in self._session.pages(_ENTRIES):
+            for entry in ledger_entries(self._codec, tenant_id, [row[1:] for row in page if row[0] == tenant_id]):
+                if user_id in (None, entry.user_id):
+                    yield entry
+
+    async def forget(self, tenant_id: str, call_id: str) -> None:
+        """See `state.ToolLedger.forget`."""
+        await self._session.execute(_FORGET, tenant_id, call_id)
 
     async def _move(
         self,

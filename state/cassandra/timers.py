@@ -6,6 +6,7 @@ from datetime import datetime
 
 from schemas import OutcomeUnknown, ServerTrouble
 from state.cassandra.keyspace import Keyspace
+from state.cassandra.partitions import of_tenant
 from state.cassandra.queries import Kind, Query
 from state.micros import to_micros
 from state.stores.timers import Timer, TimerStore, decode_timers
@@ -37,6 +38,13 @@ _OF_USER = Query(
     Kind.READ,
     "SELECT timer_id FROM KEYSPACE.timers_by_user WHERE tenant_id = ? AND user_id = ? AND kind = ? LIMIT ?",
 )
+_ALL_OF_USER = Query(Kind.READ, "SELECT due, timer_id FROM KEYSPACE.timers_by_user WHERE tenant_id = ? AND user_id = ?")
+_ONE = Query(
+    Kind.READ,
+    f"SELECT {_COLUMNS} FROM KEYSPACE.timers WHERE bucket = ? AND due = ? AND tenant_id = ? AND timer_id = ?",
+)
+_KEYS = Query(Kind.READ, "SELECT DISTINCT tenant_id, user_id FROM KEYSPACE.timers_by_user")
+_ERASE_OF_USER = Query(Kind.WRITE, "DELETE FROM KEYSPACE.timers_by_user WHERE tenant_id = ? AND user_id = ?")
 
 
 class CassandraTimers(TimerStore):
@@ -86,3 +94,24 @@ class CassandraTimers(TimerStore):
             return 0
         pages = self._session.pages(_OF_USER, tenant_id, user_id, kind, most)
         return sum([len(page) async for page in pages])
+
+    async def of_user(self, tenant_id: str, user_id: str) -> list[Timer]:
+        """See `state.TimerStore.of_user`."""
+        keys = await self._keys(tenant_id, user_id)
+        rows = [row for key in keys for row in await self._session.execute(_ONE, *key)]
+        return list(decode_timers(self._codec, rows))
+
+    async def users(self, tenant_id: str) -> list[str]:
+        """See `state.TimerStore.users`."""
+        return await of_tenant(self._session, _KEYS, tenant_id)
+
+    async def erase(self, tenant_id: str, user_id: str) -> None:
+        """See `state.TimerStore.erase`."""
+        for key in await self._keys(tenant_id, user_id):
+            await self._session.execute(_REMOVE, *key)
+        await self._session.execute(_ERASE_OF_USER, tenant_id, user_id)
+
+    async def _keys(self, tenant_id: str, user_id: str) -> list[tuple[int, int, str, str]]:
+        pages = self._session.pages(_ALL_OF_USER, tenant_id, user_id)
+        found = sorted([row async for page in pages for row in page])
+        return [(due // _BUCKET, due, tenant_id, timer_id) for due, timer_id in found]

@@ -22,6 +22,8 @@ SELECT position, event_id, body FROM audit
 WHERE tenant_id = ? AND (position, event_id) > (?, ?) AND at >= ? ORDER BY position, event_id LIMIT ?
 """
 
+_ERASE = "DELETE FROM audit WHERE tenant_id = ?"
+
 
 class SqliteAudit(AuditStore):
     """Rows in the order of their positions."""
@@ -57,6 +59,10 @@ class SqliteAudit(AuditStore):
             if len(page) < _PAGE:
                 return
             after = page[-1][:2]
+
+    async def erase(self, tenant_id: str) -> None:
+        """See `state.AuditStore.erase`."""
+        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id,)))
 
     def _values(self, tenant_id: str, row: AuditRow) -> tuple[str, int, str, int, bytes]:
         body = self._codec.encode(tenant_id, row.event.to_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
 
 from state.micros import to_micros
@@ -23,6 +24,7 @@ DELETE FROM credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ? A
 _LIST = """
 SELECT credential_id, body FROM credentials WHERE tenant_id = ? AND kind = ? AND expires_at > ? ORDER BY credential_id
 """
+_KINDS = "SELECT DISTINCT kind FROM credentials WHERE tenant_id = ? ORDER BY kind"
 
 
 class SqliteCredentials(Credentials):
@@ -54,6 +56,10 @@ class SqliteCredentials(Credentials):
         key = (tenant_id, kind, credential_id, to_micros(self._now()))
         row = await self._writer.run(lambda c: c.execute(_TAKE, key).fetchone())
         return None if row is None else decode_credential(self._codec, row[0], tenant_id, kind)
+
+    async def kinds(self, tenant_id: str) -> Sequence[str]:
+        """See `state.Credentials.kinds`."""
+        return [kind for (kind,) in await self._readers.run(lambda c: c.execute(_KINDS, (tenant_id,)).fetchall())]
 
     async def list(self, tenant_id: str, kind: str) -> list[tuple[str, bytes]]:
         """See `state.Credentials.list`."""

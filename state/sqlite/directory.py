@@ -19,6 +19,8 @@ _CREATE_TENANT = "INSERT OR IGNORE INTO tenants (version, body, tenant_id) VALUE
 _CHANGE_TENANT = "UPDATE tenants SET version = ?, body = ? WHERE tenant_id = ? AND version = ?"
 _USER = "SELECT body FROM users WHERE tenant_id = ? AND user_id = ?"
 _USERS = "SELECT user_id, body FROM users WHERE tenant_id = ? ORDER BY user_id"
+_REMOVE_USER = "DELETE FROM users WHERE tenant_id = ? AND user_id = ?"
+_REMOVE_TENANT = ("DELETE FROM users WHERE tenant_id = ?", "DELETE FROM tenants WHERE tenant_id = ?")
 _PUT_USER = "INSERT OR REPLACE INTO users (tenant_id, user_id, body) VALUES (?, ?, ?)"
 
 
@@ -62,3 +64,11 @@ class SqliteDirectory(Directory):
         """See `state.Directory.put_user`."""
         values = (user.tenant_id, user.user_id, self._codec.encode(user.tenant_id, user.to_bytes()))
         await self._writer.run(lambda c: c.execute(_PUT_USER, values))
+
+    async def remove_user(self, tenant_id: str, user_id: str) -> None:
+        """See `state.Directory.remove_user`."""
+        await self._writer.run(lambda c: c.execute(_REMOVE_USER, (tenant_id, user_id)))
+
+    async def remove_tenant(self, tenant_id: str) -> None:
+        """See `state.Directory.remove_tenant`."""
+        await self._writer.run(lambda c: [c.execute(statement, (tenant_id,)) for statement in _REMOVE_TENANT])

@@ -31,6 +31,8 @@ _ONE = "tenant_id = ? AND user_id = ? AND namespace = ? AND item_key = ?"
 _COLUMNS = "namespace, item_key, body, created_at, updated_at"
 _GET = f"SELECT {_COLUMNS} FROM items WHERE {_ONE} AND expires_at > ?"
 _DELETE = f"DELETE FROM items WHERE {_ONE}"
+_USERS = "SELECT DISTINCT user_id FROM items WHERE tenant_id = ? ORDER BY user_id"
+_ERASE = "DELETE FROM items WHERE tenant_id = ? AND user_id = ?"
 _LIST = f"""
 SELECT {_COLUMNS} FROM items
 WHERE tenant_id = ? AND user_id = ? AND (namespace, item_key) > (?, ?) AND namespace < ? AND expires_at > ?
@@ -91,3 +93,11 @@ class SqliteItems(ItemStore):
             if len(rows) < _PAGE:
                 return
             after = (rows[-1][0], rows[-1][1])
+
+    async def users(self, tenant_id: str) -> list[str]:
+        """See `state.ItemStore.users`."""
+        return [user for (user,) in await self._readers.run(lambda c: c.execute(_USERS, (tenant_id,)).fetchall())]
+
+    async def erase(self, tenant_id: str, user_id: str) -> None:
+        """See `state.ItemStore.erase`."""
+        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, user_id)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -90,6 +91,14 @@ DELETE FROM accepted_runs WHERE (tenant_id, thread_id, run_id) IN (
 _ERASE = tuple(
     f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?"
     for table in ("messages", "events", "runs", "state_rows", "open_inputs")
+)
+_USERS = "SELECT DISTINCT user_id FROM threads WHERE tenant_id = ? AND deleted = 0 ORDER BY user_id"
+_ENDED = """
+SELECT user_id, thread_id FROM threads WHERE tenant_id = ? AND deleted AND updated_at < ? ORDER BY user_id, thread_id
+"""
+_FORGET = (
+    *_ERASE,
+    *(f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?" for table in ("inputs", "accepted_runs", "threads")),
 )
 _ANNOUNCE = """
 INSERT OR REPLACE INTO open_inputs (tenant_id, thread_id, input_id, begun, body, expires_at) VALUES (?, ?, ?, ?, ?, ?)
@@ -261,6 +270,20 @@ class SqliteJournal(Journal):
             return [row for span in spans for row in connection.execute(_VALUES, (tenant_id, thread_id, *span))]
 
         return decode_rows(self._codec, "value", await self._readers.run(read), (tenant_id, thread_id))
+
+    async def users(self, tenant_id: str) -> list[str]:
+        """See `state.Journal.users`."""
+        return [user for (user,) in await self._readers.run(lambda c: c.execute(_USERS, (tenant_id,)).fetchall())]
+
+    async def ended(self, tenant_id: str, before: datetime) -> list[tuple[str, str]]:
+        """See `state.Journal.ended`."""
+        wanted = (tenant_id, to_micros(before))
+        return await self._readers.run(lambda c: c.execute(_ENDED, wanted).fetchall())
+
+    async def forget(self, tenant_id: str, thread_id: str) -> None:
+        """See `state.Journal.forget`."""
+        key = (tenant_id, thread_id)
+        await self._writer.run(lambda c: [c.execute(statement, key) for statement in _FORGET])
 
     def _newest(
         self, connection: sqlite3.Connection, key: tuple[str, str], limit: int, spans: Sequence[Span] | None

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
 from schemas import LedgerEntry, ToolResult
 from state.micros import to_micros
 from state.sqlite.database import Database
-from state.stores.ledger import ToolLedger, ledger_entry, ledger_identity
+from state.stores.ledger import ToolLedger, ledger_entries, ledger_entry, ledger_identity
 
 _GET = """
 SELECT identity, state, owner, attempts, updated_at, result FROM tool_calls WHERE tenant_id = ? AND call_id = ?
 """
+_PAGE = 500
+_ENTRIES = f"""
+SELECT call_id, identity, state, owner, attempts, updated_at, result FROM tool_calls
+WHERE tenant_id = ? AND call_id > ? ORDER BY call_id LIMIT {_PAGE}
+"""
+_FORGET = "DELETE FROM tool_calls WHERE tenant_id = ? AND call_id = ?"
 _CLAIM = """
 INSERT OR IGNORE INTO tool_calls (tenant_id, call_id, identity, state, owner, attempts, updated_at, result)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -80,6 +87,22 @@ class SqliteLedger(ToolLedger):
     async def take_over(self, tenant_id: str, call_id: str, *, previous_owner: str, owner: str, at: datetime) -> bool:
         """See `state.ToolLedger.take_over`."""
         return await self._move(_TAKE_OVER, owner, to_micros(at), tenant_id, call_id, previous_owner)
+
+    async def entries(self, tenant_id: str, user_id: str | None = None) -> AsyncIterator[LedgerEntry]:
+        """See `state.ToolLedger.entries`."""
+        after, more = "", True
+        while more:
+            wanted = (tenant_id, after)
+            rows = await self._readers.run(lambda c, wanted=wanted: c.execute(_ENTRIES, wanted).fetchall())  # type: ignore[misc]
+            for entry in ledger_entries(self._codec, tenant_id, rows):
+                if user_id in (None, entry.user_id):
+                    yield entry
+            if more := len(rows) == _PAGE:
+                after = rows[-1][0]
+
+    async def forget(self, tenant_id: str, call_id: str) -> None:
+        """See `state.ToolLedger.forget`."""
+        await self._writer.run(lambda c: c.execute(_FORGET, (tenant_id, call_id)))
 
     async def _move(self, statement: str, *parameters: Any) -> bool:
         return await self._writer.run(lambda c: c.execute(statement, parameters).rowcount == 1)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import Any, get_type_hints
 
+from state.keeping import StoreHolding
 from state.stores.assistants import AssistantStore
 from state.stores.attempts import AttemptStore
 from state.stores.audit import AuditStore
@@ -68,6 +69,9 @@ class Stores(ABC):
 
 STORES: dict[str, type[Any]] = get_type_hints(Stores)
 """The protocols by the names of their stores."""
+
+HOLDINGS: dict[str, StoreHolding] = {name: import_module(f"state.stores.{name}").HOLDING for name in STORES}
+"""What each store keeps of people."""
 
 BACKENDS = ("sqlite", "cassandra")
 

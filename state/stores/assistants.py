@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from state.codec import Codec
+from state.keeping import Piece, StoreHolding
 from state.readable import read, readable
 
 
@@ -76,3 +78,26 @@ def decode_assistants(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: st
             lambda row: f"version {row[1]} of the assistant {row[0]} of {tenant_id}",
         )
     )
+
+
+async def _copy(assistants: AssistantStore, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
+    for assistant in await assistants.list(tenant_id) if user_id is None else ():
+        for version in await assistants.versions(tenant_id, assistant.assistant_id):
+            yield Piece(f"{version.assistant_id}/{version.version}", version.body)
+
+
+async def _erase(assistants: AssistantStore, tenant_id: str, user_id: str | None, before: datetime) -> None:
+    for assistant in await assistants.list(tenant_id) if user_id is None else ():
+        await assistants.delete(tenant_id, assistant.assistant_id)
+
+
+HOLDING = StoreHolding(
+    name="assistants",
+    kind="store",
+    tenant="Assistants on hosted graphs, every version. Whoever made one is not kept.",
+    exported="All versions.",
+    erased="At once.",
+    tables=("assistants", "assistant_versions"),
+    copy=_copy,
+    erase=_erase,
+)

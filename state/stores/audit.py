@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from schemas import AuditEvent
 from state.codec import Codec
+from state.keeping import Piece, StoreHolding
 from state.readable import readable
 
 
@@ -40,6 +41,10 @@ class AuditStore(Protocol):
         """All rows in order, from `since` on."""
         ...
 
+    async def erase(self, tenant_id: str) -> None:
+        """Removes the trail of a tenant that is gone: what comes for it afterwards may not be found."""
+        ...
+
 
 def decode_audit(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[AuditRow]:
     """Audit events from rows of positions, ids and bodies."""
@@ -50,3 +55,27 @@ def decode_audit(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) ->
         ),
         lambda row: f"the audit event {row[1]} at {row[0]} of {tenant_id}",
     )
+
+
+async def _copy(audit: AuditStore, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
+    async for row in audit.export(tenant_id):
+        if user_id in (None, row.event.user_id) or row.event.actor == f"user:{user_id}":
+            yield Piece(f"events/{row.position}/{row.event_id}", row.event.to_bytes())
+
+
+async def _erase(audit: AuditStore, tenant_id: str, user_id: str | None, before: datetime) -> None:
+    if user_id is None:
+        await audit.erase(tenant_id)
+
+
+HOLDING = StoreHolding(
+    name="audit",
+    kind="store",
+    user="Who did what, when, with what outcome; no content of messages.",
+    tenant="The trail is the tenant's.",
+    exported="Events that name the user; of a tenant all.",
+    erased="With the tenant, at once. What names a user stays until then: the trail is the tenant's proof of what was done.",
+    tables=("audit", "audit_months"),
+    copy=_copy,
+    erase=_erase,
+)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from state.codec import Codec
+from state.keeping import StoreHolding
 from state.readable import read, readable
 
 
@@ -29,6 +31,10 @@ class Credentials(Protocol):
         """Ids and bodies of a kind, by id."""
         ...
 
+    async def kinds(self, tenant_id: str) -> Sequence[str]:
+        """The kinds that a tenant has credentials of. Cassandra reads the keys of all tenants for it."""
+        ...
+
 
 def decode_credential(codec: Codec, body: bytes | str, tenant_id: str, kind: str) -> bytes:
     """The body of one. Raises `UnreadableRow`."""
@@ -44,3 +50,31 @@ def decode_credentials(
         lambda row: (row[0], codec.decode(tenant_id, row[1])),
         lambda row: f"a credential of the kind {kind} of {tenant_id}",
     )
+
+
+async def _erase(credentials: Credentials, tenant_id: str, user_id: str | None, before: datetime) -> None:
+    for kind in await credentials.kinds(tenant_id):
+        for credential_id, body in await credentials.list(tenant_id, kind):
+            if user_id in (None, _holder(body)):
+                await credentials.take(tenant_id, kind, credential_id)
+
+
+def _holder(body: bytes) -> str:
+    """Whose credential it is: its JSON says so, or it is the user's id itself."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")
+    return str(said.get("user_id", "")) if isinstance(said, dict) else body.decode()
+
+
+HOLDING = StoreHolding(
+    name="credentials",
+    kind="store",
+    user="API keys, sessions and login links; of secrets only hashes.",
+    tenant="Logins that have begun, for some minutes.",
+    exported="Nothing: they are of no use to anybody but their holder, who has them.",
+    erased="At once. A gateway may know a key for 5 s more.",
+    tables=("credentials",),
+    erase=_erase,
+)

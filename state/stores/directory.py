@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from schemas import Tenant, User
 from state.codec import Codec
+from state.keeping import Piece, StoreHolding
 from state.readable import read, readable
 
 
@@ -38,6 +40,14 @@ class Directory(Protocol):
 
     async def put_user(self, user: User) -> None:
         """Stores or replaces the user."""
+        ...
+
+    async def remove_user(self, tenant_id: str, user_id: str) -> None:
+        """Removes the user, if there is one."""
+        ...
+
+    async def remove_tenant(self, tenant_id: str) -> None:
+        """Removes the tenant with its users, if there is one."""
         ...
 
 
@@ -72,3 +82,35 @@ def decode_user(codec: Codec, body: bytes | str, tenant_id: str, user_id: str) -
 def decode_users(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[User]:
     """Users from rows of ids and bodies."""
     return codec.models(User, tenant_id, rows, lambda found: f"the user {found} of {tenant_id}")
+
+
+async def _copy(directory: Directory, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
+    if user_id is None:
+        tenant, users = await directory.tenant(tenant_id), await directory.users(tenant_id)
+        if tenant is not None:
+            yield Piece("tenant", tenant.to_bytes())
+    else:
+        user = await directory.user(tenant_id, user_id)
+        users = [] if user is None else [user]
+    for one in users:
+        yield Piece(f"users/{one.user_id}", one.to_bytes())
+
+
+async def _erase(directory: Directory, tenant_id: str, user_id: str | None, before: datetime) -> None:
+    if user_id is None:
+        await directory.remove_tenant(tenant_id)
+    else:
+        await directory.remove_user(tenant_id, user_id)
+
+
+HOLDING = StoreHolding(
+    name="directory",
+    kind="store",
+    user="The user's row: name, time zone, standing permissions.",
+    tenant="The tenant's row: name, agents with their instructions, identity providers.",
+    exported="Both.",
+    erased="At once.",
+    tables=("tenants", "users"),
+    copy=_copy,
+    erase=_erase,
+)

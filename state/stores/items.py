@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 from schemas import CauceError, contains
 from state.codec import Codec
+from state.keeping import Piece, StoreHolding
 from state.micros import from_micros
 from state.readable import json_object, read, readable
 
@@ -73,6 +75,14 @@ class ItemStore(Protocol):
 
     def below(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[Item]:
         """The user's items whose namespaces begin with these labels, by namespace and key."""
+        ...
+
+    async def users(self, tenant_id: str) -> list[str]:
+        """Users who have items, by id. Cassandra reads the keys of all tenants for it."""
+        ...
+
+    async def erase(self, tenant_id: str, user_id: str) -> None:
+        """Removes all items of a user."""
         ...
 
 
@@ -184,3 +194,26 @@ def namespaces(
 
 def _like(labels: Sequence[str], wanted: Sequence[str]) -> bool:
     return len(labels) == len(wanted) and all(w in ("*", label) for label, w in zip(labels, wanted, strict=True))
+
+
+async def _copy(items: ItemStore, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
+    for user in await items.users(tenant_id) if user_id is None else [user_id]:
+        async for item in items.below(tenant_id, user, []):
+            yield Piece("/".join((user, *item.namespace, item.key)), json.dumps(item.value).encode())
+
+
+async def _erase(items: ItemStore, tenant_id: str, user_id: str | None, before: datetime) -> None:
+    for user in await items.users(tenant_id) if user_id is None else [user_id]:
+        await items.erase(tenant_id, user)
+
+
+HOLDING = StoreHolding(
+    name="items",
+    kind="store",
+    user="What agents and clients keep for the user, by namespace and key.",
+    exported="All items.",
+    erased="At once.",
+    tables=("items",),
+    copy=_copy,
+    erase=_erase,
+)

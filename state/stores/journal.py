@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
@@ -22,8 +23,10 @@ from schemas import (
     StoredRun,
     ThreadHead,
     ThreadSummary,
+    UnreadableRow,
 )
 from state.codec import Codec
+from state.keeping import Piece, StoreHolding
 from state.micros import from_micros
 from state.readable import as_bytes, json_object, read, readable
 
@@ -36,6 +39,9 @@ INPUT_TTL = 8 * 24 * 3600
 OPEN_TTL = 6 * 3600
 """Seconds that an open input counts at most: longer than any turn, and an answer that was lost on its way may be given again."""
 
+log = logging.getLogger("cauce.state")
+
+_ALL, _LAST, _PAGE = 1_000_000, 2**53, 500
 _MESSAGES = TypeAdapter(tuple[StoredMessage, ...])
 
 
@@ -149,6 +155,18 @@ class Journal(Protocol):
         """The rows of the kind `value` with numbers in these ranges (both ends included), by number."""
         ...
 
+    async def users(self, tenant_id: str) -> list[str]:
+        """Users who have threads that are not deleted, by id. Cassandra reads the keys of all tenants for it."""
+        ...
+
+    async def ended(self, tenant_id: str, before: datetime) -> list[tuple[str, str]]:
+        """Users and ids of the threads that were deleted before then. Cassandra reads the keys of all tenants for it."""
+        ...
+
+    async def forget(self, tenant_id: str, thread_id: str) -> None:
+        """Removes all rows of a thread. An input that came afterwards would make it anew: no topic may have one any more."""
+        ...
+
 
 def kept_from(run: AcceptedRun, now: datetime) -> datetime:
     """From when on the time counts that an accepted run is kept: one that is to begin later is kept until after that."""
@@ -177,6 +195,15 @@ def line_body(head: ThreadHead) -> bytes:
 def decode_head(codec: Codec, body: bytes | str, key: Key) -> ThreadHead:
     """A thread's head. Raises `UnreadableRow`."""
     return read(_thread(key), lambda: ThreadHead.model_validate_json(codec.decode(key[0], body)))
+
+
+def decode_heads(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[tuple[str, ThreadHead]]:
+    """Ids and heads from rows of ids and heads, those that can be read."""
+    return readable(
+        rows,
+        lambda row: (row[0], ThreadHead.model_validate_json(codec.decode(tenant_id, row[1]))),
+        lambda row: _thread((tenant_id, row[0])),
+    )
 
 
 def decode_outputs(codec: Codec, stored: bytes | str, key: Key, input_id: str) -> bytes:
@@ -266,3 +293,71 @@ def decode_summaries(
 
 def _thread(key: Key) -> str:
     return f"the thread {key[1]} of {key[0]}"
+
+
+async def _copy(journal: Journal, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
+    for user in await journal.users(tenant_id) if user_id is None else [user_id]:
+        for line in await journal.threads(tenant_id, user, limit=_ALL):
+            try:
+                async for piece in _thread_copy(journal, (tenant_id, line.thread_id)):
+                    yield piece
+            except UnreadableRow as error:
+                log.warning("left out of a copy: %s", error)
+
+
+async def _thread_copy(journal: Journal, key: Key) -> AsyncIterator[Piece]:
+    of, before, since = f"threads/{key[1]}", None, 0
+    head = (await journal.hydrate(*key, window=0)).head
+    if head is not None:
+        yield Piece(of, head.to_bytes())
+    while messages := await journal.messages(*key, before=before, limit=_PAGE):
+        for message in messages:
+            yield Piece(f"{of}/messages/{message.seq}", message.to_bytes())
+        before = messages[0].seq
+    while events := await journal.events(*key, since=since, limit=_PAGE):
+        for event in events:
+            yield Piece(f"{of}/events/{event.seq}", event.body.encode())
+        since = events[-1].seq
+    for run in await journal.runs(*key, limit=_ALL):
+        yield Piece(f"{of}/runs/{run.run_id}", run.to_bytes())
+    for accepted in await journal.accepted(*key):
+        yield Piece(f"{of}/accepted/{accepted.run_id}", accepted.to_bytes())
+    before = None
+    while rows := await journal.checkpoints(*key, before=before):
+        for row in rows:
+            yield Piece(f"{of}/checkpoints/{row.seq}", row.body)
+        before = rows[-1].seq
+    for row in await journal.values(*key, [(1, _LAST)]):
+        yield Piece(f"{of}/values/{row.seq}", row.body)
+
+
+async def _erase(journal: Journal, tenant_id: str, user_id: str | None, before: datetime) -> None:
+    for owner, thread_id in await journal.ended(tenant_id, before):
+        if user_id in (None, owner):
+            await journal.forget(tenant_id, thread_id)
+
+
+HOLDING = StoreHolding(
+    name="journal",
+    kind="store",
+    user="Threads: what was said, what became of it, the states of graphs, runs, and titles and metadata in lists.",
+    exported="Heads, messages, events, runs and rows of states of every thread that is not deleted.",
+    erased=(
+        "What was said, at once: the thread is deleted as its user would delete it. That it was there stays for 8 days, so that "
+        "no record from a topic makes it anew; so do accepted runs and the outputs of inputs, which are for repeats. Erasing "
+        "again after that removes the rest."
+    ),
+    tables=(
+        "threads",
+        "threads_by_user",
+        "messages",
+        "events",
+        "inputs",
+        "runs",
+        "state_rows",
+        "accepted_runs",
+        "open_inputs",
+    ),
+    copy=_copy,
+    erase=_erase,
+)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from schemas import LedgerEntry, ToolResult
 from state.codec import Codec
+from state.keeping import Piece, StoreHolding
 from state.micros import from_micros
-from state.readable import read
+from state.readable import read, readable
 
 
 class ToolLedger(Protocol):
@@ -39,6 +40,14 @@ class ToolLedger(Protocol):
         """Makes `owner` the owner of a `sent` entry that `previous_owner` left behind; it stays `sent`."""
         ...
 
+    def entries(self, tenant_id: str, user_id: str | None = None) -> AsyncIterator[LedgerEntry]:
+        """All entries of a user, or of a tenant, that can be read. Cassandra reads the whole table for it."""
+        ...
+
+    async def forget(self, tenant_id: str, call_id: str) -> None:
+        """Removes an entry. A request for the call that came afterwards would be carried out: no topic may have one any more."""
+        ...
+
 
 def ledger_identity(entry: LedgerEntry) -> bytes:
     """What of an entry never changes; the rest stands in columns that conditions can look at."""
@@ -51,6 +60,15 @@ def ledger_entry(codec: Codec, key: tuple[str, str], row: Sequence[Any]) -> Ledg
     Raises `UnreadableRow`.
     """
     return read(f"the tool call {key[1]} of {key[0]}", lambda: _ledger_entry(codec, key[0], *row))
+
+
+def ledger_entries(codec: Codec, tenant_id: str, rows: Iterable[Sequence[Any]]) -> Iterator[LedgerEntry]:
+    """Entries from rows of call ids and the same columns, those that can be read."""
+    return readable(
+        rows,
+        lambda row: _ledger_entry(codec, tenant_id, *row[1:]),
+        lambda row: f"the tool call {row[0]} of {tenant_id}",
+    )
 
 
 def _ledger_entry(
@@ -72,3 +90,29 @@ def _ledger_entry(
             "result": None if result is None else ToolResult.model_validate_json(codec.decode(tenant_id, result)),
         }
     )
+
+
+async def _copy(ledger: ToolLedger, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
+    async for entry in ledger.entries(tenant_id, user_id):
+        yield Piece(f"calls/{entry.call_id}", entry.to_bytes())
+
+
+async def _erase(ledger: ToolLedger, tenant_id: str, user_id: str | None, before: datetime) -> None:
+    async for entry in ledger.entries(tenant_id, user_id):
+        if entry.updated_at < before:
+            await ledger.forget(tenant_id, entry.call_id)
+
+
+HOLDING = StoreHolding(
+    name="ledger",
+    kind="store",
+    user="Tool calls: which tool, when, and what it gave back.",
+    exported="All entries.",
+    erased=(
+        "Entries that no record may ask for any more, which are those of 8 days ago and before: a younger one that was gone "
+        "would be carried out a second time. Erasing again after that removes the rest."
+    ),
+    tables=("tool_calls",),
+    copy=_copy,
+    erase=_erase,
+)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from state.codec import Codec
+from state.keeping import Piece, StoreHolding
 from state.micros import from_micros
 from state.readable import readable
 
@@ -48,6 +49,18 @@ class TimerStore(Protocol):
         """How many timers of a kind a user has; those beyond `most` are not counted."""
         ...
 
+    async def of_user(self, tenant_id: str, user_id: str) -> list[Timer]:
+        """All timers of a user."""
+        ...
+
+    async def users(self, tenant_id: str) -> list[str]:
+        """Users who have timers, by id. Cassandra reads the keys of all tenants for it."""
+        ...
+
+    async def erase(self, tenant_id: str, user_id: str) -> None:
+        """Removes all timers of a user."""
+        ...
+
 
 def decode_timers(codec: Codec, rows: Iterable[Sequence[Any]]) -> Iterator[Timer]:
     """Timers from rows of tenant, user, id, kind, time and body."""
@@ -61,3 +74,26 @@ def decode_timers(codec: Codec, rows: Iterable[Sequence[Any]]) -> Iterator[Timer
         decode,
         lambda row: f"the timer {row[2]} of {row[0]}",
     )
+
+
+async def _copy(timers: TimerStore, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
+    for user in await timers.users(tenant_id) if user_id is None else [user_id]:
+        for timer in await timers.of_user(tenant_id, user):
+            yield Piece(f"{user}/{timer.due.isoformat()}/{timer.timer_id}", timer.body)
+
+
+async def _erase(timers: TimerStore, tenant_id: str, user_id: str | None, before: datetime) -> None:
+    for user in await timers.users(tenant_id) if user_id is None else [user_id]:
+        await timers.erase(tenant_id, user)
+
+
+HOLDING = StoreHolding(
+    name="timers",
+    kind="store",
+    user="Runs that are to begin later, and the ends of threads.",
+    exported="All timers.",
+    erased="At once.",
+    tables=("timers", "timers_by_user", "timer_buckets"),
+    copy=_copy,
+    erase=_erase,
+)

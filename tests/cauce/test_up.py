@@ -16,6 +16,7 @@ from odd_batches import batch_of, write
 from running_system import RunningSystem
 from waiting import until
 
+from cauce.holdings import FILE_HOLDINGS
 from cauce.running import find_workers, is_alive
 from cauce.settings import load_settings
 
@@ -27,6 +28,10 @@ def test_a_question_about_mail_is_answered_with_a_tool(system: RunningSystem) ->
     assert "Ana Ferrer" in answer["text"]
     assert [(call["name"], call["status"]) for call in answer["tool_calls"]] == [("Gmail_ListEmails", "ok")]
     assert "Ana Ferrer" in system.told("ask", "What mail do I have?")
+
+
+def test_everything_in_the_data_folder_says_what_it_keeps_of_people(system: RunningSystem) -> None:
+    assert {entry.name for entry in system.data.iterdir()} <= {holding.name for holding in FILE_HOLDINGS}
 
 
 def test_what_changes_something_waits_for_approval_and_is_done_once(system: RunningSystem) -> None:

@@ -5,61 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from state_samples import (
-    NOON,
-    accepted,
-    at,
-    audit_row,
-    checkpoint,
-    commit,
-    entry,
-    event,
-    head,
-    message,
-    result,
-    run,
-    value,
-)
+from every_row import fill
+from state_samples import at, commit, entry
 from stored_cells import cells_of, marked, unmarked
 
-from schemas import OpenInput, Tenant, User
-from state import AssistantRow, Stores, Timer, open_stores
+from state import Stores, open_stores
 from state.cassandra.queries import Kind, Query
-
-SOON = timedelta(hours=1)
-
-
-async def fill(stores: Stores, tenant: str, words: str) -> None:
-    """A row of every kind, with these words in its body."""
-    journal = stores.journal
-    thread = head(title=words).model_copy(update={"metadata": {"of": words}})
-    turn = commit(
-        "i1",
-        0,
-        outputs=words.encode(),
-        messages=[message(1, words)],
-        events=[event(1, words)],
-        rows=[checkpoint(1, words), value(2, words)],
-        thread=thread,
-        runs=[run("r1", error=words)],
-    )
-    await journal.commit(tenant, "th", turn)
-    await journal.accept(tenant, "th", accepted("r2", details={"of": words}))
-    await journal.announce(tenant, "th", OpenInput(input_id="i2", run_id="r2", user_id="u1", at=NOON, graph=words))
-    await stores.ledger.claim(tenant, entry("c1", state="sent", owner="w", name=words))
-    await stores.ledger.finish(tenant, "c1", owner="w", result=result("c1", content=words), at=at(1))
-    await stores.directory.put_tenant(Tenant(tenant_id=tenant, name=words, created_at=NOON), expected_version=0)
-    await stores.directory.put_user(User(tenant_id=tenant, user_id="u1", name=words, created_at=NOON))
-    await stores.audit.append(tenant, [audit_row(1, of=words)])
-    await stores.audit.add_missing(tenant, audit_row(2, of=words))
-    await stores.credentials.put(tenant, "key", "k1", words.encode(), expires=datetime.now(UTC) + SOON)
-    await stores.items.put(tenant, "u1", ["a"], "k1", {"of": words})
-    await stores.assistants.put(tenant, AssistantRow("a1", 1, words.encode()), expected_version=0)
-    await stores.attempts.begin("turns", f"topic of {tenant}", 0, 1)
-    await stores.timers.put(Timer(tenant, "u1", "t1", "run", at(0), words.encode()))
 
 
 async def read(stores: Stores, tenant: str) -> list[Any]:
@@ -76,15 +29,15 @@ async def read(stores: Stores, tenant: str) -> list[Any]:
         await journal.checkpoints(tenant, "th"),
         await journal.values(tenant, "th", [(1, 9)]),
         await journal.commit(tenant, "th", commit("i1", 0)),
-        await stores.ledger.get(tenant, "c1"),
-        await stores.ledger.claim(tenant, entry("c1")),
+        await stores.ledger.get(tenant, "th-c1"),
+        await stores.ledger.claim(tenant, entry("th-c1")),
         await stores.directory.tenant(tenant),
         [one for one in await stores.directory.tenants() if one.tenant_id == tenant],
         await stores.directory.user(tenant, "u1"),
         await stores.directory.users(tenant),
         await stores.audit.tail(tenant),
         [row async for row in stores.audit.export(tenant)],
-        await stores.credentials.get(tenant, "key", "k1"),
+        await stores.credentials.get(tenant, "key", "th-k1"),
         await stores.credentials.list(tenant, "key"),
         await stores.items.get(tenant, "u1", ["a"], "k1"),
         [item async for item in stores.items.below(tenant, "u1", [])],

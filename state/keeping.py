@@ -1,0 +1,32 @@
+"""What a store keeps of people, with how it is copied and erased."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from schemas import Holding
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a copy."""
+
+    name: str
+    """What it is, within its store: `threads/t1/messages/7`."""
+    body: bytes
+    """JSON; of the rows of a graph's state as the graph's room writes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreHolding(Holding):
+    """Both functions take the store, the tenant, and the user; None for the tenant with all its users."""
+
+    tables: tuple[str, ...]
+    """Of both twins."""
+    copy: Callable[[Any, str, str | None], AsyncIterator[Piece]] | None = None
+    """All that an export has."""
+    erase: Callable[[Any, str, str | None, datetime], Awaitable[None]] | None = None
+    """Removes it for good. What a repeated record is known by goes only if it is older than the time that is given."""
