@@ -216,7 +216,7 @@ DISK_THAT_REFUSES = """
 import asyncio, resource
 from pathlib import Path
 from test_sqlite_file import turn
-from schemas import Unavailable
+from schemas import ServerTrouble
 from state import Committed, open_stores
 
 async def main(url, folder):
@@ -231,7 +231,7 @@ async def main(url, folder):
         while True:
             await stores.journal.commit("t", "th", turn(written, "x" * 3000))
             written += 1
-    except Unavailable as error:
+    except ServerTrouble as error:
         print(error)
     thread = await stores.journal.hydrate("t", "th", window=1000)
     assert thread.version in (written, written + 1), (thread.version, written)
