@@ -105,7 +105,7 @@ class Load:
         return asked
 
     async def garbage(self, key: str) -> None:
-        """Sends a record that nobody can read."""
+        """Sends an unreadable record."""
         await self._producer.send_and_wait(Topic.CHAT_MESSAGES.value, b"{", key=key.encode())
 
     async def ask(self, tenant: str, thread: str, text: str = "hi") -> Asked:

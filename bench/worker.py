@@ -13,7 +13,7 @@ from cauce.telemetry import set_up_logging
 
 
 def work(groups: Sequence[str]) -> None:
-    """Runs a worker of the groups until it is told to stop; prints a line once it has its slots."""
+    """Runs a worker of the groups until it is stopped; prints a line once it has its slots."""
     settings = load_settings()
     set_up_logging(settings)
     asyncio.run(

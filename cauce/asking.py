@@ -45,7 +45,7 @@ class Answer(EventMethods):
     run: str
     text: str = ""
     state: str = "timeout"
-    explanation: str = "no answer came in time; the run goes on, see: cauce threads show"
+    explanation: str = "no answer arrived in time; the run continues, see: cauce threads show"
     tool_calls: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Answer(EventMethods):
         self.tool_calls[event.call_id]["status"] = "approval"
 
     def on_run_paused(self, event: RunPaused) -> None:
-        """What waits, and how to go on."""
+        """What waits for the user, and how to continue."""
         names = ", ".join(self.tool_calls[c]["name"] for c in event.call_ids)
         self.state = "approval"
         self.explanation = f"{names} waits for your approval: cauce chat --thread {self.thread}, or ask with --yes"

@@ -35,8 +35,8 @@ T = TypeVar("T")
 LEAVE_SECONDS = 3.0
 """Nobody who leaves waits longer for connections to be closed."""
 HELP = """/threads     your threads, the last changed first
-/open ID     go on in another thread
-/new         begin a new thread
+/open ID     continue in another thread
+/new         start a new thread
 /history     what was said in this thread
 /quit        leave (or Ctrl-D); Ctrl-C stops a run"""
 

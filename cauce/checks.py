@@ -137,7 +137,7 @@ async def _health(subject: str, base_url: str, pid: int) -> Finding:
     except (httpx.HTTPError, ValueError) as error:
         words = (
             f"process {pid} does not answer at {base_url}/readyz ({type(error).__name__}): something blocks it, such as a node "
-            f"of a graph that does not await, or it is frozen. It may go on by itself; if not, end it (kill -9 {pid}): nothing "
+            f"of a graph that does not await, or it is frozen. It may recover by itself; if not, end it (kill -9 {pid}): nothing "
             "is lost, and `cauce up` starts it again"
         )
         return Finding(subject, "problem", words)

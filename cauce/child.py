@@ -1,7 +1,7 @@
 """Runs a module of ours as a child that does not outlive its parent: `python -m cauce.child MODULE ARGUMENTS...`.
 
 The parent holds the other end of our standard input. When that closes, the parent is gone, however it died, and nobody is
-left to stop us or to start us again: so we end as it did, at once. A crash at any moment is something every part recovers
+left to stop us or to start us again: so we end as it did, immediately. A crash at any moment is something every part recovers
 from; a second broker or worker over the same data folder, started by the next `cauce up`, is something nobody asked for.
 """
 

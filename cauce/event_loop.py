@@ -42,7 +42,7 @@ class _Outliving:
                 main = self._main
                 if main is None or (main.done() and not main.cancelled() and main.exception() is error):
                     raise
-                log.error("%r in a task of somebody else's; this process goes on", error, exc_info=error)
+                log.error("%r in a task of foreign code; this process continues", error, exc_info=error)
             else:
                 if self._main is None:
                     return
@@ -51,7 +51,7 @@ class _Outliving:
 
 
 class OutlivingLoop(_Outliving, asyncio.SelectorEventLoop):
-    """asyncio's loop, going on after what ends others."""
+    """asyncio's loop, which survives what ends others."""
 
 
 def outliving_loop(*, uv: bool = False) -> asyncio.AbstractEventLoop:

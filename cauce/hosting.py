@@ -38,7 +38,7 @@ class Hosting:
     thread_ttl: tuple[float, TtlStrategy] | None = None
     """As in `LangGraphFile`."""
     not_served: tuple[str, ...] = ()
-    """In sentences, what a `langgraph.json` names and nobody serves."""
+    """Sentences about the parts of a `langgraph.json` that are not supported."""
 
     def graphs(self, *, threads: int | None = None) -> Graphs:
         """The graphs, of which none is imported yet. Puts the variables of the file into this process's environment, where they

@@ -1,4 +1,4 @@
-"""Ids that a person types: refused in words that name what was typed."""
+"""Ids that a person types: an error names what was typed."""
 
 from __future__ import annotations
 

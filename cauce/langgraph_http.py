@@ -45,7 +45,7 @@ class HttpPart:
 
 
 def http_part(path: Path, given: Mapping[str, Any], folder: Path) -> HttpPart:
-    """Reads the part. Raises `SettingsError` for what is not of its kind, and for a `disable_*` that nobody knows here."""
+    """Reads the part. Raises `SettingsError` for a value of the wrong type, and for an unknown `disable_*`."""
     without = set[Group]()
     for name, value in given.items():
         if name.startswith("disable_") and value not in (None, False):
@@ -56,8 +56,7 @@ def http_part(path: Path, given: Mapping[str, Any], folder: Path) -> HttpPart:
                 without.add(group)
             elif group not in NOT_THERE:
                 raise SettingsError(
-                    f"{path} names http.{name}, and nothing is known here of what that is to take away. "
-                    "Take it out of the file to run without it"
+                    f"{path} names http.{name}, which is not supported. Take it out of the file to run without it"
                 )
     signed_in, order = given.get("enable_custom_route_auth"), given.get("middleware_order")
     if signed_in not in (None, True, False):

@@ -1,4 +1,4 @@
-"""`langgraph.json`, the file by which LangGraph's own server hosts an application, read as it is."""
+"""`langgraph.json`, the file by which LangGraph's own server hosts an application, read unchanged."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class LangGraphFile:
     thread_ttl: tuple[float, TtlStrategy] | None = None
     """Minutes that threads live whose clients say nothing, and what happens to them then."""
     not_served: tuple[str, ...] = ()
-    """In sentences, what it names and nobody serves."""
+    """Sentences about the parts that are not supported."""
 
 
 def read_langgraph_file(path: Path) -> LangGraphFile:

@@ -50,7 +50,7 @@ class Line(Protocol):
         ...
 
     async def refused(self, run_id: str) -> str:
-        """Waits until it is known that a message was not taken; why."""
+        """Waits until it is known that a message was rejected; returns why."""
         ...
 
     async def threads(self, *, limit: int) -> list[ThreadSummary]:

@@ -52,7 +52,7 @@ class Recovered:
     events: int = 0
     calls: int = 0
     unknown: int = 0
-    """Calls of which no result is known: they may have been made, and are not made again."""
+    """Calls without a known result: they may have been executed, and are not repeated."""
     gaps: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     """Places in the topics that cannot be read, with the reason."""
@@ -140,11 +140,11 @@ async def _recover_thread(
 
 
 async def _recover_call(stores: Stores, request: Record, result: ToolResult | None, told: Recovered) -> None:
-    """Writes what became of a call, so that nobody makes it again. The entry answers whoever asks (`source` is empty)."""
+    """Writes the result of a call, so that it is not repeated. The entry answers whoever asks (`source` is empty)."""
     asked, now = request.body, utc_now()
     assert request.thread
     if result is None:
-        words = f"It is not known whether {asked.name} was carried out: the records of it were lost. It will not be repeated."
+        words = f"It is not known whether {asked.name} was executed: its records were lost. It will not be repeated."
         result = ToolResult(
             call_id=asked.call_id,
             run_id=asked.run_id,

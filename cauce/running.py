@@ -159,7 +159,7 @@ def connected(settings: Settings, *, wait: float = 0, after: Sequence[str] | Non
         if running.kafka and (running.state == "ready" or (after is not None and _are_ready(running, after))):
             break
         if time.monotonic() >= deadline:
-            raise NotRunning(f"Cauce is starting; look at {settings.data / 'logs'} if it does not get ready")
+            raise NotRunning(f"Cauce is starting; see {settings.data / 'logs'} if it does not get ready")
         time.sleep(POLL_SECONDS)
     found: dict[str, object] = {"kafka": running.kafka}
     if running.arcade_emulated:

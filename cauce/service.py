@@ -203,7 +203,7 @@ async def run_service(
 ) -> None:
     """Runs the service until SIGTERM or SIGINT, and ends it in order. `on_ready` gets what it says of itself."""
     if settings.kafka is None:
-        raise SettingsError("no Kafka is known: set CAUCE_KAFKA=host:port, or run everything here with: cauce up")
+        raise SettingsError("Kafka is not configured: set CAUCE_KAFKA=host:port, or run everything here with: cauce up")
     process = Process(service, settings, supervised=supervised, port=port, told=on_ready)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

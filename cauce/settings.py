@@ -65,15 +65,15 @@ class Settings(BaseModel):
         6000, ge=6000, le=1_800_000, description="silence in ms after which a worker loses its slots"
     )
     instance_id: str | None = Field(
-        None, description="name of a worker's place: the next worker of this name takes over its slots at once"
+        None, description="name of a worker: the next worker of this name takes over its slots immediately"
     )
-    max_running: int = Field(1024, ge=1, description="records that one worker processes at once, for each group")
+    max_running: int = Field(1024, ge=1, description="records that one worker processes concurrently, for each group")
     tenant_running: int | None = Field(None, ge=1, description="the most of them of one tenant; 3/4 when not set")
     threads: int | None = Field(
         None, ge=1, description="threads of a worker for plain functions of hosted graphs; max_running when not set"
     )
     grace_seconds: float = Field(20, ge=0, le=3600, description="seconds that a stop waits for running turns")
-    transactions_at_once: int = Field(4, ge=1, le=1000, description="Kafka transactions of one worker at once")
+    transactions_at_once: int = Field(4, ge=1, le=1000, description="concurrent Kafka transactions of one worker")
     publish_linger_ms: float = Field(5, ge=0, le=1000, description="ms that finished records are gathered for")
     health_port: int = Field(0, ge=0, le=65_535, description="port of a worker's health page; 0 takes any free one")
     redis: str | None = Field(None, description="redis://host:port, where several gateways count rates together")

@@ -25,7 +25,7 @@ from schemas.recent import pause_after
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
-"""Beyond its grace period, before a child that was told to stop is killed."""
+"""Seconds beyond its grace period before a child that was asked to stop is killed."""
 REFUSED = Exit.USAGE
 """How a child ends whose settings cannot work: another start would not help."""
 BACKOFF = (0.2, 10.0)
@@ -95,7 +95,7 @@ class Child(ChildProcess):
 
 
 class Supervisor:
-    """The embedded system of one data folder. `tell` gets a line for what the user should know."""
+    """The embedded system of one data folder. `tell` is given lines for the user."""
 
     def __init__(self, settings: Settings, tell: Told, programs: Iterable[Program] | None = None) -> None:
         """`programs` that are not wanted with the settings are left out; by default all that there are."""

@@ -116,7 +116,7 @@ class Transcript(EventMethods):
 
     def on_input_refused(self, event: InputRefused) -> None:
         """Why."""
-        self._out.print(f"[yellow]not taken: {escape(event.reason)}[/]")
+        self._out.print(f"[yellow]rejected: {escape(event.reason)}[/]")
 
     def _say(self, words: str) -> None:
         self._end_stream()
@@ -132,7 +132,7 @@ class Transcript(EventMethods):
         self._out.print(Text(delta.text), end="")
 
     def _print_message(self, event: MessageAdded) -> None:
-        """The whole text: what the pieces left out, or all of it when none came."""
+        """The whole text: what the pieces left out, or everything if none came."""
         text = event.message.text
         if self._streaming.startswith(f"{event.message.message_id}/") and text.startswith(self._printed):
             self._out.print(Text(text[len(self._printed) :]), end="")

@@ -60,7 +60,7 @@ class Contained(Generic[T]):
     async def result(self) -> T:
         """What the work comes to. Raises what it raises where that is an `Exception`, and `ForeignStop` for anything else.
 
-        A cancel of the caller goes on to the work, which is not waited for: it may refuse to end.
+        A cancel of the caller is passed to the work, which is not awaited: it may not end.
         """
         try:
             return await self._outcome
@@ -86,7 +86,7 @@ async def contained(work: Awaitable[T]) -> T:
 def _settle(outcome: asyncio.Future[T], task: asyncio.Future[T]) -> None:
     error = asyncio.CancelledError() if task.cancelled() else task.exception()
     if outcome.done():
-        return  # nobody waits for it any more
+        return  # nobody waits for it any longer
     if error is None:
         outcome.set_result(task.result())
     else:

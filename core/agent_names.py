@@ -13,7 +13,7 @@ _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
 def graph_id(agent_id: str) -> str:
-    """The name that its clients know an agent by; `agent` is what they try when nobody says otherwise."""
+    """The name by which its clients know an agent; `agent` is their default."""
     return "agent" if agent_id == "default" else agent_id
 
 

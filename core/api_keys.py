@@ -132,5 +132,5 @@ def _keys(tenant_id: str, rows: Sequence[tuple[str, bytes]]) -> list[ApiKey]:
 
 
 def _hash(secret: str) -> str:
-    # No slow hash: the secret has 256 random bits, and nobody guesses those from SHA-256.
+    # No slow hash: the secret has 256 random bits, which cannot be guessed from their SHA-256.
     return hashlib.sha256(secret.encode()).hexdigest()

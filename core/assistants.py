@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, TypeGuard
 
-from core.errors import Conflict, Forbidden, Invalid, Unreadable, not_found
+from core.errors import Conflict, Forbidden, Unreadable, not_found, unfit
 from core.principal import Principal
 from schemas import Tenant, UnreadableRow, storable
 from schemas.clock import utc_now
@@ -110,20 +110,20 @@ def check_configuration(config: Mapping[str, Any], context: Mapping[str, Any]) -
     """Raises `Refused`: 400 where both say how a graph is configured, since LangGraph takes one of them, and 422 where the config
     has what no run can be configured with."""
     if config.get("configurable") and context:
-        words = "Cannot specify both configurable and context. Say it in the context alone, which takes its place."
+        words = "Cannot specify both configurable and context. Use context alone, which replaces configurable."
         raise Unreadable("invalid", words)
     if config.get("tags") is not None and not _is_tags(config["tags"]):
-        raise Invalid("invalid", "config.tags must be a list of texts.")
+        raise unfit("config.tags", config["tags"], "a list of strings")
     for name, least in (("recursion_limit", 1), ("max_concurrency", 0)):
         given = config.get(name)
         if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < least):
-            raise Invalid("invalid", f"config.{name} must be a whole number, {least} or more.")
+            raise unfit(f"config.{name}", given, f"an integer, {least} or more")
 
 
 def _object(given: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = given.get(name)
     if found is not None and not isinstance(found, Mapping):
-        raise Invalid("invalid", f"config.{name} must be an object.")
+        raise unfit(f"config.{name}", found, "an object")
     return dict(found or {})
 
 
@@ -210,7 +210,7 @@ class Assistants:
         """A new assistant. Raises `Refused` 409 where its id is taken, unless `do_nothing` is to give what is there."""
         caller.require("write")
         if assistant_id is not None and not _is_uuid(assistant_id):
-            raise Invalid("invalid", "assistant_id must be a UUID.")
+            raise unfit("assistant_id", assistant_id, "a UUID")
         if assistant_id and (there := await self.find(tenant, assistant_id)):
             return _existing(there, if_exists)
         now = utc_now()
@@ -239,7 +239,7 @@ class Assistants:
             made = replace(current, **fields, version=version + 1, updated_at=utc_now())
             if await self._store.put(tenant.tenant_id, made.to_row(), expected_version=version):
                 return made
-        raise Conflict("changed_meanwhile", "The assistant was changed by somebody else; look at it and try again.")
+        raise Conflict("changed_meanwhile", "The assistant was changed concurrently; read it again and retry.")
 
     async def delete(self, caller: Principal, tenant: Tenant, given: str) -> None:
         """Removes an assistant with all its versions; a graph's own stays, as it was at first."""
@@ -247,7 +247,10 @@ class Assistants:
         current = await self._current(tenant, given)
         gone = await self._store.delete(tenant.tenant_id, current.assistant_id)
         if not gone and current.assistant_id == default_id(current.graph_id):
-            raise Forbidden("not_deletable", "The assistant of a hosted graph is there as long as the graph is.")
+            raise Forbidden(
+                "not_deletable",
+                "The default assistant of a hosted graph cannot be deleted; it exists as long as the graph is hosted.",
+            )
 
     async def versions(self, tenant: Tenant, given: str) -> list[Assistant]:
         """All versions, the newest first."""

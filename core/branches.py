@@ -17,7 +17,7 @@ class Branches:
 
     @property
     def conversation(self) -> list[StoredMessage]:
-        """The messages as the thread stands."""
+        """The messages of the present conversation."""
         return self.up_to(self.head.newest_message)
 
     def up_to(self, seq: int) -> list[StoredMessage]:

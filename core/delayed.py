@@ -1,4 +1,4 @@
-"""Runs that begin later (`after_seconds`): promised at once, begun once, in whichever process the time comes."""
+"""Delayed runs (`after_seconds`): promised immediately, started once, by whichever process sees that they are due."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class DelayedRuns:
     async def check(self, tenant_id: str, user_id: str) -> None:
         """Raises `Refused` where the user has as many as may be."""
         if await self._timers.count(tenant_id, user_id, DelayedRun.TYPE, most=self._most) >= self._most:
-            words = f"{self._most} runs of yours are delayed already; cancel some, or wait until they have begun."
+            words = f"{self._most} runs of yours are delayed already; cancel some, or wait until they have started."
             raise Limited("too_many_delayed_runs", words, retry_after=60)
 
     async def put(self, key: ThreadKey, run_id: str, body: UserMessage | GraphInput, begins_at: datetime) -> None:
@@ -69,7 +69,7 @@ class DelayedRuns:
     async def cancel(
         self, key: ThreadKey, user_id: str, run_id: str, begins_at: datetime, *, rollback: bool = False
     ) -> None:
-        """Keeps a run from beginning, and ends it where it has begun meanwhile."""
+        """Keeps a run from starting, and cancels it if it has started in the meantime."""
         cancel = CancelRun(user_id=user_id, run_id=run_id, rollback=rollback, delayed=True)
         await self._ingress.produce(key, run_id, cancel)
         await self._ingress.produce(key, new_id("x"), cancel)

@@ -15,6 +15,7 @@ its own table from these classes to its own answers (HTTP: `connectors.gateway.p
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Awaitable
 from typing import Any, TypeVar
@@ -27,6 +28,9 @@ log = logging.getLogger("cauce.core")
 
 AGAIN_SECONDS = 2
 """After which a server that was away, or a worker that was not there, is worth another try."""
+
+MOST_SHOWN = 60
+"""Characters of a value that a refusal shows."""
 
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
@@ -42,7 +46,7 @@ class Refused(CauceError):
 
 
 class Invalid(Refused):
-    """What was given does not fit, whatever is there."""
+    """What was given is not valid, whatever the present state is."""
 
 
 class Unreadable(Invalid):
@@ -82,6 +86,19 @@ def not_found(what: str, which: str) -> Missing:
     return Missing(f"{what}_not_found", f"There is no {what} {which[:128]!r}.")
 
 
+def unfit(name: str, given: object, allowed: str, *, code: str = "invalid") -> Invalid:
+    """The refusal of a value that does not fit: what was given, and what is allowed."""
+    return Invalid(code, f"{name} is {shown(given)}, but must be {allowed}.")
+
+
+def shown(given: object) -> str:
+    """The beginning of a value as JSON; "missing" for None."""
+    if given is None:
+        return "missing"
+    text = json.dumps(given, ensure_ascii=False, default=repr)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
 def checked(model: type[Model], **fields: Any) -> Model:
     """A model of what a caller gave. Raises `Invalid` where that does not fit."""
     try:
@@ -91,7 +108,7 @@ def checked(model: type[Model], **fields: Any) -> Model:
 
 
 def invalid(errors: Any) -> Invalid:
-    """What does not fit, in words and by field; `errors` as pydantic lists them."""
+    """What is not valid, as text and by field; `errors` as pydantic lists them."""
     found = [
         {
             "field": ".".join(str(part) for part in e["loc"] if part != "body"),

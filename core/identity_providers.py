@@ -70,7 +70,7 @@ class IdentityProviders:
             if provider.issuer == issuer and (provider.audience or provider.client_id) in audiences
         ]
         if len(found) > 1:
-            log.error("%d tenants trust the same issuer for the same audience: nobody is let in", len(found))
+            log.error("%d tenants trust the same issuer for the same audience: its sign-ins are refused", len(found))
             return None
         return found[0] if found else None
 
@@ -86,7 +86,9 @@ class IdentityProviders:
         row = f"a login of {tenant_id} that was begun"
         attempt = next(readable([body], LoginAttempt.model_validate_json, lambda _: row), None) if body else None
         if attempt is None or attempt.provider != name or not secrets.compare_digest(attempt.browser, browser or ""):
-            raise Forbidden("login_unknown", "This login was not begun in this browser, or it took too long.")
+            raise Forbidden(
+                "login_unknown", "This sign-in was not started in this browser, or it took too long. Start it again."
+            )
         return attempt
 
 

@@ -1,4 +1,4 @@
-"""What a request is known by, for whoever produces a record because of it."""
+"""The ids of a request, for the records that are produced because of it."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as it stands. `first_event` and `last_event` are numbers of the thread's events, where they are known."""
+    """A run in its present state. `first_event` and `last_event` are numbers of the thread's events, where they are known."""
 
     run_id: str
     thread_id: str

@@ -182,12 +182,12 @@ class Runs(RunReader):
         """Takes a run that is over out of the lists; what it did stays. Raises `Refused` 409 for one that is not over."""
         principal.require("write")
         if (await self.get(principal, thread_id, run_id)).status not in OVER:
-            raise Conflict("run_not_over", "The run is not over; cancel it.")
+            raise Conflict("run_not_over", "The run is not over; cancel it first.")
         head = await self._threads.get(principal, thread_id)
         body = ChangeThread(user_id=principal.user_id, action="update", hide_run=run_id)
         answer = await self._changes.apply(principal, thread_id, head, body)
         if isinstance(answer, InputRefused):
-            raise Conflict("refused", f"Not done: {answer.reason}.")
+            raise Conflict("refused", f"The change was rejected: {answer.reason}.")
 
     async def cancel_many(
         self,

@@ -42,5 +42,5 @@ async def sent(journal: Journal, key: ThreadKey, answer: OpenInput) -> AsyncIter
 
 async def withdrawn(journal: Journal, key: ThreadKey, input_id: str) -> None:
     """Takes back what was promised of an input that was not sent."""
-    with contextlib.suppress(ServerTrouble):  # the caller is told what is worse; this ends by itself
+    with contextlib.suppress(ServerTrouble):  # the caller gets the more serious error; this resolves by itself
         await journal.withdraw(*key, input_id)

@@ -1,4 +1,4 @@
-"""How a thread stands, with the inputs that were taken and have no turn in its journal yet."""
+"""A thread's present state, including inputs that were accepted and have no turn in its journal yet."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class StatelessThreads:
         await asyncio.gather(*self._waiting, return_exceptions=True)
 
     async def _delete(self, principal: Principal, thread_id: str, run_id: str) -> None:
-        lasting = replace(principal, expires=None)  # the run goes on when the credential that began it ends
+        lasting = replace(principal, expires=None)  # the run continues when the credential that started it expires
         try:
             while True:
                 view = await self._runs.wait(lasting, thread_id, run_id, seconds=self._seconds)

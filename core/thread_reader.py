@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.branches import Branches
-from core.errors import Conflict, Invalid, not_found, unless_lost
+from core.errors import Conflict, not_found, unfit, unless_lost
 from core.principal import Principal
 from core.standing import standing
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadKey, ThreadSummary, contains, is_id
@@ -42,7 +42,7 @@ class ThreadReader:
         Raises `Refused` 409 for an id that was somebody's before, 422 for what cannot be one.
         """
         if not is_id(thread_id):
-            raise Invalid("invalid", "thread_id may have 1 to 128 letters, digits, _, . and -.")
+            raise unfit("thread_id", thread_id, "1 to 128 letters, digits, _, . and -")
         head = (await self._standing(principal, thread_id, 0)).head
         if head is not None and head.user_id != principal.user_id:
             words = f"The id {thread_id!r} is taken by a thread of another user; choose another one."

@@ -138,11 +138,11 @@ class Threads(ThreadReader):
         principal.require("write")
         answer = await self._changes.apply(principal, thread_id, head, change)
         if isinstance(answer, InputRefused):
-            raise (Conflict if head.run else Invalid)("refused", f"Not done: {answer.reason}.")
+            raise (Conflict if head.run else Invalid)("refused", f"The change was rejected: {answer.reason}.")
         assert isinstance(answer, StateUpdated)
         return int(answer.checkpoint_id)
 
     async def _apply(self, principal: Principal, thread_id: str, head: ThreadHead | None, body: ChangeThread) -> None:
         answer = await self._changes.apply(principal, thread_id, head, body)
         if isinstance(answer, InputRefused):
-            raise Conflict("refused", f"Not done: {answer.reason}.")
+            raise Conflict("refused", f"The change was rejected: {answer.reason}.")

@@ -79,7 +79,7 @@ class Timers:
             asyncio.get_running_loop().call_later(max(seconds, 0.0) + 0.001, self._look.set)
 
     async def remove(self, timer: Timer) -> None:
-        """Takes a timer back, as far as nobody is at it yet."""
+        """Removes a timer, unless somebody is executing it already."""
         await self._store.remove(timer)
 
     async def count(self, tenant_id: str, user_id: str, kind: str, *, most: int) -> int:

@@ -14,7 +14,7 @@ from schemas.messages import MAX_TEXT
 from schemas.topics import Topic
 
 MultitaskStrategy = Literal["enqueue", "reject", "interrupt", "rollback"]
-"""What happens to a message that comes while a run is going: answered after it, refused, or it ends the run (keeping or
+"""What happens to a message that arrives while a run is active: queued, rejected, or it preempts the run (keeping or
 dropping what the run wrote). The four words of the LangGraph Server API."""
 
 MAX_METADATA = 16_000
@@ -74,7 +74,7 @@ class ApprovalDecision(Body):
 
 
 class CancelRun(Body):
-    """A person stops a run: the one named, or whatever runs."""
+    """A user cancels a run: the one named, or the active one."""
 
     TYPE: ClassVar[str] = "cauce.chat.cancel"
     TOPICS = (Topic.CHAT_MESSAGES,)
@@ -140,7 +140,7 @@ class ChangeMessages(Body):
     TOPICS = (Topic.CHAT_MESSAGES,)
     user_id: Id
     after: int | None = Field(default=None, ge=0)
-    """The number of the message that the conversation goes back to before; where it stands when absent."""
+    """The number of the message that the conversation first goes back to; its present end when absent."""
     clear: bool = False
     """All messages go before the given ones come."""
     messages: tuple[GivenMessage, ...] = ()
@@ -163,7 +163,7 @@ class ExternalEvent(Body):
     kind: str = Field(min_length=1, max_length=128)
     """What happened, such as `gmail.message_added`."""
     summary: Text
-    """What the model is told, in one or a few sentences."""
+    """What the model is given, in one or a few sentences."""
     occurred_at: Timestamp
     agent_id: Id = "default"
     data: dict[str, Any] = Field(default_factory=dict)

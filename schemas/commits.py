@@ -38,7 +38,7 @@ class Commit:
     rows: tuple[StateRow, ...] = ()
     """What a graph's state gained."""
     final: bool = True
-    """False for a superstep of a turn that goes on: the input is not recorded, and `outputs` are not kept."""
+    """False for a superstep of a turn that continues: the input is not recorded, and `outputs` are not stored."""
     announced: bool = False
     """There may be an `OpenInput` of the input: it goes."""
     remove_messages_from: int | None = None

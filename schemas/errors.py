@@ -45,7 +45,7 @@ class TooLarge(BadRecord):
 
 
 class UnreadableRow(BadRecord):
-    """A row that cannot be read as it is stored. The text names the row and says what to do, never what stands in it."""
+    """A stored row that cannot be decoded. The text names the row and says what to do, never its content."""
 
 
 class NotFound(CauceError):

@@ -13,7 +13,7 @@ from schemas.questions import Question
 from schemas.topics import Topic
 
 Durability = Literal["sync", "async", "exit"]
-"""When checkpoints are committed, in LangGraph's words: after each superstep, or with the turn's batch (all supersteps, or
+"""When checkpoints are committed, in LangGraph's terms: after each superstep, or with the turn's batch (all supersteps, or
 the last one)."""
 
 LARGEST_CONFIGURATION = 64 << 10
@@ -25,12 +25,12 @@ LEFT_OUT = "cauce:left_out"
 
 
 def left_out(mode: str, size: int) -> dict[str, Any]:
-    """What is told instead of a part: the stream mode, and the bytes that it has as JSON."""
+    """What replaces a part that is left out: the stream mode, and its size in bytes as JSON."""
     return {LEFT_OUT: {"mode": mode, "bytes": size}}
 
 
 def is_left_out(data: Any) -> bool:
-    """Whether this was told instead of a part."""
+    """Whether this replaces a part that was left out."""
     return isinstance(data, dict) and set(data) == {LEFT_OUT}
 
 
@@ -52,20 +52,20 @@ class GraphRequest(Stored):
     graph: str
     """Name in `cauce.toml`."""
     input: Any = None
-    """None goes on from where the thread stands."""
+    """None resumes from the thread's present state."""
     command: GraphCommand | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     """`configurable`, `tags`, `metadata`, `recursion_limit`, as a RunnableConfig has them."""
     context: dict[str, Any] = Field(default_factory=dict)
     checkpoint_id: str | None = None
-    """The checkpoint to go on from (a fork); the newest when None."""
+    """The checkpoint to resume from (a fork); the newest when None."""
     interrupt_before: tuple[str, ...] = ()
     interrupt_after: tuple[str, ...] = ()
     """Names of nodes; `*` means all."""
     modes: tuple[str, ...] = ("values",)
     """Stream modes that readers of the run may ask for."""
     subgraphs: bool = False
-    """Whether streams tell what subgraphs do, too."""
+    """Whether streams include subgraphs."""
     durability: Durability = "async"
     permissions: tuple[str, ...] = ()
     """What the caller's credential covers, for nodes that ask."""
@@ -100,7 +100,7 @@ class GraphInput(Body):
     user_id: Id
     request: GraphRequest
     run_id: Id | None = None
-    """Id of the run that this starts; the record's id when absent. A run that goes on keeps its own."""
+    """Id of the run that this starts; the record's id when absent. A resumed run keeps its own."""
     agent_id: Id = "default"
     """The assistant's id."""
     multitask_strategy: MultitaskStrategy = "enqueue"
@@ -152,7 +152,7 @@ class GraphPiece(Body):
 
 
 class GraphDelta(Body):
-    """What a graph streams while it runs; best effort. The leg's `GraphStreamed` events tell all of it again."""
+    """What a graph streams while it runs; best effort. The leg's `GraphStreamed` events repeat all of it."""
 
     TYPE: ClassVar[str] = "cauce.chat.graph_delta"
     TOPICS = (Topic.CHAT_DELTAS,)

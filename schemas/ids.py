@@ -109,5 +109,5 @@ def derived_id(prefix: str, *parts: object) -> str:
 
 
 def own_id(prefix: str, given: str) -> str:
-    """An id that somebody else chose, as it is where it may be one here, else one that always follows from it."""
+    """An id chosen elsewhere: unchanged if it is valid here, else an id that is always derived from it in the same way."""
     return given if is_id(given) else derived_id(prefix, given)

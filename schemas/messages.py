@@ -44,7 +44,7 @@ class TokenUsage(Stored):
 
 
 class ProviderPart(Stored):
-    """What a provider must get back with a message of its model, such as signed thinking. Only the worker that asks the same
+    """What a provider must get back with a message of its model, such as signed reasoning. Only the worker that asks the same
     model again looks into it; the gateway shows it to nobody."""
 
     model: str

@@ -151,7 +151,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableBody:
-    """What can still be told of a body that is too large, or not of its type."""
+    """What is known of a body that is too large, or not of its type."""
 
     kind: str
     """The record's `ce_type`."""
@@ -251,7 +251,7 @@ def _text(key: bytes | None) -> str:
 
 
 def _explain(error: ValidationError, model: type[Body]) -> str:
-    """The first problems of a body in words, without its content."""
+    """The first problems of a body as text, without its content."""
     problems = [
         f"{'.'.join(map(str, e['loc'])) or 'the body'}: {e['msg']}"
         for e in error.errors(include_input=False, include_url=False)

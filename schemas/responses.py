@@ -24,7 +24,7 @@ class ThreadEvent(Body):
     TYPE: ClassVar[str]
     TOPICS: ClassVar[tuple[Topic, ...]] = (Topic.CHAT_RESPONSES,)
     INTERNAL: ClassVar[frozenset[str]] = frozenset()
-    """Fields from which the thread's head is made again; protocols leave them out."""
+    """Fields from which the thread's head is rebuilt; protocols leave them out."""
     seq: int = Field(ge=1)
     """Position in the thread's event log, 1, 2, 3, ..."""
     run_id: Id
@@ -59,7 +59,7 @@ class RunStarted(ThreadEvent):
 
 
 class RunPaused(ThreadEvent):
-    """The run waits for a person and holds nothing meanwhile."""
+    """The run waits for its user and holds no resources."""
 
     TYPE: ClassVar[str] = "cauce.run.paused"
     INTERNAL = frozenset({"state_before"})
@@ -72,14 +72,14 @@ class RunPaused(ThreadEvent):
 
 
 class RunResumed(ThreadEvent):
-    """A graph's run that waited goes on: its user has answered."""
+    """A paused run of a graph resumes: its user has answered."""
 
     TYPE: ClassVar[str] = "cauce.run.resumed"
     INTERNAL = frozenset({"graph"})
     input_id: Id
     """The answer."""
     graph: GraphRequest
-    """How it goes on, without what it is told."""
+    """How it resumes, without the answer."""
 
 
 class RunCompleted(ThreadEvent):
@@ -92,7 +92,7 @@ class RunCompleted(ThreadEvent):
     usage: TokenUsage | None = None
     """None where no provider counted."""
     notice: str | None = None
-    """What the user should know of the answer, such as that it is not whole, in words."""
+    """What the user should know about the answer, such as that it is incomplete."""
 
 
 class RunFailed(ThreadEvent):

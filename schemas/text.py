@@ -92,7 +92,7 @@ def _said(say: Callable[[], str]) -> str:
 
 
 def error_words(error: BaseException, longest: int = LONGEST_ERROR) -> str:
-    """An error of others in words that fit into a record: its class, and what it says, cut to `longest` characters. An error that
+    """Text of a foreign error that fits into a record: its class and its message, cut to `longest` characters. An error that
     cannot say what it is has its class alone."""
     said = _said(lambda: str(error))
     name = type(error).__name__[:longest]

@@ -26,7 +26,7 @@ write of more than 16 MiB by default."""
 
 ThreadStatus = Literal["idle", "tools", "approval"]
 ThreadCondition = Literal["idle", "busy", "approval", "failed"]
-"""How a thread stands: nothing to do, working, waiting for its user, or idle after a run that failed."""
+"""A thread's condition: nothing to do, working, waiting for its user, or idle after a failed run."""
 
 
 class PendingCall(Stored):
@@ -36,7 +36,7 @@ class PendingCall(Stored):
     call: ToolCall
     state: Literal["running", "approval", "done"]
     edited: bool = False
-    """The user changed the arguments; the model is told with the result."""
+    """The user changed the arguments; the result tells the model so."""
 
 
 class ActiveRun(Input):
@@ -126,7 +126,7 @@ class ThreadHead(Stored):
     ttl: ThreadTtl | None = None
     """When its time is up; None for never."""
     deleted: bool = False
-    """Nothing of it is left but this head, so that no late writer makes it anew."""
+    """Only this head is left, so that no late writer recreates the thread."""
     next_message: int = Field(default=1, ge=1)
     forks: tuple[Fork, ...] = ()
     """Where the conversation went back to an earlier message and on from there (`schemas.branches`)."""
@@ -161,7 +161,7 @@ class ThreadHead(Stored):
 
     @property
     def branch(self) -> tuple[Span, ...]:
-        """The numbers of the messages that are the conversation as it stands."""
+        """The numbers of the messages of the present conversation."""
         return branch(self.forks, self.newest_message)
 
     @property
@@ -204,7 +204,7 @@ class ThreadHead(Stored):
 
     @property
     def condition(self) -> ThreadCondition:
-        """How the thread stands in a list."""
+        """The thread as a list shows it."""
         if self.paused:
             return "approval"
         if self.run or self.queued:

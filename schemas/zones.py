@@ -34,14 +34,14 @@ def known_zone(name: str) -> tzinfo | None:
 
 
 def check_zone(name: str) -> str:
-    """The name, when it is a zone's. Raises `ValueError` in words."""
+    """The name, if a zone has it. Raises `ValueError` with a text for people."""
     if known_zone(name) is None:
         raise ValueError(f"{name[:LONGEST]!r} is no time zone: write an IANA name such as Europe/Madrid or UTC")
     return name
 
 
 def time_in(zone: tzinfo, now: datetime) -> str:
-    """A moment in words with its weekday, date, time and zone: `Friday, 2026-11-27 18:00 (America/Los_Angeles, UTC-08:00)`."""
+    """A moment as text with its weekday, date, time and zone: `Friday, 2026-11-27 18:00 (America/Los_Angeles, UTC-08:00)`."""
     local = now.astimezone(zone)
     if zone is UTC:
         return f"{_WEEKDAYS[local.weekday()]}, {local:%Y-%m-%d %H:%M} UTC"

@@ -1,7 +1,7 @@
 """What a processor is, and what it may raise.
 
 A processor turns one record into outputs. The runtime calls `process` for one record of a key at a time, in order, and
-for hundreds of keys at once on one event loop.
+for hundreds of keys concurrently on one event loop.
 
 The rules:
 
@@ -14,7 +14,7 @@ The rules:
   | raised | consequence |
   |---|---|
   | `Retry(after)` | called again after that many seconds; the lane waits. The processor bounds the repeats |
-  | `Reject(reason)` or `schemas.BadRecord` | to `dead.letters` with the reason; the lane goes on |
+  | `Reject(reason)` or `schemas.BadRecord` | to `dead.letters` with the reason; the lane continues ||
   | `schemas.ServerTrouble` | called again with backoff for as long as it takes: an outage is nobody's fault |
   | anything else | called again a few times with backoff, then `give_up` and `dead.letters` |
 """
@@ -38,7 +38,7 @@ class Group:
     reads: tuple[Topic, ...]
     """Topics of one partition set: partition p of all of them belongs to one slot."""
     in_order: bool = True
-    """Records of one key are processed one at a time and in order. If not, all at once, as far as budgets go."""
+    """Records of one key are processed one at a time and in order. If false, all concurrently, within the budgets."""
     awaited: bool = True
     """Somebody waits for what the group publishes in its transactions."""
     fetch_bytes: int = 1
@@ -104,8 +104,8 @@ class Processor(Protocol):
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
         """Called once the runtime stops trying a record: it fails, or kills its worker, every time.
 
-        Settles what depends on the record, such as the run that would wait for ever, and returns what users must see.
-        The record's dead letter is published beside it. The same rules as for `process` hold.
+        Settles what depends on the record, such as the run that would wait forever, and returns what users must see.
+        The record's dead letter is published as well. The same rules as for `process` apply.
         """
         ...
 

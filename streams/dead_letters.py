@@ -124,7 +124,7 @@ class DeadLetterRow:
 
     @property
     def records(self) -> list[_Parts]:
-        """The records that the letter stands for. Raises `NotFound` when they are not to be had."""
+        """The records that the letter stands for. Raises `NotFound` when they are not available."""
         letter = self.letter
         if letter.through is None:
             return [self.raw]

@@ -180,7 +180,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             await self._clients.send(at_once)
         for source, earlier in groupby((o for o in with_offsets if o.source), attrgetter("source")):
             slot.finish(Finished(*_place(source), tuple(earlier), raw.key))
-        # What was sent at once makes the pipeline go on: nobody waits for the rest of it.
+        # What was sent immediately advances the pipeline: nobody waits for the rest.
         awaited = self._spec.awaited and not at_once
         slot.finish(Finished(tp, raw.offset, tuple(o for o in with_offsets if not o.source), raw.key, awaited))
         self._metrics.process_seconds.labels(self.group).observe(time.monotonic() - started)
@@ -197,7 +197,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return [delivery.raw for delivery in self._lanes.waiting(self._lane(raw))]
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Stops publishing for all slots. Their running records go on: most rebalances give most slots back."""
+        """Stops publishing for all slots. Running records continue: most rebalances return most slots."""
         self._limbo, self._slots = {**self._limbo, **self._slots}, {}
         self._intake.forget()
         self.assigned = False
@@ -280,7 +280,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         )
 
     async def _seek(self, slot: Slot) -> None:
-        """Goes to where reading goes on, or to the beginning of the log where retention has passed that."""
+        """Seeks to where reading resumes, or to the beginning of the log where retention has passed that."""
         beginnings = await self._consumer.beginning_offsets(list(slot.partitions))
         for tp in slot.partitions:
             self._intake.begin_at(slot, tp, beginnings[tp])
@@ -295,7 +295,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 task.cancel()
 
     async def stop(self, grace: float) -> None:
-        """Takes nothing more in, waits up to `grace` seconds for what runs, publishes it, and lets go of all slots."""
+        """Stops intake, waits up to `grace` seconds for running records, publishes them, and releases all slots."""
         self._stopping = True
         self._intake.stop()
         slots = [*self._slots.values(), *self._limbo.values()]
@@ -340,7 +340,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return {number for number, slot in self._slots.items() if slot.is_open}
 
     def trouble(self) -> str | None:
-        """What this group cannot read, in words; None when all is well."""
+        """What this group cannot read, as text; None if everything can be read."""
         return self._intake.trouble()
 
     def oldest_seconds(self) -> float:
@@ -349,7 +349,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
 
 def split_by_delivery(outputs: Sequence[Output]) -> tuple[list[Output], tuple[Output, ...]]:
-    """Outputs to send at once, and outputs that go with the offsets (`schemas.topics.Delivery`)."""
+    """Outputs to send immediately, and outputs that are published with the offsets (`schemas.topics.Delivery`)."""
     at_once = [o for o in outputs if TOPICS[o.topic].delivery is not HowDelivered.TRANSACTION]
     return at_once, tuple(o for o in outputs if TOPICS[o.topic].delivery is HowDelivered.TRANSACTION)
 

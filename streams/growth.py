@@ -153,7 +153,7 @@ async def until_settled(
     pause: float,
     wanted: Callable[[], bool],
 ) -> None:
-    """Returns when a slot that nobody has had before may take records in, or is not `wanted` any more. Raises `KafkaError`."""
+    """Returns when a slot without a previous owner may take in records, or is no longer `wanted`. Raises `KafkaError`."""
     growth = await last_growth(clients)
     origin = growth.origin(slot) if growth else None
     if growth is None or origin is None:

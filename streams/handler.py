@@ -77,13 +77,11 @@ class RecordHandler:
             if isinstance(error, Unreadable) and failed <= self._options.crashes:
                 return await self._give_up(error.record, str(error), 1)
             return self._dead_letter(raw, str(error), 1)
-        except Exception as error:  # of a shape that nobody thought of; to be tried again without an end helps nobody
+        except Exception as error:  # of an unforeseen kind; endless retries would help nobody
             log.error("group %s: %s cannot be decoded", self._group, raw.position, exc_info=error)
             return self._dead_letter(raw, f"it cannot be decoded: {error_words(error, 2000)}", 1)
         if failed > self._options.crashes:
-            return self._dead_letter(
-                raw, "it could not be brought to an end, nor could what was to be told of that", failed
-            )
+            return self._dead_letter(raw, "it could not be processed, nor could its failure be reported", failed)
         if failed == self._options.crashes:
             return await self._give_up(record, f"its processing was ended {failed} times from outside", failed)
         if not suspect:
@@ -91,7 +89,7 @@ class RecordHandler:
         position = (self._group, raw.topic, raw.partition, raw.offset)
         deaths = 1 + await self._until_available(lambda: self._attempts.begun(*position))
         if deaths >= self._options.crashes:
-            # The count stays: until its dead letter is committed the record may come again, and must not be tried then.
+            # The count stays: until its dead letter is committed the record may be redelivered, and must not be tried then.
             return await self._give_up(record, f"its worker died {deaths} times while processing it", deaths)
         # The last try is made alone: what runs beside a record that kills its worker dies with it, and must not be
         # given up for that.
@@ -155,7 +153,9 @@ class RecordHandler:
         except GeneratorExit:
             raise
         except UnreadableRow as error:
-            log.warning("group %s: nobody can be told of it, only a dead letter is published: %s", self._group, error)
+            log.warning(
+                "group %s: its failure cannot be reported, only a dead letter is published: %s", self._group, error
+            )
             outputs = ()
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
@@ -179,6 +179,6 @@ class RecordHandler:
 
 
 def _is_cancelled() -> bool:
-    """Whether this task was told to end; a CancelledError alone may be anybody's."""
+    """Whether this task was cancelled on purpose; a CancelledError alone may come from anywhere."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, make_asgi_app
 from schemas.metrics import RuntimeMetrics
 
 Check = Callable[[], Awaitable[str | None]]
-"""Returns None when all is well, else what is wrong in words."""
+"""Returns None if all is well, else a description of what is wrong."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Health:
     check_seconds: float = 3.0
 
     async def verdict(self, checks: dict[str, Check]) -> dict[str, str]:
-        """The checks that fail, with words."""
+        """The checks that fail, with a description."""
         return {name: problem for name, check in list(checks.items()) if (problem := await self._ask(check))}
 
     async def _ask(self, check: Check) -> str | None:

@@ -1,7 +1,7 @@
 """What a group takes in: polling, what a budget or an unreadable record holds back, and reading again what a poll has lost.
 
-The rule of it: the consumer's position means nothing by itself. Where reading goes on is what the partition's `OffsetTracker`
-says was delivered; after anything that may have moved the consumer beyond, it is sought back to there.
+The rule: the consumer's position means nothing by itself. Reading resumes where the partition's `OffsetTracker`
+says that delivery ended; after anything that may have moved the consumer beyond, it seeks back to there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from streams.unreadable import LOOK_SECONDS, Next, Stalls, UnreadablePlaces, is_
 log = logging.getLogger("cauce.streams")
 
 POLL_MS = 250
-"""Longest single wait for records; a slot that opens meanwhile is polled that much later at most."""
+"""Longest single wait for records; a slot that opens in the meantime is polled that much later at most."""
 POLL_RECORDS = 500
 STASH_BYTES = 2 << 20
 """As much as is kept of a partition while a budget is full: all that one fetch brings, unless it was compressed."""
@@ -91,7 +91,7 @@ class Intake:
         self._places.clear()
 
     def trouble(self) -> str | None:
-        """What cannot be read, in words; None when all is well."""
+        """What cannot be read, as text; None if everything can be read."""
         return self._places.trouble()
 
     async def run(self) -> None:
@@ -253,7 +253,7 @@ class Intake:
                 self._consumer().resume(tp)
 
     def _take_in(self, tp: TopicPartition, fetched: _Fetched) -> None:
-        """What was read in one go from where the tracker says that reading goes on."""
+        """What was read in one pass from where the tracker says that reading resumes."""
         slot = self._slot_of(tp)
         if slot is None:
             return  # fetched for an owner that is gone; the slot's next owner reads from what is committed

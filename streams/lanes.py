@@ -23,7 +23,7 @@ class _Lane(Generic[Item]):
 
 
 class Lanes(Generic[Item]):
-    """Queues by key. `max_running` items run at once, at most `tenant_running` of them of one tenant."""
+    """Queues by key. `max_running` items run concurrently, at most `tenant_running` of them of one tenant."""
 
     def __init__(self, *, max_running: int, tenant_running: int) -> None:
         if max_running < 1 or tenant_running < 1:

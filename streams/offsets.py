@@ -83,7 +83,7 @@ class OffsetTracker:
 
     @property
     def read(self) -> int:
-        """Where reading goes on: nothing below is missing."""
+        """Where reading resumes: nothing below is missing."""
         return self._read
 
     @property
@@ -127,7 +127,7 @@ class OffsetTracker:
         return offset < self._position or offset in self._done
 
     def absorb(self, position: int, completed: Iterable[int]) -> None:
-        """Takes over what the broker has committed: it may be ahead of us when another owner worked meanwhile."""
+        """Adopts what the broker has committed: it may be ahead of us if another owner worked in the meantime."""
         done = {o for o in completed if o >= position}
         self._open = {o for o in self._open if o >= position and o not in done}
         self._done |= done

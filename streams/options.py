@@ -12,7 +12,7 @@ class RuntimeOptions:
     """Budgets and times of one worker. Times are in seconds unless the name says otherwise."""
 
     max_running: int = 1024
-    """Records being processed at once; those that wait for a model cost little."""
+    """Records being processed concurrently; those that wait for a model cost little."""
     tenant_running: int | None = None
     """The most of them of one tenant; three quarters of `max_running` when None."""
     max_queued: int = 5000
@@ -62,7 +62,7 @@ class RuntimeOptions:
     """How long a stop waits for records that are being processed."""
 
     def relaxed_linger_of(self, group: Group) -> float:
-        """Seconds for which a group's finished records are gathered while nobody waits for one of them."""
+        """Seconds for which a group's finished records are gathered while no client waits for one of them."""
         return max(self.publish_linger, self.relaxed_linger if group.awaited else self.background_linger)
 
     @property
@@ -72,5 +72,5 @@ class RuntimeOptions:
 
     @property
     def tenant_share(self) -> int:
-        """The most records of one tenant at once."""
+        """The most records of one tenant processed concurrently."""
         return self.tenant_running or max(1, self.max_running * 3 // 4)

@@ -59,7 +59,7 @@ class Stretch:
 
     records: list[RawRecord] = field(default_factory=list)
     end: int = 0
-    """Everything below was read, or is not there. Reading goes on here."""
+    """Everything below was read, or does not exist. Reading resumes here."""
     unreadable: Unreadable | None = None
     """What begins at `end` and cannot be read."""
     problem: str = ""
@@ -89,7 +89,7 @@ def read_batches(
         if not HEADER.size <= header.size <= len(data) - at:
             if (
                 at == 0
-            ):  # a broker gives the first batch whole; where its length is wrong nobody knows where the next begins
+            ):  # a broker returns the first batch whole; if its length is wrong, the start of the next is unknown
                 end = max(start, header.last) + 1
                 stretch.unreadable = Unreadable(start, end, "its length is wrong", bytes(data))
             return stretch

@@ -16,7 +16,7 @@ log = logging.getLogger("cauce.streams")
 
 
 class RecordProducer(Reconnecting):
-    """Sends one record at a time, each acknowledged. `start` returns at once; `connect` waits for the connection."""
+    """Sends one record at a time, each acknowledged. `start` returns immediately; `connect` waits for the connection."""
 
     def __init__(self, bootstrap: str, *, seconds: float) -> None:
         """`seconds`: how long Kafka may take to acknowledge a record."""

@@ -152,7 +152,7 @@ class Slot:
         return not self.closed
 
     async def suspend(self) -> None:
-        """Stops publishing; waits for a transaction that is running, but not for ever."""
+        """Stops publishing; waits for a running transaction, but not forever."""
         self._open.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.suspend_seconds):

@@ -19,7 +19,7 @@ _TOPIC_ALREADY_EXISTS = 36
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as it is in the cluster. `drift` says in words where it differs from the registry."""
+    """A topic in the cluster. `drift` describes where it differs from the registry."""
 
     topic: Topic
     partitions: int
@@ -38,7 +38,7 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class TopicChange:
-    """What `apply` did to a topic: `created`, `configured` or `unchanged`; `problem` is what it may not mend."""
+    """What `apply` did to a topic: `created`, `configured` or `unchanged`; `problem` is what it may not change."""
 
     topic: Topic
     action: str
@@ -148,7 +148,7 @@ async def opened_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def partitions_of(bootstrap: str, topics: Iterable[Topic]) -> list[TopicPartition]:
-    """All partitions of these topics. Raises `NotFound` when one is not there, `Unavailable` when Kafka does not answer."""
+    """All partitions of these topics. Raises `NotFound` when a topic does not exist, `Unavailable` when Kafka does not answer."""
     async with opened_admin(bootstrap) as admin:
         described = await admin.describe_topics([topic.value for topic in topics])
     if missing := sorted(d["topic"] for d in described if not d["partitions"]):

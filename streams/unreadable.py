@@ -25,7 +25,7 @@ log = logging.getLogger("cauce.streams")
 
 LOOK_SECONDS = 6.0
 SAID = 1000
-"""Places that were told of in the log and are remembered, so that each is told of once."""
+"""Places that were logged and are remembered, so that each is logged once."""
 
 
 class Next(Enum):
@@ -65,7 +65,7 @@ class UnreadablePlaces:
         return sum(bool(place.words) for place in self._places.values())
 
     def hold(self, tp: TopicPartition) -> None:
-        """The partition is looked at more closely, at once, before it is polled again."""
+        """The partition is examined closely, immediately, before it is polled again."""
         self._places.setdefault(tp, _Place())
 
     def due(self, now: float) -> list[TopicPartition]:
@@ -103,7 +103,7 @@ class UnreadablePlaces:
 
     def cut_off(self, tp: TopicPartition, offset: int, now: float) -> None:
         """The log ends before what was read already."""
-        words = "the log ends before what this group has read already: the topic was cut off or made anew"
+        words = "the log ends before what this group has read already: the topic was truncated or recreated"
         self._stands(tp, self._places.setdefault(tp, _Place()), offset, words, now)
 
     def _stands(self, tp: TopicPartition, place: _Place, offset: int, reason: str, now: float) -> None:
@@ -135,7 +135,7 @@ class UnreadablePlaces:
         self._poll_error = ""
 
     def trouble(self) -> str | None:
-        """What cannot be read, in words; None when all can."""
+        """What cannot be read, as text; None if everything can be read."""
         found = [
             f"{tp.topic}/{tp.partition} cannot be read at offset {place.offset}: {place.words}"
             for tp, place in sorted(self._places.items())

@@ -33,7 +33,7 @@ _NOT_WHOLE: dict[Ending | None, str] = {
     "filtered": "The answer is not whole: the provider's content filter held back the rest.",
 }
 _UNENDED = "The answer may not be whole: the model's server stopped without saying that it had come to its end."
-_MORE_TOKENS = "Ask for less at once, or raise the limit: cauce tenant set TENANT --max-output-tokens N"
+_MORE_TOKENS = "Ask for less at a time, or raise the limit: cauce tenant set TENANT --max-output-tokens N"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Answer:
     unended: bool = False
     """The provider says with every answer why it ended, and did not with this one."""
     paused: bool = False
-    """The model wants to be asked again, to go on from here."""
+    """The model asks to be called again and to continue from here."""
     estimated_tokens: int = 0
     """Estimate for the call, where the provider did not count."""
     provider: ProviderOf | None = None
@@ -71,7 +71,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What the policy says about a tool call. `reason` is told to the model when it is refused."""
+    """What the policy says about a tool call. The model is given `reason` when the call is refused."""
 
     verdict: Literal["run", "approval", "refuse"]
     reason: str = ""
@@ -146,7 +146,7 @@ def _unended(answer: Answer) -> str:
 
 
 def _nothing_said(draft: Draft, answer: Answer, notice: str) -> Next:
-    """The model's message has neither words nor calls. It is not written: no provider takes a history with such a message."""
+    """The model's message has neither text nor calls. It is not written: no provider takes a history with such a message."""
     run = draft.run
     if answer.ending == "filtered":
         words = "The provider's content filter held the model's answer back. Say it in other words, or in a new thread."

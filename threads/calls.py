@@ -49,7 +49,7 @@ def settle_call(
 
 
 def abandon_approvals(draft: Draft, user_id: str) -> None:
-    """The user wrote instead of deciding: the open approvals are settled, and the model is told."""
+    """The user wrote a message instead of deciding: the open approvals are settled, and the model is informed."""
     run = draft.run
     for pending in draft.head.pending:
         if pending.state == "approval":

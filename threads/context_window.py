@@ -75,4 +75,6 @@ def _cut(message: Message, tokens: int) -> Message:
 
 
 def _note(cut: int, length: int) -> str:
-    return f"\n[{cut:,} of this result's {length:,} characters are left out here; call the tool again for less at once]"
+    return (
+        f"\n[{cut:,} of this result's {length:,} characters are left out here; call the tool again for less at a time]"
+    )

@@ -58,11 +58,11 @@ class Draft(ThreadLog):
     restore: str | None = None
     """The checkpoint that a graph's state is to go back to with this batch, empty for none at all; None leaves it."""
     request: GraphRequest | None = None
-    """What a graph is to do now, whole: its run keeps how, and not what it is told."""
+    """The whole request to a graph; its run keeps only how it is executed, not its input."""
     state_before: str | None = None
     """The checkpoint that the thread stood at before the run whose graph works in this turn, empty for none."""
     announced: bool = False
-    """Readers may have been told of the input before its turn."""
+    """Readers may have seen the input before its turn."""
     rows_known: tuple[StoredMessage, ...] = ()
     """The newest messages of all branches, where the input goes back to an earlier one."""
 
@@ -158,7 +158,7 @@ class Draft(ThreadLog):
         this = ProcessedInput(input_id=self.input_id, source=self.source)
         settled: dict[str, Any] = {"updated_at": self.now, "unpublished": (*unpublished, this)}
         if self.rows or self.erased or self.head.progress == self.input_id:
-            # Another input's graph cannot go on from a state that is not its own.
+            # Another input's graph cannot resume from a state that is not its own.
             settled |= {"progress": "", "progress_from": ""}
         return Commit(
             input_id=self.input_id,

@@ -78,7 +78,7 @@ def title_of(text: str) -> str:
 
 
 def turn_of(message_id: str, run_id: str) -> int:
-    """The turn that a message of the run was written in; 0 where its id does not tell."""
+    """The turn that a message of the run was written in; 0 where its id does not contain it."""
     number = message_id.removeprefix(f"{run_id}.")
     return int(number) if number != message_id and number.isdecimal() and len(number) < 10 else 0
 
@@ -132,7 +132,7 @@ def _added(head: ThreadHead, event: MessageAdded) -> ThreadHead:
     if message.role != "assistant" or run is None:
         return head
     head = _counted(head, run, message.usage, event.estimated_tokens)
-    # Older versions told nothing of turns without a message; the number in the message's id counts them.
+    # Older versions sent no event for turns without a message; the number in the message's id counts them.
     turns = max(run.turns + 1, turn_of(message.message_id, run.run_id))
     head = _with_run(head, turns=turns, spoilt=event.spoilt)
     if run.kind == "graph":
@@ -166,7 +166,7 @@ def _paused(head: ThreadHead, event: RunPaused) -> ThreadHead:
     run = head.run
     if run is None:
         return head
-    # Where an older version let a graph's run go on, no event tells since when.
+    # Where an older version resumed a graph's run, no event says since when.
     worked = 0.0 if run.paused else max(0.0, (event.at - run.resumed_at).total_seconds())
     head = _with_run(head, spent_seconds=run.spent_seconds + worked, resumed_at=event.at)
     if event.reason == "approval":

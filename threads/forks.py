@@ -30,13 +30,13 @@ WINDOW = 120
 MOST_BACK = 1_000
 """How many messages, of all branches, a conversation can go back."""
 LEFT_ASIDE = (
-    "The user went back to before this call had its result, and went on from there. It was not made again; whether it was "
-    "carried out then is not known here."
+    "The user went back to before this call had its result, and continued from there. The call was not repeated; whether it "
+    "was executed is not known here."
 )
 
 
 class CannotBeDone(Exception):
-    """Why a conversation cannot be changed in this way, in words for the user."""
+    """Why a conversation cannot be changed in this way, as text for the user."""
 
 
 def needs_rows(head: ThreadHead, body: object) -> bool:
@@ -62,7 +62,7 @@ def go_back(draft: Draft, after: int, *, run_id: str) -> None:
         raise CannotBeDone(f"The thread has no message {after} to go back to.")
     forks, spans = forked(head.forks, head.next_message, after), head.branch
     if len(forks) > MOST_FORKS:
-        raise CannotBeDone(f"The conversation went back {MOST_FORKS} times already; go on in a copy of the thread.")
+        raise CannotBeDone(f"The conversation went back {MOST_FORKS} times already; continue in a copy of the thread.")
     left = branch(forks, newest(forks, head.next_message))
     gone = [
         s.message.message_id
@@ -91,7 +91,7 @@ def stood_at(draft: Draft) -> int | None:
 
 
 def remove(draft: Draft, message_ids: tuple[str, ...], after: int | None) -> None:
-    """Takes these messages of the run away and, where it went back, that it did: the conversation stands at `after` again."""
+    """Removes these messages of the run and, if it forked, the fork: the conversation ends at `after` again."""
     run = draft.run
     draft.event(MessagesRemoved, run_id=run.run_id, message_ids=message_ids, after=after)
     if after is not None:

@@ -63,12 +63,12 @@ def answers(request: GraphRequest) -> bool:
 
 
 def continues(request: GraphRequest) -> bool:
-    """Whether this lets a run that waits go on: an answer, or nothing at all, after a stop before or after a node."""
+    """Whether this resumes a waiting run: with an answer, or with nothing, after a stop before or after a node."""
     return answers(request) or (request.command is None and request.input is None and request.checkpoint_id is None)
 
 
 def concerns_the_run(draft: Draft, body: GraphInput) -> bool:
-    """Whether the input would let the run that waits go on."""
+    """Whether the input would resume the waiting run."""
     run = draft.head.run
     return bool(run and run.paused and continues(body.request))
 

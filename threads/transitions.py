@@ -48,12 +48,12 @@ from threads.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, re
 CancelReason = Literal["cancelled", "interrupted", "rolled_back", "rejected", "abandoned"]
 
 SHOWN = 20_000
-"""Characters of changed arguments that the model is told with the result."""
+"""Characters of changed arguments that the model is shown with the result."""
 _WORDS: dict[CancelReason, str] = {
     "cancelled": "The run was cancelled.",
     "interrupted": "A newer message took its place.",
     "rolled_back": "What the run had written was removed; a newer message took its place, or it was cancelled so.",
-    "rejected": "Another run of this thread is going; the message was not accepted.",
+    "rejected": "Another run of this thread is active; the message was not accepted.",
     "abandoned": "A new message came instead of a decision.",
 }
 
@@ -71,7 +71,7 @@ def new_head(new: Input, now: datetime) -> ThreadHead:
 
 
 def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
-    """A message or event comes: it starts a run, waits, is refused, or takes the place of the run that is going."""
+    """Accepts a message or event: starts a run, queues it, rejects it, or preempts the active run."""
     if draft.head.deleted:
         words = "The thread was deleted."
         draft.event(RunFailed, run_id=new.run_id, code="thread_deleted", message=words)
@@ -149,7 +149,7 @@ def on_continue(draft: Draft, note: ContinueThread) -> Next:
 
 
 def on_tool_result(draft: Draft, result: ToolResult) -> Next:
-    """A result for a call that the run waits for. The last one lets the run go on."""
+    """Accepts a result for a call that the run waits for. The last one resumes the run."""
     pending = find_pending(draft.head, result.call_id)
     assert pending, "the caller has looked"
     text = result.content
@@ -199,7 +199,7 @@ def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
 
 
 def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
-    """The user stops the run that is going, or one that waits."""
+    """The user cancels the active run, or a queued one."""
     run = draft.head.run
     if run and cancel.run_id in (None, run.run_id):
         cancel_run(draft, "rolled_back" if cancel.rollback else "cancelled")
@@ -217,7 +217,7 @@ def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
     last = draft.head.last
     if last and last.outcome == "cancelled" and cancel.run_id in (None, last.run_id):
         return Next.COMMIT  # its model call was stopped as soon as this record came in
-    return refuse(draft, f"the run {cancel.run_id} is not going" if cancel.run_id else "no run is going")
+    return refuse(draft, f"the run {cancel.run_id} is not active" if cancel.run_id else "no run is active")
 
 
 def on_change(draft: Draft, change: ChangeThread) -> Next:
@@ -253,7 +253,7 @@ def _is_over(head: ThreadHead, expired: datetime) -> bool:
 
 
 def refuse(draft: Draft, reason: str, *, no_thread: bool = False) -> Next:
-    """The input cannot be taken; the user sees why. `no_thread`: it was to make the thread, which is not there now."""
+    """Rejects the input; the user sees why. `no_thread`: it was to create the thread, which does not exist now."""
     run_id = draft.head.run.run_id if draft.head.run else draft.input_id
     draft.event(InputRefused, run_id=run_id, input_id=draft.input_id, reason=reason, no_thread=no_thread)
     draft.audit("input.refused", actor=f"user:{draft.head.user_id}", outcome="refused", reason=reason)
@@ -261,7 +261,7 @@ def refuse(draft: Draft, reason: str, *, no_thread: bool = False) -> Next:
 
 
 def go_on(draft: Draft) -> Next:
-    """After a call was settled: ask the model when nothing is open, tell the user when only they are waited for."""
+    """Continues after a call was settled: calls the model when nothing is open, pauses when only the user is waited for."""
     if all(p.state == "done" for p in draft.head.pending):
         return Next.LEG
     if draft.head.status == "approval":
@@ -277,8 +277,8 @@ def pause(draft: Draft) -> None:
 
 
 def cancel_run(draft: Draft, reason: CancelReason) -> None:
-    """Ends the active run without an answer. Calls that are running are answered for, so that no provider sees a call
-    without a result; whether they happen nobody can stop, and the text says so."""
+    """Ends the active run without an answer. Running calls get a result, so that no provider sees a call
+    without one; the calls themselves cannot be stopped, and the text says so."""
     run = draft.run
     for pending in draft.head.pending:
         if pending.state == "approval":
@@ -291,7 +291,7 @@ def cancel_run(draft: Draft, reason: CancelReason) -> None:
             )
             settle_call(draft, pending, "Not done: the run was ended.", status="cancelled")
         elif pending.state == "running":
-            text = "The run was ended while this call was on its way; it may have been carried out."
+            text = "The run was ended while this call was in flight; it may have been executed."
             settle_call(draft, pending, text, status="cancelled")
     if reason == "rolled_back":
         remove(draft, draft.ids_from(run.first_message), stood_at(draft))
@@ -314,7 +314,7 @@ def fail_run(draft: Draft, code: str, message: str, *, error: str = "", asks: tu
 
 
 def fail_before_run(draft: Draft, run_id: str, code: str, message: str) -> None:
-    """A run that never began fails in words. Where nothing else goes, it is how the thread's newest run ended."""
+    """Fails a run that never started. If no other run is active, this is how the thread's newest run ended."""
     draft.event(RunFailed, run_id=run_id, code=code, message=message)
 
 

@@ -20,9 +20,7 @@ Result = TypeVar("Result")
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of the embedded system [default: var].")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file [default: cauce.toml].")]
-LangGraphOption = Annotated[
-    Path | None, typer.Option("--langgraph", help="A langgraph.json, whose graphs are hosted as it says.")
-]
+LangGraphOption = Annotated[Path | None, typer.Option("--langgraph", help="A langgraph.json, whose graphs are hosted.")]
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="Tenant to act for [default: home].")]
 UserOption = Annotated[str | None, typer.Option("--user", help="User to act for [default: owner].")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,4 +1,4 @@
-"""`cauce doctor`: looks at everything that Cauce depends on and says what is wrong in words."""
+"""`cauce doctor`: checks everything that Cauce depends on and describes what is wrong."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
 def create(
     tenant_id: TenantArgument,
     user: Annotated[
-        str, typer.Option("--user", help="Whose key it is: all that it does is done as this user.")
+        str, typer.Option("--user", help="User whose key it is; everything done with it is done as this user.")
     ] = "owner",
     name: Annotated[str, typer.Option(help="What it is for.")] = "",
     scopes: Annotated[list[str] | None, typer.Option("--scope", help="read, write, approve; repeat it [all].")] = None,
@@ -28,7 +28,7 @@ def create(
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Make a key and print it. It is shown this once and kept nowhere.
+    """Create a key and print it. It is shown only this once and stored nowhere.
 
     Example: `cauce tenant key create acme --user ana --name laptop --scope read --scope write`
     """
@@ -65,11 +65,11 @@ def list_keys(
 @key.command()
 def revoke(
     tenant_id: TenantArgument,
-    key_id: Annotated[str, typer.Argument(help="As `list` shows it.")],
+    key_id: Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")],
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """End a key. Gateways refuse it within five seconds."""
+    """Revoke a key. Gateways reject it within five seconds."""
     from core.principal import OPERATOR
 
     on_stores(settings_of(data, config), lambda core: core.keys.revoke(OPERATOR, tenant_id, key_id))

@@ -8,7 +8,9 @@ import typer
 
 from cauce.commands.common import ConfigOption, DataOption, JsonOption, on_stores, print_json, settings_of
 
-login = typer.Typer(no_args_is_help=True, help="Let users come from an OpenID provider, such as Google or Microsoft.")
+login = typer.Typer(
+    no_args_is_help=True, help="Let users sign in with an OpenID provider, such as Google or Microsoft."
+)
 
 TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
 NameArgument = Annotated[str, typer.Argument(help="Name of the provider here; part of its login address.")]
@@ -18,10 +20,10 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the provider here; pa
 def add(
     tenant_id: TenantArgument,
     name: NameArgument,
-    issuer: Annotated[str, typer.Option(help="As its tokens name it, such as https://accounts.google.com.")],
-    client_id: Annotated[str, typer.Option(help="What the provider calls us.")],
+    issuer: Annotated[str, typer.Option(help="Issuer, as in its tokens, such as https://accounts.google.com.")],
+    client_id: Annotated[str, typer.Option(help="Client id of Cauce at the provider.")],
     client_secret_env: Annotated[str | None, typer.Option(help="Variable of the gateways with the secret.")] = None,
-    audience: Annotated[str | None, typer.Option(help="Of access tokens [the client id].")] = None,
+    audience: Annotated[str | None, typer.Option(help="Audience of access tokens [the client id].")] = None,
     user_claim: Annotated[str, typer.Option(help="Claim that names the user: sub, or email.")] = "sub",
     data: DataOption = None,
     config: ConfigOption = None,

@@ -65,9 +65,9 @@ def grow(
 ) -> None:
     """Give the conversation topics of a live system more partitions; every thread keeps its order.
 
-    The number must be a multiple of the one before. Messages of threads that move to a new partition wait until the old
-    one is done with them, half a minute or a little more; all others go on. Workers need no restart, but producers that
-    are not Cauce's must learn of new partitions within 10 seconds (metadata.max.age.ms=10000) or be restarted. Set
+    The number must be a multiple of the current one. Messages of threads that move to a new partition wait until the old
+    partition has published its records, half a minute or slightly longer; all others continue. Workers need no restart.
+    Other producers must refresh their metadata within 10 seconds (metadata.max.age.ms=10000) or be restarted. Set
     CAUCE_PARTITIONS_CONVERSATION to the new number as well.
     """
     import asyncio
@@ -89,7 +89,7 @@ def grow(
 
 @topics.command("show")
 def show_topics(as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:
-    """Show all topics and where they differ from the registry. Exit code 1 when one does."""
+    """Show all topics and where they differ from the registry. Exit code 1 if one does."""
     import asyncio
     from dataclasses import asdict
 
@@ -115,7 +115,7 @@ def show_topics(as_json: JsonOption = False, data: DataOption = None, config: Co
 
 @state.command()
 def migrate(data: DataOption = None, config: ConfigOption = None) -> None:
-    """Apply the migrations that are missing; safe to repeat, and from several processes at once."""
+    """Apply missing migrations; safe to repeat and to run from several processes concurrently."""
     import asyncio
 
     settings = settings_of(data, config)
@@ -137,10 +137,10 @@ def recover(
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Bring a store that was restored from a backup up to what the topics have. Stop all workers first.
+    """Bring a store that was restored from a backup up to date with the topics. Stop all workers first.
 
-    Threads, tool calls and the audit trail of the time since the backup are written again from the topics; no model is asked
-    and no tool is called. What the topics do not keep any more cannot come back: they keep messages and events for 7 days.
+    Threads, tool calls and the audit trail since the backup are written again from the topics; no model and no tool is called.
+    What the topics no longer keep cannot be recovered: they keep messages and events for 7 days.
     Safe to repeat.
     """
     import asyncio
@@ -160,7 +160,7 @@ def recover(
     told = asyncio.run(run())
     console().print(
         f"{told.threads} threads were behind and have {told.events} events more; {told.calls} tool calls were written, of "
-        f"{told.unknown} of which nobody knows whether they were made. The audit trail follows when its workers run."
+        f"{told.unknown} with an unknown outcome. The audit trail follows when its workers run."
     )
     for gap in told.gaps:
         console().print(f"[yellow]not recovered: {gap}[/]")
@@ -172,7 +172,7 @@ def recover(
 
 @state.command()
 def status(data: DataOption = None, config: ConfigOption = None) -> None:
-    """Say whether the store answers and which migrations are missing. Exit code 1 when some are."""
+    """Say whether the store answers and which migrations are missing. Exit code 1 if any are."""
     import asyncio
 
     settings = settings_of(data, config)

@@ -36,7 +36,7 @@ def ask(
     text: Annotated[str, typer.Argument(help="What to ask.")],
     thread: ThreadOption = None,
     as_json: JsonOption = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve every tool call that asks for it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve every tool call that needs approval.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 120,
     data: DataOption = None,
     config: ConfigOption = None,
@@ -74,13 +74,13 @@ def chat(
     tenant: TenantOption = None,
     user: UserOption = None,
     url: Annotated[
-        str | None, typer.Option("--url", help="Talk over HTTP to the gateway there, with the key in CAUCE_KEY.")
+        str | None, typer.Option("--url", help="Talk over HTTP to this gateway, with the key in CAUCE_KEY.")
     ] = None,
 ) -> None:
     """Talk with your agent in the terminal.
 
-    Tokens come as they are written, tool calls are shown as they happen, and what changes something asks you first.
-    Ctrl-C stops the run that is going. In the chat, /help lists what else there is.
+    Tokens and tool calls are shown live, and side effects ask for your approval first.
+    Ctrl-C stops the active run. In the chat, /help lists the commands.
 
     From elsewhere: `CAUCE_KEY=... cauce chat --url http://127.0.0.1:8123`; make a key with `cauce tenant key create home`.
     """

@@ -114,7 +114,9 @@ def show(
 def set_tenant(
     tenant_id: TenantArgument,
     name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
-    paused: Annotated[bool | None, typer.Option("--pause/--resume", help="Refuse inputs, or take them again.")] = None,
+    paused: Annotated[
+        bool | None, typer.Option("--pause/--resume", help="Reject inputs, or accept them again.")
+    ] = None,
     agent: Annotated[str, typer.Option(help="Which agent the options below change; made when new.")] = "default",
     model: Annotated[str | None, typer.Option(help="auto, rules, or provider:model such as ollama:llama3.2.")] = None,
     model_url: Annotated[str | None, typer.Option(help="Base URL of the model's server.")] = None,
@@ -129,14 +131,14 @@ def set_tenant(
     max_tokens: Annotated[int | None, typer.Option(help="Tokens in one run.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Seconds of work in one run.")] = None,
     max_output_tokens: Annotated[int | None, typer.Option(help="Tokens of one answer of the model.")] = None,
-    context_tokens: Annotated[int | None, typer.Option(help="Tokens of history that the model is sent.")] = None,
+    context_tokens: Annotated[int | None, typer.Option(help="Tokens of history sent to the model.")] = None,
     time_zone: Annotated[
-        str | None, typer.Option(help="Of users who have none of their own, such as Europe/Madrid.")
+        str | None, typer.Option(help="Time zone of users without their own, such as Europe/Madrid.")
     ] = None,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Change a tenant or one of its agents; what is not named stays. Workers follow within seconds.
+    """Change a tenant or one of its agents; other settings stay unchanged. Workers follow within seconds.
 
     Example: `cauce tenant set acme --model openai:gpt-5-mini --api-key-env ACME_KEY --tool 'Gmail_*' --allow 'Gmail_List*'`
     """
@@ -169,5 +171,5 @@ def set_tenant(
             lambda core: core.tenants.change(OPERATOR, tenant_id, change, check_model=check_model_name),
         )
     if taken_out:
-        typer.echo(f"{' and '.join(taken_out)} of the model before no longer apply and were taken out")
+        typer.echo(f"{' and '.join(taken_out)} of the previous model no longer apply and were removed")
     typer.echo(f"changed {changed.tenant_id}, version {changed.version}")

@@ -37,13 +37,13 @@ FAMILY = Family(register, rank=30)
 @threads.command("list")
 def list_threads(
     as_json: JsonOption = False,
-    limit: Annotated[int, typer.Option(help="The most threads to show.")] = 50,
+    limit: Annotated[int, typer.Option(help="Maximum number of threads to show.")] = 50,
     data: DataOption = None,
     config: ConfigOption = None,
     tenant: TenantOption = None,
     user: UserOption = None,
 ) -> None:
-    """List your threads, the last changed first."""
+    """List your threads, most recently changed first."""
     from cauce.opened_stores import user_of
 
     settings = settings_of(data, config, tenant=tenant, user=user)
@@ -72,7 +72,7 @@ def list_threads(
 def show(
     thread: Annotated[str, typer.Argument(help="Id of the thread.")],
     as_json: JsonOption = False,
-    limit: Annotated[int, typer.Option(help="The most messages to show, the newest.")] = 200,
+    limit: Annotated[int, typer.Option(help="Maximum number of messages to show.")] = 200,
     data: DataOption = None,
     config: ConfigOption = None,
     tenant: TenantOption = None,

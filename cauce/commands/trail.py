@@ -46,8 +46,8 @@ def _row(row: AuditRow) -> dict[str, Any]:
 
 @audit.command()
 def tail(
-    limit: Annotated[int, typer.Option("--limit", "-n", help="The most events to show, the newest.")] = 20,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what comes.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of events to show.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new events.")] = False,
     as_json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
@@ -140,7 +140,7 @@ def _letter(row: DeadLetterRow) -> dict[str, Any]:
 
 @dlq.command("list")
 def list_letters(
-    limit: Annotated[int, typer.Option("--limit", "-n", help="The most to show, the newest.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number to show.")] = 20,
     as_json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
@@ -186,10 +186,10 @@ def replay(
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Send records again to the topic they came from, once the reason is mended.
+    """Send records again to the topic they came from, once the cause is fixed.
 
     Their ids stay the same, so what was done in the meantime is not done twice. What cannot be sent is named, and the exit
-    code is 1 then; the others are sent.
+    code is then 1; the others are sent.
     """
     import asyncio
 

@@ -29,12 +29,12 @@ def set_user(
     user_id: UserArgument,
     name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
     time_zone: Annotated[
-        str | None, typer.Option(help="Where the user's days begin, such as Europe/Madrid; '' for the tenant's.")
+        str | None, typer.Option(help="The user's time zone, such as Europe/Madrid; '' for the tenant's.")
     ] = None,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Change a user; what is not named stays. Made when new. Workers follow within seconds.
+    """Change a user; other settings stay unchanged. Creates a new user. Workers follow within seconds.
 
     Example: `cauce user set home owner --time-zone Europe/Madrid`
     """

@@ -80,7 +80,7 @@ class ArcadeClient:
     async def reconcile(
         self, *, tool: ToolSpec, arguments: Mapping[str, Any], user_id: str, since: datetime
     ) -> ToolOutcome | None:
-        """Finds out by a read whether a call sent at `since` was carried out; None when that cannot be told."""
+        """Finds out by a read whether a call sent at `since` was executed; None if that cannot be determined."""
 
         async def read(name: str, query: Mapping[str, Any]) -> ToolOutcome:
             return await self._execute(name, None, query, user_id)
@@ -110,7 +110,7 @@ class ArcadeClient:
         return _of_answer(answer)
 
     async def _page(self, *, limit: int, offset: int, seconds: float | None = None) -> AsyncOffsetPage[ToolDefinition]:
-        """One page of the catalogue. Raises `Unavailable` with what is wrong in words."""
+        """One page of the catalogue. Raises `Unavailable` with a description of what is wrong."""
         client, where = await self._client(), f"Arcade at {self.base_url}"
         import arcadepy
 

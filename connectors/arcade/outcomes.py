@@ -49,7 +49,7 @@ def of_http_error(status: int, body: object, retry_after: float | None) -> ToolO
 
 
 def of_output(output: Mapping[str, Any], execution_id: str | None) -> ToolOutcome:
-    """The outcome that the output of an executed call tells."""
+    """The outcome that the output of an executed call reports."""
     if output.get("authorization"):
         return ToolOutcome("needs_authorization", execution_id=execution_id)
     error = output.get("error")
@@ -79,7 +79,7 @@ def _kind_of(kind: str, error: Mapping[str, Any]) -> OutcomeKind:
     if kind == "UPSTREAM_RUNTIME_RATE_LIMIT":
         return "retry"
     if kind == "UPSTREAM_RUNTIME_AUTH_ERROR":
-        # Gmail's quota errors are HTTP 403 and come in this kind; the reason only stands in the developer's message.
+        # Gmail's quota errors are HTTP 403 and have this kind; the reason is only in the developer's message.
         told = f"{error.get('developer_message') or ''} {error.get('message') or ''}".lower()
         return "retry" if any(reason in told for reason in _QUOTA_REASONS) else "needs_authorization"
     if kind == "TOOL_REQUIREMENTS_NOT_MET":

@@ -82,7 +82,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 
 
 def problems_with(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """What is wrong with arguments, in words for the model; empty when they fit. Covers the schemas made above."""
+    """What is wrong with arguments, as text for the model; empty when they fit. Covers the schemas made above."""
     properties = schema.get("properties", {})
     problems = [f"{name} is missing" for name in schema.get("required", ()) if arguments.get(name) is None]
     for name, value in arguments.items():

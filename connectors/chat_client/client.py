@@ -44,7 +44,7 @@ _ACKNOWLEDGE_SECONDS = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """An event that came and cannot be read, in words. `ends`: it was the last one of its run."""
+    """An event that arrived and cannot be read, as text. `ends`: it was the last one of its run."""
 
     words: str
     ends: bool = False
@@ -111,7 +111,7 @@ class ChatClient:
         await self._produce(thread_id, new_id("a"), body)
 
     async def cancel(self, thread_id: str, run_id: str | None = None) -> None:
-        """Stops a run, or whatever runs in the thread."""
+        """Cancels a run, or the thread's active one."""
         await self._produce(thread_id, new_id("x"), CancelRun(user_id=self.user_id, run_id=run_id))
 
     async def _produce(self, thread_id: str, record_id: str, body: UserMessage | ApprovalDecision | CancelRun) -> None:

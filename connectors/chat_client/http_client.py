@@ -1,4 +1,4 @@
-"""The chat client over HTTP: what `cauce chat --url` speaks. It comes back by itself when its gateway goes away."""
+"""The chat client over HTTP: what `cauce chat --url` speaks. It reconnects by itself when its gateway goes away."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class HttpChatClient:
     def __init__(self, url: str, key: str) -> None:
         self._url = url.rstrip("/")
         self._read: dict[str, str] = {}
-        """How far runs were read that go on later."""
+        """How far runs were read that resume later."""
         self._http = httpx.AsyncClient(
             base_url=self._url, headers={"x-api-key": key}, timeout=httpx.Timeout(30, read=60), trust_env=False
         )
 
     async def open(self) -> None:
-        """Asks who we are. Raises `SettingsError` for a key that is not valid, `Unavailable` when nobody answers."""
+        """Asks who we are. Raises `SettingsError` for an invalid key, `Unavailable` if the gateway does not answer."""
         await self._call("GET", "/v1/me")
 
     async def close(self) -> None:

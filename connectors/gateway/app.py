@@ -46,7 +46,7 @@ _EXPOSED = (
 
 
 def open_paths() -> tuple[str, ...]:
-    """Paths for which nobody has to say who he is."""
+    """Paths that need no credential."""
     return (*OPEN_PATHS, *(path for protocol in all_protocols() for path in protocol.open_paths))
 
 

@@ -22,7 +22,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         refusal = response(
-            Problem(413, "body_too_large", f"The body may have {self._most:,} bytes."),
+            Problem(413, "body_too_large", f"The body is larger than the allowed {self._most:,} bytes."),
             scope.get("cauce.request_id", ""),
         )
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")

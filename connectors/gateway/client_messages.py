@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from core.errors import Invalid
+from core.errors import Invalid, unfit
 from schemas import PendingCall, StoredMessage, own_id
 
 Role = Literal["user", "assistant", "tool", "other"]
@@ -138,17 +138,17 @@ def check_calls(new: Sequence[Listed], known: Sequence[StoredMessage], pending: 
     calls |= {call.call_id for stored in known for call in stored.message.tool_calls}
     for message in new:
         if message.role == "tool" and message.call_id not in calls:
-            raise Invalid("invalid", f"There is no call {str(message.call_id)[:128]!r} in this thread to answer.")
+            raise Invalid("invalid", f"This thread has no call {str(message.call_id)[:128]!r} to answer.")
 
 
 def _nothing(messages: Sequence[Listed], new: Sequence[Listed], users: Sequence[Listed]) -> str:
     if users:
         return "The message is empty."
     if any(message.role == "tool" for message in new):
-        return "A tool's result cannot be sent: decide about the call that waits, or say something."
+        return "A tool's result cannot be sent. Decide on the waiting call, or send a message."
     if messages and messages[-1].role == "assistant":
-        return "The list ends with an assistant's message; a run needs a new message of the user after it."
-    return "There is no message of the user that this thread does not have."
+        return "The list ends with an assistant message; a run needs a new user message after it."
+    return "There is no new user message."
 
 
 def text_of(content: object) -> str:
@@ -156,7 +156,7 @@ def text_of(content: object) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise Invalid("invalid", "content must be a text or a list of blocks.")
+        raise unfit("content", content, "a string or a list of blocks")
     parts = []
     for block in content:
         if isinstance(block, str):
@@ -165,5 +165,7 @@ def text_of(content: object) -> str:
             parts.append(block["text"])
         else:
             kind = block.get("type") if isinstance(block, Mapping) else type(block).__name__
-            raise Invalid("content_not_supported", f"content of the type {str(kind)[:40]!r} cannot be sent yet.")
+            raise Invalid(
+                "content_not_supported", f"Content of the type {str(kind)[:40]!r} is not supported; send text."
+            )
     return "\n".join(parts)

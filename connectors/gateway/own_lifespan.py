@@ -47,7 +47,7 @@ async def lifespan_of(app: App) -> AsyncIterator[Mapping[str, Any]]:
         finally:
             life.cancel()
         if not done:
-            log.error("the lifespan of http.app has not ended after %g s, and is left as it is", END_SECONDS)
+            log.error("the lifespan of http.app has not ended after %g s, and is left behind", END_SECONDS)
 
 
 async def _until_begun(begun: asyncio.Future[Mapping[str, Any]], life: asyncio.Task[None]) -> None:
@@ -57,10 +57,10 @@ async def _until_begun(begun: asyncio.Future[Mapping[str, Any]], life: asyncio.T
         await asyncio.wait(either, timeout=SAID_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not (begun.done() or life.done()):
             waited += SAID_SECONDS
-            log.warning("the lifespan of http.app has not begun after %g s; until it has, nothing is served", waited)
+            log.warning("the lifespan of http.app has not started after %g s; until it has, nothing is served", waited)
     if begun.done():
         return
-    error = life.exception() or RuntimeError("it ended at once")
+    error = life.exception() or RuntimeError("it ended immediately")
     log.error("the lifespan of http.app failed", exc_info=error)
     raise SettingsError(f"the lifespan of http.app does not begin: {error_words(error)}") from error
 
@@ -81,7 +81,10 @@ async def _live(app: App, begun: asyncio.Future[Mapping[str, Any]], over: asynci
 def _say_how_it_ended(life: asyncio.Task[None], *, early: bool) -> None:
     error = None if life.cancelled() else life.exception()
     if error and early:
-        log.error("the lifespan of http.app failed while its application is served, which goes on", exc_info=error)
+        log.error(
+            "the lifespan of http.app failed while its application is served; the gateway keeps serving it",
+            exc_info=error,
+        )
     elif error:
         log.error("the lifespan of http.app did not end well", exc_info=error)
 

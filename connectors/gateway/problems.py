@@ -97,13 +97,13 @@ def as_problem(error: Exception) -> Problem:
         headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         return Problem(_status_of(error), error.code, error.detail, headers=headers, **error.more)
     if isinstance(error, OutcomeUnknown):
-        words = "It is not known whether this was taken. Send it again with the same Idempotency-Key: it is done once."
+        words = "It is not known whether this was accepted. Send it again with the same Idempotency-Key: it is executed once."
         return Problem(503, "outcome_unknown", words, headers={"Retry-After": str(AGAIN_SECONDS)})
     if isinstance(error, Unavailable):
-        words = "A server that is needed does not answer now. Nothing was done; try again."
+        words = "A server that this needs does not answer. Nothing was done; try again."
         return Problem(503, "unavailable", words, headers={"Retry-After": str(AGAIN_SECONDS)})
     if isinstance(error, UnreadableRow):
-        # Nothing in the request is wrong, and nothing that waiting would mend: what is stored is in the way of it.
+        # The request is fine, and waiting would not help: what is stored cannot be read.
         log.warning("a request needs what cannot be read: %s", error)
         return Problem(409, "unreadable", f"{str(error)[:1].upper()}{str(error)[1:]}")
     if isinstance(error, NotFound):
@@ -119,7 +119,11 @@ def as_problem(error: Exception) -> Problem:
         code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
         return Problem(error.status_code, code, words, headers=error.headers)
     write_down(error, "a request failed")
-    return Problem(500, "internal_error", "Something went wrong here; it was written down under the request id.")
+    return Problem(
+        500,
+        "internal_error",
+        "The gateway failed to process this request. Quote the request id to its operator: the log has the cause.",
+    )
 
 
 def write_down(error: Exception, words: str) -> None:

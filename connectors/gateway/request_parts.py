@@ -11,7 +11,7 @@ from starlette.requests import Request
 from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import given_json
-from core.errors import Invalid
+from core.errors import Invalid, unfit
 from core.principal import Principal
 
 
@@ -30,7 +30,7 @@ async def body_of(request: Request) -> dict[str, Any]:
     """The JSON object of a request; an empty body is an empty object. Raises `Refused`."""
     found = await _json(request)
     if not isinstance(found, dict):
-        raise Invalid("invalid", "The body must be a JSON object.")
+        raise unfit("the body", found, "a JSON object")
     return found
 
 
@@ -38,9 +38,9 @@ async def bodies_of(request: Request, most: int) -> list[dict[str, Any]]:
     """The JSON objects of a request that has up to `most` of them in a list. Raises `Refused`."""
     found = await _json(request)
     if not isinstance(found, list) or not all(isinstance(body, dict) for body in found):
-        raise Invalid("invalid", "The body must be a list of JSON objects.")
+        raise unfit("the body", found, "a list of JSON objects")
     if len(found) > most:
-        raise Invalid("invalid", f"The body has {len(found)} objects; there may be {most} in one request.")
+        raise Invalid("invalid", f"The body has {len(found)} objects, but at most {most} are allowed in one request.")
     return found
 
 
@@ -56,9 +56,9 @@ def number(given: object, name: str, default: int, most: int) -> int:
     try:
         found = int(given)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError) as error:
-        raise Invalid("invalid", f"{name} must be a number.") from error
+        raise unfit(name, given, "a number") from error
     if found < 0:
-        raise Invalid("invalid", f"{name} must not be negative.")
+        raise unfit(name, found, "0 or more")
     return int(min(found, most))
 
 
@@ -77,7 +77,7 @@ def mapping(given: object, name: str) -> dict[str, Any]:
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise Invalid("invalid", f"{name} must be an object.")
+        raise unfit(name, given, "an object")
     return given
 
 
@@ -85,7 +85,7 @@ def text(body: Mapping[str, Any], name: str, where: str = "") -> str | None:
     """A text; one that is empty is not given. Raises `Refused`."""
     given = body.get(name)
     if given is not None and not isinstance(given, str):
-        raise Invalid("invalid", f"{where}{name} must be a text.")
+        raise unfit(f"{where}{name}", given, "a string")
     return given or None
 
 
@@ -93,7 +93,7 @@ def one_of(body: Mapping[str, Any], name: str, choices: Sequence[str]) -> str | 
     """One of the choices. Raises `Refused` with all of them."""
     given = body.get(name)
     if given is not None and not (isinstance(given, str) and given in choices):
-        raise Invalid("invalid", f"{name} is one of {', '.join(choices)}.")
+        raise unfit(name, given, f"one of {', '.join(choices)}")
     return given
 
 
@@ -101,7 +101,7 @@ def texts(body: Mapping[str, Any], name: str) -> list[str] | None:
     """A list of texts, which may be empty. Raises `Refused`."""
     given = body.get(name)
     if given is not None and not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
-        raise Invalid("invalid", f"{name} must be a list of texts.")
+        raise unfit(name, given, "a list of strings")
     return given
 
 
@@ -109,5 +109,5 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     """Whether it is true; false when it is not given. Raises `Refused`."""
     given = body.get(name)
     if given is not None and not isinstance(given, bool):
-        raise Invalid("invalid", f"{name} must be true or false.")
+        raise unfit(name, given, "true or false")
     return bool(given)

@@ -12,7 +12,7 @@ class GatewaySettings(Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="address that the gateway listens on")
     port: int | None = Field(
-        None, ge=0, le=65_535, description="port of the gateway; 8123, or any free one when that is taken, when not set"
+        None, ge=0, le=65_535, description="port of the gateway; by default 8123, or a free one if that is taken"
     )
     health_port: int = Field(0, ge=0, le=65_535, description="port of the gateway's health page; 0 takes any free one")
     langgraph_port: int | None = Field(

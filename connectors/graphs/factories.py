@@ -33,7 +33,7 @@ RUN: AccessContext = "threads.create_run"
 READ: AccessContext = "threads.read"
 UPDATE: AccessContext = "threads.update"
 DESCRIBE: AccessContext = "assistants.read"
-"""What a factory is told that it is called for."""
+"""What a factory is called for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Factory:
     """A function that makes a graph."""
 
     def __init__(self, name: str, function: Callable[..., Any], threads: SharedThreads | None = None) -> None:
-        """A function that may block runs in one of the threads. Raises `SettingsError` when it needs what nobody has."""
+        """A function that may block runs in one of the threads. Raises `SettingsError` for an argument that nothing provides."""
         self._name, self._threads = name, threads or SharedThreads(THREADS, "factory")
         self._function, self._asynchronous = function, inspect.iscoroutinefunction(function)
         self._positional, self._named = _arguments(name, function)
@@ -154,7 +154,7 @@ def _arguments(name: str, function: Callable[..., Any]) -> tuple[list[Kind], dic
     for parameter in parameters:
         kind = _kind(parameter)
         if kind is None and needed == [parameter] and _may_be_a_config(parameter):
-            kind = "config"  # its only argument, whatever it is called
+            kind = "config"  # its only argument, whatever its name
         if kind is None and parameter in needed:
             unknown.append(parameter.name)
         elif kind is None:
@@ -165,7 +165,7 @@ def _arguments(name: str, function: Callable[..., Any]) -> tuple[list[Kind], dic
             named[parameter.name] = kind
     if unknown:
         raise SettingsError(
-            f"the function that makes the graph {name!r} needs {', '.join(unknown)}, which nobody gives it. It may take the "
+            f"the function that makes the graph {name!r} needs {', '.join(unknown)}, which it is not given. It may take the "
             "run's config (annotated as RunnableConfig), a ServerRuntime, both, or nothing."
         )
     return positional, named

@@ -60,7 +60,7 @@ class GraphStates:
         return self._graphs.names
 
     async def hosted(self, graph: str) -> HostedGraph:
-        """A hosted graph. Raises `Refused` when it is not there, or cannot be imported."""
+        """A hosted graph. Raises `Refused` if it is not hosted, or cannot be imported."""
         if graph not in self._graphs.names:
             raise not_found("graph", graph)
         try:
@@ -146,7 +146,7 @@ class GraphStates:
         checkpoint_id: str | None,
         supersteps: Sequence[Sequence[Mapping[str, Any]]] = (),
     ) -> str:
-        """Changes the state by hand, at once or in supersteps, and returns the new checkpoint's id.
+        """Updates the state, in one step or in supersteps, and returns the new checkpoint's id.
 
         Raises `Refused` when the graph refuses it.
         """
@@ -303,7 +303,7 @@ async def _left_whatever_it_raises(graph: str) -> AsyncIterator[AsyncExitStack]:
 
 @contextmanager
 def _told(graph: str) -> Iterator[None]:
-    """A function that fails to make its graph is told in words. Raises `Refused`; `Unavailable` stays what it is."""
+    """Raises `Refused` with an explanation if a function fails to create its graph; `Unavailable` is passed on."""
     try:
         yield
     except (Refused, ServerTrouble):

@@ -21,7 +21,7 @@ from state import Journal
 LARGEST_ROW = 800_000
 """Bytes of one row: rows of 1 MB and more are refused by Cassandra as it comes, and a batch has more than one."""
 INLINE = 64
-"""Bytes of a value that stands in the checkpoint row itself: a row of its own would cost more."""
+"""Largest value in bytes that is stored in the checkpoint row itself: a separate row would cost more."""
 RANGES_A_PAGE = 64
 
 Range: TypeAlias = tuple[int, int]
@@ -29,11 +29,11 @@ Range: TypeAlias = tuple[int, int]
 
 
 class RowTooLarge(CauceError, ValueError):
-    """A value that no row can hold, in words that name its channel."""
+    """A value that no row can hold; the text names its channel."""
 
 
 class BrokenState(UnreadableRow):
-    """A row that a checkpoint names is not there, or is not what it should be."""
+    """A row that a checkpoint names is missing, or is not what it should be."""
 
 
 class RowReader(Protocol):

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LONGEST_WAIT = 60
-"""Seconds that a thread waits for the event loop: for ever if the loop itself waits for the thread."""
+"""Seconds that a thread waits for the event loop, which may itself be waiting for the thread."""
 
 
 class StagingSaver(BaseCheckpointSaver[int]):

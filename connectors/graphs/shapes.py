@@ -1,4 +1,4 @@
-"""States and whatever else a graph streams, as the plain JSON values of the LangGraph API."""
+"""States and everything else that a graph streams, as plain JSON values of the LangGraph API."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class ThreadRows:
     def add_checkpoint(self, row: CheckpointRow) -> None:
         """Adds a checkpoint, and the writes to it that came before it."""
         body = body_of(row)
-        kept = row_of(body)  # LangGraph goes on with the dictionaries that it gave
+        kept = row_of(body)  # LangGraph keeps using the dictionaries that it passed
         assert isinstance(kept, CheckpointRow)
         with self._changing:
             self._add("checkpoint", body, "a checkpoint without its values")
@@ -204,7 +204,7 @@ class ThreadRows:
             raise WouldWait
         async with self._reading:
             if self._rows_read != rows_read:
-                return  # somebody else has read on meanwhile
+                return  # somebody else has read more in the meantime
             page = await self._reader.checkpoints(before=self._before, limit=self._page)
             self._all_read = len(page) < self._page
             self._page = min(self._page * 2, _LARGEST_PAGE)

@@ -63,7 +63,7 @@ class SharedThreads:
         def called() -> T:
             try:
                 return work(*arguments)
-            except StopIteration as error:  # no future takes it, and its caller would wait for ever
+            except StopIteration as error:  # no future accepts it, and its caller would wait forever
                 raise RuntimeError("StopIteration") from error
 
         return await asyncio.wrap_future(self.submit(owner, partial(copy_context().run, called)))
@@ -115,7 +115,7 @@ class SharedThreads:
 class GraphThreads(ThreadPoolExecutor):
     """A default executor for a loop on which graphs run: `size` threads for their nodes, and others for all else.
 
-    A shutdown does not wait: a node that blocks for ever must not keep its process from ending.
+    A shutdown does not wait: a node that blocks forever must not keep its process from ending.
     """
 
     def __init__(self, size: int) -> None:

@@ -43,7 +43,7 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """What was found, and why it was taken, in words."""
+    """What was found, and why it was chosen, as text."""
 
     choice: ModelChoice
     why: str
@@ -72,7 +72,7 @@ def chat_model(choice: ModelChoice) -> BaseChatModel:
     options: dict[str, Any] = {"base_url": choice.base_url, "temperature": choice.temperature}
     if choice.api_key:
         options["api_key"] = choice.api_key
-    # Repeats are the pipeline's business: it counts them, bounds them and tells the user.
+    # Retries belong to the pipeline: it counts and bounds them, and informs the user.
     try:
         given = {k: v for k, v in options.items() if v is not None}
         made: BaseChatModel

@@ -1,4 +1,4 @@
-"""Names of models as settings have them: which can mean something, told where they are written."""
+"""Names of models in settings: which are valid, checked where they are written."""
 
 from __future__ import annotations
 

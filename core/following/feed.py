@@ -167,7 +167,7 @@ class Feed:
         return self._follower.ready
 
     async def start(self) -> None:
-        """Begins to connect and to read; returns at once."""
+        """Starts to connect and to read; returns immediately."""
         await self._follower.start()
 
     async def stop(self) -> None:
@@ -201,7 +201,7 @@ class Feed:
                 subscription.put(RESYNC)
 
     def _hand_out_safely(self, record: Any) -> None:
-        """One record that nobody understands costs itself: its thread's readers look into the store."""
+        """A record that cannot be understood affects only itself: its thread's readers read the store."""
         try:
             self._hand_out(record)
         except Exception as error:
@@ -229,7 +229,7 @@ class Feed:
                 subscription.put(item)
 
     def _ended(self, key: bytes, event: ThreadEvent) -> None:
-        """A message is there, or a run is over: what is on its way in the other topic comes too late to be told."""
+        """A message is complete, or a run is over: what is still in flight in the other topic comes too late to be shown."""
         self._texts.pop(key, None)
         self._over[key, event.message.message_id if isinstance(event, MessageAdded) else event.run_id] = None
 

@@ -110,7 +110,7 @@ class GoingLegs:
         return GraphPieces(kept.run_id, kept.leg, tuple(kept.pieces), kept.graph), said
 
     def end(self, key: bytes) -> None:
-        """The thread's leg is over: its events tell everything."""
+        """The thread's leg is over: its events have everything."""
         if gone := self._kept.pop(key, None):
             self._bytes -= gone.size
 

@@ -1,4 +1,4 @@
-"""How far a client has read a thread, as it is told in the ids of frames and told back by whoever comes again."""
+"""How far a client has read a thread: sent in the ids of frames, and sent back by a client that reconnects."""
 
 from __future__ import annotations
 

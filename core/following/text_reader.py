@@ -37,7 +37,7 @@ class Answers:
             had = self._had[1] if piece.message_id == self._had[0] else 0
             answer = self._answers[piece.message_id] = _Answer(piece.attempt, had)
         if answer.attempt != piece.attempt or piece.offset > answer.seen:
-            return "", answer.seen  # another attempt writes other words: they come with the message
+            return "", answer.seen  # another attempt writes another text, which comes with the message
         fresh = piece.text[answer.seen - piece.offset :]
         answer.text += fresh
         return fresh, answer.seen

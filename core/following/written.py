@@ -1,6 +1,6 @@
 """Messages that a model writes in a graph, as LangChain's `AIMessageChunk` in JSON: what a reader has had of one, and the rest.
 
-Clients add chunks up, so each character, call and token may be told once. Pure code.
+Clients add chunks up, so each character, call and token may be sent only once. Pure code.
 """
 
 from __future__ import annotations

@@ -17,6 +17,6 @@ GROUP = ProcessorGroup(
     reads=(Topic.TOOL_REQUESTS,),
     make=_make,
     imports=toolset_imports(),
-    # What turns wait for, a call's result, is sent at once.
+    # A call's result, which a turn waits for, is sent immediately.
     awaited=False,
 )

@@ -42,13 +42,13 @@ log = logging.getLogger("cauce.tools")
 
 SOURCE = "cauce/tools"
 ATTEMPTS = 6
-"""Sends of one call that were certainly not carried out, before the model is told."""
+"""Attempts at one call that were certainly not executed, before the model is informed."""
 MAX_DELAY = 30.0
 LONGEST_WORDS = 70_000
 """Characters of a result, whatever it says; a toolset cuts what is longer before, with a note."""
 
 _NOT_KNOWN = (
-    "It is not known whether {name} was carried out: the connection broke before the answer came. It will not be repeated. "
+    "It is not known whether {name} was executed: the connection broke before the response arrived. It will not be repeated. "
     "Check by hand, or with a tool that reads, before trying again."
 )
 
@@ -95,23 +95,23 @@ class ToolsProcessor:
         return await self._carry_out(record, mine, step, tool)
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
-        """The call gets a result in any case: its run would wait for ever."""
+        """The call gets a result in any case: otherwise its run would wait forever."""
         if isinstance(record.body, UnreadableBody):
             return self._unreadable(record, reason)
         try:
             entry = await self._ledger.get(record.tenant_id, record.body.call_id)
         except UnreadableRow:
-            # Whether it was called stands in what cannot be read.
+            # Whether it was called is in the row that cannot be read.
             return self._unsettled(record, record.body.name, "unknown", _NOT_KNOWN.format(name=record.body.name))
         if entry and entry.state in ("done", "unknown"):
             return self._answer(record, entry)
         if entry and entry.state == "sent":
             return await self._settle(record, entry, "unknown", _NOT_KNOWN.format(name=record.body.name), 0.0)
-        words = f"{record.body.name} could not be called: something went wrong, and trying again did not help."
+        words = f"{record.body.name} could not be called: processing failed repeatedly. The workers' log has the cause."
         return await self._settle(record, entry, "error", words, 0.0)
 
     def _unreadable(self, record: Record, reason: str) -> Sequence[Output]:
-        """A request that nobody can read was certainly not carried out."""
+        """An unreadable request was certainly not executed."""
         return self._unsettled(record, "unknown", "error", f"Not called: the request could not be read: {reason}.")
 
     def _unsettled(self, record: Record, name: str, status: ToolStatus, content: str) -> Sequence[Output]:
@@ -130,7 +130,7 @@ class ToolsProcessor:
         return [Output.of(Topic.TOOL_RESULTS, record.key, result, envelope)]
 
     def attach(self, runtime: RuntimeView) -> None:
-        """One topic, whose records come again in their order."""
+        """One topic, whose records are redelivered in order."""
 
     def arrived(self, raw: RawRecord) -> None:
         """Nothing in this group is urgent."""
@@ -178,7 +178,7 @@ class ToolsProcessor:
     async def _again(
         self, record: Record, entry: LedgerEntry, tool: ToolSpec, outcome: ToolOutcome, seconds: float
     ) -> Sequence[Output]:
-        """The call was certainly not carried out, or doing it twice is harmless: once more later, or tell the model."""
+        """The call was certainly not executed, or repeating it is harmless: retries it later, or informs the model."""
         if entry.attempts >= ATTEMPTS and outcome.kind == "unknown" and tool.side_effects:
             return await self._settle(record, entry, *_result_of(outcome, tool), seconds)
         if outcome.kind != "halt" and entry.attempts >= ATTEMPTS:
@@ -284,7 +284,7 @@ def _refusal(tenant: Tenant, tool: ToolSpec) -> str | None:
 
 
 def _result_of(outcome: ToolOutcome, tool: ToolSpec) -> tuple[ToolStatus, str]:
-    """Status and words for the model."""
+    """Status and text for the model."""
     if outcome.kind == "ok":
         text = outcome.value if isinstance(outcome.value, str) else json.dumps(outcome.value, ensure_ascii=False)
         return "ok", text

@@ -16,7 +16,7 @@ MOST_BYTES = 4_000_000
 async def copy_thread(draft: Draft, change: ChangeThread, journal: Journal) -> Next:
     """Makes the draft's thread, which is new, a copy of the one that the user names; or says why it cannot be one.
 
-    A run that is going stays where it is: what it has not committed is not copied. Of a graph that waits, the copy stands where
+    An active run is not copied, nor what it has not committed. The copy of a waiting graph stands where
     it stopped.
     """
     if draft.base.head is not None:
@@ -60,10 +60,10 @@ def _cannot(head: ThreadHead) -> str:
     if (count := head.next_message + head.next_row - 2) > MOST_ROWS:
         return f"the thread has {count} messages and rows of state; one of more than {MOST_ROWS} cannot be copied"
     if head.run and head.run.kind == "agent":
-        return "a run of its agent is going; the thread can be copied when it is over"
+        return "a run of its agent is active; the thread can be copied when it is over"
     return ""
 
 
 def _refuse(draft: Draft, reason: str) -> Next:
-    """The new thread is told about this, and is not there."""
+    """Rejects the input that was to create the new thread."""
     return refuse(draft, reason, no_thread=True)

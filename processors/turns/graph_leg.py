@@ -103,7 +103,7 @@ class _Played:
 
 
 class GraphLeg:
-    """See `Leg`: runs the graphs that this installation hosts. `emit` publishes what they stream at once, best effort."""
+    """See `Leg`: runs the graphs that this installation hosts. `emit` publishes what they stream immediately, best effort."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class GraphLeg:
         leg = await self._begin(work)
         wanted = leg.request.checkpoint_id
         if wanted and await leg.saver.aget_tuple(place(leg.thread_id, wanted)) is None:
-            failed = Failed("graph_error", f"The thread has no checkpoint {wanted!r} to go on from.")
+            failed = Failed("graph_error", f"The thread has no checkpoint {wanted!r} to resume from.")
             return LegResult(failed, work=_kept(leg))
         try:
             played = await self._contained(leg, hosted)
@@ -296,5 +296,5 @@ def _failed(leg: _Execution, error: Exception) -> Failed:
 
 
 def words_of(error: BaseException) -> str:
-    """An error of a graph in words for its user."""
+    """An error of a graph as text for its user."""
     return error_words(original_of(error), LONGEST_WORDS)

@@ -16,7 +16,7 @@ from schemas import LEFT_OUT, MAX_OUTPUT_BYTES, GraphPiece, is_left_out, is_stor
 MAX_PART = MAX_OUTPUT_BYTES - 20_000
 """Bytes of a part as JSON; the rest of its record is for ids, and for a namespace of some thousand characters."""
 WHOLE = frozenset({"updates", "messages", "custom"})
-"""Modes of which a part is told whole, or its run fails. What is left out of others can be read from the state."""
+"""Modes whose parts are sent whole, or the run fails. What is left out of others can be read from the state."""
 MAX_LEG = 4_000_000
 """Bytes of all parts of a leg, which are written in one batch; what comes after is left out there."""
 
@@ -29,7 +29,7 @@ class PartTooLarge(Exception):
 
 @dataclass
 class Part:
-    """One part, as the turn's event tells it."""
+    """One part, as in the turn's event."""
 
     mode: str
     namespace: Namespace
@@ -76,7 +76,7 @@ class Parts:
     """Bytes of the chunks of each message."""
 
     def add(self, mode: str, namespace: Namespace, data: Any) -> None:
-        """Takes a chunk of a stream mode, as LangGraph gives it. Raises `PartTooLarge` in words."""
+        """Takes a chunk of a stream mode, as LangGraph returns it. Raises `PartTooLarge` with a text for the user."""
         if mode == "messages" and isinstance(data[0], AIMessageChunk):
             chunk, about = self._mended(namespace, data[0]), data[1]
             self._count(namespace, chunk)
@@ -181,13 +181,13 @@ def added_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
 
 
 def encoded(mode: str, data: Any) -> tuple[Any, int]:
-    """What is told of a part, and its bytes as JSON: itself, or that it is left out."""
+    """What is sent of a part, and its size in bytes as JSON: the part itself, or that it is left out."""
     size = len(json.dumps(data, ensure_ascii=False).encode())
     return (data, size) if size <= MAX_PART else (left_out(mode, size), 0)
 
 
 def _too_large(mode: str, size: int) -> PartTooLarge:
     return PartTooLarge(
-        f"The graph streams {size:,} bytes at once ({mode}), and {MAX_PART:,} fit. Let its nodes give less at a time, or keep "
-        "it in the store and give its key."
+        f"The graph streams {size:,} bytes in one part ({mode}), but {MAX_PART:,} fit. Let its nodes return less at a time, "
+        "or keep it in the store and return its key."
     )

@@ -15,7 +15,7 @@ from processors.turns.underway import TOLD_AFTER
 from schemas import Durability, StateRow
 
 CommitRows = Callable[[tuple[StateRow, ...], int], Awaitable[None]]
-"""Commits these rows of a graph that goes on; the number is that of the row after them."""
+"""Commits these rows of a graph that keeps running; the number is that of the row after them."""
 
 
 PIECE_BYTES = 4 << 20
@@ -75,7 +75,7 @@ class CommittingSaver(StagingSaver):
         """A checkpoint is staged, and may be committed."""
 
     async def close(self) -> None:
-        """Nothing is committed after this: a graph that was left behind may still go on. Raises what a commit raised."""
+        """Nothing is committed after this: a graph that was left behind may still run. Raises what a commit raised."""
         async with self._shared.one_at_a_time:
             if not self._shared.failures:
                 await self._before_the_end()

@@ -94,8 +94,8 @@ async def stream(
 
     Args:
         graph: A compiled graph with its saver and store.
-        given: Its input, a `Command`, or None to go on.
-        config: Where it goes on, and what else its nodes are told.
+        given: Its input, a `Command`, or None to resume.
+        config: Where it resumes, and what else its nodes receive.
         request: What is asked for of it.
         parts: Gets what it streams.
         touch: Is called after that.
@@ -134,7 +134,7 @@ async def _gather(
 
 
 def _with_id(data: Any) -> None:
-    """A tool's message is told before the state gives it an id; it keeps this one."""
+    """A tool's message is sent before the state gives it an id; it keeps this one."""
     output = data.get("output") if isinstance(data, dict) else None
     if isinstance(output, BaseMessage) and output.id is None:
         output.id = new_uuid()

@@ -126,7 +126,7 @@ def _name(name: Any) -> tuple[str, str | None]:
 
 
 def _arguments(given: Any) -> tuple[dict[str, Any], str | None]:
-    """The arguments, or what is wrong with them. Half of an object is not taken for a whole one, and NaN is no JSON."""
+    """The arguments, or what is wrong with them. A truncated object is not accepted as a whole one, and NaN is not JSON."""
     found: Any = given
     try:
         if isinstance(given, str):

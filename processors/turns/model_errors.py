@@ -1,4 +1,4 @@
-"""A model call that failed, in words for the user, and whether the same request can ever be taken. Pure code."""
+"""A failed model call, as text for the user, and whether the same request can ever succeed. Pure code."""
 
 from __future__ import annotations
 

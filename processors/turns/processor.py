@@ -63,7 +63,6 @@ from threads.leg_ends import on_leg
 from threads.message_changes import on_change_messages
 from threads.transitions import Next
 
-_NO_USE = "Something went wrong while this was processed, and trying again did not help."
 _STARTING = frozenset({UserMessage.TYPE, ExternalEvent.TYPE, GraphInput.TYPE})
 """Types of inputs that start runs."""
 _ANSWERED = frozenset(kind.TYPE for kind in (ApprovalDecision, CancelRun, ChangeMessages, ChangeThread, UpdateState))
@@ -112,7 +111,7 @@ class TurnsProcessor:
         return await self._until_committed(record, lambda draft: self._fail(draft, record))
 
     async def _end_unreadable(self, record: Record, told: UnreadableBody, reason: str) -> Sequence[Output]:
-        """Tells whoever waits for it, as far as its headers and its ids say who that is."""
+        """Answers whoever waits for it, as far as its headers and ids say who that is."""
         if await self._tenants.get(record.tenant_id) is None:
             return ()
 
@@ -164,7 +163,7 @@ class TurnsProcessor:
                     commit, result = await self._committed(draft, before)
                 except TooLarge as error:
                     draft = self._draft(record, key, draft.base)
-                    await self._fail(draft, record, f"What came of this is too large to be kept: {error}.")
+                    await self._fail(draft, record, f"The result is too large to be kept: {error}.")
                     commit, result = await self._committed(draft, before)
             except LostRace:
                 self._threads.forget(key)
@@ -313,27 +312,33 @@ class TurnsProcessor:
         if pending and pending.state == "running":
             return transitions.on_tool_result(draft, result)
         if pending is None and await self._ledger.get(draft.thread.tenant_id, result.call_id) is None:
-            raise Reject(f"nobody asked for the tool call {result.call_id!r}")
+            raise Reject(f"nothing requested the tool call {result.call_id!r}")
         # The run was ended, or the call answered, before this result came: nothing waits for it any more.
         draft.audit("tool.result_ignored", actor=f"tool:{result.name}", run_id=result.run_id, subject=result.call_id)
         return Next.COMMIT
 
-    async def _fail(self, draft: Draft, record: Record, words: str = _NO_USE) -> None:
-        body = record.body
-        if isinstance(body, GraphInput) and graph_transitions.concerns_the_run(draft, body):
-            transitions.fail_run(draft, "internal_error", words, asks=draft.head.open_interrupts)
+    async def _fail(self, draft: Draft, record: Record, words: str = "") -> None:
+        body, run = record.body, draft.head.run
+        if isinstance(body, GraphInput) and run and graph_transitions.concerns_the_run(draft, body):
+            asks = draft.head.open_interrupts
+            transitions.fail_run(draft, "internal_error", words or _given_up(run.run_id), asks=asks)
         elif isinstance(body, UserMessage | ExternalEvent | GraphInput):
-            transitions.fail_before_run(draft, new_input(record).run_id, "internal_error", words)
+            run_id = new_input(record).run_id
+            transitions.fail_before_run(draft, run_id, "internal_error", words or _given_up(run_id))
         elif isinstance(body, ToolResult | ContinueThread):
             if self._concerns_the_run(draft, body):
-                transitions.fail_run(draft, "internal_error", words)
+                transitions.fail_run(draft, "internal_error", words or _given_up(body.run_id))
         else:
-            transitions.refuse(draft, words)
+            transitions.refuse(draft, (words or _given_up(record.envelope.id)).rstrip("."))
 
     def _concerns_the_run(self, draft: Draft, body: ToolResult | ContinueThread) -> bool:
         if isinstance(body, ContinueThread):
             return transitions.on_continue(draft, body) is Next.LEG
         return find_pending(draft.head, body.call_id) is not None
+
+
+def _given_up(id_: str) -> str:
+    return f"This could not be processed after several attempts. Quote the id {id_} to your administrator."
 
 
 class _Alone:
@@ -382,7 +387,7 @@ def new_input(record: Record) -> Input:
 
 
 def strategy_of(body: UserMessage | ExternalEvent | GraphInput) -> MultitaskStrategy:
-    """What is to happen where a run is going already. What happens by itself waits."""
+    """What is to happen where a run is active already. External events are queued."""
     return "enqueue" if isinstance(body, ExternalEvent) else body.multitask_strategy
 
 

@@ -44,7 +44,7 @@ class StateChanges:
         if draft.head.deleted:
             return refuse(draft, "the thread was deleted")
         if run and not run.paused:
-            return refuse(draft, "a run is going; its state can be changed when it is over or waits")
+            return refuse(draft, "a run is active; the state can be changed when it is over or waits")
         known = {name: getattr(update, name) for name in ("graph", "checkpoint_id", "config", "context", "permissions")}
         config = run_config(
             GraphRequest(**known),

@@ -27,7 +27,7 @@ async def told(journal: Journal, draft: Draft, record: Record, *, after: float =
     """While the block lasts longer than `after` seconds, the draft's input is an open one that was begun.
 
     Best effort: a row that cannot be written changes nothing for the turn. Where the process dies the row stays, and is right:
-    the record comes again.
+    the record is redelivered.
     """
     writing: list[asyncio.Task[None]] = []
     timer = asyncio.get_running_loop().call_later(
@@ -46,11 +46,11 @@ async def _write(journal: Journal, draft: Draft, record: Record) -> None:
     try:
         await journal.announce(*draft.thread, open_input(draft, record))
     except CauceError as error:
-        log.debug("that a turn of %s goes on could not be written: %s", draft.thread, error)
+        log.debug("that a turn of %s is in progress could not be written: %s", draft.thread, error)
 
 
 def open_input(draft: Draft, record: Record) -> OpenInput:
-    """What readers are told of the turn."""
+    """What readers see of the turn."""
     run, body, before = draft.run, record.body, draft.base.head
     went_on = before is not None and before.run is not None and before.run.run_id == run.run_id
     return OpenInput(

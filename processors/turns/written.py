@@ -38,7 +38,7 @@ class Written:
     calls: tuple[WrittenCall, ...] = ()
     ends: tuple[Any, ...] = ()
     usage: Mapping[str, Any] | None = None
-    """As LangChain names the counts; whatever a provider made of them."""
+    """The counts under LangChain's names, however the provider names them."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -99,7 +99,7 @@ class Gathered:
         call.add(name, arguments, id)
 
     def _call_of(self, name: Any, arguments: Any, id: Any, index: Any) -> _Call | None:
-        """The call that a piece goes on with; None where it begins one. An id of its own always begins one: there are servers
+        """The call that a piece continues; None where it starts one. An id of its own always begins one: there are servers
         that give each of several calls the index 0, and servers that give no index, or no id."""
         if index is not None:
             fitting = (c for c in reversed(self._calls) if c.index == index and (not id or not c.id or c.id == id))

@@ -15,7 +15,7 @@ class Kind(Enum):
     WRITE = "write"
     """Stores the same values however often it is sent."""
     CONDITIONAL = "conditional"
-    """Has an IF: sent twice it may give another answer, so nobody but its store repeats it."""
+    """Has an IF: sent twice it may give another answer, so only its store repeats it."""
 
     @property
     def writes(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which statements the driver may send again by itself."""
+"""Which statements the driver may retry by itself."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Session:
         return await (await self.start(query, *parameters))
 
     async def start(self, query: Query, *parameters: Any) -> asyncio.Future[Rows]:
-        """Sends a statement; the future is its rows, so that several can be under way at once."""
+        """Sends a statement; the future is its rows, so that several can be in flight concurrently."""
         statement = self._prepared.get(query) or await self.prepare(query)
         profile = CONDITIONAL_PROFILE if query.kind is Kind.CONDITIONAL else EXEC_PROFILE_DEFAULT
         return await self._send(query.kind, statement, parameters, execution_profile=profile)
@@ -161,7 +161,7 @@ class Session:
             try:
                 loop.call_soon_threadsafe(settle, rows, error)
             except RuntimeError:
-                return  # the loop was closed: nobody waits there any more
+                return  # the loop was closed: nobody waits there any longer
 
         def arrived(rows: Any) -> None:
             carry(ResultSet(request, rows) if whole_result else rows, None)

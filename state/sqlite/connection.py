@@ -1,4 +1,4 @@
-"""Connections to the file, and its errors in words."""
+"""Connections to the file, and its errors as text for people."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class File:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return Unavailable(
                 f"the database {path} has been locked by another process for more than {self.busy_timeout:g} s. "
-                "Look for a backup, or a shell with an open transaction, and end it."
+                "Find the backup, or the shell with an open transaction, and end it."
             )
         if code == sqlite3.SQLITE_FULL:
             return Unavailable(f"nothing was written to {path}: the disk is full. Free some space.")

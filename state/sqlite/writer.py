@@ -80,7 +80,7 @@ class Writer:
             connection.close()
 
     def _next_group(self) -> list[_Job]:
-        """The writes that wait, at least one; none when the thread shall end."""
+        """The queued writes, at least one; none when the thread is to end."""
         group: list[_Job] = []
         job = self._jobs.get()
         try:
@@ -132,7 +132,7 @@ def _tell(group: Iterable[_Job]) -> None:
         try:
             loop.call_soon_threadsafe(_tell_all, jobs)
         except RuntimeError:
-            continue  # the loop was closed: nobody waits there any more
+            continue  # the loop was closed: nobody waits there any longer
 
 
 def _tell_all(jobs: list[_Job]) -> None:

@@ -8,7 +8,7 @@ from state.keeping import StoreHolding
 
 
 class AttemptStore(Protocol):
-    """How often a record was begun, for records that may have killed their worker (DESIGN section 4, Poison)."""
+    """How often a record was begun, for records that may have killed their worker."""
 
     async def begun(self, group: str, topic: str, partition: int, offset: int) -> int:
         """How often it was begun and not forgotten."""

@@ -31,7 +31,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class BadItem(CauceError):
-    """A namespace, a key or a filter that cannot be, in words."""
+    """A namespace, a key or a filter that is not valid; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _name(tenant_id: str, user_id: str, row: Sequence[Any]) -> str:
 
 
 def joined(namespace: Sequence[str]) -> str:
-    """A namespace as it stands in a row. Raises `BadItem` for labels that LangGraph does not allow either."""
+    """A namespace as stored in a row. Raises `BadItem` for labels that LangGraph does not allow either."""
     if not namespace:
         raise BadItem("a namespace has at least one label")
     for label in namespace:

@@ -65,7 +65,7 @@ class Stale:
 
 
 class Journal(Protocol):
-    """The threads. All writes of one turn are one conditional single-partition batch (DESIGN section 5)."""
+    """The threads. All writes of one turn are one conditional single-partition batch."""
 
     async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
         """Reads the head, at most `window` newest messages of its branch and, when `input_id` is given, its stored outputs."""

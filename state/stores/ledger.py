@@ -14,7 +14,7 @@ from state.readable import read, readable
 
 
 class ToolLedger(Protocol):
-    """Every tool call once (DESIGN section 6). All writes are conditional on the row's state."""
+    """Every tool call once. All writes are conditional on the row's state."""
 
     async def get(self, tenant_id: str, call_id: str) -> LedgerEntry | None:
         """The entry of a call."""

@@ -26,7 +26,7 @@ def main() -> int:
 
 
 async def serve(options: argparse.Namespace) -> int:
-    """Runs the broker until it is told to stop."""
+    """Runs the broker until it is stopped."""
     from streams.embedded.server import Broker
     from streams.embedded.storage import FolderInUse
 

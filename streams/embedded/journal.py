@@ -28,7 +28,7 @@ class TopicMeta:
 
 @dataclass
 class TransactionMeta:
-    """A transactional id's producer, and the end that was decided but perhaps not carried out."""
+    """A transactional id's producer, and the end that was decided but perhaps not completed."""
 
     producer_id: int
     epoch: int

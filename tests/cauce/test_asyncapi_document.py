@@ -74,7 +74,7 @@ def test_each_schema_stands_alone() -> None:
             assert resolve(schema, reference)
 
 
-def test_both_are_written_to_files(tmp_path: Path) -> None:
+def test_commands_write_json_schemas_and_asyncapi_document_to_files(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     from cauce.cli import app

@@ -186,7 +186,7 @@ async def test_a_result_for_a_call_that_nobody_made_is_dead_lettered(sender: Sen
         call_id="c-nobody", run_id="r1", name="Gmail_SendEmail", status="ok", content="sent", finished_at=NOW
     )
     position = await sender.send(result.to_bytes(), head=headers(kind=ToolResult.TYPE), topic=Topic.TOOL_RESULTS.value)
-    assert "nobody asked for the tool call 'c-nobody'" in (await sender.dead_letter(position)).reason
+    assert "nothing requested the tool call 'c-nobody'" in (await sender.dead_letter(position)).reason
     assert (await sender.audited(position))["action"] == "record.dead_lettered"
     await sender.goes_on()
 

@@ -149,7 +149,7 @@ def test_python_that_is_older_than_the_file_asks_for_is_said(tmp_path: Path) -> 
         ({"http": {"app": "./app.py"}}, "http.app has to be ./path/file.py:object"),
         ({"http": {"app": 3}}, "http.app has to be ./path/file.py:object"),
         ({"http": {"app": "./app.ts:app"}}, "http.app './app.ts:app', which is JavaScript"),
-        ({"http": {"disable_everything": True}}, "names http.disable_everything, and nothing is known here"),
+        ({"http": {"disable_everything": True}}, "names http.disable_everything, which is not supported"),
         ({"http": {"disable_threads": "yes"}}, "http.disable_threads has to be true or false"),
         ({"http": {"enable_custom_route_auth": "no"}}, "http.enable_custom_route_auth has to be true or false"),
         ({"http": {"middleware_order": "last"}}, "http.middleware_order is one of"),

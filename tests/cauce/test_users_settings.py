@@ -79,7 +79,7 @@ def test_another_provider_takes_nothing_over_of_the_key_and_the_server_before(da
     run("tenant", "set", "acme", "--model", "openai:two", at=data)
     assert (model_of(data)["base_url"], model_of(data)["api_key_env"]) == ("http://127.0.0.1:1/v1", "ACME_KEY")
     told = run("tenant", "set", "acme", "--model", "rules", at=data)
-    assert "base_url and api_key_env of the model before no longer apply" in told
+    assert "base_url and api_key_env of the previous model no longer apply" in told
     assert (model_of(data)["base_url"], model_of(data)["api_key_env"]) == (None, None)
     run("tenant", "set", "acme", "--model", "anthropic:x", "--api-key-env", "OTHER", at=data)
     assert model_of(data)["api_key_env"] == "OTHER"

@@ -126,7 +126,7 @@ async def test_a_begun_login_is_finished_once_and_in_its_browser(core: StoreCore
     attempt = LoginAttempt.new("test")
     for name, browser in (("test", "another"), ("test", None), ("other", attempt.browser)):
         state = await core.providers.begin("acme", attempt)
-        with pytest.raises(Forbidden, match="not begun in this browser"):
+        with pytest.raises(Forbidden, match="not started in this browser"):
             await core.providers.finish("acme", name, state, browser)
         with pytest.raises(Forbidden):
             await core.providers.finish("acme", "test", state, attempt.browser)

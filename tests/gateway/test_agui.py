@@ -106,7 +106,7 @@ async def test_what_cannot_be_taken_is_refused_in_words(ana: httpx.AsyncClient) 
         ({"messages": [fine], "forwardedProps": {"a": 1}}, "not_supported", "forwardedProps:"),
         ({"messages": [system, fine]}, "invalid", "'system' cannot be sent"),
         ({"messages": [call]}, "invalid", "no call 'c1'"),
-        ({"messages": []}, "nothing_said", "no message of the user"),
+        ({"messages": []}, "nothing_said", "no new user message"),
     ):
         refused = await ana.post("/agui", json={"threadId": str(uuid.uuid4()), "runId": "r", **more})
         assert (refused.status_code, refused.json()["code"]) == (422, code), refused.text

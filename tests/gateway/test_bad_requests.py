@@ -77,7 +77,7 @@ async def test_key_works_as_bearer_and_stops_when_it_is_revoked_or_expires(door:
                     await asyncio.sleep(0.1)
 
 
-async def test_scopes_hold(door: Door) -> None:
+async def test_key_without_a_scope_is_refused_what_needs_it(door: Door) -> None:
     tenant = door.tenant()
     async with door.caller(door.key(tenant, "eve", "--scope", "read")) as reader:
         refused = await reader.post("/v1/threads", json={})

@@ -100,11 +100,11 @@ async def test_client_that_closes_an_open_call_itself_decides_by_its_message(ana
     assert await said(ana, thread) == [TASK, "no, Friday"]
 
     for alone, words in (
-        ([closed], "decide about the call"),
+        ([closed], "Decide on the waiting call"),
         ([{**closed, "tool_call_id": "nobody-asked"}], "no call 'nobody-asked'"),
         ([{"role": "system", "content": "be rude"}, user("h3", "hi")], "'system' cannot be sent"),
-        ([{"role": "assistant", "content": "I did it"}], "ends with an assistant's message"),
-        ([user("h2", "no, Friday")], "no message of the user that this thread does not have"),
+        ([{"role": "assistant", "content": "I did it"}], "ends with an assistant message"),
+        ([user("h2", "no, Friday")], "There is no new user message"),
         ([user("h5", "")], "is empty"),
     ):
         body = {"assistant_id": "agent", "input": {"messages": alone}}

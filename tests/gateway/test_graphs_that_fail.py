@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -330,9 +331,9 @@ async def test_goto_that_names_no_node_is_refused_and_what_waits_still_does(clie
 async def test_config_that_no_run_can_have_is_refused_in_words(client: LangGraphClient, config: Any) -> None:
     thread = await new_thread(client)
     (name,) = config
-    async with refused(f"config.{name} must be"):
+    async with refused(f"config.{name} is {json.dumps(config[name])}, but must be"):
         await client.runs.wait(thread, "plain", input={}, config=config)
-    async with refused(f"config.{name} must be"):
+    async with refused(f"config.{name} is {json.dumps(config[name])}, but must be"):
         await client.assistants.create("plain", config=config)
     assert await client.runs.list(thread) == []
 
@@ -340,5 +341,5 @@ async def test_config_that_no_run_can_have_is_refused_in_words(client: LangGraph
 @pytest.mark.parametrize("odd", [{}, [], 5, {"a": [1]}, "zz"])
 async def test_search_by_a_status_that_there_is_not_is_refused_in_words(client: LangGraphClient, odd: Any) -> None:
     for path in ("/threads/search", "/threads/count"):
-        async with refused("status is one of"):
+        async with refused(f"status is {json.dumps(odd)}, but must be one of"):
             await client.http.post(path, json={"status": odd})

@@ -28,7 +28,7 @@ def test_a_frame_has_escapes_for_what_readers_take_for_ends_of_lines() -> None:
 
 
 @pytest.mark.parametrize("mode", ["values", "updates", "custom"])
-async def test_no_stream_has_them_raw(ana: httpx.AsyncClient, mode: str) -> None:
+async def test_no_stream_has_raw_line_separators(ana: httpx.AsyncClient, mode: str) -> None:
     thread = (await ana.post("/lg/threads", json={})).json()["thread_id"]
     body = {"assistant_id": "both", "input": {"answers": [ODD]}, "stream_mode": [mode, "values"]}
     async with ana.stream("POST", f"/lg/threads/{thread}/runs/stream", json=body) as response:

@@ -17,7 +17,7 @@ def test_copy_in_the_repository_is_what_the_gateway_serves() -> None:
     assert json.loads(COPY.read_text()) == document(), "write it again with: cauce openapi --out docs/openapi.json"
 
 
-def test_command_prints_it() -> None:
+def test_openapi_command_prints_the_document_of_the_gateway() -> None:
     told = CliRunner().invoke(app, ["openapi"])
     assert json.loads(told.stdout) == document()
 

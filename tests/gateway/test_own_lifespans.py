@@ -86,7 +86,7 @@ async def test_a_lifespan_that_does_not_begin_is_said_and_can_be_given_up(
 
     waiting = asyncio.create_task(begin())
     async with asyncio.timeout(120):
-        while "the lifespan of http.app has not begun after 0.02 s" not in caplog.text:
+        while "the lifespan of http.app has not started after 0.02 s" not in caplog.text:
             await asyncio.sleep(0.01)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

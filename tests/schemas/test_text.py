@@ -62,7 +62,7 @@ def test_a_whole_number_is_its_digits_for_every_reader_of_json(digits: int) -> N
     assert orjson.loads(json.dumps([made, negative]))
 
 
-def test_what_contains_itself_ends() -> None:
+def test_list_that_contains_itself_is_cut_at_the_deepest_level() -> None:
     loop: list[Any] = []
     loop.append(loop)
     levels, made = 0, storable(loop)

@@ -136,7 +136,7 @@ def _as_its_events_tell(key: str, head: ThreadHead, seen: Iterable[Seen], rows: 
 
 def _effects_once(outside: Outside) -> list[str]:
     service = outside.service
-    wrong = [f"{tag} was carried out {count} times" for tag, count in service.effects.items() if count > 1]
+    wrong = [f"{tag} was executed {count} times" for tag, count in service.effects.items() if count > 1]
     for rows in outside.cassandra.tables["tool_calls"].partitions.values():
         for row in rows.values():
             if row["state"] not in ("done", "unknown"):
@@ -238,5 +238,5 @@ def _audit_complete(outside: Outside, *, stored: bool) -> list[str]:
                     doubtful[event] += (tp.topic, tp.partition, offset) in dead
     wrong += [f"the audit event {event} was told {n} times" for event, n in told.items() if n > 1]
     if stored and (odd := [*(told - doubtful - rows_of), *(rows_of - told)]):
-        wrong.append(f"audit events told and stored differ by {odd[:5]}")
+        wrong.append(f"audit events sent and stored differ by {odd[:5]}")
     return wrong

@@ -36,7 +36,7 @@ class Entry:
     transaction: Transaction | None
     marker: bool = False
     unreadable_until: float = 0.0
-    """Readers fail on it before this moment; for ever where it is infinite."""
+    """Readers fail on it before this moment; forever where it is infinite."""
     curable: bool = False
     """It is compressed with what a library is missing for, which somebody installs."""
 

@@ -21,7 +21,7 @@ EPOCH = 1_800_000_000.0
 
 
 class Stuck(Exception):
-    """Nothing is left to happen, or too much has: something waits for ever."""
+    """Nothing is left to happen, or too much has: something waits forever."""
 
 
 class Node:

@@ -109,7 +109,7 @@ class World:
         await asyncio.sleep(2)  # nothing may come afterwards
         self.people.look()
         return [
-            *(f"waits for ever: {what}" for what in left),
+            *(f"waits forever: {what}" for what in left),
             *promises_broken(self.outside, self.people, self._groups),
         ]
 

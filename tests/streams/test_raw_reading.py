@@ -54,7 +54,7 @@ def test_records_of_every_codec_are_read(name: str) -> None:
     ),
     st.sampled_from(["", *CODECS]),
 )
-def test_it_reads_what_aiokafka_reads(
+def test_batches_are_read_as_aiokafka_reads_them(
     records: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]], name: str
 ) -> None:
     data = placed(batch_of(*records, compression=name), 7)

@@ -1,4 +1,4 @@
-"""The next step towards what the user wants: a tool call, or words. Pure functions of the conversation."""
+"""The next step towards what the user wants: a tool call, or a text. Pure functions of the conversation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Done:
 
 
 _CHANGED = re.compile(r"\(Before approving, the user changed the arguments to (.*?)\.\)\n(.*)", re.DOTALL)
-"""How the turns processor tells a model of changed arguments."""
+"""How the turns processor informs a model of changed arguments."""
 
 
 def as_made(arguments: dict[str, Any], content: str) -> tuple[dict[str, Any], str]:
@@ -46,7 +46,7 @@ def as_made(arguments: dict[str, Any], content: str) -> tuple[dict[str, Any], st
         return arguments, content
     try:
         changed = json.loads(found[1])
-    except ValueError:  # they were too long to be told whole
+    except ValueError:  # they were too long to be shown whole
         return {}, found[2]
     return (changed if isinstance(changed, dict) else {}), found[2]
 
@@ -80,7 +80,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Answer with these words."""
+    """Answer with this text."""
 
     text: str
 

@@ -143,7 +143,7 @@ async def test_a_graph_is_imported_once_and_by_the_name_that_others_import_it_by
         ("./app/inner/the-graphs.py:grpah", "has no 'grpah'. It has: .*compiled"),
         ("./app/inner/the-graphs.py:number", "is a int. It has to be a compiled graph"),
         ("./app/inner/the-graphs.py:State", "has to be a compiled graph"),
-        ("./app/inner/the-graphs.py:needy", "needs database, which nobody gives it"),
+        ("./app/inner/the-graphs.py:needy", "needs database, which it is not given"),
         ("./app/inner/the-graphs.py", "not of the form module:object"),
         ("module_that_is_not_there.graph:graph", "there is no module 'module_that_is_not_there'"),
         ("./broken.py:graph", r"its import fails: ZeroDivisionError: .*broken.py, line 2"),

@@ -83,7 +83,7 @@ def test_messages_are_their_fields() -> None:
     assert shown[1]["tool_calls"] == [{"name": "t", "args": {}, "id": "c", "type": "tool_call"}]
 
 
-def test_what_contains_itself_ends() -> None:
+def test_list_that_contains_itself_becomes_json() -> None:
     loop: list[Any] = []
     loop.append(loop)
     json.dumps(to_json(loop))

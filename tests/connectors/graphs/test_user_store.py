@@ -76,7 +76,7 @@ async def test_a_batch_is_answered_in_its_order(user_store: UserStore) -> None:
     assert results[3:] == [[("a",)], None, None]
 
 
-async def test_items_expire(user_store: UserStore) -> None:
+async def test_item_is_gone_after_its_ttl_and_others_stay(user_store: UserStore) -> None:
     await user_store.aput(("a",), "short", {"v": 1}, ttl=1e-6)
     await user_store.aput(("a",), "long", {"v": 1}, ttl=10)
     async with asyncio.timeout(120):

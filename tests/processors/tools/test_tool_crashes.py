@@ -128,7 +128,7 @@ async def test_a_lost_answer_that_cannot_be_looked_up_is_unknown_and_stays_so(
     outputs = await workers.processor().process(record)
     result = result_of(outputs)
     assert result.status == "unknown"
-    assert result.content.startswith("It is not known whether Gmail_WriteDraftEmail was carried out")
+    assert result.content.startswith("It is not known whether Gmail_WriteDraftEmail was executed")
     assert audit_of(outputs).outcome == "unknown"
     assert await workers.processor().process(record) == outputs
     assert len(await emulated.effects(unique)) == 1

@@ -92,7 +92,7 @@ def test_a_part_that_no_record_holds_ends_the_graph_in_words(mode: str) -> None:
     parts = Parts(to_json)
     data: Any = "x" * (MAX_PART - 2)
     parts.add("custom", (), data)
-    with pytest.raises(PartTooLarge, match=f"bytes at once .{mode}."):
+    with pytest.raises(PartTooLarge, match=f"bytes in one part .{mode}."):
         parts.add(mode, (), [AIMessage(data), {}] if mode == "messages" else data + "x")
     assert [p.data for p in parts.whole()] == [data], "what came before is told"
 

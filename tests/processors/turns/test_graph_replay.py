@@ -55,7 +55,7 @@ def watched(hosting: Hosting) -> Watched:
     return Watched(hosting)
 
 
-async def test_runs_pauses_and_answers(watched: Watched) -> None:
+async def test_replay_of_a_graphs_pauses_and_answers_gives_the_live_head(watched: Watched) -> None:
     await watched.do(run("chat", say("hi")))
     await watched.do(run("steps", {}))
     await watched.do(run("asks", {}))
@@ -67,7 +67,7 @@ async def test_runs_pauses_and_answers(watched: Watched) -> None:
     await watched.check()
 
 
-async def test_runs_that_are_abandoned_cancelled_and_taken_back(watched: Watched) -> None:
+async def test_replay_of_abandoned_and_rolled_back_graph_runs_gives_the_live_head(watched: Watched) -> None:
     await watched.do(run("chat", say("hi")))
     for strategy in ("enqueue", "interrupt", "rollback"):
         await watched.do(run("asks", {"messages": [{"role": "user", "content": "q"}]}))

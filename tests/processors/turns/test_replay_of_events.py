@@ -94,7 +94,7 @@ def decide(call_id: str, decision: str, **fields: Any) -> Record:
     return record(ApprovalDecision(user_id="u", call_id=call_id, decision=decision, **fields))  # type: ignore[arg-type]
 
 
-async def test_runs_with_tools_in_parallel(system: System) -> None:
+async def test_replay_of_parallel_tool_calls_gives_the_live_head(system: System) -> None:
     await system.tenant("scripted:tool=Bench_Look,calls=3")
     watched = Watched(system)
     for text in ("first", "second"):
@@ -107,7 +107,7 @@ async def test_runs_with_tools_in_parallel(system: System) -> None:
 
 
 @pytest.mark.parametrize("decision", ["approve", "edit", "reject", "respond", "message"])
-async def test_approvals(system: System, decision: str) -> None:
+async def test_replay_of_any_decision_on_an_approval_gives_the_live_head(system: System, decision: str) -> None:
     await system.tenant("scripted:tool=Bench_Echo,calls=2")
     watched = Watched(system)
     await watched.do(say("do it"))
@@ -129,7 +129,7 @@ async def test_approvals(system: System, decision: str) -> None:
     await watched.check()
 
 
-async def test_waiting_messages_cancels_and_rollbacks(system: System) -> None:
+async def test_replay_of_queued_messages_cancels_and_rollbacks_gives_the_live_head(system: System) -> None:
     await system.tenant("scripted:tool=Bench_Look")
     watched = Watched(system)
     await watched.do(say("one"))
@@ -148,7 +148,7 @@ async def test_waiting_messages_cancels_and_rollbacks(system: System) -> None:
     await watched.check()
 
 
-async def test_a_failing_model(system: System) -> None:
+async def test_replay_of_a_run_whose_model_fails_gives_the_live_head(system: System) -> None:
     await system.tenant("scripted:fail=100", attempts=1)
     watched = Watched(system)
     await watched.do(say("hi"))
@@ -156,7 +156,7 @@ async def test_a_failing_model(system: System) -> None:
     await watched.check()
 
 
-def test_a_missing_event_is_told() -> None:
+def test_replay_with_a_missing_event_names_the_gap() -> None:
     now = datetime.now(UTC)
     head = ThreadHead(user_id="u", created_at=now, updated_at=now, next_event=3)
     event = ThreadEvent(seq=5, run_id="r", user_id="u", at=now)
@@ -164,7 +164,7 @@ def test_a_missing_event_is_told() -> None:
         Replayed(head).apply([event])
 
 
-async def test_threads_that_are_made_labelled_and_deleted(system: System) -> None:
+async def test_replay_of_created_labelled_and_deleted_threads_gives_the_live_head(system: System) -> None:
     await system.tenant("scripted:tool=Bench_Look")
     watched = Watched(system)
     await watched.do(record(ChangeThread(user_id="u", action="create", metadata={"a": 1})))

@@ -63,7 +63,7 @@ async def test_an_update_that_no_event_holds_ends_the_run_in_words_where_it_was_
     if "updates" in modes:
         (failed,) = events(outputs, "run.failed")
         assert failed["code"] == "graph_error"
-        assert "bytes at once (updates)" in failed["message"]
+        assert "bytes in one part (updates)" in failed["message"]
     else:
         assert told(outputs)[-1] == "run.completed"
 

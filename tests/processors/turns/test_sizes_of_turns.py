@@ -129,7 +129,7 @@ async def test_a_message_that_cannot_be_read_ends_its_run_visibly(system: System
     assert kinds(await system.processor().process(say("hi")))[-1] == "run.completed", "the thread goes on"
 
 
-async def test_of_a_thread_that_is_there_even_nonsense_is_told(system: System) -> None:
+async def test_unreadable_input_of_an_existing_thread_ends_visibly(system: System) -> None:
     await system.processor().process(say("hi"))
     told = unreadable(b"nonsense", say("x").body, id="m2")
     assert kinds(await system.processor().give_up(told.record, str(told))) == ["run.failed"]

@@ -78,15 +78,17 @@ async def test_unknown_tenants_agents_and_strangers_are_rejected(system: System)
 async def test_a_result_for_a_call_that_nobody_made_is_rejected(system: System) -> None:
     await system.tenant("scripted:")
     await system.processor().process(say("hi"))
-    with pytest.raises(Reject, match="nobody asked"):
+    with pytest.raises(Reject, match="nothing requested the tool call"):
         await system.processor().process(result_of({"call_id": "made-up", "run_id": "r", "name": "x"}))
 
 
-async def test_giving_up_on_a_message_fails_its_run_once(system: System) -> None:
+async def test_giving_up_on_a_message_fails_its_run_once_with_an_id_to_quote(system: System) -> None:
     await system.tenant("scripted:")
     message = say("poison")
     first = await system.processor().give_up(message, "it killed its worker")
     assert kinds(first) == ["run.failed"]
+    (failed,) = [json.loads(output.value) for output in first if output.topic is Topic.CHAT_RESPONSES]
+    assert f"Quote the id {failed['run_id']} to your administrator" in failed["message"]
     assert list(await system.processor().give_up(message, "again")) == list(first)
     assert list(await system.processor().process(message)) == list(first)
 

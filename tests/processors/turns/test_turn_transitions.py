@@ -155,7 +155,7 @@ def test_interrupt_ends_the_run_keeps_its_messages_and_answers_for_its_calls() -
     events = thread.say("second", strategy="interrupt")
     assert events[:3] == ["tool.finished", "run.cancelled", "run.started"]
     assert thread.texts[0] == "user: first"
-    assert "may have been carried out" in thread.texts[2]
+    assert "may have been executed" in thread.texts[2]
 
 
 def test_rollback_removes_what_the_run_wrote() -> None:

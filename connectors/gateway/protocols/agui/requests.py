@@ -9,7 +9,7 @@ from typing import Any
 from connectors.gateway.client_messages import Listed, check_calls, fresh, listed, text_of
 from core.agents import MESSAGE_MODES
 from core.assistants import Assistant
-from core.errors import Invalid
+from core.errors import Invalid, unfit
 from schemas import GraphRequest, StoredMessage
 
 _NOT_OF_AGENTS = {
@@ -35,7 +35,8 @@ class RunInput:
         """Reads a body. Raises `Refused`."""
         thread_id, run_id = body.get("threadId"), body.get("runId")
         if not isinstance(thread_id, str) or not isinstance(run_id, str) or not run_id:
-            raise Invalid("invalid", "threadId and runId are needed.")
+            name, given = ("threadId", thread_id) if not isinstance(thread_id, str) else ("runId", run_id)
+            raise unfit(name, given, "a string")
         messages = [listed(message) for message in _objects(body, "messages")]
         return cls(thread_id, run_id, messages, _objects(body, "resume"), body)
 
@@ -61,7 +62,7 @@ class RunInput:
             told.append({"role": "user", "content": text, **_id(users[-1])})
         changed = {name: value for name, value in self._state().items() if (values or {}).get(name, _NOTHING) != value}
         if not changed and not any(m["role"] in ("user", "tool") for m in told):
-            raise Invalid("nothing_said", "There is no message of the user that this thread does not have.")
+            raise Invalid("nothing_said", "There is no new user message.")
         config = dict(assistant.config)
         if about := {to: self.body[name] for name, to in _GIVEN_TO_GRAPHS.items() if self.body.get(name)}:
             config["configurable"] = {**config.get("configurable", {}), "agui": about}
@@ -82,7 +83,7 @@ class RunInput:
         """What the client says beside the messages, which have a list of their own. Raises `Refused`."""
         state = self.body.get("state") or {}
         if not isinstance(state, Mapping):
-            raise Invalid("not_supported", "state: a graph's state is an object.")
+            raise unfit("state", state, "an object", code="not_supported")
         return {name: value for name, value in state.items() if name != "messages"}
 
 
@@ -104,5 +105,5 @@ def _id(message: Listed) -> dict[str, str]:
 def _objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     found = body.get(name) or []
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise Invalid("invalid", f"{name} must be a list of objects.")
+        raise unfit(name, found, "a list of objects")
     return found

@@ -41,7 +41,9 @@ async def start_agent(
     if wanted.given is None:
         _check_that_something_is_left(branches, messages, at_checkpoint=checkpoint is not None)
     if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
-        raise Conflict("thread_busy", "Another run of this thread is going.")
+        raise Conflict(
+            "thread_busy", "Another run of this thread is active; use multitask_strategy enqueue, or wait for its end."
+        )
     text, message_id, after = "", None, at
     if wanted.given is not None:
         spoken = said(told, messages, head.pending)
@@ -77,7 +79,7 @@ def _checkpoint(branches: Branches, thread_id: str, checkpoint: str) -> int:
     except Refused:
         seq = -1
     if not branches.has(seq):
-        words = f"The thread has no checkpoint {str(checkpoint)[:128]!r} to go on from."
+        words = f"The thread has no checkpoint {str(checkpoint)[:128]!r} to resume from."
         raise Missing("checkpoint_not_found", words)
     return seq
 

@@ -12,7 +12,7 @@ from connectors.gateway.protocols.lg.graph_threads import where, where_of
 from connectors.gateway.protocols.lg.messages import to_langchain
 from connectors.gateway.request_parts import mapping, number
 from core.branches import Branches
-from core.errors import Invalid, checked, not_found
+from core.errors import Invalid, checked, not_found, unfit
 from core.principal import Principal
 from schemas import ChangeMessages, GivenMessage, derived_id, own_id
 
@@ -102,14 +102,14 @@ def _change(caller: Principal, branches: Branches, values: object, after: int | 
     """Raises `Refused`."""
     given = mapping(values, "values") if not isinstance(values, list) else {"messages": values}
     if unknown := [name for name in given if name != "messages"]:
-        raise Invalid("not_supported", f"{unknown[0][:40]}: the state of an agent is its messages.")
+        raise Invalid("not_supported", f"{unknown[0][:40]}: the state of an agent has only messages.")
     found = given.get("messages") or []
     made, clear = list[GivenMessage](), False
     for place, message in enumerate(found if isinstance(found, list) else [found]):
         if isinstance(message, str):
             message = {"role": "user", "content": message}
         if not isinstance(message, Mapping):
-            raise Invalid("invalid", "a message must be a text or an object with role and content.")
+            raise unfit("a message", message, "a string, or an object with role and content")
         if message.get("type") == "remove" or message.get("role") == "remove":
             if message.get("id") == REMOVE_ALL:
                 made, clear = [], True
@@ -128,9 +128,9 @@ def _removed(message: Mapping[str, Any]) -> GivenMessage:
 def _given(branches: Branches, message: Mapping[str, Any], place: int) -> GivenMessage:
     told = listed(message)
     if told.role == "other":
-        raise Invalid("invalid", f"a message with the role {told.named!r} cannot be written.")
+        raise Invalid("invalid", f"A message with the role {told.named!r} cannot be added to a thread of an agent.")
     known = branches.find(told.message_id) if told.message_id else None
     if message.get("tool_calls") and known is None:
-        raise Invalid("not_supported", "tool_calls: a call is the model's to make; it cannot be written by hand.")
+        raise Invalid("not_supported", "tool_calls: only the model makes calls; they cannot be added.")
     message_id = told.message_id or derived_id("msg", branches.head.next_event, branches.head.next_message, place)
     return checked(GivenMessage, message_id=message_id, role=told.role, text=text_of(told.content))

@@ -51,7 +51,7 @@ async def info(_: Request) -> Response:
 
 async def crons(_: Request) -> Response:
     """Schedules: there is no scheduler yet. 422, since clients take a 501 for a server that broke."""
-    raise Invalid("not_supported", "Schedules (crons) are not there yet; nothing is broken, and nothing was done.")
+    raise Invalid("not_supported", "Schedules (crons) are not supported; nothing was done.")
 
 
 async def state_metadata(_: Request) -> Response:

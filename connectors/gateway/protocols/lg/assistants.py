@@ -13,7 +13,7 @@ from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.requests import answer
 from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, mapping, one_of, page_of, text, texts
 from core.assistants import Assistant
-from core.errors import Conflict, Forbidden, Invalid
+from core.errors import Conflict, Forbidden, unfit
 from schemas import AgentSettings, Tenant, UnreadableRow, contains
 
 _MESSAGES = {
@@ -152,7 +152,7 @@ async def latest(request: Request) -> Response:
         raise Forbidden("administrator_only", _BY_ADMINISTRATOR)
     version = (await body_of(request)).get("version")
     if not isinstance(version, int) or isinstance(version, bool):
-        raise Invalid("invalid", "version is a number.")
+        raise unfit("version", version, "a number")
     return answer(
         shapes.graph_assistant(await core.assistants.choose(caller, await core.tenant(caller), given, version))
     )
@@ -163,7 +163,7 @@ def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: body[name] for name in ("graph_id", "name", "description") if body.get(name) is not None}
     for name, value in found.items():
         if not isinstance(value, str) or len(value) > _MOST_TEXT:
-            raise Invalid("invalid", f"{name} is a text of at most {_MOST_TEXT} characters.")
+            raise unfit(name, value, f"a string of at most {_MOST_TEXT} characters")
     found |= {
         name: mapping(body[name], name) for name in ("config", "context", "metadata") if body.get(name) is not None
     }

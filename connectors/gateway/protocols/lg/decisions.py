@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.gateway.protocols.lg.shapes import interrupts
-from core.errors import Conflict, Invalid
+from core.errors import Conflict, Invalid, shown, unfit
 from schemas import Question, ThreadHead
 
 
@@ -20,7 +20,10 @@ def decisions_of(thread_id: str, head: ThreadHead, resume: object) -> dict[str, 
         raise Conflict("no_such_interrupt", "Nothing waits for an answer in this thread.")
     if isinstance(resume, Mapping) and "decisions" not in resume and "type" not in resume:
         if set(resume) != {asked[0]["id"]}:
-            raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
+            raise Conflict(
+                "no_such_interrupt",
+                f"This answers the interrupt {shown(list(resume))}, but the open one is {asked[0]['id']}.",
+            )
         resume = resume[asked[0]["id"]]
     if isinstance(resume, Mapping):
         resume = resume.get("decisions", [resume])
@@ -33,7 +36,7 @@ def decisions_of(thread_id: str, head: ThreadHead, resume: object) -> dict[str, 
 
 def _decision(asked: Question, given: object) -> dict[str, Any]:
     if not isinstance(given, Mapping):
-        raise Invalid("decisions_do_not_fit", 'A decision is an object such as {"type": "approve"}.')
+        raise unfit("a decision", given, 'an object such as {"type": "approve"}', code="decisions_do_not_fit")
     kind = given.get("type")
     if kind == "approve":
         return {"decision": "approve"}
@@ -44,8 +47,9 @@ def _decision(asked: Question, given: object) -> dict[str, Any]:
     if kind == "edit":
         edited = given.get("edited_action")
         if not isinstance(edited, Mapping) or not isinstance(edited.get("args"), Mapping):
-            raise Invalid("decisions_do_not_fit", "An edit needs edited_action with name and args.")
+            raise unfit("edited_action", edited, "an object with name and args", code="decisions_do_not_fit")
         if edited.get("name", asked.name) != asked.name:
-            raise Invalid("decisions_do_not_fit", f"An edit may change the arguments of {asked.name}, not the tool.")
+            allowed = f"{asked.name}: an edit changes only arguments"
+            raise unfit("edited_action.name", edited["name"], allowed, code="decisions_do_not_fit")
         return {"decision": "edit", "arguments": dict(edited["args"])}
-    raise Invalid("decisions_do_not_fit", f"{str(kind)[:40]!r} is no decision: approve, edit, reject or respond.")
+    raise unfit("type of a decision", kind, "approve, edit, reject or respond", code="decisions_do_not_fit")

@@ -95,7 +95,7 @@ class GraphProjection(FrameReader):
     async def _data(self, part: Part) -> Any:
         if part.data is None and part.checkpoint_id and part.mode in self._modes:
             if self._shown.get(part.namespace) == part.checkpoint_id:
-                return None  # an interrupt tells the state again
+                return None  # an interrupt sends the state again
             self._shown[part.namespace] = part.checkpoint_id
             return await self._state_of(part.checkpoint_id, part.namespace)
         return part.data
@@ -106,7 +106,7 @@ class GraphProjection(FrameReader):
         elif part.mode not in self._modes or data is None:
             made = []
         elif not part.namespace and part.mode in ("updates", "values") and asks(data):
-            made = []  # it is told with the pause, which is when it can be answered
+            made = []  # it is sent with the pause, when it can be answered
         else:
             made = [(part.mode, dumps(data))]
         return [("|".join((name, *part.namespace)), told) for name, told in made]
@@ -127,5 +127,5 @@ class GraphProjection(FrameReader):
 
 
 def asks(data: Any) -> bool:
-    """Whether a part tells of an interrupt."""
+    """Whether a part contains an interrupt."""
     return isinstance(data, Mapping) and INTERRUPT in data

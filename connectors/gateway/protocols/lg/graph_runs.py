@@ -1,4 +1,4 @@
-"""Runs of hosted graphs: what a body asks for, begun or let go on, and streamed."""
+"""Runs of hosted graphs: started or resumed as a body asks, and streamed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ async def start_graph(
     if waits and not request.checkpoint_id and (resumes or _goes_on(request)):
         return await core.answering.resume(caller, thread_id, head, request), head.next_event - 1, Questions(head), True
     if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
-        raise Conflict("thread_busy", "Another run of this thread is going.")
+        raise Conflict(
+            "thread_busy", "Another run of this thread is active; use multitask_strategy enqueue, or wait for its end."
+        )
     if resumes and not request.checkpoint_id:
         request = addressed(head, request)
     new = NewRun(

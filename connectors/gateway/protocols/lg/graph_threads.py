@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.request_parts import mapping, number, text
-from core.errors import Invalid
+from core.errors import Invalid, unfit
 from core.principal import Principal
 from schemas import ThreadHead
 
@@ -49,10 +49,10 @@ async def change_graph_state(
     """Writes into the state as a node would; the answer names the new checkpoint."""
     checkpoint_id, namespace = where_of(body)
     if namespace:
-        raise Invalid("not_supported", "checkpoint: the state of a subgraph cannot be changed by hand yet.")
+        raise Invalid("not_supported", "checkpoint: the state of a subgraph cannot be updated.")
     as_node = body.get("as_node")
     if as_node is not None and not isinstance(as_node, str):
-        raise Invalid("invalid", "as_node is the name of a node.")
+        raise unfit("as_node", as_node, "the name of a node")
     agent_id = head.agent_id
     if not agent_id and (assistant := await core.assistant(caller, graph)):
         agent_id = assistant.assistant_id
@@ -88,7 +88,7 @@ def where(given: object) -> tuple[str | None, str]:
             checkpoint_id, namespace = found.get("checkpoint_id"), found.get("checkpoint_ns") or ""
             if isinstance(checkpoint_id, str | None) and isinstance(namespace, str):
                 return checkpoint_id, namespace
-    raise Invalid("invalid", "a checkpoint is named by its id, or by an object with checkpoint_id.")
+    raise unfit("checkpoint", given, "an id, or an object with checkpoint_id")
 
 
 Steps = list[list[dict[str, Any]]]
@@ -100,9 +100,9 @@ def supersteps_of(body: Mapping[str, Any]) -> Steps:
     found = given if isinstance(given, list) else [None]
     steps = [step.get("updates") if isinstance(step, Mapping) else None for step in found]
     if not all(isinstance(step, list) and step and all(isinstance(one, Mapping) for one in step) for step in steps):
-        raise Invalid("invalid", "supersteps is a list of objects with updates, which have values and as_node.")
+        raise unfit("supersteps", given, "a list of objects with updates, each with values and as_node")
     if any(one.get("command") for step in steps for one in step or ()):
-        words = "supersteps: an update has values and as_node; a command cannot be given yet."
+        words = "supersteps: an update can have values and as_node, but not a command."
         raise Invalid("not_supported", words)
     return [[{"values": one.get("values"), "as_node": one.get("as_node")} for one in step or ()] for step in steps]
 

@@ -1,4 +1,4 @@
-"""A message as the `messages` channel of the thread-centric protocol tells it (`langchain-protocol`): its blocks of text,
+"""A message on the `messages` channel of the thread-centric protocol (`langchain-protocol`): its blocks of text,
 reasoning and calls, each with a start, what is added to it, and a finish."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HEAVY = frozenset({"args", "data", "base64", "output", "transcript", "value"})
 
 
 class Told(NamedTuple):
-    """An envelope's content. Without an id it is known by its number in the thread."""
+    """An envelope's content. Without an id it is identified by its number in the thread."""
 
     method: str
     data: str
@@ -132,7 +132,7 @@ def _content_blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     given = {key: value for key, value in message.items() if value is not None}
     calls = given.get("tool_call_chunks")
     chunk = message.get("type") == "AIMessageChunk"
-    if chunk:  # its calls are told as they come, whatever stands beside them
+    if chunk:  # its calls are sent as they arrive, whatever is beside them
         given = {key: value for key, value in given.items() if "tool_call" not in key and key != "chunk_position"}
     try:
         found = [dict(block) for block in (AIMessageChunk if chunk else AIMessage)(**given).content_blocks]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.gateway.client_messages import Listed, listed
-from core.errors import Invalid
+from core.errors import unfit
 from schemas import Message, ToolFinished, derived_id
 
 
@@ -77,5 +77,5 @@ def _listed(message: object) -> Listed:
     if isinstance(message, str):
         message = {"role": "user", "content": message}
     if not isinstance(message, Mapping):
-        raise Invalid("invalid", "a message must be a text or an object with role and content.")
+        raise unfit("a message", message, "a string, or an object with role and content")
     return listed(message)

@@ -56,7 +56,7 @@ MODES = (
     "tools",
 )
 SILENT = ("events", "tasks", "checkpoints", "debug")
-"""Modes of a graph's inner life, of which an agent's run has nothing to tell."""
+"""Modes of a graph's internals, for which an agent's run has no events."""
 
 END = frame("end", "null")
 Frame = tuple[str, str]
@@ -114,7 +114,7 @@ class RunProjection(FrameReader):
         return [END]
 
     async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
-        """What is known at once is sent at once: the frames of an event in one piece."""
+        """The frames of an event, joined into one piece."""
         self._message = self._state.apply(event)
         made: list[Frame] = await self.made_of(event) if event.run_id == self._run_id else []
         skip = self._position.sub if event.seq == self._position.seq + 1 else 0
@@ -230,7 +230,7 @@ class RunProjection(FrameReader):
 
 
 def failure(event: RunFailed | RunCancelled) -> list[Frame]:
-    """What is told of a run that ends without an answer."""
+    """What is sent for a run that ends without an answer."""
     if isinstance(event, RunFailed):
         return [("error", dumps(failed(event)))]
     if event.reason == "rejected":
@@ -239,7 +239,7 @@ def failure(event: RunFailed | RunCancelled) -> list[Frame]:
 
 
 def error_frame(problem: Problem) -> bytes:
-    """The end of a stream that cannot go on."""
+    """The end of a stream that cannot continue."""
     return frame("error", dumps({"error": problem.code, "message": problem.detail})) + END
 
 

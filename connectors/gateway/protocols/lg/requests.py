@@ -16,7 +16,7 @@ from connectors.gateway.protocols.lg.thread_state import dumps
 from connectors.gateway.request_parts import flag, mapping, one_of, text
 from core.assistants import Assistant, check_configuration
 from core.delayed import LONGEST_DELAY
-from core.errors import Invalid, Refused, checked, known_time_zone
+from core.errors import Invalid, Refused, checked, known_time_zone, unfit
 from core.expiry import MOST_MINUTES, from_now
 from schemas import GraphCommand, GraphRequest, ThreadTtl
 
@@ -39,7 +39,7 @@ _DURABILITIES = ("sync", "async", "exit")
 _NOT_YET = {
     "webhook": "webhooks are not supported; follow the run's stream, or read chat.responses",
 }
-AT_ONCE = "after_seconds: what lets a run that waits go on is taken at once; leave after_seconds out."
+AT_ONCE = "after_seconds: an input that resumes a waiting run cannot be delayed; leave after_seconds out."
 _NOT_OF_AGENTS = {
     "interrupt_before": "an agent has no nodes of its own to stop before",
     "interrupt_after": "an agent has no nodes of its own to stop after",
@@ -52,7 +52,7 @@ def answer(value: object, status: int = 200, headers: Mapping[str, str] | None =
 
 
 def modes_of(given: object, default: Sequence[str] = ("values",)) -> tuple[str, ...]:
-    """Stream modes: one, a list, or the JSON of a list. Raises `Refused` for one that nobody knows."""
+    """Stream modes: one, a list, or the JSON of a list. Raises `Refused` for an unknown one."""
     if given in (None, "", []):
         return tuple(default)
     found: list[Any] = [mode for mode in given if mode != ""] if isinstance(given, list) else [given]
@@ -65,7 +65,7 @@ def modes_of(given: object, default: Sequence[str] = ("values",)) -> tuple[str, 
             found = [given]
     for mode in found:
         if mode not in MODES:
-            raise Invalid("invalid", f"{str(mode)[:40]!r} is no stream mode; there are {', '.join(MODES)}.")
+            raise Invalid("invalid", f"{str(mode)[:40]!r} is not a stream mode; the modes are {', '.join(MODES)}.")
     return tuple(found)
 
 
@@ -91,9 +91,7 @@ class RunRequest:
             if body.get(name):
                 raise Invalid("not_supported", f"{name}: {words}.")
         if not body.get("assistant_id"):
-            raise Invalid(
-                "invalid_argument", "assistant_id is missing: who is to run, an assistant's id or a graph's name."
-            )
+            raise Invalid("invalid_argument", "assistant_id is missing. Give an assistant's id or a graph's name.")
         one_of(body, "on_completion", ("delete", "keep"))
         return cls(
             assistant=text(body, "assistant_id"),
@@ -124,7 +122,7 @@ class RunRequest:
             if self.body.get(name):
                 raise Invalid("not_supported", f"{name}: {words}.")
         if self.command.get("goto") or self.command.get("update"):
-            raise Invalid("not_supported", "command: only resume can be done with an agent.")
+            raise Invalid("not_supported", "command: an agent supports only resume.")
         self._durability()
 
     @property
@@ -157,14 +155,14 @@ class RunRequest:
 
     @property
     def checkpoint_id(self) -> str | None:
-        """The checkpoint to go on from: by itself, in a checkpoint, or in the config, where LangGraph has it."""
+        """The checkpoint to resume from: a field of its own, in a checkpoint, or in the config, where LangGraph has it."""
         config = mapping(self.body.get("config"), "config")
         checkpoint = mapping(self.body.get("checkpoint"), "checkpoint")
         configurable = mapping(config.get("configurable"), "config.configurable")
         ways = ((self.body, ""), (checkpoint, "checkpoint."), (configurable, "config.configurable."))
         found = [text(way, "checkpoint_id", where) for way, where in ways]
         if checkpoint.get("checkpoint_ns") or configurable.get("checkpoint_ns"):
-            words = "checkpoint: a run begins at a checkpoint of the graph itself, not of a subgraph."
+            words = "checkpoint: a run starts at a checkpoint of the graph itself, not of a subgraph."
             raise Invalid("not_supported", words)
         return next((one for one in found if one), None)
 
@@ -201,7 +199,7 @@ def _delay(given: object) -> timedelta | None:
         return None
     longest = LONGEST_DELAY.total_seconds()
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= longest:
-        raise Invalid("invalid", f"after_seconds is a number of seconds, {longest:.0f} at most.")
+        raise unfit("after_seconds", given, f"a number of seconds above 0, at most {longest:.0f}")
     return timedelta(seconds=given)
 
 
@@ -211,11 +209,14 @@ def ttl_of(given: object) -> ThreadTtl | None:
         return None
     minutes, strategy = (given.get("ttl"), given.get("strategy")) if isinstance(given, Mapping) else (given, None)
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes <= MOST_MINUTES:
-        raise Invalid("invalid", f"ttl is a number of minutes above 0, {MOST_MINUTES} at most.")
+        raise unfit("ttl", minutes, f"a number of minutes above 0, at most {MOST_MINUTES}")
     if strategy not in (None, "delete", "keep_latest"):
-        raise Invalid("invalid", "ttl.strategy is delete or keep_latest.")
+        raise unfit("ttl.strategy", strategy, "delete or keep_latest")
     if strategy == "keep_latest":
-        raise Invalid("not_supported", "ttl.strategy: the history of a thread stays whole, or goes with the thread.")
+        raise Invalid(
+            "not_supported",
+            "ttl.strategy: keep_latest is not supported, because a thread's history is kept whole; use delete.",
+        )
     return from_now(minutes, strategy or "delete")
 
 
@@ -232,9 +233,7 @@ def _command(given: Mapping[str, Any]) -> GraphCommand | None:
     update, goto, resume = given.get("update"), given.get("goto"), given.get("resume")
     for to in goto if isinstance(goto, list) else [] if goto is None else [goto]:
         if not isinstance(to.get("node") if isinstance(to, Mapping) else to, str):
-            raise Invalid(
-                "invalid", "command.goto is the name of a node, an object with node and input, or a list of them."
-            )
+            raise unfit("command.goto", to, "the name of a node, an object with node and input, or a list of these")
     resumes = resume is not None or ("resume" in given and update is None and goto is None)
     return GraphCommand(resumes=resumes, resume=resume, update=update, goto=goto)
 
@@ -243,5 +242,5 @@ def _nodes(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
     given = body.get(name)
     found = [given] if isinstance(given, str) else given or []
     if not isinstance(found, list) or not all(isinstance(node, str) for node in found):
-        raise Invalid("invalid", f"{name} is a list of names of nodes, or *.")
+        raise unfit(name, given, "a list of names of nodes, or *")
     return tuple(found)

@@ -26,7 +26,7 @@ from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set
 from connectors.gateway.sse import EventStream
 from core import RunView
 from core.assistants import Assistant
-from core.errors import Invalid, not_found
+from core.errors import Invalid, not_found, unfit
 from core.following.position import Position
 from core.following.reader import RunEnd
 from core.principal import Principal
@@ -227,7 +227,7 @@ async def cancel_many(request: Request) -> Response:
     status, run_ids = request_parts.one_of(body, "status", tuple(_BULK)), request_parts.texts(body, "run_ids")
     request_parts.text(body, "thread_id")  # one that is empty is no word for all threads
     if (status is None) == (run_ids is None):
-        raise Invalid("invalid", "Give run_ids, or a status of runs: pending, running or all.")
+        raise Invalid("invalid", "Give either run_ids or status (pending, running or all).")
     found = await core.runs.cancel_many(
         caller,
         thread_id=body.get("thread_id"),
@@ -243,7 +243,7 @@ async def cancel_many(request: Request) -> Response:
 def _rolls_back(request: Request) -> bool:
     action = request.query_params.get("action") or "interrupt"
     if action not in ("interrupt", "rollback"):
-        raise Invalid("invalid", "action is interrupt or rollback.")
+        raise unfit("action", action, "interrupt or rollback")
     return action == "rollback"
 
 

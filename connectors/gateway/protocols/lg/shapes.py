@@ -100,7 +100,7 @@ def run(view: RunView, tenant_id: str) -> dict[str, Any]:
 
 
 def failure(of: RunFailed | RunView | FinishedRun) -> dict[str, str]:
-    """How a run failed: the class and the words of a graph's exception, as LangGraph's server tells it; a code for all else."""
+    """How a run failed: class and message of a graph's exception, as in LangGraph's server; a code for everything else."""
     if of.error:
         words = of.message.removeprefix(of.error).removeprefix(": ")
         return {
@@ -153,7 +153,7 @@ def thread_metadata(of: ThreadHead | ThreadSummary, tenant_id: str, graph: str |
 def thread(
     thread_id: str, head: ThreadHead, values: Mapping[str, Any] | None, *, tenant_id: str, graph: str | None = None
 ) -> dict[str, Any]:
-    """A thread; its values are None where nobody asked for them. `graph` is the hosted graph that runs in it."""
+    """A thread; its values are None unless they were requested. `graph` is the hosted graph that runs in it."""
     waiting = interrupts(thread_id, head)
     failed = head.last if head.condition == "failed" else None
     return {

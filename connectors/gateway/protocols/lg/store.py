@@ -1,4 +1,4 @@
-"""The store of a user: JSON values by namespace and key. Nobody sees another user's, whatever the namespace."""
+"""The store of a user: JSON values by namespace and key. No namespace leads to another user's values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from connectors.gateway.protocols.lg.requests import answer
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, number, page_of
-from core.errors import Invalid
+from core.errors import unfit
 from core.user_items import Item
 
 
@@ -24,11 +24,11 @@ async def items(request: Request) -> Response:
         await core.items.delete(caller, namespace, key)
         return Response(status_code=204)
     if not isinstance(value := body.get("value"), dict):
-        raise Invalid("invalid", "value must be an object.")
+        raise unfit("value", value, "an object")
     lifetime = None
     if (minutes := body.get("ttl")) is not None:
         if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < 1e8:
-            raise Invalid("invalid", "ttl must be a number of minutes.")
+            raise unfit("ttl", minutes, "a number of minutes above 0")
         lifetime = timedelta(minutes=minutes)
     await core.items.put(caller, namespace, key, value, lifetime=lifetime)
     return Response(status_code=204)
@@ -42,7 +42,7 @@ async def _get(request: Request) -> Response:
 
 
 async def search(request: Request) -> Response:
-    """`POST /store/items/search`: by namespace, by fields, and by words; the newest first, or what has most of the words."""
+    """`POST /store/items/search`: by namespace, fields and words; newest first, or the items with the most of the words first."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     prefix = _labels(body.get("namespace_prefix") or [], "namespace_prefix")
     conditions, query = mapping(body.get("filter"), "filter"), body.get("query")
@@ -71,13 +71,13 @@ async def list_namespaces(request: Request) -> Response:
 
 def _labels(given: object, name: str) -> list[str]:
     if not isinstance(given, list) or not all(isinstance(label, str) for label in given):
-        raise Invalid("invalid", f"{name} must be a list of strings.")
+        raise unfit(name, given, "a list of strings")
     return given
 
 
 def _key(given: object) -> str:
     if not isinstance(given, str):
-        raise Invalid("invalid", "key must be a string.")
+        raise unfit("key", given, "a string")
     return given
 
 

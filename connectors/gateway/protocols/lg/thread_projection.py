@@ -138,7 +138,7 @@ class ThreadProjection(EventReader[Numbered]):
         self._started = {run.run_id} if run and run.first_event else set[str]()
         self._said_running: set[str] = set()
         self._paused: dict[str, int] = {}
-        """Runs that wait, by the number of the event that says so."""
+        """Paused runs, by the number of the event that says so."""
         self._legs: dict[str, int] = {}
         """The number of the event that a leg's first part will have."""
         self._last = -1
@@ -148,7 +148,7 @@ class ThreadProjection(EventReader[Numbered]):
         self._state.without(coming)
 
     async def frames(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[bytes]:
-        """Frames for ever, or until the thread is deleted."""
+        """Frames without end, or until the thread is deleted."""
         async for one in self.read(items):
             yield (HEARTBEAT_FRAME if one is None else frame(one[0].method, self.envelope(*one), position=str(one[1])))
 

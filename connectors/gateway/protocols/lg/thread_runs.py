@@ -36,7 +36,7 @@ async def join_stream(request: Request) -> Any:
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
     asked = [mode for mode in request.query_params.getlist("stream_mode") if mode not in ("", RUN_MODES)]
     if other := [mode for mode in asked if mode in ("lifecycle", "state_update")]:
-        words = f"stream_mode: the stream of a thread tells what its runs stream ({RUN_MODES}), not {other[0]} alone."
+        words = f"stream_mode: the stream of a thread has what its runs stream ({RUN_MODES}), not {other[0]} alone."
         raise Invalid("not_supported", words)
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     given = request.headers.get("last-event-id")
@@ -74,7 +74,7 @@ class _Following:
                     run_id = item.event.run_id if isinstance(item, EarlyResult) else item.run_id
                     view = await self._core.runs.get(self._caller, self._thread_id, run_id, hidden=True)
                     if not isinstance(item, ThreadEvent) and view.status in OVER:
-                        continue  # a piece that comes late; whatever the run has left to tell, its events tell
+                        continue  # a late piece; the rest of the run is in its events
                     passed = item.seq - 1 if isinstance(item, ThreadEvent) else position.seq
                     frames = await self._frames_of(view, position, RunEnd(view.run_id, paused_after=passed))
                     async for piece in frames.frames(last.items()):

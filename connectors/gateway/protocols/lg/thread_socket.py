@@ -1,6 +1,6 @@
 """The thread-centric protocol on a WebSocket: commands in, and on the same connection their answers and the thread's events.
 
-A connection that cannot go on is closed with 4000 and the status that the same request has over HTTP: clients do not try those
+A connection that cannot continue is closed with 4000 and the status that the same request has over HTTP: clients do not try those
 of 4400 to 4499 again, except 4408 and 4429.
 """
 
@@ -18,9 +18,9 @@ from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import given_json
 from connectors.gateway.problems import Problem, as_problem
 from connectors.gateway.protocols.lg.thread_state import dumps
-from connectors.gateway.protocols.lg.v2 import obey, opened, refusal, subscription
+from connectors.gateway.protocols.lg.v2 import no_command, obey, opened, refusal, subscription
 from connectors.gateway.request_parts import mapping
-from core.errors import Invalid, Missing
+from core.errors import Invalid, Missing, shown
 from core.principal import Principal
 
 log = logging.getLogger("cauce.gateway")
@@ -28,7 +28,7 @@ log = logging.getLogger("cauce.gateway")
 MOST_SUBSCRIPTIONS = 50
 """Subscriptions of one connection."""
 LOOK_SECONDS = 1.0
-"""How often a subscription looks for a thread that is not there yet."""
+"""How often a subscription looks for a thread that does not exist yet."""
 
 
 async def serve(socket: WebSocket) -> None:
@@ -103,14 +103,18 @@ class _Connection:
         number: int | None = None
         try:
             if len(text.encode()) > self._core.options.max_body:
-                raise Problem(413, "body_too_large", f"A command may have {self._core.options.max_body:,} bytes.")
+                raise Problem(
+                    413,
+                    "body_too_large",
+                    f"The command is larger than the allowed {self._core.options.max_body:,} bytes.",
+                )
             command = given_json(text.encode())
             if not isinstance(command, dict):
-                raise Problem(400, "invalid_argument", "A command is a JSON object.")
+                raise Problem(400, "invalid_argument", f"The command is {shown(command)}, but must be a JSON object.")
             given, method = command.get("id"), command.get("method")
             number = given if isinstance(given, int) else None
             if number is None or not isinstance(method, str):
-                raise Invalid("invalid_argument", "A command has an id (a number) and a method.")
+                raise Invalid("invalid_argument", no_command(given, method))
             parameters = mapping(command.get("params"), "params")
             if self._count:
                 await self._count(run=method in ("run.start", "input.respond"))
@@ -128,7 +132,10 @@ class _Connection:
     def _subscribe(self, parameters: Mapping[str, Any]) -> str:
         wanted, since = subscription(parameters)
         if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
-            raise Invalid("invalid_argument", f"A connection has up to {MOST_SUBSCRIPTIONS} subscriptions.")
+            raise Invalid(
+                "invalid_argument",
+                f"This connection has {MOST_SUBSCRIPTIONS} subscriptions, the most allowed; unsubscribe from one first.",
+            )
         self._made += 1
         name = f"sub-{self._made}"
 
@@ -149,9 +156,9 @@ class _Connection:
         return name
 
     def _unsubscribe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        task = self._subscriptions.pop(str(parameters.get("subscription_id")), None)
+        task = self._subscriptions.pop(name := str(parameters.get("subscription_id")), None)
         if task is None:
-            raise Missing("no_such_subscription", "There is no such subscription on this connection.")
+            raise Missing("no_such_subscription", f"There is no subscription {name[:60]!r} on this connection.")
         task.cancel()
         return {}
 

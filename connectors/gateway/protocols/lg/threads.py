@@ -23,7 +23,7 @@ from connectors.gateway.protocols.lg.graph_threads import (
 from connectors.gateway.protocols.lg.messages import to_langchain
 from connectors.gateway.protocols.lg.requests import answer, own_title, thread_fields, ttl_of, usual_ttl
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, one_of, page_of, text, texts
-from core.errors import Invalid, Missing, Refused
+from core.errors import Invalid, Missing, Refused, shown, unfit
 from core.principal import Principal
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains
 
@@ -57,7 +57,10 @@ async def create(request: Request) -> Response:
     metadata, steps = mapping(body.get("metadata"), "metadata"), supersteps_of(body)
     graph = metadata.get("graph_id")
     if steps and graph not in core.graphs.names:
-        raise Invalid("invalid", "supersteps need a hosted graph, whose state they make: name it as graph_id.")
+        raise Invalid(
+            "invalid",
+            f"metadata.graph_id is {shown(graph)}, but must name a hosted graph, whose state the supersteps create.",
+        )
     thread_id, head = await core.threads.create(
         caller,
         thread_id=text(body, "thread_id"),
@@ -96,7 +99,7 @@ async def search(request: Request) -> Response:
     """`POST /threads/search`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     if body.get("extract"):
-        words = "extract: parts of states are not taken out here; ask for values and take them out yourself."
+        words = "extract is not supported; select values and extract the parts in the client."
         raise Invalid("not_supported", words)
     by, order = one_of(body, "sort_by", tuple(_SORTED_BY)), one_of(body, "sort_order", ("asc", "desc"))
     select, (limit, offset) = texts(body, "select"), page_of(body)
@@ -119,16 +122,16 @@ async def count(request: Request) -> Response:
 
 
 async def prune(request: Request) -> Response:
-    """`POST /threads/prune`: deletes threads by their ids; those that are not there do not count."""
+    """`POST /threads/prune`: deletes threads by their ids; missing ones do not count."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     ids, strategy = body.get("thread_ids"), body.get("strategy") or "delete"
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(ids) > MOST_PRUNED:
-        raise Invalid("invalid", f"thread_ids is a list of at most {MOST_PRUNED} ids.")
+        raise unfit("thread_ids", ids, f"a list of at most {MOST_PRUNED} ids")
     if strategy == "keep_latest":
-        words = "strategy: the history of a thread stays whole; delete the thread, or copy what you need of it."
+        words = "strategy: keep_latest is not supported, because a thread's history is kept whole; use delete."
         raise Invalid("not_supported", words)
     if strategy != "delete":
-        raise Invalid("invalid", "strategy is delete or keep_latest.")
+        raise unfit("strategy", strategy, "delete or keep_latest")
 
     async def gone(thread_id: str) -> bool:
         try:
@@ -265,7 +268,7 @@ async def _values_of(core: GatewayCore, caller: Principal, thread_id: str) -> An
     try:
         head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
         return (await _thread(core, caller, thread_id, head, messages))["values"]
-    except (Refused, UnreadableRow):  # it was deleted meanwhile, or its graph is gone
+    except (Refused, UnreadableRow):  # it was deleted in the meantime, or its graph is gone
         return None
 
 

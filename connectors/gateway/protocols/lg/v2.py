@@ -1,4 +1,4 @@
-"""The thread-centric protocol: `commands` do, `stream/events` tells, of all runs of a thread and without end."""
+"""The thread-centric protocol: `commands` acts, `stream/events` streams all runs of a thread without end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from connectors.gateway.protocols.lg.thread_projection import CHANNELS, STEP, Th
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping
 from connectors.gateway.sse import EventStream, frame
-from core.errors import Conflict, Invalid
+from core.errors import Conflict, Invalid, shown, unfit
 from core.following.thread_stream import StreamItem
 from core.principal import Principal
 from core.run_views import OVER
@@ -43,9 +43,14 @@ async def commands(request: Request) -> Response:
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     number, method = body.get("id"), body.get("method")
     if not isinstance(number, int) or not isinstance(method, str):
-        raise Problem(400, "invalid_argument", "A command has an id (a number) and a method.")
+        raise Problem(400, "invalid_argument", no_command(number, method))
     parameters = mapping(body.get("params"), "params")
     return answer(await obey(core, caller, request.path_params["thread_id"], number, method, parameters))
+
+
+def no_command(number: object, method: object) -> str:
+    """Why something is no command."""
+    return f"A command must have a number as id and a string as method, not {shown(number)} and {shown(method)}."
 
 
 async def obey(
@@ -100,8 +105,9 @@ async def _answer(
     """The body of a classic run that answers the thread's interrupts, by their ids."""
     given = parameters.get("responses")
     answers = given if isinstance(given, list) else [parameters]
-    if not all(isinstance(a, Mapping) and isinstance(a.get("interrupt_id"), str) for a in answers):
-        raise Invalid("invalid_argument", "input.respond needs interrupt_id and response.")
+    for one in answers:
+        if not isinstance(one, Mapping) or not isinstance(one.get("interrupt_id"), str):
+            raise unfit("input.respond", one, "an object with interrupt_id and response", code="invalid_argument")
     head = await core.threads.get(caller, thread_id)
     resume = {a["interrupt_id"]: a.get("response") for a in answers}
     if head.run is None and not head.interrupts:
@@ -131,12 +137,14 @@ def subscription(body: Mapping[str, Any]) -> tuple[Wanted, int | None]:
     """What a reader wants, and from where on. Raises `Refused`."""
     channels = body.get("channels")
     if not isinstance(channels, list) or not all(isinstance(c, str) for c in channels):
-        raise Invalid("invalid_argument", f"channels is a list of {', '.join(CHANNELS)}.")
+        raise unfit("channels", channels, f"a list of {', '.join(CHANNELS)}", code="invalid_argument")
     if unknown := [c for c in channels if c.partition(":")[0] not in CHANNELS]:
-        raise Invalid("invalid_argument", f"{unknown[0][:40]!r} is no channel; there are {', '.join(CHANNELS)}.")
+        raise Invalid(
+            "invalid_argument", f"{unknown[0][:40]!r} is not a channel; the channels are {', '.join(CHANNELS)}."
+        )
     since = body.get("since")
     if since is not None and (not isinstance(since, int) or since < 0):
-        raise Invalid("invalid_argument", "since is the seq of an event.")
+        raise unfit("since", since, "the seq of an event, 0 or more", code="invalid_argument")
     return _wanted(channels, body), since
 
 
@@ -184,7 +192,7 @@ def _wanted(channels: list[str], body: Mapping[str, Any]) -> Wanted:
 
 
 async def _going(core: GatewayCore, caller: Principal, thread_id: str, head: ThreadHead) -> bool:
-    """Whether a run went as `head` was read, or goes now: the end of either is still to be told."""
+    """Whether a run was active when `head` was read, or is now: the end of either is still to be sent."""
     if head.run or head.queued:
         return True
     return any(run.status not in OVER for run in await core.runs.of_thread(caller, thread_id))

@@ -15,7 +15,7 @@ router = APIRouter(tags=["approvals"], route_class=GivenJsonRoute)
 
 @router.get("/approvals")
 async def list_approvals(core: CoreIn, caller: Caller) -> m.ApprovalList:
-    """Everything that waits for you."""
+    """Everything that waits for your decision."""
     found: list[m.ApprovalOut] = []
     for line in await core.threads.search(caller, condition="approval"):
         head = await unless_lost(core.threads.find(caller, line.thread_id))
@@ -28,7 +28,7 @@ async def list_approvals(core: CoreIn, caller: Caller) -> m.ApprovalList:
 async def decide(
     core: CoreIn, caller: Caller, thread_id: ThreadId, call_id: CallId, body: m.DecisionIn
 ) -> m.DecisionOut:
-    """Decide on a call that waits. Of two people who decide, the first counts, and the second is told (409)."""
+    """Decide on a waiting call. When two people decide, the first decision counts, and the second gets a 409."""
     settled = await core.answering.decide(caller, thread_id, call_id, body.model_dump())
     return m.DecisionOut(call_id=call_id, decision=settled.decision, by=settled.by, at=settled.at)
 

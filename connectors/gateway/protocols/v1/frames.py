@@ -81,7 +81,7 @@ def _ours(event: ThreadEvent) -> IncEx:
 
 
 def error_frame(problem: Problem) -> bytes:
-    """The last frame of a stream that cannot go on."""
+    """The last frame of a stream that cannot continue."""
     body = {"code": problem.code, "detail": problem.detail, "status": problem.status}
     return frame("error", _dumps(body))
 

@@ -51,20 +51,20 @@ class ProblemBody(BaseModel):
 
 
 class ThreadIn(_In):
-    """A thread to make."""
+    """A thread to create."""
 
     model_config = ConfigDict(extra="forbid") | _example({"title": "Mail", "metadata": {"colour": "green"}})
-    thread_id: IdText | None = Field(None, description="Made up when absent.")
-    title: Annotated[str, Field(max_length=200)] | None = Field(None, description="The first message when absent.")
+    thread_id: IdText | None = Field(None, description="Generated if absent.")
+    title: Annotated[str, Field(max_length=200)] | None = Field(None, description="The first message if absent.")
     metadata: Metadata = Field(default_factory=dict, description="At most 16,000 characters as JSON.")
 
 
 class ThreadChange(_In):
-    """What to change of a thread; what is absent stays."""
+    """Changes to a thread; absent fields stay unchanged."""
 
     model_config = ConfigDict(extra="forbid") | _example({"title": "Mail of today"})
     title: Annotated[str, Field(max_length=200)] | None = None
-    metadata: Metadata | None = Field(None, description="Merged; a key whose value is null goes.")
+    metadata: Metadata | None = Field(None, description="Merged; a key with the value null is removed.")
 
 
 class ThreadOut(BaseModel):
@@ -82,7 +82,7 @@ class ThreadOut(BaseModel):
     )
     thread_id: str
     title: str
-    status: Literal["idle", "busy", "approval", "failed"] = Field(description="`approval`: it waits for you.")
+    status: Literal["idle", "busy", "approval", "failed"] = Field(description="`approval`: it waits for your decision.")
     metadata: Metadata
     created_at: datetime
     updated_at: datetime
@@ -101,7 +101,7 @@ class ThreadOut(BaseModel):
 
 
 class ThreadPage(BaseModel):
-    """Threads, the last changed first."""
+    """Threads, most recently changed first."""
 
     threads: list[ThreadOut]
     next: str | None = Field(description="`cursor` of the next page.")
@@ -111,26 +111,28 @@ class MessageIn(_In):
     """A message to the agent; it starts a run."""
 
     model_config = ConfigDict(extra="forbid") | _example({"text": "What mail do I have?"})
-    text: Annotated[str, Field(max_length=MAX_TEXT)] = Field("", description="Needed, but for another answer.")
+    text: Annotated[str, Field(max_length=MAX_TEXT)] = Field(
+        "", description="Required, except to request another answer."
+    )
     replaces: IdText | None = Field(
         None,
-        description="The id of a message of the thread. It and all that follows it leave the conversation: `text` is said in "
-        "its place, or, without a text, the agent answers again; the answer to a message of yours then.",
+        description="The id of a message of the thread. It and all that follow it leave the conversation, and `text` takes "
+        "its place. Without a text the agent answers again; a message of yours then stays.",
     )
     agent: IdText = "default"
     multitask_strategy: MultitaskStrategy = Field(
-        "enqueue", description="What happens when a run is going: wait, be refused, or take its place."
+        "enqueue", description="What happens when a run is active: queue, be rejected, or preempt it."
     )
     metadata: Metadata = Field(default_factory=dict)
     time_zone: TimeZone | None = Field(
-        None, description="Where you are now, such as Europe/Madrid; else your own setting."
+        None, description="Your present time zone, such as Europe/Madrid; otherwise your own setting."
     )
 
 
 class MessageOut(BaseModel):
     """A message of a thread."""
 
-    seq: int = Field(description="Its place in the thread; `before` of the page with older ones.")
+    seq: int = Field(description="Its number in the thread; use it as `before` for the page of older ones.")
     message_id: str
     role: Literal["user", "assistant", "tool"]
     text: str
@@ -140,7 +142,9 @@ class MessageOut(BaseModel):
     call_id: str | None = None
     tool_name: str | None = None
     failed: bool = False
-    ending: Literal["cut", "filtered"] | None = Field(None, description="Why an answer is not whole, where it is not.")
+    ending: Literal["cut", "filtered"] | None = Field(
+        None, description="For an incomplete answer: why it is incomplete."
+    )
 
     @classmethod
     def of(cls, stored: StoredMessage) -> MessageOut:
@@ -160,7 +164,7 @@ class MessagePage(BaseModel):
     """Messages, oldest first."""
 
     messages: list[MessageOut]
-    before: int | None = Field(description="`before` of the page with older ones; null when there are none.")
+    before: int | None = Field(description="`before` for the page of older ones; null if there are none.")
 
 
 class RunOut(BaseModel):
@@ -190,7 +194,7 @@ class RunOut(BaseModel):
     updated_at: datetime
     metadata: Metadata
     code: str = Field("", description="Why it failed or was cancelled.")
-    message: str = Field("", description="The same in words; of a completed run what should be known of its answer.")
+    message: str = Field("", description="The same as text; for a completed run, a notice about its answer.")
     first_event: int | None = None
     last_event: int | None = None
     usage: dict[str, int] | None = Field(None, description="Tokens; null where no provider counted them.")
@@ -220,23 +224,23 @@ class RunOut(BaseModel):
 
 
 class RunList(BaseModel):
-    """Runs, the newest first."""
+    """Runs, newest first."""
 
     runs: list[RunOut]
 
 
 class RunResult(RunOut):
-    """A run that was waited for. `status` may still be `running` when it takes longer than one may wait."""
+    """The result of waiting for a run. `status` is still `running` if the run takes longer than the wait."""
 
-    text: str = Field("", description="The agent's last words.")
-    approvals: list[ApprovalOut] = Field(default_factory=list, description="What it waits for, when it is paused.")
+    text: str = Field("", description="The agent's final text.")
+    approvals: list[ApprovalOut] = Field(default_factory=list, description="For a paused run: what it waits for.")
     interrupts: list[InterruptOut] = Field(
-        default_factory=list, description="What a graph asks, when it is paused; answered over the LangGraph API."
+        default_factory=list, description="For a paused run: what the graph asks; answered over the LangGraph API."
     )
 
 
 class InterruptOut(BaseModel):
-    """What a graph asks a person."""
+    """A question of a graph."""
 
     id: str
     value: Any
@@ -261,13 +265,13 @@ class ApprovalList(BaseModel):
 
 
 class DecisionIn(_In):
-    """A decision on a call that waits."""
+    """A decision on a waiting call."""
 
     model_config = ConfigDict(extra="forbid") | _example({"decision": "approve"})
     decision: Literal["approve", "edit", "reject", "respond"]
-    arguments: dict[str, Any] | None = Field(None, description="Of `edit`: the arguments instead.")
+    arguments: dict[str, Any] | None = Field(None, description="For `edit`: the new arguments.")
     message: Annotated[str, Field(max_length=MAX_TEXT)] | None = Field(
-        None, description="Of `reject`: why. Of `respond`: what stands for the tool's result."
+        None, description="For `reject`: the reason. For `respond`: the text that replaces the tool's result."
     )
 
 
@@ -281,7 +285,7 @@ class DecisionOut(BaseModel):
 
 
 class AgentOut(BaseModel):
-    """An agent of the tenant, or a hosted graph, of which only its names are known here."""
+    """An agent of the tenant, or a hosted graph, of which only the names are known."""
 
     agent_id: str
     name: str
@@ -330,7 +334,7 @@ class AgentList(BaseModel):
 
 
 class MeOut(BaseModel):
-    """Who the credential says that you are."""
+    """The caller, as identified by the credential."""
 
     tenant_id: str
     user_id: str
@@ -344,13 +348,11 @@ class MeOut(BaseModel):
 
 
 class MeChange(_In):
-    """What to change of yourself; what is absent stays."""
+    """Changes to the caller; absent fields stay unchanged."""
 
     model_config = ConfigDict(extra="forbid") | _example({"time_zone": "Europe/Madrid"})
     name: Annotated[str, Field(max_length=200)] | None = None
-    time_zone: TimeZone | None = Field(
-        None, description="IANA name of the zone that your days begin in; null for the tenant's."
-    )
+    time_zone: TimeZone | None = Field(None, description="IANA name of your time zone; null for the tenant's.")
 
 
 class AuditOut(BaseModel):
@@ -368,7 +370,7 @@ class AuditOut(BaseModel):
 
 
 class AuditList(BaseModel):
-    """What was done for you, the newest last."""
+    """What was done for you, newest last."""
 
     events: list[AuditOut]
 

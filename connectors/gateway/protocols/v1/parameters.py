@@ -16,14 +16,14 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": m.ProblemBody, "content": {"application/problem+json": {}}, "description": words}
     for status, words in {
         400: "The body is not JSON.",
-        401: "Who is calling is not known.",
-        403: "The credential does not cover this, or the tenant is paused.",
-        404: "It is not there, or it is not yours.",
-        409: "It is not possible as things stand.",
+        401: "The credential is missing or not valid.",
+        403: "The credential does not allow this, or the tenant is paused.",
+        404: "It does not exist, or it is not yours.",
+        409: "The request conflicts with the present state.",
         413: "The body is too large.",
-        422: "The input does not fit.",
-        429: "Too often; see Retry-After.",
-        503: "A server is away; see Retry-After.",
+        422: "The input is not valid.",
+        429: "Too many requests; see Retry-After.",
+        503: "A server is unavailable; see Retry-After.",
     }.items()
 }
 SSE: dict[int | str, dict[str, Any]] = {
@@ -38,11 +38,11 @@ Since = Annotated[str | None, Query(description="Like the header Last-Event-ID."
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=200)]
 IdempotencyKey = Annotated[
     str | None,
-    Header(alias="Idempotency-Key", max_length=256, description="The same key twice is one message."),
+    Header(alias="Idempotency-Key", max_length=256, description="Requests with the same key are one message."),
 ]
-Seconds = Annotated[float, Query(ge=0, le=900, description="Seconds to wait at most.")]
+Seconds = Annotated[float, Query(ge=0, le=900, description="Maximum seconds to wait.")]
 
-CancelOnDisconnect = Annotated[bool, Query(description="End the run when you leave before its end.")]
+CancelOnDisconnect = Annotated[bool, Query(description="Cancel the run if the client disconnects before its end.")]
 
 
 async def _core(request: Request) -> GatewayCore:  # FastAPI would send a function that is not async to a thread

@@ -13,8 +13,8 @@ from connectors.gateway.protocols.v1.parameters import ERRORS
 
 VERSION = "1"
 _ABOUT = """
-The front door of Cauce. Every request needs a credential: an API key as `x-api-key` or `Authorization: Bearer`, an access token
-of your tenant's OpenID provider, or a browser session. Errors are RFC 9457 problems with a `code` that does not change.
+Cauce's HTTP API. Every request needs a credential: an API key as `x-api-key` or `Authorization: Bearer`, an access token
+of your tenant's OpenID provider, or a browser session. Errors are RFC 9457 problems with a stable `code`.
 """
 
 router = APIRouter(prefix="/v1", responses=ERRORS)

@@ -47,7 +47,7 @@ async def send_message(
     body: m.MessageIn,
     idempotency_key: IdempotencyKey = None,
 ) -> m.RunOut:
-    """Send a message. The run that answers it is returned at once; follow the thread, or wait for the run."""
+    """Send a message. The run that answers it is returned immediately; follow the thread, or wait for the run."""
     view, _ = await _start(core, caller, thread_id, body, idempotency_key)
     return m.RunOut.of(view)
 
@@ -75,7 +75,7 @@ async def run_and_wait(
     timeout: Seconds = 300,
     cancel_on_disconnect: CancelOnDisconnect = False,
 ) -> Response:
-    """Send a message and wait for the answer. Blank lines come before it while the run works; what fails after they began is a
+    """Send a message and wait for the answer. Blank lines precede it while the run works; a failure after they started is a
     problem in the body."""
     view, _ = await _start(core, caller, thread_id, body, idempotency_key)
     return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
@@ -99,14 +99,14 @@ async def run_and_stream(
 async def list_runs(
     core: CoreIn, caller: Caller, thread_id: ThreadId, status: m.RunStatusName | None = None, limit: Limit = 100
 ) -> m.RunList:
-    """Runs of a thread, the newest first."""
+    """Runs of a thread, newest first."""
     found = await core.runs.of_thread(caller, thread_id)
     return m.RunList(runs=[m.RunOut.of(v) for v in found if status in (None, v.status)][:limit])
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}")
 async def get_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
-    """A run as it stands; it is known from the moment that it was accepted."""
+    """A run in its present state, available as soon as it was accepted."""
     return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
 
 
@@ -119,7 +119,7 @@ async def join_run(
     timeout: Seconds = 300,
     cancel_on_disconnect: CancelOnDisconnect = False,
 ) -> Response:
-    """Wait for a run. Blank lines come before its result while it works; what fails after they began is a problem in the body."""
+    """Wait for a run. Blank lines precede its result while it works; a failure after they started is a problem in the body."""
     view = await core.runs.get(caller, thread_id, run_id)
     return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
 
@@ -142,7 +142,7 @@ async def follow_run(
 
 @router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)
 async def cancel_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
-    """Stop a run. It is over as soon as its status says so; one that is over stays as it is."""
+    """Cancel a run. It is over as soon as its status says so; a finished run does not change."""
     await core.runs.cancel(caller, thread_id, run_id)
     return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
 

@@ -31,13 +31,13 @@ async def get_agent(core: CoreIn, caller: Caller, agent_id: Annotated[str, Path(
 
 @router.get("/me", tags=["me"])
 async def me(core: CoreIn, caller: Caller) -> m.MeOut:
-    """Who you are here."""
+    """The caller."""
     return _me(caller, await core.tenant(caller), await core.users.get(caller, caller.tenant_id, caller.user_id))
 
 
 @router.patch("/me", tags=["me"])
 async def change_me(core: CoreIn, caller: Caller, body: m.MeChange) -> m.MeOut:
-    """Change your name or your time zone. Agents follow within seconds."""
+    """Change your name or your time zone. Agents use it within seconds."""
     tenant = await core.tenant(caller)
     change = UserChange(**{name: getattr(body, name) or "" for name in body.model_fields_set})
     return _me(caller, tenant, await core.users.change(caller, caller.tenant_id, caller.user_id, change))
@@ -59,7 +59,7 @@ def _me(caller: Principal, tenant: Tenant, user: User) -> m.MeOut:
 
 @router.get("/audit", tags=["me"])
 async def my_audit(core: CoreIn, caller: Caller, limit: Limit = 100) -> m.AuditList:
-    """What was done for you and by you, the newest last."""
+    """What was done for you and by you, newest last."""
     return m.AuditList(
         events=[
             m.AuditOut(

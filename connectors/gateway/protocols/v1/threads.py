@@ -13,7 +13,7 @@ from connectors.gateway.given_json import GivenJsonRoute, given_json
 from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.frames import event_stream
 from connectors.gateway.protocols.v1.parameters import SSE, Caller, CoreIn, LastEventId, Limit, Since, ThreadId
-from core.errors import Invalid, Refused
+from core.errors import Invalid, Refused, unfit
 from core.following.position import Position
 from schemas import ThreadCondition
 
@@ -22,7 +22,7 @@ router = APIRouter(tags=["threads"], route_class=GivenJsonRoute)
 
 @router.post("/threads", status_code=201)
 async def create_thread(core: CoreIn, caller: Caller, body: m.ThreadIn) -> m.ThreadOut:
-    """Make a thread."""
+    """Create a thread."""
     thread_id, head = await core.threads.create(
         caller, thread_id=body.thread_id, title=body.title, metadata=body.metadata
     )
@@ -39,9 +39,9 @@ async def list_threads(
         str | None, Query(description='JSON of pairs that must be equal, such as {"colour":"green"}.', max_length=2000)
     ] = None,
     limit: Limit = 50,
-    cursor: Annotated[str | None, Query(description="`next` of the page before.", max_length=400)] = None,
+    cursor: Annotated[str | None, Query(description="`next` of the previous page.", max_length=400)] = None,
 ) -> m.ThreadPage:
-    """Your threads, the last changed first."""
+    """Your threads, most recently changed first."""
     found = await core.threads.search(caller, text=q, metadata=_metadata(metadata), condition=status)
     after = _cursor(cursor)
     if after:
@@ -80,10 +80,12 @@ async def list_messages(
     core: CoreIn,
     caller: Caller,
     thread_id: ThreadId,
-    before: Annotated[int | None, Query(ge=1, le=2**53, description="Older than the message of this number.")] = None,
+    before: Annotated[
+        int | None, Query(ge=1, le=2**53, description="Only messages older than the one with this number.")
+    ] = None,
     limit: Limit = 100,
 ) -> m.MessagePage:
-    """Messages of a thread: the newest, or those before one."""
+    """Messages of a thread: the newest, or those before a given one."""
     found = await core.threads.messages(caller, thread_id, before=before, limit=limit)
     older = found[0].seq if len(found) == limit and found[0].seq > 1 else None
     return m.MessagePage(messages=[m.MessageOut.of(s) for s in found], before=older)
@@ -93,7 +95,7 @@ async def list_messages(
 async def follow_thread(
     core: CoreIn, caller: Caller, thread_id: ThreadId, since: Since = None, last_event_id: LastEventId = None
 ) -> Response:
-    """Follow a thread: its events from the beginning, or after `Last-Event-ID`, and then as they come. Has no end."""
+    """Follow a thread: its events from the beginning, or after `Last-Event-ID`, then live. The stream does not end."""
     head = await core.threads.get(caller, thread_id)
     position = Position.parse(last_event_id or since).known(head.next_event - 1)
     return event_stream(core, caller, thread_id, position)
@@ -107,7 +109,7 @@ def _metadata(text: str | None) -> dict[str, Any]:
     except Refused as refused:
         raise Invalid("invalid", refused.detail) from refused
     if not isinstance(found, dict):
-        raise Invalid("invalid", "metadata must be the JSON of an object.")
+        raise unfit("metadata", found, "a JSON object")
     return found
 
 
@@ -118,4 +120,4 @@ def _cursor(text: str | None) -> tuple[float, str] | None:
         at, thread_id = json.loads(base64.urlsafe_b64decode(text.encode()))
         return float(at), str(thread_id)
     except (ValueError, TypeError) as error:
-        raise Invalid("invalid", "cursor must be the `next` of a page.") from error
+        raise unfit("cursor", text, "the `next` of a page") from error
