@@ -23,6 +23,7 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings fi
 LangGraphOption = Annotated[Path | None, typer.Option("--langgraph", help="A langgraph.json, whose graphs are hosted.")]
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="Tenant to act for [default: home].")]
 UserOption = Annotated[str | None, typer.Option("--user", help="User to act for [default: owner].")]
+TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -31,6 +32,15 @@ def settings_of(data: Path | None = None, config: Path | None = None, **given: o
     from cauce.settings import load_settings
 
     return load_settings(config, environment=None, data=data, **given)
+
+
+def typed_id(what: str, given: str | None) -> None:
+    """Raises `SettingsError`, in words that name what was typed, for what cannot be an id; None is no id."""
+    from schemas.errors import SettingsError
+    from schemas.ids import ID_WORDS, is_id
+
+    if given is not None and not is_id(given):
+        raise SettingsError(f"{given!r} cannot be the id of a {what}: it may have {ID_WORDS}")
 
 
 def console(*, stderr: bool = False) -> Console:

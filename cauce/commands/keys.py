@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, JsonOption, on_stores, print_json, settings_of
+from cauce.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    TenantArgument,
+    on_stores,
+    print_json,
+    settings_of,
+)
 from schemas.clock import utc_now
 
 key = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys for the gateway.")
-
-TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
 
 
 @key.command()

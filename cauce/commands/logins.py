@@ -6,13 +6,20 @@ from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, JsonOption, on_stores, print_json, settings_of
+from cauce.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    TenantArgument,
+    on_stores,
+    print_json,
+    settings_of,
+)
 
 login = typer.Typer(
     no_args_is_help=True, help="Let users sign in with an OpenID provider, such as Google or Microsoft."
 )
 
-TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
 NameArgument = Annotated[str, typer.Argument(help="Name of the provider here; part of its login address.")]
 
 

@@ -14,6 +14,7 @@ from cauce.commands.common import (
     UserOption,
     print_json,
     settings_of,
+    typed_id,
 )
 from cauce.commands.families import Family
 from cauce.exit_codes import Exit, complain
@@ -50,7 +51,6 @@ def ask(
     import asyncio
 
     from cauce.asking import ask_once
-    from cauce.ids import typed_id
     from cauce.running import connected
 
     typed_id("thread", thread)
@@ -87,7 +87,6 @@ def chat(
     import os
 
     from cauce.chatting import Chat
-    from cauce.ids import typed_id
     from cauce.lines import KafkaLine, Line
 
     typed_id("thread", thread)

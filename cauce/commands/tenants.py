@@ -10,6 +10,7 @@ from cauce.commands.common import (
     ConfigOption,
     DataOption,
     JsonOption,
+    TenantArgument,
     console,
     fields_as_options,
     on_stores,
@@ -24,7 +25,6 @@ tenant = typer.Typer(no_args_is_help=True, help="Add, show and change tenants an
 tenant.add_typer(key, name="key")
 tenant.add_typer(login, name="login")
 
-TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
 _OPTIONS = {
     "agent_id": "--agent",
     "model.name": "--model",

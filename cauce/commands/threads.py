@@ -16,6 +16,7 @@ from cauce.commands.common import (
     on_stores,
     print_json,
     settings_of,
+    typed_id,
 )
 from cauce.commands.families import Family
 
@@ -79,7 +80,6 @@ def show(
     user: UserOption = None,
 ) -> None:
     """Show a thread: its messages, what it waits for, and why its newest run failed, if it did."""
-    from cauce.ids import typed_id
     from cauce.opened_stores import user_of
     from core.run_views import OVER, RunView
 

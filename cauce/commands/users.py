@@ -6,12 +6,19 @@ from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, JsonOption, on_stores, print_json, settings_of
+from cauce.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    TenantArgument,
+    on_stores,
+    print_json,
+    settings_of,
+)
 from cauce.commands.families import Family
 
 user = typer.Typer(no_args_is_help=True, help="Show and change the users of a tenant.")
 
-TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
 UserArgument = Annotated[str, typer.Argument(help="Id of the user.")]
 
 
