@@ -88,6 +88,22 @@ async def test_thread_is_told_from_its_beginning_and_nothing_again_after_a_numbe
             assert [e["event_id"] for e in rest] == [e["event_id"] for e in whole[n + 1 :]][: len(rest)]
 
 
+async def test_run_is_told_as_its_graphs_after_the_assistant_that_started_it_was_deleted(
+    ana: httpx.AsyncClient,
+) -> None:
+    thread = str(uuid.uuid4())
+    made = (await ana.post("/lg/assistants", json={"graph_id": "thinking", "name": "For a day"})).json()["assistant_id"]
+    run = (await command(ana, thread, "run.start", assistant_id=made, input=says("hi")))["result"]["run_id"]
+    await ana.get(f"/lg/threads/{thread}/runs/{run}/join")
+    before = await told(ana, thread)
+    assert (await ana.delete(f"/lg/assistants/{made}")).is_success
+    after = await told(ana, thread)
+    assert [(e["event_id"], e["params"]["data"]) for e in after] == [
+        (e["event_id"], e["params"]["data"]) for e in before
+    ]
+    assert {e["params"]["data"]["graph_name"] for e in after if e["method"] == "lifecycle"} == {"thinking"}
+
+
 async def test_live_parts_do_not_come_again_after_their_number(ana: httpx.AsyncClient) -> None:
     thread = str(uuid.uuid4())
     await ana.post("/lg/threads", json={"thread_id": thread, "graph_id": "slow"})
