@@ -22,6 +22,7 @@ from state.stores.directory import Directory
 from state.stores.items import BadItem, Item, ItemStore, matches, namespaces, ranked
 from state.stores.journal import INPUT_TTL, AlreadyDone, Committed, Journal, Stale, summary
 from state.stores.ledger import ToolLedger
+from state.stores.positions import PositionStore
 from state.stores.timers import Timer, TimerStore
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "ItemStore",
     "Journal",
     "Piece",
+    "PositionStore",
     "Stale",
     "StoreHolding",
     "Stores",

@@ -20,6 +20,7 @@ from state.stores.directory import Directory
 from state.stores.items import ItemStore
 from state.stores.journal import Journal
 from state.stores.ledger import ToolLedger
+from state.stores.positions import PositionStore
 from state.stores.timers import TimerStore
 
 
@@ -35,6 +36,7 @@ class Stores(ABC):
     assistants: AssistantStore
     attempts: AttemptStore
     timers: TimerStore
+    positions: PositionStore
 
     def __init__(self, backend: str, shared: Any) -> None:
         """Makes every store of a backend of what the stores of that backend share."""

@@ -92,12 +92,21 @@ async def test_migrations_are_applied_once_and_by_one_of_several_processes(opene
         "0004_open_inputs",
         "0005_timers",
         "0006_bodies",
+        "0007_positions",
     ]
     rivals = [open_stores(url) for _ in range(5)]
     await asyncio.gather(*(rival.open() for rival in rivals))
     applied = await asyncio.gather(*(rival.migrate() for rival in (fresh, *rivals)))
     assert sorted(applied) == [[]] * 5 + [
-        ["0001_stores", "0002_gateway", "0003_graphs", "0004_open_inputs", "0005_timers", "0006_bodies"]
+        [
+            "0001_stores",
+            "0002_gateway",
+            "0003_graphs",
+            "0004_open_inputs",
+            "0005_timers",
+            "0006_bodies",
+            "0007_positions",
+        ]
     ]
     assert await fresh.pending_migrations() == []
     assert await fresh.migrate() == []

@@ -64,3 +64,4 @@ async def fill_user(stores: Stores, tenant: str, user: str, words: str, *, threa
     await stores.credentials.put(tenant, "key", f"{thread}-k1", body, expires=datetime.now(UTC) + SOON)
     await stores.items.put(tenant, user, ["a"], "k1", {"of": words})
     await stores.timers.put(Timer(tenant, user, f"{thread}-t1", "run", at(0), words.encode()))
+    await stores.positions.put(tenant, user, "mail", words)

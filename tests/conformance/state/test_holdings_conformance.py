@@ -16,7 +16,7 @@ from state import HOLDINGS, Piece, Stores
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 AFTER_REPEATS = NOW + timedelta(days=9)
 OF_A_USER = {"journal", "ledger", "directory", "audit", "items", "timers"}
-OF_NOBODY = {"attempts", "credentials"}
+OF_NOBODY = {"attempts", "credentials", "positions"}
 """Not in an export, as their holdings say."""
 
 
