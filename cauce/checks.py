@@ -7,9 +7,10 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from cauce.opened_stores import opened_core, opened_stores
@@ -19,6 +20,8 @@ from schemas import CauceError, SettingsError
 from schemas.clock import utc_now
 
 if TYPE_CHECKING:
+    from connectors.event_source import EventSource
+    from connectors.sender import Sender
     from connectors.toolset import ToolSpec
 
 FREE_BYTES = 1 << 30
@@ -52,6 +55,7 @@ async def examine(settings: Settings) -> list[Finding]:
         findings.append(await _guarded("Dead letters", lambda: _dead_letters(running)))
     findings.append(await _guarded("Store", lambda: _store(running)))
     findings.append(await _guarded("Tools", lambda: _tools(running)))
+    findings += [await _guarded(subject, check) for subject, check in _channels(running)]
     return findings
 
 
@@ -231,6 +235,20 @@ async def _tools(settings: Settings) -> Finding:
     finally:
         await toolsets.close()
     return Finding("Tools", "ok", "; ".join(map(str, checked)))
+
+
+def _channels(settings: Settings) -> Iterator[tuple[str, Callable[[], Awaitable[Finding]]]]:
+    """Checks of the event sources and senders that are set up."""
+    from connectors.connector import connectors
+
+    async def checked(subject: str, made: EventSource | Sender) -> Finding:
+        return Finding(subject, "ok", await made.check())
+
+    for one in connectors():
+        for what, make in (("events", one.source), ("notifications", one.sender)):
+            if make and (made := make(settings.connectors[one.name])):
+                subject = f"{one.name}: {what}"
+                yield subject, partial(checked, subject, made)
 
 
 async def _left_out(settings: Settings, tools: Mapping[str, ToolSpec]) -> str:

@@ -48,6 +48,8 @@ class Service:
     """Of `cauce`, with arguments; empty: `cauce service NAME`."""
     after: Sequence[str] = ("broker", "emulators")
     """See `Program.after`."""
+    wanted: Callable[[Settings], bool] = lambda settings: True
+    """Whether `cauce up` runs it."""
     imports: Sequence[str] = ()
     """Modules that take long to import: they are loaded while what it comes after starts."""
     health_port: Callable[[Settings], int] = lambda settings: 0
@@ -64,6 +66,7 @@ class Service:
             file=f"{self.name}.json",
             address=lambda text: json.loads(text).get("url"),
             after=self.after,
+            wanted=self.wanted,
         )
 
     def _arguments(self, settings: Settings) -> Sequence[str]:

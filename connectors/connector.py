@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import connectors as room
-from connectors.toolset import Toolset
 from schemas.section import Section
+
+if TYPE_CHECKING:
+    from connectors.event_source import EventSource
+    from connectors.sender import Sender
+    from connectors.toolset import Toolset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,10 @@ class Connector:
     settings: type[Section] = Section
     toolset: Callable[[Any], Toolset | None] | None = None
     """Makes its tools (`connectors.toolset`)."""
+    source: Callable[[Any], EventSource | None] | None = None
+    """Makes what brings events from it (`connectors.event_source`)."""
+    sender: Callable[[Any], Sender | None] | None = None
+    """Makes what notifies users through it (`connectors.sender`)."""
     unset: str = ""
     """What a person has to do so that there is one, such as "set ARCADE_API_KEY"."""
     imports: tuple[str, ...] = ()

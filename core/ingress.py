@@ -1,9 +1,10 @@
-"""What a principal wants becomes a record: every message, decision, cancel and change of a thread is one on `chat.messages`."""
+"""What a principal wants becomes a record: every message, decision, cancel and change of a thread is one on `chat.messages`,
+every event from outside one on `external.events`."""
 
 from __future__ import annotations
 
 from core.request_context import current
-from schemas import Envelope, Output, ThreadKey, Topic, check_sizes
+from schemas import Envelope, Output, ThreadKey, check_sizes
 from schemas.base import Body
 from schemas.clock import utc_now
 from streams.record_producer import RecordProducer
@@ -25,6 +26,6 @@ class Ingress(RecordProducer):
         kind: str = body.TYPE  # type: ignore[attr-defined]
         request = current()
         envelope = Envelope(record_id, kind, SOURCE, key.tenant_id, utc_now(), request.traceparent, request.request_id)
-        made = Output.of(Topic.CHAT_MESSAGES, str(key), body, envelope)
+        made = Output.of(body.TOPICS[0], str(key), body, envelope)
         check_sizes([made])
         return made

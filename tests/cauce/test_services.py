@@ -47,14 +47,14 @@ def test_every_module_of_the_folder_declares_a_service_or_a_program() -> None:
     assert len(names) == len(set(names)) == len(modules)
     assert len({one.file for one in all_programs()}) == len(modules)
     assert {name for one in all_programs() for name in one.after} <= set(names)
-    assert set(all_services()) == {"worker", "gateway"}
+    assert set(all_services()) == {"worker", "gateway", "sources"}
 
 
 def test_what_others_need_comes_first_and_ends_last() -> None:
     found = levels([program("c", "b", "a"), program("b", "a", "not wanted"), program("a"), program("d")])
     assert [{one.name for one in level} for level in found] == [{"a", "d"}, {"b"}, {"c"}]
     of_up = [{one.name for one in level} for level in levels(all_programs())]
-    assert of_up == [{"broker"}, {"emulators"}, {"worker", "gateway"}]
+    assert of_up == [{"broker"}, {"emulators", "sources"}, {"worker", "gateway"}]
 
 
 async def test_a_service_of_one_file_is_started_watched_and_stopped_by_the_supervisor(

@@ -1,0 +1,48 @@
+"""The event sources that are set up: each brings what happens outside, and events become runs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cauce.running import ServiceNote
+from cauce.service import Process, Service
+from cauce.settings import Settings
+from connectors.connector import connectors
+from connectors.event_source import EventSource, Inbox, keep_running
+from schemas import SettingsError
+
+
+def _sources(settings: Settings) -> list[EventSource]:
+    made = (one.source(settings.connectors[one.name]) for one in connectors() if one.source)
+    return [source for source in made if source]
+
+
+async def _run(process: Process) -> None:
+    """Any number of processes may do the same: what two of them see begins one run."""
+    from core.external_events import ExternalEvents
+    from core.ingress import Ingress
+    from core.options import CoreOptions
+
+    settings = process.settings
+    sources = _sources(settings)
+    if not sources:
+        raise SettingsError("no event source is set up: docs/settings.md has the settings of connectors")
+    assert settings.kafka
+    ingress = Ingress(settings.kafka, seconds=CoreOptions().produce_seconds)
+
+    async def connected() -> str | None:
+        return None if ingress.ready else "Kafka is not connected"
+
+    process.health.ready["kafka"] = connected
+    async with process.opened():
+        await ingress.start()
+        try:
+            events = ExternalEvents(process.stores, ingress)
+            inboxes = {source: Inbox(source.id, events) for source in sources}
+            process.ready(ServiceNote(title="Event sources", health=process.health_address))
+            await process.unless_stopped(asyncio.gather(*(keep_running(one, inbox) for one, inbox in inboxes.items())))
+        finally:
+            await ingress.stop()
+
+
+SERVICE = Service(name="sources", run=_run, after=("broker",), wanted=lambda settings: bool(_sources(settings)))

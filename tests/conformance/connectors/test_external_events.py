@@ -1,0 +1,81 @@
+"""What events become: one run each, for a user who may have it, in a thread of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from source_kit import Place, place
+
+from core.errors import Forbidden, Invalid, Missing
+from core.external_events import NewEvent
+from core.principal import Principal
+from schemas import PartitionSet
+from streams import topics
+from streams.embedded import EmbeddedBroker
+
+ANA = Principal("acme", "ana")
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Place]:
+    async with EmbeddedBroker(tmp_path / "kafka") as broker:
+        await topics.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 2, PartitionSet.TENANT: 1})
+        async with place(broker.bootstrap, tmp_path / "state") as found:
+            yield found
+
+
+def event(event_id: str = "1", **fields: Any) -> NewEvent:
+    about = {"kind": "test.happened", "summary": "It happened.", "occurred_at": datetime.now(UTC), **fields}
+    return NewEvent(event_id=event_id, **about)
+
+
+async def test_an_event_that_is_told_twice_is_one_run(here: Place) -> None:
+    begun = [await here.events_of_source.begin(ANA, "test", event()) for _ in range(2)]
+    assert begun[0] == begun[1]
+    assert {record.envelope.id for record in await here.events()} == {begun[0].run_id}
+    (promised,) = await here.stores.journal.accepted("acme", begun[0].thread_id)
+    assert (promised.run_id, promised.details) == (begun[0].run_id, {"source": "test"})
+
+
+async def test_the_same_id_of_another_source_user_or_tenant_is_another_event(here: Place) -> None:
+    events = here.events_of_source
+    begun = [
+        await events.begin(ANA, "test", event()),
+        await events.begin(ANA, "other", event()),
+        await events.begin(Principal("acme", "eva"), "test", event()),
+    ]
+    assert len({one.run_id for one in begun}) == len({one.thread_id for one in begun}) == 3
+
+
+async def test_events_of_a_conversation_share_a_thread_and_others_have_their_own(here: Place) -> None:
+    events = here.events_of_source
+    threads = [
+        (await events.begin(ANA, "test", event(str(n), conversation=conversation))).thread_id
+        for n, conversation in enumerate(["a", "a", "b", None, None])
+    ]
+    assert threads[0] == threads[1]
+    assert len(set(threads)) == 4
+
+
+@pytest.mark.parametrize(
+    ("principal", "given", "refusal"),
+    [
+        (Principal("lumen", "ana"), {}, Forbidden),
+        (Principal("nobody", "ana"), {}, Forbidden),
+        (Principal("acme", "ana", scopes=("read",)), {}, Forbidden),
+        (ANA, {"agent_id": "nobody"}, Missing),
+        (ANA, {"kind": ""}, Invalid),
+        (ANA, {"data": {"of": "x" * 10_000_000}}, Invalid),
+    ],
+    ids=["paused", "no tenant", "may not write", "no agent", "does not fit", "too large"],
+)
+async def test_what_can_be_no_run_is_refused_and_promises_nothing(
+    here: Place, principal: Principal, given: dict[str, Any], refusal: type[Exception]
+) -> None:
+    with pytest.raises(refusal):
+        await here.events_of_source.begin(principal, "test", event(**given))
+    assert await here.events() == []
