@@ -98,6 +98,9 @@ async def test_an_event_whose_source_is_killed_before_it_keeps_its_position_is_o
                 return (await came_of(stores, ring))[0] == ["started", "completed"]
 
             await come(lambda: answered("ring-1"))
+            findings = await asyncio.to_thread(system.json, "doctor")
+            assert ("doorbell: events", "ok") in [(one["subject"], one["verdict"]) for one in findings]
+            assert ("Event sources", "ok") in [(one["subject"], one["verdict"]) for one in findings]
             bell.ring("home", "owner", "a visitor")
             await come(lambda: answered("ring-2"))
             assert not (tmp_path / "installed" / "die").exists(), "it was killed"
