@@ -16,7 +16,7 @@ from state.micros import to_micros
 from state.stores.items import Item, ItemStore, checked_key, decode_item, decode_items, joined, prefix_range
 
 _ONE = "tenant_id = ? AND user_id = ? AND namespace = ? AND item_key = ?"
-_COLUMNS = "namespace, item_key, content, created_at, updated_at, body"  # body: of rows of before there was content
+_COLUMNS = "namespace, item_key, content, created_at, updated_at, body"  # body: of rows of an older version
 _PUT = Query(
     Kind.WRITE,
     f"INSERT INTO KEYSPACE.items (tenant_id, user_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, null) USING TTL ?",
@@ -85,4 +85,5 @@ class CassandraItems(ItemStore):
 
 def _row(stored: Sequence[Any]) -> tuple[Any, ...]:
     namespace, key, content, created, updated, body = stored
-    return namespace, key, body if content is None else content, created, updated
+    # Where both are there, an older version wrote the body over the content: newer ones take it away.
+    return namespace, key, content if body is None else body, created, updated

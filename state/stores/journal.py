@@ -272,7 +272,7 @@ def decode_summaries(
 
     def decode(row: Sequence[Any]) -> ThreadSummary:
         thread_id, created_at, updated_at, agent_id, condition, line, title, metadata = row
-        if line is not None:
+        if line is not None and not title and not metadata:  # else an older version wrote over what a newer one had
             words = json_object(codec.decode(tenant_id, line))
             title, metadata = words["title"], words["metadata"]
         else:

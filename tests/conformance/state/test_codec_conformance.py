@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from every_row import fill
-from state_samples import at, commit, entry
+from state_samples import at, commit, entry, head
 from stored_cells import cells_of, marked, unmarked
 
-from state import Stores, open_stores
+from state import Committed, Stores, open_stores
 from state.cassandra.queries import Kind, Query
 
 
@@ -78,6 +78,16 @@ async def test_rows_of_before_there_was_a_codec_are_read(new_url: Callable[[], s
         await as_they_were(plain, tenant)
         assert await read(coded, tenant) == before
 
+        # While versions are mixed, the older one writes over what the newer one wrote.
+        await coded.items.put(tenant, "u1", ["a"], "k1", {"of": "newer"})
+        again = head(title="newer", updated=1)
+        assert await coded.journal.commit(tenant, "th", commit("i3", 1, thread=again)) == Committed(2)
+        assert [line.title for line in await coded.journal.threads(tenant, "u1")] == ["newer"]
+        await as_an_older_version_writes(plain, tenant)
+        assert (await coded.items.get(tenant, "u1", ["a"], "k1")).value == {"of": "words"}  # type: ignore[union-attr]
+        (line,) = await coded.journal.threads(tenant, "u1")
+        assert (line.title, line.metadata) == ("words", {"of": "words"})
+
         await coded.items.put(tenant, "u1", ["a"], "k1", {"of": "others"})
         assert (await coded.items.get(tenant, "u1", ["a"], "k1")).value == {"of": "others"}  # type: ignore[union-attr]
     finally:
@@ -98,35 +108,32 @@ BODIES = {
     "audit": "body",
     "items": "body",
 }
-ITEM = '{"of": "words"}'
+WORDS = '{"of": "words"}'
+OF_ITEM = "tenant_id = ? AND user_id = 'u1' AND namespace = 'a' AND item_key = 'k1'"
+OF_LINE = "tenant_id = ? AND user_id = 'u1' AND thread_id = 'th'"
 
 
 async def as_they_were(stores: Any, tenant: str) -> None:
+    """Takes the newer columns away and gives the others what an older version had there."""
     if hasattr(stores, "path"):
         for table, column in BODIES.items():
             await change(stores, f"UPDATE {table} SET {column} = CAST({column} AS TEXT) WHERE tenant_id = ?", tenant)
         await change(stores, "UPDATE tool_calls SET result = CAST(result AS TEXT) WHERE tenant_id = ?", tenant)
-        await change(
-            stores,
-            "UPDATE threads SET line = NULL, title = 'words', metadata = ? WHERE tenant_id = ?",
-            '{"of":"words"}',
-            tenant,
-        )
-        return
-    await change(
-        stores,
-        "UPDATE KEYSPACE.items SET content = null, body = ? "
-        "WHERE tenant_id = ? AND user_id = 'u1' AND namespace = 'a' AND item_key = 'k1'",
-        ITEM,
-        tenant,
-    )
-    await change(
-        stores,
-        "UPDATE KEYSPACE.threads_by_user SET line = null, title = 'words', metadata = ? "
-        "WHERE tenant_id = ? AND user_id = 'u1' AND thread_id = 'th'",
-        '{"of":"words"}',
-        tenant,
-    )
+        await change(stores, "UPDATE threads SET line = NULL WHERE tenant_id = ?", tenant)
+    else:
+        await change(stores, f"UPDATE KEYSPACE.items SET content = null WHERE {OF_ITEM}", tenant)
+        await change(stores, f"UPDATE KEYSPACE.threads_by_user SET line = null WHERE {OF_LINE}", tenant)
+    await as_an_older_version_writes(stores, tenant)
+
+
+async def as_an_older_version_writes(stores: Any, tenant: str) -> None:
+    if hasattr(stores, "path"):
+        await change(stores, "UPDATE items SET body = ? WHERE tenant_id = ?", WORDS, tenant)
+        await change(stores, "UPDATE threads SET title = 'words', metadata = ? WHERE tenant_id = ?", WORDS, tenant)
+    else:
+        await change(stores, f"UPDATE KEYSPACE.items SET body = ? WHERE {OF_ITEM}", WORDS, tenant)
+        line = f"UPDATE KEYSPACE.threads_by_user SET title = 'words', metadata = ? WHERE {OF_LINE}"
+        await change(stores, line, WORDS, tenant)
 
 
 async def change(stores: Any, statement: str, *values: str) -> None:
