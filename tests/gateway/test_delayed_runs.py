@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,17 +35,20 @@ async def test_delayed_run_is_there_at_once_and_begins_when_its_time_comes(
     client: LangGraphClient, assistant: str
 ) -> None:
     thread = await new_thread(client)
-    run = await client.runs.create(thread, assistant, input=says("later"), after_seconds=2)
+    began = time.monotonic()
+    await client.runs.wait(thread, assistant, input=says("first"))
+    delay = 2 + 5 * math.ceil(time.monotonic() - began)  # whatever the machine does beside this, "now" is over by then
+    run = await client.runs.create(thread, assistant, input=says("later"), after_seconds=delay)
     asked = datetime.now(UTC)
     assert run["status"] == "pending"
     assert [r["run_id"] for r in await client.runs.list(thread, status="pending")] == [run["run_id"]]
     assert (await client.threads.get(thread))["status"] == "idle"
     now = await client.runs.create(thread, assistant, input=says("now"), multitask_strategy="reject")
-    assert texts(await client.runs.join(thread, now["run_id"])) == ["now"]
-    assert texts(await client.runs.join(thread, run["run_id"])) == ["now", "later"]
-    assert (datetime.now(UTC) - asked).total_seconds() > 1.5
+    assert texts(await client.runs.join(thread, now["run_id"])) == ["first", "now"]
+    assert texts(await client.runs.join(thread, run["run_id"])) == ["first", "now", "later"]
+    assert (datetime.now(UTC) - asked).total_seconds() > delay - 0.5
     assert await status(client, run) == "success"
-    assert len(await client.runs.list(thread)) == 2
+    assert len(await client.runs.list(thread)) == 3
 
 
 @ASSISTANTS
