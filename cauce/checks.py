@@ -17,7 +17,7 @@ from cauce.opened_stores import opened_core, opened_stores
 from cauce.running import NotRunning, WorkerNote, connected, find_services, find_workers
 from cauce.settings import Settings, unknown_variables
 from schemas import CauceError, SettingsError
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 
 if TYPE_CHECKING:
     from connectors.event_source import EventSource

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas import SettingsError
-from schemas.metrics import all_metrics
+from schemas.common.metrics import all_metrics
 
 _BEGIN = "<!-- This table is written by: cauce metrics --out docs/operations.md -->\n"
 _END = "<!-- The end of the table. -->\n"

@@ -27,7 +27,7 @@ from schemas import (
     decode,
     encode_outputs,
 )
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Commit, Committed, Stores
 from streams.reading import read_since, require_no_members, set_back
 from threads.replay import Gap, Replayed

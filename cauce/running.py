@@ -21,7 +21,7 @@ from cauce.program import run_folder
 from cauce.settings import Settings
 from connectors.arcade import ArcadeSettings
 from schemas import CauceError, Timestamp
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 
 log = logging.getLogger("cauce")
 

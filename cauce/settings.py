@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from connectors.connector import connectors
 from connectors.gateway.settings import GatewaySettings, RateSettings
 from schemas import PartitionSet, SettingsError, is_id, is_tenant_id
-from schemas.section import HttpUrl, Section
+from schemas.common.section import HttpUrl, Section
 from streams.settings import BrokerSettings, PartitionSettings
 
 CONFIG_FILE = "cauce.toml"

@@ -20,8 +20,8 @@ from cauce.services import all_programs
 from cauce.settings import Settings
 from connectors.arcade import ArcadeSettings
 from schemas import CauceError, SettingsError
-from schemas.child_process import ChildProcess
-from schemas.recent import pause_after
+from schemas.common.child_process import ChildProcess
+from schemas.common.recent import pause_after
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from connectors.graphs import Graphs
-    from schemas.metrics import RuntimeMetrics
+    from schemas.common.metrics import RuntimeMetrics
 
 log = logging.getLogger("cauce.worker")
 

@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import connectors as room
-from schemas.section import Section
+from schemas.common.section import Section
 
 if TYPE_CHECKING:
     from connectors.event_source import EventSource

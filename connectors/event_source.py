@@ -22,7 +22,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from schemas import ServerTrouble
-from schemas.recent import Backoff
+from schemas.common.recent import Backoff
 
 if TYPE_CHECKING:
     from core.external_events import Begun, ExternalEvents, NewEvent

@@ -15,7 +15,7 @@ from datetime import datetime
 from connectors.connector import connectors
 from connectors.toolset import Call, ToolOutcome, Toolset, ToolSpec
 from schemas import SettingsError
-from schemas.section import Section
+from schemas.common.section import Section
 
 log = logging.getLogger("cauce.tools")
 

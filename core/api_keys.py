@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from core.errors import Invalid, Missing, known_id, not_found
 from core.principal import SCOPES, Principal
 from schemas import Timestamp, is_id, is_tenant_id
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
+from schemas.common.recent import TtlCache
 from schemas.ids import random_digits
-from schemas.recent import TtlCache
 from state import Credentials, Directory, readable
 
 KIND = "api_key"

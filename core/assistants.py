@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeGuard
 from core.errors import Conflict, Forbidden, Unreadable, not_found, unfit
 from core.principal import Principal
 from schemas import Tenant, UnreadableRow, storable
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from schemas.ids import new_uuid
 from state import AssistantRow, AssistantStore, read, readable
 

@@ -21,7 +21,7 @@ from schemas import (
     derived_id,
     new_id,
 )
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Directory, Journal, Timer
 
 log = logging.getLogger("cauce.gateway")

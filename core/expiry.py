@@ -10,7 +10,7 @@ from core.ingress import Ingress
 from core.standing import is_busy
 from core.timers import Timers, later, timer_of
 from schemas import ChangeThread, ServerTrouble, ThreadExpiry, ThreadKey, ThreadTtl, TtlStrategy, derived_id
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Directory, Journal, Timer
 
 log = logging.getLogger("cauce.gateway")

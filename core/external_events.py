@@ -14,7 +14,7 @@ from core.sending import withdrawn
 from core.standing import is_in
 from core.tenant_settings import Tenants
 from schemas import AcceptedRun, BadRecord, ExternalEvent, ThreadKey, Unavailable, derived_id
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Stores
 
 

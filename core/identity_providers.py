@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from core.errors import Forbidden, not_found
 from core.principal import SCOPES, Principal
 from schemas import IdentityProvider, Tenant, derived_id, is_id
-from schemas.clock import utc_now
-from schemas.recent import TtlCache
+from schemas.common.clock import utc_now
+from schemas.common.recent import TtlCache
 from state import Credentials, Directory, readable
 
 log = logging.getLogger("cauce.gateway")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from core.request_context import current
 from schemas import Envelope, Output, ThreadKey, check_sizes
 from schemas.base import Body
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from streams.record_producer import RecordProducer
 
 SOURCE = "cauce/gateway"

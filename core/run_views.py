@@ -10,7 +10,7 @@ from typing import Any, Literal
 from core.following.position import Position
 from core.following.reader import RunEnd
 from schemas import AcceptedRun, GraphRequest, RunKind, StoredRun, ThreadHead, TokenUsage
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 
 RunStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 OVER: tuple[RunStatus, ...] = ("completed", "failed", "cancelled")

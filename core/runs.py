@@ -38,7 +38,7 @@ from schemas import (
     new_id,
     own_id,
 )
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from schemas.ids import derived_uuid, sortable_uuid
 from state import Journal
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from schemas import ActiveRun, BadRecord, OpenInput, ServerTrouble, ThreadKey
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Journal
 
 

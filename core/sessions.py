@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from core.principal import Principal
 from schemas import Timestamp, is_tenant_id
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Credentials, readable
 
 KIND = "session"

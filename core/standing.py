@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from schemas import ActiveRun, GraphRequest, Input, OpenInput, ThreadHead, ThreadKey
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Hydrated, Journal
 
 

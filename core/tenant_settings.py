@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from core.errors import Conflict, Forbidden, Invalid, invalid, known_time_zone, not_found
 from core.principal import Principal
 from schemas import SYSTEM_TENANT, AgentSettings, IdentityProvider, Tenant, is_tenant_id
-from schemas.clock import utc_now
-from schemas.recent import TtlCache
+from schemas.common.clock import utc_now
+from schemas.common.recent import TtlCache
 from state import Directory
 
 KNOWN_SECONDS = 5.0

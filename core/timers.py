@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from schemas import DelayedRun, RunsThread, ServerTrouble, ThreadExpiry, ThreadKey
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Timer, TimerStore
 
 log = logging.getLogger("cauce.gateway")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from core.principal import Principal
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Item, ItemStore, matches, namespaces, ranked
 
 __all__ = ["Item", "UserItems"]

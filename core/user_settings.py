@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.errors import known_id, known_time_zone, not_found
 from core.principal import Principal
 from schemas import User
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Directory
 
 

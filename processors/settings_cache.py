@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from schemas import Tenant, User
-from schemas.recent import TtlCache
+from schemas.common.recent import TtlCache
 from state import Directory
 
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import Output
-from schemas.metrics import RuntimeMetrics
+from schemas.common.metrics import RuntimeMetrics
 from streams.kafka_clients import close_producer, enqueue, leave
 from streams.reconnecting import Reconnecting
 

@@ -19,8 +19,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from schemas import TOPICS, Output, RawRecord
 from schemas import Delivery as HowDelivered
-from schemas.metrics import RuntimeMetrics
-from schemas.recent import Backoff
+from schemas.common.metrics import RuntimeMetrics
+from schemas.common.recent import Backoff
 from streams.contract import Group, Processor, Publication
 from streams.growth import until_settled
 from streams.holdings import Delivery, Holdings

@@ -20,9 +20,9 @@ from schemas import (
     decode,
     error_words,
 )
-from schemas.clock import Clock, utc_now
-from schemas.metrics import RuntimeMetrics
-from schemas.recent import Backoff, pause_after
+from schemas.common.clock import Clock, utc_now
+from schemas.common.metrics import RuntimeMetrics
+from schemas.common.recent import Backoff, pause_after
 from streams.contract import Processor, Reject, Retry
 from streams.dead_letters import dead_letter_outputs
 from streams.options import RuntimeOptions

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from prometheus_client import CollectorRegistry, make_asgi_app
 
-from schemas.metrics import RuntimeMetrics
+from schemas.common.metrics import RuntimeMetrics
 
 Check = Callable[[], Awaitable[str | None]]
 """Returns None if all is well, else a description of what is wrong."""

@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas import RawRecord
-from schemas.recent import Backoff
+from schemas.common.recent import Backoff
 from streams.kafka_clients import KafkaClients
 from streams.options import RuntimeOptions
 from streams.raw_reading import Stretch

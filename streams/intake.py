@@ -19,8 +19,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError
 
 from schemas import RawRecord
-from schemas.clock import utc_now
-from schemas.metrics import RuntimeMetrics
+from schemas.common.clock import utc_now
+from schemas.common.metrics import RuntimeMetrics
 from streams.dead_letters import dead_letter_outputs
 from streams.kafka_clients import KafkaClients
 from streams.offsets import MAX_SPAN

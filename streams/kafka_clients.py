@@ -27,7 +27,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import BadRecord, Output
-from schemas.recent import Backoff
+from schemas.common.recent import Backoff
 from streams.options import RuntimeOptions
 from streams.raw_reading import Stretch, look
 

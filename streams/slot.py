@@ -22,8 +22,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import Output
-from schemas.metrics import RuntimeMetrics
-from schemas.recent import Backoff
+from schemas.common.metrics import RuntimeMetrics
+from schemas.common.recent import Backoff
 from streams.contract import Group, Publication
 from streams.kafka_clients import KafkaClients, acknowledged, close_producer, enqueue, leave
 from streams.offsets import OffsetTracker, decode_completed

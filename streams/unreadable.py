@@ -18,7 +18,7 @@ from itertools import pairwise
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.recent import Recent, pause_after
+from schemas.common.recent import Recent, pause_after
 from streams.raw_reading import Stretch
 
 log = logging.getLogger("cauce.streams")

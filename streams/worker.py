@@ -13,8 +13,8 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from prometheus_client import CollectorRegistry
 
-from schemas.metrics import RuntimeMetrics
-from schemas.recent import Backoff
+from schemas.common.metrics import RuntimeMetrics
+from schemas.common.recent import Backoff
 from streams.contract import Group, Processor
 from streams.group import GroupRuntime
 from streams.handler import Attempts, RecordHandler

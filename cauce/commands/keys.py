@@ -16,7 +16,7 @@ from cauce.commands.common import (
     print_json,
     settings_of,
 )
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 
 key = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys for the gateway.")
 

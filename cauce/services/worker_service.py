@@ -44,7 +44,7 @@ async def _run(names: Sequence[str], process: Process) -> None:
     from cauce.worker_parts import WorkerParts
     from core.principal import OPERATOR
     from core.store_core import StoreCore
-    from schemas.metrics import RuntimeMetrics
+    from schemas.common.metrics import RuntimeMetrics
     from streams.deltas import BestEffortPublisher
     from streams.worker import Worker
 

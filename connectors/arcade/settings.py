@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from schemas.section import HttpUrl, Section
+from schemas.common.section import HttpUrl, Section
 
 
 def _empty_is_unset(value: SecretStr | None) -> SecretStr | None:

@@ -30,7 +30,7 @@ from schemas import (
     check_body,
     new_id,
 )
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from schemas.ids import new_traceparent
 from streams.record_producer import RecordProducer
 from streams.tail import Tail, follow

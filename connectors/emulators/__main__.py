@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 
 os.environ["OTEL_SDK_DISABLED"] = "true"
 os.environ["ARCADE_USAGE_TRACKING"] = "0"

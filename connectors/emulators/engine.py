@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from connectors.emulators.faults import Faults
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from schemas.ids import random_digits
 
 OPENAI_TYPES = {"json": "object"}

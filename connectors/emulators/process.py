@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from schemas.child_process import ChildProcess
+from schemas.common.child_process import ChildProcess
 
 
 class EmulatorProcess(ChildProcess):

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from connectors.emulators import asana, asana_tools, engine, gmail, gmail_tools
 from connectors.emulators.faults import CutConnection
 from connectors.emulators.store import Store
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 
 EMULATOR_HEADER = "x-cauce-emulator"
 

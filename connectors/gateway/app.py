@@ -28,7 +28,7 @@ from connectors.gateway.protocols.lg.application import application as lg
 from connectors.graphs import Graphs
 from core.following.feed import Feed
 from core.ingress import Ingress
-from schemas.metrics import GatewayMetrics
+from schemas.common.metrics import GatewayMetrics
 from state import Stores
 
 RATES = Rates()

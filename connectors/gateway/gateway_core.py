@@ -13,7 +13,7 @@ from core.errors import Limited
 from core.following.feed import Feed
 from core.ingress import Ingress
 from core.principal import Principal
-from schemas.metrics import GatewayMetrics
+from schemas.common.metrics import GatewayMetrics
 from state import Stores
 
 

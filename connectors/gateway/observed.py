@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from connectors.gateway.problems import as_problem, response, write_down
-from schemas.metrics import GatewayMetrics
+from schemas.common.metrics import GatewayMetrics
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from schemas.section import Section
+from schemas.common.section import Section
 
 
 class GatewaySettings(Section):

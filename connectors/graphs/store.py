@@ -22,7 +22,7 @@ from langgraph.store.base import (
 
 from connectors.graphs.saver import from_thread
 from connectors.graphs.shapes import to_json
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import BadItem, ItemStore, matches, namespaces, ranked
 from state import Item as StoredItem
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.models.kinds import is_chat_model
 from connectors.models.requests import complete
 from schemas import SettingsError
-from schemas.recent import Recent
+from schemas.common.recent import Recent
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

@@ -30,7 +30,7 @@ from schemas import (
     Topic,
     body_type,
 )
-from schemas.recent import Recent
+from schemas.common.recent import Recent
 from state import readable
 from streams.follower import Follower
 

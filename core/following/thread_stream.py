@@ -9,7 +9,7 @@ from core.errors import Expired, NotNow
 from core.following.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, stored_events
 from core.following.graph_reader import GraphPieces
 from schemas import ServerTrouble, ThreadEvent, ThreadKey
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state import Journal
 
 PAGE = 500

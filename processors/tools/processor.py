@@ -32,9 +32,9 @@ from schemas import (
     derived_id,
     storable_text,
 )
-from schemas.clock import Clock, utc_now
+from schemas.common.clock import Clock, utc_now
+from schemas.common.recent import pause_after
 from schemas.ids import random_digits
-from schemas.recent import pause_after
 from state import ToolLedger
 from streams import Reject, Retry, RuntimeView
 

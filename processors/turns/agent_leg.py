@@ -28,8 +28,8 @@ from schemas import (
     ToolFinished,
     Topic,
 )
-from schemas.clock import Clock, utc_now
-from schemas.recent import pause_after
+from schemas.common.clock import Clock, utc_now
+from schemas.common.recent import pause_after
 from threads.answers import Answer, message_id, over_limits, seconds_left
 from threads.context_window import CHARACTERS_PER_TOKEN, tokens_of, window
 from threads.draft import SOURCE, Draft

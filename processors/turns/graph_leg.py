@@ -56,7 +56,7 @@ from schemas import (
     error_words,
     storable_text,
 )
-from schemas.clock import Clock, utc_now
+from schemas.common.clock import Clock, utc_now
 from schemas.ids import random_digits
 from state import ItemStore, Journal
 from threads.answers import seconds_left

@@ -16,7 +16,7 @@ from connectors.graphs import run_context
 from processors.turns.agent import DELTA_SECONDS
 from processors.turns.graph_parts import Namespace, Parts
 from schemas import Envelope, GraphDelta, GraphPiece, GraphRequest, Output, ThreadKey, Topic, storable_text
-from schemas.clock import Clock
+from schemas.common.clock import Clock
 from schemas.ids import new_uuid
 from threads.draft import SOURCE
 

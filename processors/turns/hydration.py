@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas import ThreadHead, ThreadKey
-from schemas.recent import Recent
+from schemas.common.recent import Recent
 from state import Commit, Hydrated, Journal
 from threads.forks import WINDOW
 

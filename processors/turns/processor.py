@@ -53,7 +53,7 @@ from schemas import (
     check_sizes,
     decode_outputs,
 )
-from schemas.clock import Clock, utc_now
+from schemas.common.clock import Clock, utc_now
 from state import AlreadyDone, Commit, Committed, Hydrated, Journal, Stale, ToolLedger
 from streams import Publication, Reject, RuntimeView
 from threads import forks, graph_transitions, transitions

@@ -16,7 +16,7 @@ from connectors.toolsets import Toolsets
 from processors.turns.model_answers import LONGEST_NAME
 from processors.turns.model_history import model_facing_name
 from schemas import AgentSettings, Tenant, User, time_in, zone_of
-from schemas.recent import Recent
+from schemas.common.recent import Recent
 from threads.answers import Policy, Ruling
 from threads.context_window import CHARACTERS_PER_TOKEN
 

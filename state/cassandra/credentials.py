@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.partitions import of_tenant
 from state.cassandra.queries import Kind, Query

@@ -23,7 +23,7 @@ from schemas import (
     TooLarge,
     within,
 )
-from schemas.recent import Recent
+from schemas.common.recent import Recent
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.leftovers import HEAD_SEQ, Leftovers
 from state.cassandra.outcome import decided

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from schemas.clock import Clock, utc_now
+from schemas.common.clock import Clock, utc_now
 from state.cassandra.session import Session
 from state.codec import Codec
 from state.stores.journal import INPUT_TTL

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from schemas import OutcomeUnknown, ServerTrouble
-from schemas.recent import Backoff, pause_after
+from schemas.common.recent import Backoff, pause_after
 
 _ROUNDS = 6
 _PATIENCE = 6.0  # seconds that looking is tried for: a server that restarts takes longer, a reconnection does not

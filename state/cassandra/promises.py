@@ -6,7 +6,7 @@ import asyncio
 import math
 
 from schemas import AcceptedRun, OpenInput
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session

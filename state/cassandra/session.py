@@ -16,7 +16,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, ResultSet
 from cassandra.query import BatchStatement, BatchType, SimpleStatement
 
 from schemas import ServerTrouble, Unavailable
-from schemas.recent import Backoff
+from schemas.common.recent import Backoff
 from state.cassandra.connecting import CONDITIONAL_PROFILE, Attempt, CassandraOptions
 from state.cassandra.errors import explain
 from state.cassandra.queries import Kind, Query

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.clock import Clock
+from schemas.common.clock import Clock
 from state.codec import Codec
 from state.sqlite.readers import Readers
 from state.sqlite.writer import Writer

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from schemas import SettingsError, Unavailable
-from schemas.clock import Clock, utc_now
-from schemas.recent import Backoff
+from schemas.common.clock import Clock, utc_now
+from schemas.common.recent import Backoff
 from state.codec import Codec
 from state.sqlite import migrate
 from state.sqlite.connection import File

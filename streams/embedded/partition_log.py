@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas.recent import Recent
+from schemas.common.recent import Recent
 from streams.batches import Batch, commits, first_at_or_after, placed, read_header
 from streams.embedded.segment import Segment
 from streams.embedded.wire import Error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from schemas.child_process import ChildProcess
+from schemas.common.child_process import ChildProcess
 
 
 class EmbeddedBroker(ChildProcess):

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from cauce.metrics_table import put_into
 from schemas import SettingsError
-from schemas.metrics import GatewayMetrics, Metrics, RuntimeMetrics, all_metrics
+from schemas.common.metrics import GatewayMetrics, Metrics, RuntimeMetrics, all_metrics
 
 DOCS = Path(__file__).parents[2] / "docs"
 

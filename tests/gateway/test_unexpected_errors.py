@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 
 from connectors.gateway import problems
 from connectors.gateway.observed import Observed
-from schemas.metrics import GatewayMetrics
+from schemas.common.metrics import GatewayMetrics
 
 
 async def _breaks(_: Request) -> Response:

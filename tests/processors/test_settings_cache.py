@@ -9,7 +9,7 @@ import pytest
 
 from processors.settings_cache import TenantCache, UserCache
 from schemas import Tenant, Unavailable, User
-from schemas.recent import TtlCache
+from schemas.common.recent import TtlCache
 from state import Stores, open_stores
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

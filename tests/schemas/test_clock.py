@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 
 
 def test_the_time_is_that_of_the_machine_in_utc() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.recent import Backoff, Recent, pause_after
+from schemas.common.recent import Backoff, Recent, pause_after
 
 
 def test_the_oldest_goes_and_what_was_touched_or_set_again_is_not_the_oldest() -> None:

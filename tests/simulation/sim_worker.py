@@ -33,7 +33,7 @@ from processors.turns.agent_leg import AgentLeg
 from processors.turns.processor import TurnsProcessor
 from processors.turns.profile import Profiles
 from schemas import Output
-from schemas.metrics import RuntimeMetrics
+from schemas.common.metrics import RuntimeMetrics
 from state.cassandra.attempts import CassandraAttempts
 from state.cassandra.audit import CassandraAudit
 from state.cassandra.directory import CassandraDirectory

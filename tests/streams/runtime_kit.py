@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from processors.groups import GROUPS
 from schemas import Envelope, Output, RawRecord, Record, RunStarted, Topic, UserMessage, new_id
-from schemas.metrics import RuntimeMetrics
+from schemas.common.metrics import RuntimeMetrics
 from streams.contract import RuntimeView
 from streams.health import Health, HealthServer
 from streams.kafka_clients import close_consumer

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from runtime_kit import NOW, QUICK, Answering, MemoryAttempts, event_of
 
 from schemas import MAX_OUTPUT_BYTES, BadRecord, Envelope, Output, RawRecord, Record, Topic, Unavailable, UserMessage
-from schemas.metrics import RuntimeMetrics
+from schemas.common.metrics import RuntimeMetrics
 from streams import Reject, Retry
 from streams.handler import RecordHandler
 

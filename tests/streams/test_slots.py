@@ -10,7 +10,7 @@ from runtime_kit import QUICK, until
 from test_kafka_clients import an_output, sent
 
 from schemas import Topic
-from schemas.metrics import RuntimeMetrics
+from schemas.common.metrics import RuntimeMetrics
 from streams.contract import Group
 from streams.embedded import EmbeddedBroker
 from streams.kafka_clients import KafkaClients

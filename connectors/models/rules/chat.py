@@ -27,7 +27,7 @@ from pydantic import Field
 
 from connectors.models.rules.intents import is_spanish
 from connectors.models.rules.plans import Call, Conversation, Done, as_made, next_step
-from schemas.clock import utc_now
+from schemas.common.clock import utc_now
 
 NAME = "cauce-rules"
 

@@ -18,7 +18,7 @@ from small_server import Notes
 from connectors.arcade import ArcadeSettings
 from connectors.connector import connectors
 from connectors.toolset import Toolset
-from schemas.section import Section
+from schemas.common.section import Section
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from connectors.event_source import EventSource, Inbox
 from core.external_events import ExternalEvents
 from core.ingress import Ingress
 from schemas import RawRecord, Record, Tenant, Topic, decode
-from schemas.section import Section
+from schemas.common.section import Section
 from state import Stores, open_stores
 
 

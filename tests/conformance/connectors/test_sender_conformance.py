@@ -17,7 +17,7 @@ from small_server import Pager
 from connectors.connector import connectors
 from connectors.sender import Notification, Sender
 from schemas import CauceError
-from schemas.section import Section
+from schemas.common.section import Section
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
