@@ -14,14 +14,18 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cauce.program import Program
 from cauce.running import ServiceNote, announced, connected
 from cauce.settings import Settings
 from schemas import ServerTrouble, SettingsError
 from state import Stores, open_stores
+
+if TYPE_CHECKING:
+    from cauce.telemetry import Tracing
 
 T = TypeVar("T")
 log = logging.getLogger("cauce.service")
@@ -90,7 +94,6 @@ class Process:
     ) -> None:
         from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-        from cauce.telemetry import Tracing
         from streams.health import Health
 
         self._service, self._told = service, told
@@ -104,9 +107,15 @@ class Process:
         self.health = Health(ready={"start": self._started, "store": self._store_answers})
         self.health_address = ""
         """Base URL of `/metrics`, `/healthz` and `/readyz`, inside of `opened`."""
-        self.tracing = Tracing(settings, f"cauce-{service.traced_as or service.name}")
         self.stop = asyncio.Event()
         """Set by SIGTERM and SIGINT."""
+
+    @cached_property
+    def tracing(self) -> Tracing:
+        """Made when it is first used: hosted applications bring variables that exporters read. Raises `SettingsError`."""
+        from cauce.telemetry import Tracing
+
+        return Tracing(self.settings, f"cauce-{self._service.traced_as or self._service.name}")
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -213,4 +222,5 @@ async def run_service(
         loop.add_signal_handler(number, process.stop.set)
     with contextlib.suppress(Stopped):
         await service.run(process)
-    process.tracing.close()
+    if "tracing" in vars(process):
+        process.tracing.close()

@@ -67,6 +67,7 @@ class WorkerParts:
 
     async def models(self) -> Callable[[Tenant, AgentSettings], BaseChatModel]:
         """See `Parts`."""
+        await self.graphs()  # whose settings may bring variables that say which models there are
         settings = self._settings
         if settings.model == "auto":
             self.model = await detect_model(os.environ, url=settings.model_url)

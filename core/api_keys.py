@@ -121,7 +121,9 @@ class ApiKeys:
     def _principal(tenant_id: str, key: ApiKey, secret: str) -> Principal | None:
         if not hmac.compare_digest(key.secret_hash, _hash(secret)):
             return None
-        return Principal(tenant_id, key.user_id, frozenset(key.scopes), "key", key.key_id, key.expires_at)
+        return Principal(
+            tenant_id, key.user_id, frozenset(key.scopes) & frozenset(SCOPES), "key", key.key_id, key.expires_at
+        )
 
 
 def _keys(tenant_id: str, rows: Sequence[tuple[str, bytes]]) -> list[ApiKey]:

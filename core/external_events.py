@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from core.errors import Invalid, checked, not_found
@@ -13,7 +14,7 @@ from core.principal import Principal
 from core.sending import withdrawn
 from core.standing import is_in
 from core.tenant_settings import Tenants
-from schemas import AcceptedRun, BadRecord, ExternalEvent, ThreadKey, Unavailable, derived_id
+from schemas import AcceptedRun, BadRecord, ExternalEvent, ThreadKey, Unavailable, UnreadableRow, derived_id
 from schemas.common.clock import utc_now
 from state import Stores
 
@@ -59,6 +60,8 @@ class ExternalEvents:
         principal.require("write")
         try:
             return await self._begin(principal, source, event)
+        except UnreadableRow as error:  # a newer version may have written it; the event waits for whoever can read it
+            raise Unavailable(str(error)) from error
         except BadRecord as error:
             raise Invalid("not_begun", f"No run can begin of this event: {error}") from error
 
@@ -75,10 +78,13 @@ class ExternalEvents:
             raise not_found("agent", event.agent_id)
         whose = (source, principal.tenant_id, principal.user_id)
         run_id = derived_id("ev", *whose, event.event_id)
-        thread_id = run_id if event.conversation is None else derived_id("et", *whose, event.conversation)
-        key, begun = ThreadKey(principal.tenant_id, thread_id), Begun(thread_id, run_id)
-        if await self._is_known(key, run_id):
-            return begun
+        for thread_id in _threads(run_id, whose, event.conversation):
+            key, begun = ThreadKey(principal.tenant_id, thread_id), Begun(thread_id, run_id)
+            head = (await self._journal.hydrate(*key, window=0)).head
+            if head is not None and (is_in(head, run_id) or bool(await self._journal.runs(*key, run_id=run_id))):
+                return begun  # a worker has read its record; inputs are remembered for some days, and events told again later
+            if head is None or not head.deleted:
+                break
         body = checked(
             ExternalEvent,
             user_id=principal.user_id,
@@ -107,10 +113,16 @@ class ExternalEvents:
             raise
         return begun
 
-    async def _is_known(self, key: ThreadKey, run_id: str) -> bool:
-        """Whether a worker has read its record. Inputs are remembered for some days; an event may be told again after that."""
-        head = (await self._journal.hydrate(*key, window=0)).head
-        return head is not None and (is_in(head, run_id) or bool(await self._journal.runs(*key, run_id=run_id)))
+
+def _threads(run_id: str, whose: tuple[str, ...], conversation: str | None) -> Iterator[str]:
+    """Threads that an event may belong to, the first that its user has not deleted counting: a conversation that goes on
+    after its thread was deleted has another."""
+    if conversation is None:
+        yield run_id
+        return
+    yield derived_id("et", *whose, conversation)
+    for n in count(2):
+        yield derived_id("et", *whose, conversation, str(n))
 
 
 def _place(of: Principal | None) -> tuple[str, str]:

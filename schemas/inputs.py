@@ -51,7 +51,7 @@ class Input(Stored):
         return self.graph.graph if self.graph else ""
 
     def started(self, text: str = "") -> Input:
-        """As its run has it: the text is a message from then on, and what a graph is told is in the graph's state. Every turn
-        writes the head again."""
+        """As `RunStarted` carries it: the text is a message from then on, the metadata are the event's own, and what a graph
+        is told is in the graph's state."""
         graph = self.graph.without_words() if self.graph else None
-        return self.model_copy(update={"text": text, "graph": graph})
+        return self.model_copy(update={"text": text, "metadata": {}, "graph": graph})

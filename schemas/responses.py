@@ -227,7 +227,7 @@ class ThreadChanged(ThreadEvent):
     asked for it."""
 
     TYPE: ClassVar[str] = "cauce.thread.changed"
-    INTERNAL = frozenset({"next_message"})
+    INTERNAL = frozenset({"next_message", "agent_id", "graph"})
     action: Literal["create", "update", "delete", "copy"]
     input_id: Id
     title: str = ""
@@ -261,6 +261,7 @@ class StateUpdated(ThreadEvent):
     """The thread's state was changed by hand. Its `run_id` is the id of the input that asked for it."""
 
     TYPE: ClassVar[str] = "cauce.state.updated"
+    INTERNAL = frozenset({"agent_id", "graph", "interrupts"})
     input_id: Id
     checkpoint_id: str
     """For an agent's thread: the number of its newest message."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 
 from aiokafka import AIOKafkaProducer
@@ -56,5 +55,4 @@ class BestEffortPublisher(Reconnecting):
                 while self._queue:
                     leave([await enqueue(producer, self._queue.popleft())])
         finally:
-            with contextlib.suppress(asyncio.CancelledError):
-                await close_producer(producer, 2)
+            await close_producer(producer, 2)

@@ -212,6 +212,10 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         lost = [self._limbo.pop(n) for n in list(self._limbo) if n not in numbers]
         for number in sorted(numbers):
             slot = self._limbo.pop(number, None)
+            if self._stopping:
+                if slot is not None:
+                    self._slots[number] = slot  # it stays closed, and what runs for it still has the grace
+                continue
             again = slot is not None and not slot.closed and bool(slot.trackers)
             if slot is None or not again:
                 lost += [slot] if slot else []

@@ -179,7 +179,7 @@ class Draft(ThreadLog):
 
         `began_at` is the checkpoint that the graph began at, empty for none.
         """
-        nothing_yet = {"run": None, "pending": (), "next_message": 1, "next_event": 1, "agent_id": ""}
+        nothing_yet = {"run": None, "pending": (), "next_message": 1, "next_event": 1, "agent_id": "", "title": ""}
         head = self.base.head or self.head.model_copy(update=nothing_yet)
         progress = {"progress": self.input_id, "progress_from": began_at, "next_row": next_row}
         return Commit(

@@ -113,7 +113,8 @@ def _started(head: ThreadHead, event: RunStarted) -> ThreadHead:
         metadata=event.metadata,
         time_zone=event.time_zone,
     )
-    run = ActiveRun.of(known.started(), event.at, first_message=head.next_message, first_event=event.seq)
+    begun = known.started().model_copy(update={"metadata": event.metadata})
+    run = ActiveRun.of(begun, event.at, first_message=head.next_message, first_event=event.seq)
     if run.graph:
         head = _with(head, graph=run.graph_name, configured=run.graph.configuration())
     return _with(
@@ -121,7 +122,7 @@ def _started(head: ThreadHead, event: RunStarted) -> ThreadHead:
         run=run,
         pending=(),
         asks=(),
-        queued=tuple(waiting for waiting in head.queued if waiting.run_id != event.run_id),
+        queued=tuple(waiting for waiting in head.queued if waiting.input_id != event.input_id),
         title=head.title or title_of(known.text),
         agent_id=head.agent_id or run.agent_id,
     )
@@ -227,7 +228,7 @@ def _state_updated(head: ThreadHead, event: StateUpdated) -> ThreadHead:
 def _changed(head: ThreadHead, event: ThreadChanged) -> ThreadHead:
     head = _with(head, title=event.title, metadata=event.metadata, ttl=event.ttl)
     if event.action == "delete":
-        return _with(head, deleted=True, last=None)
+        return _with(head, deleted=True, last=None, asks=(), configured=None)
     if event.action == "copy":
         return _with(head, agent_id=event.agent_id, graph=event.graph, next_message=event.next_message)
     return head

@@ -107,7 +107,9 @@ def _size(new: Input) -> int:
 
 
 def _enqueue(draft: Draft, new: Input) -> Next:
-    draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued) + 1, input=new)
+    # A graph's input has its words in the request, and an event has no room for them twice.
+    waiting = new.model_copy(update={"text": title_of(new.text)}) if new.kind == "graph" else new
+    draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued) + 1, input=waiting)
     if draft.head.approvals:
         abandon_approvals(draft, new.user_id)
     return Next.COMMIT
@@ -115,9 +117,7 @@ def _enqueue(draft: Draft, new: Input) -> Next:
 
 def start_run(draft: Draft, new: Input) -> Next:
     """Makes the input's run the active one."""
-    about = {name: getattr(new, name) for name in ("input_id", "agent_id", "metadata", "time_zone")}
-    words = new.text if new.kind == "graph" and not draft.head.title else ""
-    draft.event(RunStarted, run_id=new.run_id, **about, input=new.started(title_of(words)))
+    draft.event(RunStarted, run_id=new.run_id, **_start_of(draft, new))
     draft.request = new.graph
     if new.kind == "graph":
         return Next.LEG
@@ -138,6 +138,26 @@ def start_run(draft: Draft, new: Input) -> Next:
     message = Message(message_id=message_id, role="user", text=new.text, run_id=new.run_id, at=new.at)
     draft.event(MessageAdded, run_id=new.run_id, message=message)
     return Next.LEG
+
+
+def _start_of(draft: Draft, new: Input) -> dict[str, Any]:
+    about = {name: getattr(new, name) for name in ("input_id", "agent_id", "metadata", "time_zone")}
+    words = new.text if new.kind == "graph" and not draft.head.title else ""
+    return {**about, "input": new.started(title_of(words))}
+
+
+def fail_next(draft: Draft, note: ContinueThread, code: str, message: str) -> None:
+    """Fails the run that the note sends for, if it waits: as one that has begun, or where its beginning is what is too large,
+    as one that never did. The next one is sent for."""
+    queued = draft.head.queued
+    if draft.head.run is not None or not queued or queued[0].run_id != note.run_id:
+        return
+    if draft.fits(RunStarted, run_id=note.run_id, **_start_of(draft, queued[0])):
+        if start_run(draft, queued[0]) is Next.LEG:
+            fail_run(draft, code, message)
+        return
+    fail_before_run(draft, note.run_id, code, message)
+    send_for_the_next(draft)
 
 
 def on_continue(draft: Draft, note: ContinueThread) -> Next:

@@ -42,12 +42,12 @@ async def _run(process: Process) -> None:
     """Raises `SettingsError` when an address cannot be listened on. `cauce up` gets a login link for its owner."""
     settings = process.settings
     allow_open_files()
-    listening = _listen(settings.gateway.host, settings.gateway.port)
+    listening = _listen(settings.gateway.host, settings.gateway.port if process.port is None else process.port)
     url = _url(listening)
-    async with process.opened():
+    async with process.opened(), contextlib.AsyncExitStack() as stack:
         hosting = hosting_of(settings)
         graphs = hosting.graphs()
-        own = await _own_app(graphs, hosting.http) if hosting.http.app else None
+        own = await process.unless_stopped(_own_app(graphs, hosting.http)) if hosting.http.app else None
         core = _core(process, hosting, graphs)
         app = _app(process, core, hosting, own)
         servers = [(_server(process.tracing.of_requests(app)), listening)]
@@ -55,16 +55,17 @@ async def _run(process: Process) -> None:
             second = _server(process.tracing.of_requests(app.state.langgraph_alone()), lifespan="off")
             servers.append((second, _listen(settings.gateway.host, settings.gateway.langgraph_port)))
         link = await _link(process, core, url) if process.supervised else None
-        async with own.running() if own else contextlib.nullcontext():
-            serving = asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
-            with _told_to_end([server for server, _ in servers], process.stop):
-                ready: asyncio.Future[Any] = asyncio.ensure_future(core.feed.ready.wait())
-                await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
-                ready.cancel()
-                if not serving.done():
-                    log.info("the gateway serves %s, health at %s", url, process.health_address)
-                    process.ready(GatewayNote(title="Gateway", health=process.health_address, url=url, login=link))
-                await serving
+        if own:
+            await process.unless_stopped(stack.enter_async_context(own.running()))
+        serving = asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
+        with _told_to_end([server for server, _ in servers], process.stop):
+            ready: asyncio.Future[Any] = asyncio.ensure_future(core.feed.ready.wait())
+            await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            if not serving.done():
+                log.info("the gateway serves %s, health at %s", url, process.health_address)
+                process.ready(GatewayNote(title="Gateway", health=process.health_address, url=url, login=link))
+            await serving
 
 
 def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:

@@ -325,16 +325,13 @@ class TurnsProcessor:
         elif isinstance(body, UserMessage | ExternalEvent | GraphInput):
             run_id = new_input(record).run_id
             transitions.fail_before_run(draft, run_id, "internal_error", words or _given_up(run_id))
-        elif isinstance(body, ToolResult | ContinueThread):
-            if self._concerns_the_run(draft, body):
+        elif isinstance(body, ContinueThread):
+            transitions.fail_next(draft, body, "internal_error", words or _given_up(body.run_id))
+        elif isinstance(body, ToolResult):
+            if find_pending(draft.head, body.call_id) is not None:
                 transitions.fail_run(draft, "internal_error", words or _given_up(body.run_id))
         else:
             transitions.refuse(draft, (words or _given_up(record.envelope.id)).rstrip("."))
-
-    def _concerns_the_run(self, draft: Draft, body: ToolResult | ContinueThread) -> bool:
-        if isinstance(body, ContinueThread):
-            return transitions.on_continue(draft, body) is Next.LEG
-        return find_pending(draft.head, body.call_id) is not None
 
 
 def _given_up(id_: str) -> str:

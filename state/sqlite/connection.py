@@ -66,6 +66,6 @@ class File:
         if code == sqlite3.SQLITE_IOERR:
             words = f"reading or writing {path} failed: {error}. Check the disk and the limits on file sizes."
             return OutcomeUnknown(words) if sent else Unavailable(words)
-        if "no such table" in str(error):
-            return Unavailable(f"the database {path} lacks a table ({error}). Run: cauce state migrate")
+        if any(words in str(error) for words in ("no such table", "no such column", "has no column")):
+            return Unavailable(f"the database {path} lacks a table or a column ({error}). Run: cauce state migrate")
         return error

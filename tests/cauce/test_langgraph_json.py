@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import textwrap
 import uuid
 from pathlib import Path
@@ -10,14 +11,18 @@ from typing import Any
 
 import pytest
 from langgraph_sdk import get_client
+from prometheus_client import CollectorRegistry
 from running_system import RunningSystem
 
 from cauce.hosting import hosting_of
 from cauce.langgraph_http import CorsRules, HttpPart
 from cauce.langgraph_json import read_langgraph_file
 from cauce.running import find_gateway
-from cauce.settings import load_settings
+from cauce.settings import Settings, load_settings
+from cauce.worker_parts import WorkerParts
 from schemas import SettingsError
+from schemas.common.metrics import RuntimeMetrics
+from state import open_stores
 
 
 def write(folder: Path, **settings: Any) -> Path:
@@ -253,3 +258,17 @@ def test_option_names_the_file_and_what_must_not_be_left_out_is_refused_at_start
     assert "take `auth` out" in told
     for command in (("work", "turns"), ("gateway",)):
         assert "--langgraph" in system.told(*command, "--help")
+
+
+async def test_models_are_looked_for_with_the_variables_that_the_file_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [*os.environ, "OPENAI_API_KEY"]:
+        if name.endswith("_API_KEY"):
+            monkeypatch.setenv(name, "")
+            monkeypatch.delenv(name)
+    (tmp_path / "g.py").write_text("graph = None")
+    settings = Settings(data=tmp_path, langgraph=write(tmp_path, env={"OPENAI_API_KEY": "sk-test"}))
+    parts = WorkerParts(settings, open_stores(settings.state_url), RuntimeMetrics(CollectorRegistry()), lambda _: None)
+    await parts.models()
+    assert parts.model.choice.name.startswith("openai:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import textwrap
@@ -158,3 +159,37 @@ event_loop.end_process()
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=120, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "ending although" in done.stderr
+
+
+def test_gateway_that_waits_for_a_lifespan_to_begin_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(textwrap.dedent(WAITING))
+    (tmp_path / "langgraph.json").write_text('{"graphs": {"g": "./app.py:g"}, "http": {"app": "./app.py:app"}}')
+    environment = {**os.environ, "CAUCE_KAFKA": "127.0.0.1:1"}
+    options = ["--data", str(tmp_path / "var"), "--langgraph", str(tmp_path / "langgraph.json"), "--port", "0"]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        gateway = subprocess.Popen(
+            [sys.executable, "-m", "cauce", "gateway", *options], env=environment, stdout=output, stderr=output
+        )
+    try:
+        until(lambda: "it waits" in log.read_text())
+        gateway.terminate()
+        assert gateway.wait(60) == 0, log.read_text()
+    finally:
+        gateway.kill()
+        gateway.wait()
+
+
+WAITING = """
+    import asyncio
+    from contextlib import asynccontextmanager
+    from fastapi import FastAPI
+
+    @asynccontextmanager
+    async def lifespan(app):
+        print("it waits", flush=True)
+        await asyncio.Event().wait()
+        yield
+
+    app = FastAPI(lifespan=lifespan)
+"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from cauce.asking import Answer
@@ -11,7 +13,9 @@ from connectors.gateway.protocols.lg.graph_projection import GraphProjection
 from connectors.gateway.protocols.lg.projection import RunProjection
 from connectors.gateway.protocols.lg.thread_projection import ThreadProjection
 from connectors.gateway.protocols.v1.frames import EventFrames
+from core.following.position import Position
 from core.following.reader import EventMethods, EventReader, kinds, method_of
+from schemas import StateUpdated, ThreadChanged
 
 READERS = (AguiProjection, RunProjection, GraphProjection, ThreadProjection, Transcript, Answer)
 
@@ -28,6 +32,15 @@ def test_reader_that_forgets_a_kind_cannot_be_defined() -> None:
 @pytest.mark.parametrize("reader", READERS)
 def test_no_kind_is_shown_and_left_out(reader: type[EventMethods]) -> None:
     assert not [kind.__name__ for kind in reader.LEAVES_OUT if hasattr(reader, method_of(kind))]
+
+
+def test_frames_keep_to_themselves_what_only_a_thread_needs() -> None:
+    about = {"seq": 1, "run_id": "r", "user_id": "u", "at": datetime(2026, 1, 1, tzinfo=UTC), "input_id": "i"}
+    changed = ThreadChanged(**about, action="copy", agent_id="a", graph="g", next_message=7)
+    updated = StateUpdated(**about, checkpoint_id="c", agent_id="a", graph="g")
+    for event in (changed, updated):
+        shown = b"".join(EventFrames(Position()).dispatch(event))
+        assert not [name for name in (b"agent_id", b"graph", b"next_message", b"interrupts") if name in shown]
 
 
 def test_own_protocol_shows_every_kind() -> None:

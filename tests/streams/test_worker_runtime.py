@@ -199,10 +199,14 @@ async def test_a_stop_beside_a_rebalance_does_not_wait_for_slots_that_nobody_ope
         stopping = asyncio.create_task(worker.stop())
         if first == "the stop":
             await until(lambda: runtime._stopping)
-            await runtime.on_partitions_revoked(())
+            partitions = list(runtime._consumer.assignment())
+            await runtime.on_partitions_revoked(partitions)
+            await runtime.on_partitions_assigned(partitions)
+            await until(lambda: not runtime._openings)
         go_on.set()
         async with asyncio.timeout(120):
             await stopping
+        assert sum(map(len, processor.order.values())) == 1, "what runs has the grace"
         again = Answering()
         async with running(embedded.bootstrap, again):
             await chat.answered([message])

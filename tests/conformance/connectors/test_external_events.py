@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,8 @@ from source_kit import Place, place
 from core.errors import Forbidden, Invalid, Missing
 from core.external_events import NewEvent
 from core.principal import Principal
-from schemas import PartitionSet
+from schemas import Commit, PartitionSet, ServerTrouble, ThreadHead
+from state import Committed
 from streams import topics
 from streams.embedded import EmbeddedBroker
 
@@ -59,6 +61,29 @@ async def test_events_of_a_conversation_share_a_thread_and_others_have_their_own
     ]
     assert threads[0] == threads[1]
     assert len(set(threads)) == 4
+
+
+async def test_a_conversation_whose_thread_was_deleted_goes_on_in_another(here: Place) -> None:
+    begun = await here.events_of_source.begin(ANA, "test", event("1", conversation="a"))
+    now = datetime.now(UTC)
+    deleted = ThreadHead(user_id="ana", created_at=now, updated_at=now, deleted=True)
+    commit = Commit(input_id="deletion", expected_version=0, head=deleted, outputs=b"")
+    assert isinstance(await here.stores.journal.commit("acme", begun.thread_id, commit), Committed)
+    later = [await here.events_of_source.begin(ANA, "test", event(n, conversation="a")) for n in ("2", "2", "3")]
+    assert later[0] == later[1]
+    assert later[0].thread_id == later[2].thread_id != begun.thread_id
+
+
+async def test_what_a_newer_version_wrote_makes_an_event_wait_and_passes_over_none(here: Place, tmp_path: Path) -> None:
+    (database,) = (tmp_path / "state").glob("*.db")
+    with sqlite3.connect(database) as rows:
+        (body,) = rows.execute("SELECT body FROM tenants WHERE tenant_id = 'acme'").fetchone()
+        rows.execute("UPDATE tenants SET body = ? WHERE tenant_id = 'acme'", (b'{"agents": 7}',))
+    with pytest.raises(ServerTrouble):
+        await here.events_of_source.begin(ANA, "test", event())
+    with sqlite3.connect(database) as rows:
+        rows.execute("UPDATE tenants SET body = ? WHERE tenant_id = 'acme'", (body,))
+    assert (await here.events_of_source.begin(ANA, "test", event())).run_id
 
 
 @pytest.mark.parametrize(

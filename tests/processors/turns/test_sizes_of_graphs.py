@@ -7,13 +7,14 @@ from typing import Any
 
 import graphs_hostile
 import pytest
-from graph_kit import Hosting, answer, events, hosting, run, say, told
+from graph_kit import Hosting, answer, events, hosting, raw, run, say, told
 from graphs_hostile import plans
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import interrupt
+from turns_kit import record
 
 from connectors.graphs import Graphs
-from schemas import Output
+from schemas import CancelRun, Output, Topic, UserMessage, decode
 from schemas.records import most_bytes
 
 __all__ = ["hosting"]
@@ -106,3 +107,17 @@ async def test_two_questions_that_no_event_holds_together_fail_in_words(
     assert seqs == list(range(1, len(seqs) + 1))
     plans.clear()
     assert told(await hosting.processor().process(run("anything", say("again"))))[-1] == "run.completed"
+
+
+async def test_an_input_as_large_as_it_may_be_waits_behind_a_run_and_then_runs(hosting: Hosting) -> None:
+    await hosting.system.tenant("scripted:tool=Bench_Look")
+    await hosting.system.processor().process(record(UserMessage(user_id="u", text="look"), "t2"))
+    large = run("anything", say("x" * 750_000), "t2", id="r2", metadata={"kept": "m" * 100_000})
+    queued = await hosting.processor().process(large)
+    assert told(queued) == ["run.queued"]
+    assert all(len(output.value) <= most_bytes(output.topic) for output in queued)
+    ended = await hosting.processor().process(record(CancelRun(user_id="u"), "t2"))
+    (note,) = [output for output in ended if output.topic is Topic.CHAT_MESSAGES]
+    outputs = await hosting.processor().process(decode(raw(note)))
+    assert told(outputs)[0] == "run.started"
+    assert told(outputs)[-1] == "run.completed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from test_foreign_text_of_models import _Model
 from turns_kit import System, kinds, messages, opened_stores, record, requests, result_of, say
 
-from schemas import MAX_BODY_BYTES, ApprovalDecision, RawRecord, TooLarge, Unreadable, decode
+from schemas import MAX_BODY_BYTES, ApprovalDecision, RawRecord, Record, TooLarge, Topic, Unreadable, decode
 from schemas.records import most_bytes
 
 
@@ -107,6 +108,55 @@ async def test_what_the_store_does_not_take_fails_its_run_visibly_and_the_thread
     assert b"too large to be kept" in outputs[0].value
     assert list(await system.processor().process(message)) == list(outputs), "it is journaled like any other turn"
     assert kinds(await system.processor().process(say("hi")))[-1] == "run.completed"
+
+
+async def test_a_message_with_as_much_metadata_as_it_may_have_starts_whether_it_had_to_wait_or_not(
+    system: System,
+) -> None:
+    system.models["scripted:"] = _Model(call={"text": "x"})
+    processor, metadata = system.processor(), {"kept": "m" * 880_000}
+    (asked,) = requests(await processor.process(say("first", metadata=metadata)))
+    queued = await processor.process(say("second", metadata=metadata))
+    assert kinds(queued) == ["run.queued"]
+    assert all_fit(queued)
+    done = await processor.process(result_of(asked))
+    begun = await processor.process(following(done))
+    assert kinds(begun)[0] == "run.started"
+    assert all_fit(begun)
+    head = (await system.stores.journal.hydrate("acme", "t1", window=1)).head
+    assert head
+    assert head.run
+    assert head.run.metadata == metadata
+
+
+async def test_a_queued_input_whose_beginning_no_event_holds_fails_and_the_next_one_starts(system: System) -> None:
+    """As an older version may have queued it, which told less of it."""
+    system.models["scripted:"] = _Model(call={"text": "x"})
+    processor, journal = system.processor(), system.stores.journal
+    (asked,) = requests(await processor.process(say("first")))
+    for text in ("second", "third"):
+        await processor.process(say(text))
+    done = await processor.process(result_of(asked))
+    hydrate = journal.hydrate
+
+    async def grown(*args: Any, **more: Any) -> Any:
+        found = await hydrate(*args, **more)
+        first, *rest = found.head.queued
+        large = first.model_copy(update={"metadata": {"m": "x" * 1_100_000}})
+        return replace(found, head=found.head.model_copy(update={"queued": (large, *rest)}))
+
+    journal.hydrate = grown  # type: ignore[method-assign]
+    failed = await system.processor().process(following(done))
+    journal.hydrate = hydrate  # type: ignore[method-assign]
+    assert kinds(failed) == ["run.failed"]
+    assert b"too large to be kept" in failed[0].value
+    assert "run.started" in kinds(await processor.process(following(failed)))
+
+
+def following(outputs: Any) -> Record:
+    """The record that the thread sends itself to start the next queued input."""
+    (note,) = [output for output in outputs if output.topic is Topic.CHAT_MESSAGES]
+    return decode(RawRecord(note.topic.value, 0, 0, 0, note.key.encode(), note.value, note.headers))
 
 
 def unreadable(value: bytes, kind: Any, *, id: str = "m1", thread: str = "t1") -> Unreadable:

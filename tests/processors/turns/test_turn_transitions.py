@@ -129,6 +129,19 @@ def test_inputs_that_are_too_large_together_to_wait_in_the_head_are_refused_in_w
     assert thread.say("small") == ["run.queued"]
 
 
+def test_queued_inputs_with_one_run_id_are_each_started() -> None:
+    """Their clients choose it."""
+    thread = Thread()
+    thread.say("first", wants("Read"))
+    for text in ("second", "third"):
+        new = an_input(f"in-{text}", text, thread.clock, run_id="same")
+        draft = thread.draft(new)
+        thread.finish(draft, transitions.on_input(draft, new, LIMITS))
+    thread.result(thread.requested[0].call_id)
+    assert thread.go_on()[0] == "run.started"
+    assert [waiting.text for waiting in thread.head.queued] == ["third"]  # type: ignore[union-attr]
+
+
 def test_continuing_twice_starts_a_queued_run_once() -> None:
     thread = Thread()
     thread.say("first", wants("Read"))
