@@ -11,6 +11,7 @@ from runtime_kit import NOW, QUICK, Answering
 
 from schemas import Envelope, RawRecord, Record, Topic, UserMessage, decode
 from streams import Reject
+from streams.contract import Group
 from streams.subscriber import SlotSubscriber, subscribe
 
 passed: list[str] = []
@@ -26,8 +27,7 @@ async def seam(processor: Answering) -> SlotSubscriber:
     broker = KafkaBroker("127.0.0.1:1", consumer_only=True, logger=None, apply_types=False, middlewares=[Noting])
     subscriber = subscribe(
         broker,
-        "turns",
-        ["chat.messages"],
+        Group("turns", (Topic.CHAT_MESSAGES,)),
         processor,
         options=QUICK,
         make_runtime=lambda s: object(),  # type: ignore[arg-type,return-value]
