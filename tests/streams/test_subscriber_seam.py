@@ -27,7 +27,7 @@ async def seam(processor: Answering) -> SlotSubscriber:
     broker = KafkaBroker("127.0.0.1:1", consumer_only=True, logger=None, apply_types=False, middlewares=[Noting])
     subscriber = subscribe(
         broker,
-        Group("turns", (Topic.CHAT_MESSAGES,)),
+        Group(name="turns", reads=(Topic.CHAT_MESSAGES,)),
         processor,
         options=QUICK,
         make_runtime=lambda s: object(),  # type: ignore[arg-type,return-value]
