@@ -11,7 +11,7 @@ import pytest
 import sim_bugs
 
 SIMULATE = Path(__file__).parent / "simulate.py"
-SEEDS = 1500
+SEEDS = 500
 """`make simulate` runs more."""
 ENOUGH = 5000
 """Seeds within which every deliberate bug is noticed; docs/reliability.md has the numbers."""
