@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from schemas import AcceptedRun, ActiveRun, GraphRequest, Input, StoredRun, ThreadHead
+from schemas import AcceptedRun, ActiveRun, GraphRequest, Input, RunStarted, StoredRun, ThreadHead
+from threads.evolve import evolve
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 EARLIER = datetime(2026, 1, 31, 11, tzinfo=UTC)
@@ -21,7 +22,12 @@ def test_run_that_begins_has_all_of_its_input_but_the_text() -> None:
     waiting = an_input(
         text="hello", metadata={"a": 1}, message_id="m", after=3, time_zone="Europe/Madrid", of_a_newer_version=1
     )
-    run = ActiveRun.of(waiting.started(), NOON, first_message=4, first_event=7)
+    head = ThreadHead(user_id="u", created_at=EARLIER, updated_at=NOON, next_message=4, next_event=7)
+    about = {
+        name: getattr(waiting, name) for name in ("run_id", "user_id", "input_id", "agent_id", "metadata", "time_zone")
+    }
+    run = evolve(head, RunStarted(seq=7, at=NOON, **about, input=waiting.started())).run
+    assert run
     of_run = run.model_dump()
     assert {name: of_run[name] for name in waiting.model_dump()} == waiting.model_dump() | {"text": ""}
     assert (run.started_at, run.resumed_at, run.first_message, run.first_event) == (NOON, NOON, 4, 7)
