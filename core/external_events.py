@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import Invalid, checked, not_found
 from core.ingress import Ingress
 from core.principal import Principal
-from core.sending import withdrawn
+from core.sending import promised
 from core.standing import is_in
 from core.tenant_settings import Tenants
 from schemas import AcceptedRun, BadRecord, ExternalEvent, ThreadKey, Unavailable, UnreadableRow, derived_id
@@ -104,13 +104,8 @@ class ExternalEvents:
             at=utc_now(),
             details={"source": source},
         )
-        await self._journal.accept(*key, run)
-        try:
+        async with promised(self._journal, key, run, repeated=repeated):
             await self._ingress.send(record)
-        except (Unavailable, BadRecord):  # where the outcome is not known it may have been taken
-            if not repeated:
-                await withdrawn(self._journal, key, run_id)
-            raise
         return begun
 
 

@@ -17,14 +17,13 @@ from core.ingress import Ingress
 from core.principal import Principal
 from core.run_reader import RunReader
 from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head
-from core.sending import withdrawn
+from core.sending import promised
 from core.thread_reader import ThreadReader
 from core.thread_streams import ThreadStreams
 from schemas import (
     QUEUED_BYTES,
     TERMINAL_TYPES,
     AcceptedRun,
-    BadRecord,
     CancelRun,
     ChangeThread,
     GraphInput,
@@ -33,7 +32,6 @@ from schemas import (
     ThreadEvent,
     ThreadHead,
     ThreadKey,
-    Unavailable,
     UserMessage,
     new_id,
     own_id,
@@ -115,16 +113,11 @@ class Runs(RunReader):
         )
         key = ThreadKey(principal.tenant_id, thread_id)
         record = self._ingress.record(key, run_id, body)  # what is too large is refused before it is promised
-        await self._journal.accept(*key, accepted)
-        try:
+        async with promised(self._journal, key, accepted, repeated=repeated):
             if begins_at:
                 await self._delayed.put(key, run_id, body, begins_at)
             else:
                 await self._ingress.send(record)
-        except (Unavailable, BadRecord):  # where the outcome is not known it may have been taken
-            if not repeated:
-                await withdrawn(self._journal, key, run_id)
-            raise
         if repeated:
             view = await self.get(principal, thread_id, run_id)
             return view, (view.first_event or head.next_event) - 1

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from schemas import ActiveRun, BadRecord, OpenInput, ServerTrouble, ThreadKey
+from schemas import AcceptedRun, ActiveRun, BadRecord, OpenInput, ServerTrouble, ThreadKey, Unavailable
 from schemas.common.clock import utc_now
 from state import Journal
 
@@ -37,6 +37,18 @@ async def sent(journal: Journal, key: ThreadKey, answer: OpenInput) -> AsyncIter
         BadRecord,
     ):  # also where it may have been taken: a user who could not answer again would be stuck
         await withdrawn(journal, key, answer.input_id)
+        raise
+
+
+@asynccontextmanager
+async def promised(journal: Journal, key: ThreadKey, run: AcceptedRun, *, repeated: bool) -> AsyncIterator[None]:
+    """The run that the block sends for counts as accepted, unless sending fails. One that was promised before stays so."""
+    await journal.accept(*key, run)
+    try:
+        yield
+    except (Unavailable, BadRecord):  # where the outcome is not known it may have been taken
+        if not repeated:
+            await withdrawn(journal, key, run.run_id)
         raise
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from schemas.base import Body, Timestamp
 from schemas.expiry import ThreadTtl
 from schemas.graphs import GraphInterrupt, GraphRequest
-from schemas.ids import Id
+from schemas.ids import Id, derived_id
 from schemas.inputs import Input
 from schemas.messages import Message, TokenUsage
 from schemas.topics import Topic
@@ -30,6 +30,11 @@ class ThreadEvent(Body):
     run_id: Id
     user_id: Id
     at: Timestamp
+
+    @property
+    def adds(self) -> Message | None:
+        """The message that the event adds to the thread."""
+        return None
 
 
 class RunQueued(ThreadEvent):
@@ -138,6 +143,11 @@ class MessageAdded(ThreadEvent):
     spoilt: int = 0
     """Answers of the run in a row, up to this one, of which nothing could be used."""
 
+    @property
+    def adds(self) -> Message:
+        """The message itself."""
+        return self.message
+
 
 class AnswerDiscarded(ThreadEvent):
     """A model answered without a word. It counts for the run, and no message is written: no provider takes such a history."""
@@ -181,6 +191,20 @@ class ToolFinished(ThreadEvent):
     status: Literal["ok", "error", "refused", "unknown", "cancelled"]
     content: str
     duration_ms: float = 0
+
+    @property
+    def adds(self) -> Message:
+        """What the model reads of the call. It has no event of its own."""
+        return Message(
+            message_id=derived_id("msg", self.call_id),
+            role="tool",
+            text=self.content,
+            run_id=self.run_id,
+            at=self.at,
+            call_id=self.call_id,
+            tool_name=self.name,
+            failed=self.status != "ok",
+        )
 
 
 class ApprovalRequested(ThreadEvent):

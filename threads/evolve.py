@@ -33,7 +33,6 @@ from schemas import (
     TokenUsage,
     ToolFinished,
     ToolRequested,
-    derived_id,
     forked,
 )
 from threads.ended import last_run
@@ -46,30 +45,12 @@ def evolve(head: ThreadHead | None, event: ThreadEvent) -> ThreadHead:
     if head is None:
         head = ThreadHead(user_id=event.user_id, created_at=event.at, updated_at=event.at)
     head = _with(head, next_event=event.seq + 1, updated_at=event.at)
-    if message := message_of(event):
+    if message := event.adds:
         head = _message(head, message)
     if event.TYPE in TERMINAL_TYPES:
         return _end(head, event)
     change = _CHANGES.get(type(event))
     return change(head, event) if change else head
-
-
-def message_of(event: ThreadEvent) -> Message | None:
-    """The message that an event adds to the thread."""
-    if isinstance(event, MessageAdded):
-        return event.message
-    if isinstance(event, ToolFinished):
-        return Message(
-            message_id=derived_id("msg", event.call_id),
-            role="tool",
-            text=event.content,
-            run_id=event.run_id,
-            at=event.at,
-            call_id=event.call_id,
-            tool_name=event.name,
-            failed=event.status != "ok",
-        )
-    return None
 
 
 def title_of(text: str) -> str:

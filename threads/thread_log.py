@@ -15,7 +15,7 @@ from schemas import (
     ThreadHead,
 )
 from threads.ended import ended_run
-from threads.evolve import evolve, message_of
+from threads.evolve import evolve
 
 
 @dataclass(kw_only=True)
@@ -35,7 +35,7 @@ class ThreadLog:
         after = evolve(head, event)
         before = head or after
         self.events.append(StoredEvent(seq=event.seq, type=event.TYPE, body=event.to_bytes().decode()))
-        if message := message_of(event):
+        if message := event.adds:
             self.messages.append(StoredMessage(seq=before.next_message, message=message))
         if event.TYPE in TERMINAL_TYPES:
             self.runs.append(ended_run(before, event))

@@ -38,7 +38,6 @@ from schemas import (
     ThreadHead,
     ToolFinished,
     ToolRequested,
-    derived_id,
     is_left_out,
 )
 from threads.open_questions import Questions
@@ -127,11 +126,8 @@ class AguiProjection(FrameReader):
 
     def _keep(self, item: ThreadEvent) -> None:
         """What a snapshot has to say from now on."""
-        if isinstance(item, MessageAdded):
-            self._messages.append(_whole(item.message))
-        elif isinstance(item, ToolFinished):
-            about = {"role": "tool", "content": item.content, "toolCallId": item.call_id}
-            self._messages.append({"id": derived_id("msg", item.call_id), **about})
+        if added := item.adds:
+            self._messages.append(_whole(added))
         elif isinstance(item, MessagesRemoved):
             self._messages = [message for message in self._messages if message["id"] not in item.message_ids]
 
@@ -204,7 +200,7 @@ class AguiProjection(FrameReader):
 
     def on_tool_finished(self, item: ToolFinished) -> Iterable[bytes]:
         """The tool call's result."""
-        return self._tool_result(item.call_id, derived_id("msg", item.call_id), item.content)
+        return self._tool_result(item.call_id, item.adds.message_id, item.content)
 
     def on_approval_requested(self, item: ApprovalRequested) -> Iterable[bytes]:
         """Nothing: approvals are sent when the run pauses."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.gateway.client_messages import Listed, listed
 from core.errors import unfit
-from schemas import Message, ToolFinished, derived_id
+from schemas import Message
 
 
 def to_langchain(message: Message) -> dict[str, Any]:
@@ -46,22 +46,6 @@ def to_langchain(message: Message) -> dict[str, Any]:
             "total_tokens": usage.total,
         },
     }
-
-
-def tool_message(event: ToolFinished) -> dict[str, Any]:
-    """The message that a finished call left in the thread: it has no event of its own."""
-    return to_langchain(
-        Message(
-            message_id=derived_id("msg", event.call_id),
-            role="tool",
-            text=event.content,
-            run_id=event.run_id,
-            at=event.at,
-            call_id=event.call_id,
-            tool_name=event.name,
-            failed=event.status != "ok",
-        )
-    )
 
 
 def listed_in(given: object) -> list[Listed]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.gateway.frames import FrameReader
 from connectors.gateway.problems import Problem
-from connectors.gateway.protocols.lg.messages import tool_message
+from connectors.gateway.protocols.lg.messages import to_langchain
 from connectors.gateway.protocols.lg.shapes import failure as failed
 from connectors.gateway.protocols.lg.shapes import interrupt
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
@@ -130,7 +130,7 @@ class RunProjection(FrameReader):
         if event.run_id != self._run_id or "messages-tuple" not in self._modes or event.call_id in self._results:
             return ()
         self._results.add(event.call_id)
-        told = dumps([tool_message(event), self._about("tools")])
+        told = dumps([to_langchain(event.adds), self._about("tools")])
         return [self._frame("messages", told, Position(self.seq))]
 
     def _was_early(self, event: ThreadEvent, name: str) -> bool:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from connectors.gateway.protocols.lg.messages import to_langchain, tool_message
-from schemas import MessageAdded, MessagesRemoved, StoredMessage, ThreadEvent, ToolFinished, derived_id
+from connectors.gateway.protocols.lg.messages import to_langchain
+from schemas import MessagesRemoved, StoredMessage, ThreadEvent
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -26,10 +26,8 @@ class ThreadState:
     def without(self, events: Iterable[ThreadEvent]) -> None:
         """Takes back what these events are going to bring."""
         for event in events:
-            if isinstance(event, MessageAdded):
-                self._messages.pop(event.message.message_id, None)
-            elif isinstance(event, ToolFinished):
-                self._messages.pop(derived_id("msg", event.call_id), None)
+            if added := event.adds:
+                self._messages.pop(added.message_id, None)
 
     def apply(self, event: ThreadEvent) -> Mapping[str, Any] | None:
         """Follows an event; returns the message that it brought."""
@@ -37,12 +35,9 @@ class ThreadState:
             for message_id in event.message_ids:
                 self._messages.pop(message_id, None)
             return None
-        if isinstance(event, MessageAdded):
-            message = to_langchain(event.message)
-        elif isinstance(event, ToolFinished):
-            message = tool_message(event)
-        else:
+        if (added := event.adds) is None:
             return None
+        message = to_langchain(added)
         self._messages[message["id"]] = dumps(message)
         return message
 
