@@ -26,10 +26,8 @@ from schemas import (
     ToolRequest,
     Topic,
     check_body,
-    derived_id,
     new_id,
 )
-from schemas.ids import new_uuid
 from state import Journal
 
 
@@ -91,7 +89,7 @@ class Answering:
         ]
         for body in bodies:
             _check_edit(head, body)
-        ids = [derived_id("a", key, body.call_id, new_uuid()) for body in bodies]
+        ids = [new_id("a") for _ in bodies]
         records = [self._ingress.record(key, record_id, body) for record_id, body in zip(ids, bodies, strict=True)]
         for record_id, body, record in zip(ids, bodies, records, strict=True):
             async with sent(self._journal, key, answer_to(principal.user_id, run, record_id, decides=(body.call_id,))):

@@ -11,7 +11,6 @@ from core.assistants import Assistant, Assistants
 from core.changes import Changes
 from core.delayed import DelayedRuns
 from core.expiry import Expiry
-from core.external_events import ExternalEvents
 from core.following.feed import Feed
 from core.following.thread_stream import ThreadStream
 from core.ingress import Ingress
@@ -70,7 +69,6 @@ class Core(StoreCore):
         self.stateless = StatelessThreads(
             self.runs, self.threads, most=options.stateless_runs, seconds=options.wait_seconds
         )
-        self.events = ExternalEvents(stores, ingress)
 
     async def start(self) -> None:
         """Begins to connect to Kafka; does not wait for it."""

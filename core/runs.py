@@ -139,11 +139,10 @@ class Runs(RunReader):
         A pause up to event `since` is past.
         A run whose answer was accepted is not paused any more.
         """
-        head = await self._threads.get(principal, thread_id)
         view = await self.get(principal, thread_id, run_id)
         if view.status in OVER or (view.status == "paused" and since is None):
             return view
-        start = head.next_event - 1 if since is None else since
+        start = view.as_of if since is None else since
         items = self._streams.of(principal, thread_id, heartbeat=_LOOK_SECONDS).items(start)
         deadline = time.monotonic() + view.delay + seconds
         try:

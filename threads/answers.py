@@ -13,14 +13,13 @@ from schemas import (
     Message,
     MessageAdded,
     ProviderPart,
-    RunCompleted,
     RunLimits,
     TokenUsage,
     ToolCall,
 )
 from threads.calls import request_call, settle_call
 from threads.draft import Draft
-from threads.transitions import Next, fail_run, go_on, send_for_the_next
+from threads.transitions import Next, complete_run, fail_run, go_on
 
 EMPTY_ANSWERS = 2
 """Answers without a word in a row, after which the run fails."""
@@ -118,17 +117,8 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") ->
     if not calls and answer.paused and spoilt < SPOILT_ANSWERS:
         return Next.LEG
     if not calls:
-        draft.event(
-            RunCompleted,
-            run_id=run.run_id,
-            message_id=message.message_id,
-            turns=turn,
-            usage=draft.head.run.counted if draft.head.run else None,
-            notice=_sentences(_NOT_WHOLE["cut" if answer.paused else answer.ending] or _unended(answer), notice)
-            or None,
-        )
-        draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": turn})
-        send_for_the_next(draft)
+        words = _sentences(_NOT_WHOLE["cut" if answer.paused else answer.ending] or _unended(answer), notice)
+        complete_run(draft, message.message_id, words or None)
         return Next.COMMIT
     for call, asked in zip(calls, answer.tools, strict=True):
         _rule_on(draft, call, asked, policy)

@@ -18,7 +18,6 @@ from schemas import (
     Message,
     MessageAdded,
     MultitaskStrategy,
-    RunCompleted,
     RunLimits,
     RunPaused,
     RunResumed,
@@ -27,7 +26,7 @@ from schemas import (
 from threads.context_window import tokens_of
 from threads.draft import Draft
 from threads.fitting import fitted
-from threads.transitions import Next, fail_run, on_input, refuse, send_for_the_next
+from threads.transitions import Next, fail_run, on_input, refuse
 
 _NOT_OPEN = "the interrupt that this answers is not open any more"
 
@@ -90,14 +89,6 @@ def too_large_to_ask(draft: Draft, interrupts: Sequence[GraphInterrupt]) -> str 
         return None
     size = sum(len(asked.to_bytes()) for asked in interrupts)
     return f"What the graph asks has {size:,} bytes, which is more than fits. Ask with less, such as the key of a store item."
-
-
-def complete_graph(draft: Draft, message_id: str | None) -> None:
-    """The graph came to its end. `message_id` is of the last message that a model wrote in this leg, if there is one."""
-    run = draft.run
-    draft.event(RunCompleted, run_id=run.run_id, message_id=message_id, turns=run.turns, usage=run.counted)
-    draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
-    send_for_the_next(draft)
 
 
 def add_messages(draft: Draft, messages: Sequence[Message]) -> None:

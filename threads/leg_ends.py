@@ -14,8 +14,8 @@ from typing import Any
 from schemas import GraphInterrupt, GraphStreamed, Message, StateRow
 from threads.answers import Answer, Policy, on_answer
 from threads.draft import Draft
-from threads.graph_transitions import add_messages, complete_graph, pause_graph
-from threads.transitions import CancelReason, Next, cancel_run, fail_run
+from threads.graph_transitions import add_messages, pause_graph
+from threads.transitions import CancelReason, Next, cancel_run, complete_run, fail_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _answered(draft: Draft, end: Answered) -> Next:
 
 
 def _finished(draft: Draft, end: Finished) -> Next:
-    complete_graph(draft, end.message_id)
+    complete_run(draft, end.message_id)
     return Next.COMMIT
 
 

@@ -28,6 +28,7 @@ from schemas import (
     MessageAdded,
     MultitaskStrategy,
     RunCancelled,
+    RunCompleted,
     RunFailed,
     RunLimits,
     RunPaused,
@@ -330,6 +331,16 @@ def fail_run(draft: Draft, code: str, message: str, *, error: str = "", asks: tu
             settle_call(draft, pending, "The run failed before this call had a result.", status="cancelled")
     draft.event(RunFailed, run_id=run.run_id, code=code, message=message, error=error, asks=asks)
     draft.audit("run.failed", actor="system", run_id=run.run_id, outcome="failed", reason=code)
+    send_for_the_next(draft)
+
+
+def complete_run(draft: Draft, message_id: str | None, notice: str | None = None) -> None:
+    """The run came to its end. `message_id` is of its answer, the last message that a model wrote in it, if there is one."""
+    run = draft.run
+    draft.event(
+        RunCompleted, run_id=run.run_id, message_id=message_id, turns=run.turns, usage=run.counted, notice=notice
+    )
+    draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
     send_for_the_next(draft)
 
 

@@ -18,8 +18,6 @@ class GatewayOptions(CoreOptions):
     max_body: int = MAX_BODY_BYTES + 148_576
     """Bytes of a request's body, 1 MiB: what a caller writes with spaces and escapes is shorter in the record that comes of it,
     which may have `MAX_BODY_BYTES`."""
-    request_seconds: float = 60.0
-    """A request that is no stream and waits for no run is given up then."""
     thread_minutes: float | None = None
     """Minutes that threads of LangGraph's clients live where these say nothing; None: for ever."""
     thread_strategy: TtlStrategy = "delete"

@@ -3,7 +3,7 @@
 from connectors.connector import Connector
 from connectors.models.choice import Detected, ModelCache, ModelChoice, chat_model, detect_model, model_identity
 from connectors.models.kinds import is_chat_model
-from connectors.models.names import check_model_name, provider_of
+from connectors.models.names import check_model_name
 from connectors.models.requests import OUTPUT_TOKENS
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "detect_model",
     "is_chat_model",
     "model_identity",
-    "provider_of",
 ]
 
 CONNECTOR = Connector(name="models")

@@ -9,11 +9,6 @@ AUTO = "auto"
 _OWN = (AUTO, RULES, "scripted")
 
 
-def provider_of(name: str) -> str:
-    """What a key and a server belong to: the part before the colon."""
-    return name.partition(":")[0]
-
-
 def check_model_name(name: str) -> None:
     """Raises `SettingsError`, with what is known, for a name that no worker understands.
 

@@ -101,7 +101,7 @@ class TurnsProcessor:
         if isinstance(record.body, UserMessage | ExternalEvent | GraphInput):
             if tenant.paused:
                 raise Reject(f"the tenant {tenant.tenant_id!r} is paused")
-            self._limits(new_input(record), tenant)
+            self._limits("graph" if isinstance(record.body, GraphInput) else "agent", record.body.agent_id, tenant)
         return await self._until_committed(record, lambda draft: self._apply(draft, record, tenant))
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
@@ -258,12 +258,12 @@ class TurnsProcessor:
             result = await self._legs[draft.run.kind].run(work)
         return on_leg(draft, result)
 
-    def _limits(self, new: Input, tenant: Tenant) -> RunLimits:
-        """What the run of this input may take. Raises `Reject` where there is nobody to work on it."""
-        leg = self._legs.get(new.kind)
-        limits = leg.limits(tenant, new.agent_id) if leg else None
+    def _limits(self, kind: RunKind, agent_id: str, tenant: Tenant) -> RunLimits:
+        """What a run of the agent may take. Raises `Reject` where there is nobody to work on it."""
+        leg = self._legs.get(kind)
+        limits = leg.limits(tenant, agent_id) if leg else None
         if limits is None:
-            raise Reject(f"the tenant {tenant.tenant_id!r} has no agent {new.agent_id!r}")
+            raise Reject(f"the tenant {tenant.tenant_id!r} has no agent {agent_id!r}")
         return limits
 
     async def _commit_step(self, draft: Draft, rows: tuple[StateRow, ...], next_row: int, began_at: str) -> None:
@@ -284,7 +284,9 @@ class TurnsProcessor:
             draft.rows_known = tuple(await self._journal.messages(*draft.thread, limit=forks.MOST_BACK))
         if isinstance(body, UserMessage | ExternalEvent | GraphInput):
             new = new_input(record)
-            return graph_transitions.on_any_input(draft, new, self._limits(new, tenant), strategy_of(body))
+            return graph_transitions.on_any_input(
+                draft, new, self._limits(new.kind, new.agent_id, tenant), strategy_of(body)
+            )
         if isinstance(body, UpdateState):
             if self._states is None:
                 raise Reject(f"no graphs are hosted here, and so not {body.graph!r}")

@@ -16,8 +16,8 @@ from processors.turns.graph_state import changed_by_hand, interrupts_of, restore
 from schemas import GraphRequest, RunLimits, ServerTrouble, SettingsError, UpdateState, storable_text
 from state import ItemStore, Journal
 from threads.draft import Draft
-from threads.graph_transitions import add_messages, complete_graph, state_updated, too_large_to_ask
-from threads.transitions import Next, refuse
+from threads.graph_transitions import add_messages, state_updated, too_large_to_ask
+from threads.transitions import Next, complete_run, refuse
 
 log = logging.getLogger("cauce.turns")
 
@@ -84,5 +84,5 @@ class StateChanges:
         run_id = run.run_id if run else draft.input_id
         add_messages(draft, new_messages(before.values, after.values, run_id=run_id, at=draft.now))
         if run and not after.next:  # there is nothing left to wait for
-            complete_graph(draft, None)
+            complete_run(draft, None)
         return Next.COMMIT

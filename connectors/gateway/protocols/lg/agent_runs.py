@@ -40,10 +40,7 @@ async def start_agent(
     messages = branches.up_to(at)
     if wanted.given is None:
         _check_that_something_is_left(branches, messages, at_checkpoint=checkpoint is not None)
-    if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
-        raise Conflict(
-            "thread_busy", "Another run of this thread is active; use multitask_strategy enqueue, or wait for its end."
-        )
+    await wanted.refuse_if_busy(core, caller, thread_id)
     text, message_id, after = "", None, at
     if wanted.given is not None:
         spoken = said(told, messages, head.pending)

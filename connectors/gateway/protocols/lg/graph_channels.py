@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from connectors.gateway.protocols.lg.graph_projection import StateOf, asks
+from connectors.gateway.protocols.lg.graph_projection import asks
 from connectors.gateway.protocols.lg.message_events import OpenMessage, Told
 from connectors.gateway.protocols.lg.messages import to_langchain
 from connectors.gateway.protocols.lg.subgraph_events import Subgraphs
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
+from connectors.graphs.graph_states import StateOf
 from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces, LegReader, Part, written
 from core.following.position import Position

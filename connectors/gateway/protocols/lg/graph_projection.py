@@ -6,7 +6,7 @@ Ids of frames are positions, as in `projection.py`; within a leg that is going t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +15,11 @@ from connectors.gateway.protocols.lg.projection import END, Frame, failure, meta
 from connectors.gateway.protocols.lg.shapes import graph_interrupts
 from connectors.gateway.protocols.lg.thread_state import dumps
 from connectors.gateway.sse import frame
+from connectors.graphs.graph_states import StateOf
 from core.following.graph_reader import GraphPieces, LegReader, Part, written
 from core.following.position import Position
 from core.following.reader import RunEnd, kinds
 from schemas import GraphStreamed, RunCancelled, RunFailed, RunPaused, ThreadEvent
-
-StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
-"""The values of a checkpoint of a namespace; None where they cannot be read."""
 
 INTERRUPT = "__interrupt__"
 

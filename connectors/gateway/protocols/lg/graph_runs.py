@@ -39,10 +39,7 @@ async def start_graph(
         _answers(head, request.command.resume if request.command else None)
     if waits and not request.checkpoint_id and (resumes or _goes_on(request)):
         return await core.answering.resume(caller, thread_id, head, request), head.next_event - 1, Questions(head), True
-    if wanted.strategy == "reject" and not wanted.delay and await core.runs.any_going(caller, thread_id):
-        raise Conflict(
-            "thread_busy", "Another run of this thread is active; use multitask_strategy enqueue, or wait for its end."
-        )
+    await wanted.refuse_if_busy(core, caller, thread_id)
     if resumes and not request.checkpoint_id:
         request = addressed(head, request)
     new = NewRun(

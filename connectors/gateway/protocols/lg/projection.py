@@ -55,8 +55,6 @@ MODES = (
     "debug",
     "tools",
 )
-SILENT = ("events", "tasks", "checkpoints", "debug")
-"""Modes of a graph's internals, for which an agent's run has no events."""
 
 END = frame("end", "null")
 Frame = tuple[str, str]

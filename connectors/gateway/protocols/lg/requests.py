@@ -16,8 +16,9 @@ from connectors.gateway.protocols.lg.thread_state import dumps
 from connectors.gateway.request_parts import flag, mapping, one_of, text
 from core.assistants import Assistant, check_configuration
 from core.delayed import LONGEST_DELAY
-from core.errors import Invalid, Refused, checked, known_time_zone, unfit
+from core.errors import Conflict, Invalid, Refused, checked, known_time_zone, unfit
 from core.expiry import MOST_MINUTES, from_now
+from core.principal import Principal
 from schemas import GraphCommand, GraphRequest, ThreadTtl
 
 LONGEST_TITLE = 200
@@ -124,6 +125,14 @@ class RunRequest:
         if self.command.get("goto") or self.command.get("update"):
             raise Invalid("not_supported", "command: an agent supports only resume.")
         self._durability()
+
+    async def refuse_if_busy(self, core: GatewayCore, caller: Principal, thread_id: str) -> None:
+        """Raises `Conflict` where a run of the thread is active and the strategy is `reject`."""
+        if self.strategy == "reject" and not self.delay and await core.runs.any_going(caller, thread_id):
+            raise Conflict(
+                "thread_busy",
+                "Another run of this thread is active; use multitask_strategy enqueue, or wait for its end.",
+            )
 
     @property
     def time_zone(self) -> str | None:

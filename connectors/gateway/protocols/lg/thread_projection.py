@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from connectors.gateway.protocols.lg.agent_channels import AgentChannels
 from connectors.gateway.protocols.lg.graph_channels import GraphChannels
-from connectors.gateway.protocols.lg.graph_projection import StateOf
 from connectors.gateway.protocols.lg.message_events import Told
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.sse import HEARTBEAT_FRAME, frame
+from connectors.graphs.graph_states import StateOf
 from core.agent_names import graph_id
 from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces

@@ -19,7 +19,7 @@ from core import RunView
 from core.errors import Invalid, Refused
 from core.following.feed import EarlyResult
 from core.following.position import Position
-from core.following.reader import RunEnd
+from core.following.reader import RunEnd, is_deletion
 from core.following.thread_stream import Heartbeat, StreamItem
 from core.principal import Principal
 from core.run_views import OVER
@@ -66,7 +66,7 @@ class _Following:
                 if isinstance(item, Heartbeat):
                     yield HEARTBEAT_FRAME
                 elif isinstance(item, _NO_RUN):
-                    if isinstance(item, ThreadChanged) and item.action == "delete":
+                    if is_deletion(item):
                         return
                     position = Position(item.seq)
                 else:
@@ -121,7 +121,7 @@ class _Last:
     def _see(self, item: StreamItem) -> None:
         if isinstance(item, ThreadEvent):
             self.seq = item.seq
-            self.deleted = isinstance(item, ThreadChanged) and item.action == "delete"
+            self.deleted = is_deletion(item)
 
 
 def _modes_of(view: RunView) -> tuple[str, ...]:

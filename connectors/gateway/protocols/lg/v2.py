@@ -14,12 +14,12 @@ from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.problems import Problem, as_problem
 from connectors.gateway.protocols.lg import runs
 from connectors.gateway.protocols.lg.graph_channels import MODES
-from connectors.gateway.protocols.lg.graph_projection import StateOf
 from connectors.gateway.protocols.lg.requests import RunRequest, answer
 from connectors.gateway.protocols.lg.thread_projection import CHANNELS, STEP, ThreadProjection, Wanted
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping
 from connectors.gateway.sse import EventStream, frame
+from connectors.graphs.graph_states import StateOf
 from core.errors import Conflict, Invalid, shown, unfit
 from core.following.thread_stream import StreamItem
 from core.principal import Principal
