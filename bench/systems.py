@@ -17,7 +17,7 @@ from core.api_keys import ApiKeys
 from core.principal import OPERATOR
 from schemas import AgentSettings, ApprovalPolicy, ModelSettings, PartitionSet, Tenant
 from state import open_stores
-from streams import topics
+from streams import topic_admin
 
 TENANTS = ("bench0", "bench1", "bench2", "bench3")
 PARTITIONS = {PartitionSet.CONVERSATION: 8, PartitionSet.TENANT: 4}
@@ -48,7 +48,7 @@ async def process(*arguments: str, environment: Mapping[str, str], log: Path) ->
 
 async def prepare(bootstrap: str, state_url: str, tenants: Mapping[str, str] = {}) -> None:
     """Topics, tables, and tenants whose agents need no approvals; `tenants` are further ones with their models."""
-    await topics.apply(bootstrap, partitions=PARTITIONS)
+    await topic_admin.apply(bootstrap, partitions=PARTITIONS)
     stores = open_stores(state_url)
     await stores.open()
     await stores.migrate()

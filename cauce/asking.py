@@ -8,7 +8,7 @@ from typing import Any
 
 from cauce.settings import Settings
 from connectors.chat_client import ChatClient
-from connectors.chat_client.client import Listener
+from connectors.chat_client.kafka_client import Listener
 from core.following.reader import EventMethods, kinds
 from schemas import (
     ApprovalRequested,

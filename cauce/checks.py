@@ -173,10 +173,10 @@ def _model_finding(name: str, why: str) -> Finding:
 
 
 async def _kafka(settings: Settings) -> Finding:
-    from streams import topics
+    from streams import topic_admin
 
     assert settings.kafka
-    states = await topics.show(settings.kafka, partitions=settings.partition_counts)
+    states = await topic_admin.show(settings.kafka, partitions=settings.partition_counts)
     drift = [f"{s.topic} {'; '.join(s.drift)}" for s in states if s.drift]
     if drift:
         return Finding("Kafka", "problem", f"{settings.kafka} answers, but {drift[0]} (see: cauce topics show)")

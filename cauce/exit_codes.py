@@ -37,27 +37,27 @@ WHAT_NEXT = {
 def codes() -> dict[type[Exception], Exit]:
     """What each kind of error ends a command with; the nearest kind counts."""
     from cauce.running import NotRunning
-    from core import errors
+    from core import refusals
     from schemas import SettingsError
 
     return {
         NotRunning: Exit.NOT_RUNNING,
         SettingsError: Exit.USAGE,
-        errors.Invalid: Exit.USAGE,
-        errors.Conflict: Exit.USAGE,
-        errors.Missing: Exit.FAILED,
-        errors.Forbidden: Exit.FAILED,
-        errors.Expired: Exit.FAILED,
-        errors.Limited: Exit.FAILED,
-        errors.NotNow: Exit.FAILED,
-        errors.Broken: Exit.FAILED,
+        refusals.Invalid: Exit.USAGE,
+        refusals.Conflict: Exit.USAGE,
+        refusals.Missing: Exit.FAILED,
+        refusals.Forbidden: Exit.FAILED,
+        refusals.Expired: Exit.FAILED,
+        refusals.Limited: Exit.FAILED,
+        refusals.NotNow: Exit.FAILED,
+        refusals.Broken: Exit.FAILED,
         Exception: Exit.FAILED,
     }
 
 
 def words_of(error: Exception) -> str:
     """What happened and what to do, in one line."""
-    from core.errors import Refused
+    from core.refusals import Refused
     from schemas import CauceError
 
     if isinstance(error, Refused):

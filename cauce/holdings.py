@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.holdings import TOPIC_HOLDINGS
+from core.personal_data import TOPIC_HOLDINGS
 from schemas import Holding
 from state import HOLDINGS as STORE_HOLDINGS
 

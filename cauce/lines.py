@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 from cauce.opened_stores import opened_core, user_of
 from cauce.settings import Settings
 from connectors.chat_client import ChatClient
-from connectors.chat_client.client import Event, Listener
-from core.errors import Missing
+from connectors.chat_client.kafka_client import Event, Listener
+from core.refusals import Missing
 from schemas import ApprovalRequested, Message, StoredMessage, ThreadHead, ThreadSummary
 from streams.dead_letters import until_dead
 

@@ -161,7 +161,7 @@ class Settings(BaseModel):
 
     @property
     def partition_counts(self) -> Mapping[PartitionSet, int]:
-        """As `streams.topics` takes them."""
+        """As `streams.topic_admin` takes them."""
         return {
             PartitionSet.CONVERSATION: self.partitions.conversation,
             PartitionSet.TENANT: self.partitions.tenant,

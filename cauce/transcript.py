@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from connectors.chat_client.client import Event, Unread
+from connectors.chat_client.kafka_client import Event, Unread
 from core.following.reader import EventMethods
 from schemas import (
     AnswerDiscarded,

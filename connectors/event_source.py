@@ -6,8 +6,8 @@ A source runs in any number of processes, and dies at any time. What it sees twi
 - First `begin`, and when that returned, `keep` the position behind it. A source that dies in between reads the event again and
   begins the same run. The other way round the event would be lost.
 - Where `begin` raises `ServerTrouble` it is not certain that a run comes: the source goes no further, and tells the event again.
-  It may simply let the error out of `run`, which is called again after a while. Where `begin` raises `core.errors.Refused` no run
-  will ever come: on with the next event.
+  It may simply let the error out of `run`, which is called again after a while. Where `begin` raises `core.refusals.Refused` no
+  run will ever come: on with the next event.
 - `run` begins at the kept position, and ends when it is cancelled: nothing that matters may be left to a `finally` block.
 - For whom an event is, the source knows of its settings and of the service, never of what the event says: whoever can write a
   mail must not choose whose agent reads it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import uuid
 
-from core.assistants import NAMESPACE, default_id
-from core.errors import not_found
+from core.graph_assistants import NAMESPACE, default_id
+from core.refusals import not_found
 from schemas import AgentSettings, Tenant
 
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.agent_names import find_agent
-from core.assistants import Assistant, Assistants
-from core.errors import Invalid, not_found
+from core.graph_assistants import Assistant, Assistants
 from core.principal import Principal
+from core.refusals import Invalid, not_found
 from core.run_views import NewRun
 from core.tenant_settings import Tenants
 from schemas import AgentSettings, GraphRequest

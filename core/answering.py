@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.changes import Changes
-from core.errors import Conflict, checked
 from core.following.feed import stored_events
 from core.ingress import Ingress
 from core.principal import Principal
+from core.refusals import Conflict, checked
 from core.run_views import RunView
 from core.runs import Runs
 from core.sending import answer_to, sent

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from pydantic import BaseModel
 
-from core.errors import Invalid, Missing, known_id, not_found
 from core.principal import SCOPES, Principal
+from core.refusals import Invalid, Missing, known_id, not_found
 from schemas import Timestamp, is_id, is_tenant_id
 from schemas.common.clock import utc_now
 from schemas.common.recent import TtlCache

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from core.errors import AGAIN_SECONDS, NotNow
 from core.ingress import Ingress
 from core.principal import Principal
+from core.refusals import AGAIN_SECONDS, NotNow
 from core.thread_streams import ThreadStreams
 from schemas import (
     ApprovalResolved,

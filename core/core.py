@@ -7,22 +7,22 @@ from typing import Protocol
 
 from core.agents import Agents
 from core.answering import Answering
-from core.assistants import Assistant, Assistants
 from core.changes import Changes
+from core.core_options import CoreOptions
 from core.delayed import DelayedRuns
-from core.expiry import Expiry
+from core.due_timers import Timers
 from core.following.feed import Feed
 from core.following.thread_stream import ThreadStream
+from core.graph_assistants import Assistant, Assistants
 from core.ingress import Ingress
-from core.options import CoreOptions
 from core.principal import Principal
 from core.run_views import RunView
 from core.runs import Runs
 from core.stateless import StatelessThreads
 from core.store_core import StoreCore
+from core.thread_expiry import Expiry
 from core.thread_streams import ThreadStreams
 from core.threads import Threads
-from core.timers import Timers
 from schemas import Tenant, ThreadHead
 from state import Stores
 

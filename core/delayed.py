@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from core.errors import Limited
+from core.due_timers import Timers, later, timer_of
 from core.ingress import Ingress
+from core.refusals import Limited
 from core.standing import is_busy, is_in
-from core.timers import Timers, later, timer_of
 from schemas import (
     CancelRun,
     ChangeThread,

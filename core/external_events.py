@@ -8,9 +8,9 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
-from core.errors import Invalid, checked, not_found
 from core.ingress import Ingress
 from core.principal import Principal
+from core.refusals import Invalid, checked, not_found
 from core.sending import promised
 from core.standing import is_in
 from core.tenant_settings import Tenants

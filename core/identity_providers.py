@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from core.errors import Forbidden, not_found
 from core.principal import SCOPES, Principal
+from core.refusals import Forbidden, not_found
 from schemas import IdentityProvider, Tenant, derived_id, is_id
 from schemas.common.clock import utc_now
 from schemas.common.recent import TtlCache

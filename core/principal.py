@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from core.errors import Forbidden
+from core.refusals import Forbidden
 from schemas import SYSTEM_TENANT
 
 Scope = Literal["read", "write", "approve", "administer"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core.errors import not_found, unless_lost
 from core.following.feed import stored_events
 from core.principal import Principal
+from core.refusals import not_found, unless_lost
 from core.run_views import RunView, accepted_view, in_head, over_view
 from core.thread_reader import ThreadReader
 from schemas import MessageAdded, ThreadKey, is_id

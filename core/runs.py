@@ -12,9 +12,9 @@ from typing import Any
 from core.agents import Agents
 from core.changes import Changes
 from core.delayed import DelayedRuns
-from core.errors import Conflict, Invalid, Limited, checked, known_time_zone, unless_lost
 from core.ingress import Ingress
 from core.principal import Principal
+from core.refusals import Conflict, Invalid, Limited, checked, known_time_zone, unless_lost
 from core.run_reader import RunReader
 from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head
 from core.sending import promised

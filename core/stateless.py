@@ -6,8 +6,8 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from core.errors import Missing, Refused
 from core.principal import Principal
+from core.refusals import Missing, Refused
 from core.run_views import OVER
 from core.runs import Runs
 from core.threads import Threads

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.errors import Conflict, Forbidden, Invalid, invalid, known_time_zone, not_found
 from core.principal import Principal
+from core.refusals import Conflict, Forbidden, Invalid, invalid, known_time_zone, not_found
 from schemas import SYSTEM_TENANT, AgentSettings, IdentityProvider, Tenant, is_tenant_id
 from schemas.common.clock import utc_now
 from schemas.common.recent import TtlCache

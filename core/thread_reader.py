@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from core.branches import Branches
-from core.errors import Conflict, not_found, unfit, unless_lost
 from core.principal import Principal
+from core.refusals import Conflict, not_found, unfit, unless_lost
 from core.standing import standing
+from core.thread_branches import Branches
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadKey, ThreadSummary, contains, is_id
 from state import Hydrated, Journal, summary
 

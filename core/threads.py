@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from core.changes import Changes
-from core.errors import Conflict, Invalid, checked, not_found
-from core.expiry import Expiry
 from core.principal import Principal
+from core.refusals import Conflict, Invalid, checked, not_found
+from core.thread_expiry import Expiry
 from core.thread_reader import LISTED, ThreadReader
 from schemas import (
     ChangeMessages,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.errors import known_id, known_time_zone, not_found
 from core.principal import Principal
+from core.refusals import known_id, known_time_zone, not_found
 from schemas import User
 from schemas.common.clock import utc_now
 from state import Directory

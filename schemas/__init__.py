@@ -3,7 +3,7 @@
 Nothing here does input or output, and nothing here imports another room of Cauce.
 """
 
-from schemas.audit import AuditEvent, DeadLetter
+from schemas.audit_events import AuditEvent, DeadLetter
 from schemas.audit_trail import audit_output
 from schemas.base import Body, Stored, Timestamp, bodies_of, body_type
 from schemas.branches import MOST_FORKS, Fork, Span, branch, forked, newest, within
@@ -59,7 +59,7 @@ from schemas.ids import (
     own_id,
 )
 from schemas.inputs import Input, RunKind
-from schemas.ledger import CallState, LedgerEntry
+from schemas.ledger_entries import CallState, LedgerEntry
 from schemas.matching import contains
 from schemas.messages import MAX_TEXT, Ending, Message, ProviderPart, TokenUsage, ToolCall
 from schemas.questions import Question, QuestionKind
@@ -105,7 +105,7 @@ from schemas.responses import (
 )
 from schemas.tenants import AgentSettings, ApprovalPolicy, IdentityProvider, ModelSettings, RunLimits, Tenant, User
 from schemas.text import DEEPEST, error_words, is_storable, storable, storable_text
-from schemas.threads import (
+from schemas.thread_head import (
     QUEUED_BYTES,
     AcceptedRun,
     ActiveRun,
@@ -122,7 +122,7 @@ from schemas.threads import (
     ThreadStatus,
     ThreadSummary,
 )
-from schemas.timers import DelayedRun, RunsThread, ThreadExpiry
+from schemas.timer_bodies import DelayedRun, RunsThread, ThreadExpiry
 from schemas.tools import ToolRequest, ToolResult, ToolStatus
 from schemas.topics import TOPICS, Delivery, KeyKind, PartitionSet, Topic, TopicSpec
 from schemas.zones import check_zone, known_zone, time_in, zone_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from schemas.audit import AuditEvent
+from schemas.audit_events import AuditEvent
 from schemas.ids import derived_id
 from schemas.records import Envelope, Output
 from schemas.topics import Topic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.threads import StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead
+from schemas.thread_head import StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class ModelSettings(Stored):
     context_tokens: int = Field(default=16_000, ge=500)
     """Budget of history sent to the model, in tokens (about four characters each)."""
     max_output_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
-    """Limit of one answer; what is known of the model decides when absent (`connectors.models.requests`)."""
+    """Limit of one answer; what is known of the model decides when absent (`connectors.models.model_requests`)."""
 
 
 class RunLimits(Stored):

@@ -29,7 +29,7 @@ from schemas import (
 )
 from streams.kafka_clients import close_consumer, close_producer
 from streams.raw_reading import Unreadable, read_between, readable_again
-from streams.topics import partitions_of
+from streams.topic_admin import partitions_of
 
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 MAX_INLINE_BYTES = 500_000

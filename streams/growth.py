@@ -25,7 +25,7 @@ from aiokafka.structs import OffsetAndMetadata
 from schemas import TOPICS, PartitionSet, SettingsError, Topic, Unavailable
 from streams.kafka_clients import KafkaClients, close_consumer
 from streams.raw_reading import read_between
-from streams.topics import opened_admin
+from streams.topic_admin import opened_admin
 
 log = logging.getLogger("cauce.streams")
 

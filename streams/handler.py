@@ -25,7 +25,7 @@ from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff, pause_after
 from streams.contract import Processor, Reject, Retry
 from streams.dead_letters import dead_letter_outputs
-from streams.options import RuntimeOptions
+from streams.runtime_options import RuntimeOptions
 
 log = logging.getLogger("cauce.streams")
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Attempts(Protocol):
 
 
 class RecordHandler:
-    """See `streams.group.Handler`."""
+    """See `streams.group_runtime.Handler`."""
 
     def __init__(
         self,

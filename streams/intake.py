@@ -24,8 +24,8 @@ from schemas.common.metrics import RuntimeMetrics
 from streams.dead_letters import dead_letter_outputs
 from streams.kafka_clients import KafkaClients
 from streams.offsets import MAX_SPAN
-from streams.options import RuntimeOptions
 from streams.raw_reading import Stretch, Unreadable
+from streams.runtime_options import RuntimeOptions
 from streams.slot import Finished, Slot
 from streams.unpacking import shared_room
 from streams.unreadable import LOOK_SECONDS, Next, Stalls, UnreadablePlaces, is_in_order

@@ -28,8 +28,8 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas import BadRecord, Output
 from schemas.common.recent import Backoff
-from streams.options import RuntimeOptions
 from streams.raw_reading import Stretch, look
+from streams.runtime_options import RuntimeOptions
 
 aiokafka.producer.sender.BACKOFF_OVERRIDE = 0.002
 

@@ -18,7 +18,7 @@ from aiokafka.structs import OffsetAndMetadata
 from schemas import RawRecord, SettingsError, Topic, Unavailable
 from streams.kafka_clients import close_consumer
 from streams.raw_reading import read_between
-from streams.topics import opened_admin, partitions_of
+from streams.topic_admin import opened_admin, partitions_of
 
 
 async def read_since(

@@ -27,7 +27,7 @@ from schemas.common.recent import Backoff
 from streams.contract import Group, Publication
 from streams.kafka_clients import KafkaClients, acknowledged, close_producer, enqueue, leave
 from streams.offsets import OffsetTracker, decode_completed
-from streams.options import RuntimeOptions
+from streams.runtime_options import RuntimeOptions
 
 log = logging.getLogger("cauce.streams")
 

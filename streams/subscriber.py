@@ -25,8 +25,8 @@ from faststream.kafka.subscriber.usecase import DefaultSubscriber
 
 from schemas import Output, Record
 from streams.contract import Group, Processor
-from streams.group import GroupRuntime
-from streams.options import RuntimeOptions
+from streams.group_runtime import GroupRuntime
+from streams.runtime_options import RuntimeOptions
 
 
 @dataclass(frozen=True, slots=True)

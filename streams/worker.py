@@ -16,11 +16,11 @@ from prometheus_client import CollectorRegistry
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
 from streams.contract import Group, Processor
-from streams.group import GroupRuntime
+from streams.group_runtime import GroupRuntime
 from streams.handler import Attempts, RecordHandler
 from streams.health import Health, LoopLag
 from streams.kafka_clients import KafkaClients, ignore_broken_producers, quieten_aiokafka
-from streams.options import RuntimeOptions
+from streams.runtime_options import RuntimeOptions
 from streams.subscriber import SlotSubscriber, subscribe
 
 log = logging.getLogger("cauce.streams")

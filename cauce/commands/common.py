@@ -71,7 +71,7 @@ def on_stores(settings: Settings, use: Callable[[StoreCore], Awaitable[Result]])
 @contextmanager
 def fields_as_options(options: Mapping[str, str]) -> Iterator[None]:
     """Names the options, by fields, where a use case in the block says which fields do not fit."""
-    from core.errors import Invalid
+    from core.refusals import Invalid
 
     try:
         yield

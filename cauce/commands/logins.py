@@ -39,8 +39,8 @@ def add(
 
     Google: `--issuer https://accounts.google.com`. Microsoft: `--issuer https://login.microsoftonline.com/TENANT_ID/v2.0`.
     """
-    from core.errors import checked
     from core.principal import OPERATOR
+    from core.refusals import checked
     from schemas import IdentityProvider
 
     provider = checked(

@@ -43,7 +43,7 @@ def apply(data: DataOption = None, config: ConfigOption = None) -> None:
     import asyncio
 
     from cauce.running import connected
-    from streams import topics as registry
+    from streams import topic_admin as registry
 
     settings = connected(settings_of(data, config))
     assert settings.kafka
@@ -94,7 +94,7 @@ def show_topics(as_json: JsonOption = False, data: DataOption = None, config: Co
     from dataclasses import asdict
 
     from cauce.running import connected
-    from streams import topics as registry
+    from streams import topic_admin as registry
 
     settings = connected(settings_of(data, config))
     assert settings.kafka

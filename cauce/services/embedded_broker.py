@@ -15,9 +15,9 @@ def _arguments(settings: Settings) -> Sequence[str]:
 
 
 async def _make_topics(settings: Settings, address: str) -> Mapping[str, Any]:
-    from streams import topics
+    from streams import topic_admin
 
-    await topics.apply(address, partitions=settings.partition_counts)
+    await topic_admin.apply(address, partitions=settings.partition_counts)
     return {"kafka": address}
 
 

@@ -19,9 +19,9 @@ def _sources(settings: Settings) -> list[EventSource]:
 
 async def _run(process: Process) -> None:
     """Any number of processes may do the same: what two of them see begins one run."""
+    from core.core_options import CoreOptions
     from core.external_events import ExternalEvents
     from core.ingress import Ingress
-    from core.options import CoreOptions
 
     settings = process.settings
     sources = _sources(settings)

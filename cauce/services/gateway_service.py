@@ -71,7 +71,7 @@ async def _run(process: Process) -> None:
 def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
     """The use cases. The gateway is ready while it hears Kafka."""
     from connectors.gateway.app import make_core
-    from connectors.gateway.options import GatewayOptions
+    from connectors.gateway.gateway_options import GatewayOptions
 
     minutes, strategy = hosting.thread_ttl or (None, "delete")
     options = GatewayOptions(thread_minutes=minutes, thread_strategy=strategy)
@@ -150,7 +150,7 @@ def allow_open_files() -> None:
 def _server(app: Any, **options: Any) -> QuietServer:
     import uvicorn
 
-    from connectors.gateway.options import GatewayOptions
+    from connectors.gateway.gateway_options import GatewayOptions
     from streams.health import QuietServer
 
     config = uvicorn.Config(

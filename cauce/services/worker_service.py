@@ -17,7 +17,7 @@ from schemas import Output, RawRecord, Record
 from streams.contract import Group, Processor, RuntimeView
 
 if TYPE_CHECKING:
-    from streams.options import RuntimeOptions
+    from streams.runtime_options import RuntimeOptions
     from streams.worker import Worker
 
 log = logging.getLogger("cauce.worker")
@@ -94,7 +94,7 @@ async def _run(names: Sequence[str], process: Process) -> None:
 
 
 def _options(settings: Settings) -> RuntimeOptions:
-    from streams.options import RuntimeOptions
+    from streams.runtime_options import RuntimeOptions
 
     return RuntimeOptions(
         max_running=settings.max_running,

@@ -3,9 +3,9 @@
 Users' provider tokens stay in Arcade: nothing here returns, logs or stores them.
 """
 
+from connectors.arcade.arcade_catalogue import Catalogue
+from connectors.arcade.arcade_client import ArcadeClient, arcade_user_id
 from connectors.arcade.arcade_toolset import ArcadeToolset
-from connectors.arcade.catalogue import Catalogue
-from connectors.arcade.client import ArcadeClient, arcade_user_id
 from connectors.arcade.settings import ArcadeSettings
 from connectors.connector import Connector
 
@@ -23,5 +23,5 @@ CONNECTOR = Connector(
     settings=ArcadeSettings,
     toolset=_toolset,
     unset="set ARCADE_API_KEY, or run `cauce emulators` and set what it prints",
-    imports=("connectors.arcade.client", "arcadepy"),
+    imports=("connectors.arcade.arcade_client", "arcadepy"),
 )

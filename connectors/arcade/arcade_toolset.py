@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from connectors.arcade.catalogue import Catalogue
-from connectors.arcade.client import ArcadeClient, arcade_user_id
+from connectors.arcade.arcade_catalogue import Catalogue
+from connectors.arcade.arcade_client import ArcadeClient, arcade_user_id
 from connectors.toolset import Call, ToolOutcome, ToolSpec
 from schemas import Unavailable
 

@@ -1,6 +1,6 @@
 """Chat clients: on plain Kafka, which produces to `chat.messages` and reads `chat.responses` and `chat.deltas`, and over HTTP."""
 
-from connectors.chat_client.client import ChatClient
+from connectors.chat_client.kafka_client import ChatClient
 from connectors.connector import Connector
 
 __all__ = ["CONNECTOR", "ChatClient"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import httpx
 
-from connectors.chat_client.client import Event, Unread
+from connectors.chat_client.kafka_client import Event, Unread
 from schemas import (
     TERMINAL_TYPES,
     ApprovalRequested,

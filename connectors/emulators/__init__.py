@@ -5,7 +5,7 @@ emulators; what they accept is counted, so that a repeated side effect is seen. 
 """
 
 from connectors.connector import Connector
-from connectors.emulators.process import EmulatorProcess
+from connectors.emulators.emulator_process import EmulatorProcess
 
 __all__ = ["CONNECTOR", "EmulatorProcess"]
 

@@ -35,10 +35,10 @@ async def serve(options: argparse.Namespace) -> None:
     import uvicorn
 
     from connectors.emulators.cutting import CuttingProtocol
+    from connectors.emulators.emulated_data import Store
+    from connectors.emulators.emulator_server import create_app
     from connectors.emulators.engine import Engine
-    from connectors.emulators.server import create_app
     from connectors.emulators.services import SERVICES
-    from connectors.emulators.store import Store
 
     options.data.mkdir(parents=True, exist_ok=True)
     api_key = kept_key(options.data / "arcade.key")

@@ -12,8 +12,8 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse
 
+from connectors.emulators.emulated_data import Store
 from connectors.emulators.seed import OWNER_ADDRESS
-from connectors.emulators.store import Store
 
 WORKSPACE = {"gid": "11", "resource_type": "workspace", "name": "Home and work"}
 

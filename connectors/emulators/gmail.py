@@ -17,8 +17,8 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
 
+from connectors.emulators.emulated_data import Store
 from connectors.emulators.seed import OWNER_ADDRESS
-from connectors.emulators.store import Store
 
 _TERM = re.compile(r'(-?)(?:(\w+):)?("[^"]*"|\S+)')
 _UNITS = {"d": 1, "m": 30, "y": 365}

@@ -19,9 +19,9 @@ from connectors.gateway.auth.oidc_login import OidcLogin
 from connectors.gateway.body_limit import BodyLimit
 from connectors.gateway.cors import Cors
 from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.gateway_options import GatewayOptions
 from connectors.gateway.limits import RateLimits, Rates
 from connectors.gateway.observed import Observed
-from connectors.gateway.options import GatewayOptions
 from connectors.gateway.own_routes import Around, Beside, Ours, OwnApp
 from connectors.gateway.protocol import all_protocols
 from connectors.gateway.protocols.lg.application import application as lg

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from core.errors import Invalid, unfit
+from core.refusals import Invalid, unfit
 from schemas import PendingCall, StoredMessage, own_id
 
 Role = Literal["user", "assistant", "tool", "other"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from connectors.gateway.options import GatewayOptions
+from connectors.gateway.gateway_options import GatewayOptions
 from connectors.graphs import Graphs
 from connectors.graphs.graph_states import GraphStates
 from core import Core
-from core.errors import Limited
 from core.following.feed import Feed
 from core.ingress import Ingress
 from core.principal import Principal
+from core.refusals import Limited
 from schemas.common.metrics import GatewayMetrics
 from state import Stores
 

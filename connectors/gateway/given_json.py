@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from connectors.gateway.problems import Problem
-from core.errors import Invalid, Refused
+from core.refusals import Invalid, Refused
 from schemas import DEEPEST, is_storable
 
 _LEAST, _MOST = -(2**63), 2**64 - 1

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from connectors.gateway.auth.middleware import COOKIE, CSRF_HEADER
 from connectors.gateway.request_parts import core_of
-from core.errors import Forbidden, not_found
+from core.refusals import Forbidden, not_found
 from core.sessions import LIFETIME
 from schemas import is_id, is_tenant_id
 

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from core.errors import (
+from core.refusals import (
     AGAIN_SECONDS,
     Broken,
     Conflict,

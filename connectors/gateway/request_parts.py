@@ -11,8 +11,8 @@ from starlette.requests import Request
 from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import given_json
-from core.errors import Invalid, unfit
 from core.principal import Principal
+from core.refusals import Invalid, unfit
 
 
 def core_of(request: Request) -> GatewayCore:

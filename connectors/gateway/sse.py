@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from connectors.gateway.patient import until_left
 from connectors.gateway.problems import Problem, as_problem
-from core.errors import Refused
+from core.refusals import Refused
 
 log = logging.getLogger("cauce.gateway")
 

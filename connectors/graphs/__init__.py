@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from connectors.connector import Connector
 
 if TYPE_CHECKING:
-    from connectors.graphs.catalogue import Graphs
+    from connectors.graphs.blocking_threads import GraphThreads, Owner, own_threads
     from connectors.graphs.factories import DESCRIBE, READ, UPDATE, Use
+    from connectors.graphs.graph_catalogue import Graphs
+    from connectors.graphs.graph_store import UserStore
     from connectors.graphs.hosted import HostedGraph
-    from connectors.graphs.requests import graph_input, place, run_config, run_context
-    from connectors.graphs.rows import BrokenState, RowReader, RowTooLarge, rows_of
+    from connectors.graphs.json_shapes import thread_state, to_json
+    from connectors.graphs.run_arguments import graph_input, place, run_config, run_context
     from connectors.graphs.saver import StagingSaver
-    from connectors.graphs.shapes import thread_state, to_json
-    from connectors.graphs.store import UserStore
-    from connectors.graphs.threads import GraphThreads, Owner, own_threads
+    from connectors.graphs.state_rows import BrokenState, RowReader, RowTooLarge, rows_of
 
 __all__ = [
     "CONNECTOR",
@@ -55,24 +55,24 @@ _HOMES = {
     "DESCRIBE": "factories",
     "READ": "factories",
     "UPDATE": "factories",
-    "BrokenState": "rows",
-    "GraphThreads": "threads",
-    "Graphs": "catalogue",
+    "BrokenState": "state_rows",
+    "GraphThreads": "blocking_threads",
+    "Graphs": "graph_catalogue",
     "HostedGraph": "hosted",
-    "Owner": "threads",
-    "RowReader": "rows",
-    "RowTooLarge": "rows",
+    "Owner": "blocking_threads",
+    "RowReader": "state_rows",
+    "RowTooLarge": "state_rows",
     "StagingSaver": "saver",
     "Use": "factories",
-    "UserStore": "store",
-    "graph_input": "requests",
-    "own_threads": "threads",
-    "place": "requests",
-    "rows_of": "rows",
-    "run_config": "requests",
-    "run_context": "requests",
-    "thread_state": "shapes",
-    "to_json": "shapes",
+    "UserStore": "graph_store",
+    "graph_input": "run_arguments",
+    "own_threads": "blocking_threads",
+    "place": "run_arguments",
+    "rows_of": "state_rows",
+    "run_config": "run_arguments",
+    "run_context": "run_arguments",
+    "thread_state": "json_shapes",
+    "to_json": "json_shapes",
 }
 
 

@@ -19,7 +19,7 @@ from langgraph.store.base import BaseStore
 from langgraph_sdk.runtime import AccessContext, ServerRuntime, _ExecutionRuntime, _ReadRuntime
 
 from connectors.foreign import no_exits
-from connectors.graphs.threads import THREADS, Owner, SharedThreads
+from connectors.graphs.blocking_threads import THREADS, Owner, SharedThreads
 from schemas import SettingsError
 
 log = logging.getLogger("cauce.graphs")

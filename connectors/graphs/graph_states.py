@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from typing import TYPE_CHECKING, Any
 
 from connectors.graphs import Graphs
-from core.assistants import Assistant
 from core.changes import Changes
-from core.errors import Broken, Conflict, Invalid, Refused, checked, not_found
+from core.graph_assistants import Assistant
 from core.principal import Principal
+from core.refusals import Broken, Conflict, Invalid, Refused, checked, not_found
 from schemas import (
     GraphRequest,
     InputRefused,

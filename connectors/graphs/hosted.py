@@ -19,10 +19,10 @@ from langgraph_sdk.runtime import AccessContext
 from pydantic import BaseModel, TypeAdapter, create_model
 
 from connectors.graphs.allowed_types import ApplicationTypes, types_of
+from connectors.graphs.blocking_threads import SharedThreads
 from connectors.graphs.factories import RUN, Factory, Use
 from connectors.graphs.imports import load
-from connectors.graphs.shapes import to_json
-from connectors.graphs.threads import SharedThreads
+from connectors.graphs.json_shapes import to_json
 from schemas import SettingsError, error_words
 
 Graph: TypeAlias = Pregel[Any, Any, Any, Any]

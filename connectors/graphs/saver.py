@@ -21,9 +21,9 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 
-from connectors.graphs.rows import BrokenState, CheckpointRow, Place, RowReader, WritesRow
+from connectors.graphs.json_shapes import to_json
 from connectors.graphs.serde import StorableSerializer
-from connectors.graphs.shapes import to_json
+from connectors.graphs.state_rows import BrokenState, CheckpointRow, Place, RowReader, WritesRow
 from connectors.graphs.thread_rows import Floor, ThreadRows, WouldWait, may_wait
 from connectors.graphs.values import place, values_at
 from schemas import CauceError, StateRow, contains

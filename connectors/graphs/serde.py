@@ -17,7 +17,7 @@ from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_POS_ARGS, EXT_PY
 from ormsgpack import Ext
 from pydantic import BaseModel
 
-from connectors.graphs.shapes import to_json
+from connectors.graphs.json_shapes import to_json
 from schemas import storable_text
 
 _OPTION = (jsonplus._option | ormsgpack.OPT_PASSTHROUGH_BIG_INT) & ~ormsgpack.OPT_REPLACE_SURROGATES

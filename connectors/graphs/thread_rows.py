@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
-from connectors.graphs.rows import (
+from connectors.graphs.state_rows import (
     LARGEST_ROW,
     BrokenState,
     CheckpointRow,

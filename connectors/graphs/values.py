@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from connectors.graphs.rows import (
+from connectors.graphs.state_rows import (
     INLINE,
     RANGES_A_PAGE,
     MessagePlace,

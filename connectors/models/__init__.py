@@ -3,8 +3,8 @@
 from connectors.connector import Connector
 from connectors.models.choice import Detected, ModelCache, ModelChoice, chat_model, detect_model, model_identity
 from connectors.models.kinds import is_chat_model
+from connectors.models.model_requests import OUTPUT_TOKENS
 from connectors.models.names import check_model_name
-from connectors.models.requests import OUTPUT_TOKENS
 
 __all__ = [
     "CONNECTOR",

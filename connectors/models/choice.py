@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from connectors.models.kinds import is_chat_model
-from connectors.models.requests import complete
+from connectors.models.model_requests import complete
 from schemas import SettingsError
 from schemas.common.recent import Recent
 
@@ -38,7 +38,7 @@ class ModelChoice:
     api_key: str | None = field(default=None, repr=False)
     temperature: float | None = None
     max_output_tokens: int | None = None
-    """Limit of one answer; `connectors.models.requests` decides when absent."""
+    """Limit of one answer; `connectors.models.model_requests` decides when absent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.following.position import Position
-from core.following.written import NOTHING, Had, rest_of, text_of
+from core.following.written_parts import NOTHING, Had, rest_of, text_of
 from schemas import GraphDelta, GraphPiece, GraphStreamed, is_left_out
 
 LEG_BYTES = 4 << 20

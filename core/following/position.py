@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from core.errors import Invalid
+from core.refusals import Invalid
 
 _POSITION = re.compile(
     r"^(\d{1,12})(?:\.(\d{1,4}))?(?::([A-Za-z0-9_.\-]{1,128}):(\d{1,9})((?:,\d{1,9}=\d{1,9}(?:\.\d{1,9}){0,7}){0,1000}))?$"

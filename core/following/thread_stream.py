@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from core.errors import Expired, NotNow
 from core.following.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, stored_events
 from core.following.graph_reader import GraphPieces
+from core.refusals import Expired, NotNow
 from schemas import ServerTrouble, ThreadEvent, ThreadKey
 from schemas.common.clock import utc_now
 from state import Journal

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from schemas import OutcomeUnknown, ServerTrouble
 from schemas.ids import random_digits
-from state.cassandra.errors import SchemaMissing
+from state.cassandra.driver_errors import SchemaMissing
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Session

@@ -18,7 +18,7 @@ from cassandra.query import BatchStatement, BatchType, SimpleStatement
 from schemas import ServerTrouble, Unavailable
 from schemas.common.recent import Backoff
 from state.cassandra.connecting import CONDITIONAL_PROFILE, Attempt, CassandraOptions
-from state.cassandra.errors import explain
+from state.cassandra.driver_errors import explain
 from state.cassandra.queries import Kind, Query
 
 log = logging.getLogger(__name__)

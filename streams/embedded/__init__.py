@@ -4,6 +4,6 @@ It passes the same conformance suite as Apache Kafka; where they differ, this on
 `python -m streams.embedded`, or with `EmbeddedBroker` as a child process.
 """
 
-from streams.embedded.process import EmbeddedBroker
+from streams.embedded.broker_process import EmbeddedBroker
 
 __all__ = ["EmbeddedBroker"]

@@ -27,7 +27,7 @@ def main() -> int:
 
 async def serve(options: argparse.Namespace) -> int:
     """Runs the broker until it is stopped."""
-    from streams.embedded.server import Broker
+    from streams.embedded.broker_server import Broker
     from streams.embedded.storage import FolderInUse
 
     stop = asyncio.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from streams.embedded.groups import Groups
+from streams.embedded.consumer_groups import Groups
 from streams.embedded.storage import Storage
 from streams.embedded.transactions import MAX_METADATA
 from streams.embedded.wire import RANGES, Error

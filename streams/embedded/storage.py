@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from streams.embedded.journal import Journal, TopicMeta
+from streams.embedded.broker_log import Journal, TopicMeta
 from streams.embedded.partition_log import PartitionLog
 
 SEGMENT_BYTES = 64 << 20

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.batches import control_batch
-from streams.embedded.journal import TransactionMeta, transaction_entry
+from streams.embedded.broker_log import TransactionMeta, transaction_entry
 from streams.embedded.storage import Storage
 from streams.embedded.wire import Error
 

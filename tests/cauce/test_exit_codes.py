@@ -11,7 +11,7 @@ from cauce import cli
 from cauce.exit_codes import MEANING, WHAT_NEXT, Exit, codes, words_of
 from cauce.running import NotRunning
 from connectors.gateway.problems import STATUS
-from core.errors import Missing, Refused, not_found
+from core.refusals import Missing, Refused, not_found
 from schemas import NotFound, OutcomeUnknown, SettingsError, Unavailable
 
 OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
@@ -19,7 +19,7 @@ OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
 
 def kinds(of: type[Refused]) -> set[type[Refused]]:
     """The kinds of refusals that use cases have."""
-    below = [kind for kind in of.__subclasses__() if kind.__module__ == "core.errors"]
+    below = [kind for kind in of.__subclasses__() if kind.__module__ == "core.refusals"]
     return set(below).union(*(kinds(kind) for kind in below))
 
 

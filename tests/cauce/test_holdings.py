@@ -10,7 +10,7 @@ import pytest
 
 import state
 from cauce.holdings import HOLDINGS
-from core.holdings import TOPIC_HOLDINGS
+from core.personal_data import TOPIC_HOLDINGS
 from schemas import Holding, Topic
 from state import BACKENDS, STORES
 from state import HOLDINGS as STORE_HOLDINGS

@@ -25,7 +25,7 @@ from state.cassandra.journal import CassandraJournal
 from state.cassandra.ledger import CassandraLedger
 from state.sqlite.journal import SqliteJournal
 from state.sqlite.ledger import SqliteLedger
-from streams.group import GroupRuntime
+from streams.group_runtime import GroupRuntime
 from streams.kafka_clients import KafkaClients
 from streams.slot import Slot
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import schemas
 import schemas.base
-import schemas.threads
+import schemas.thread_head
 
 
 def _with_more_fields(name: str, module: Any) -> type[Any]:
@@ -29,7 +29,7 @@ def _with_more_fields(name: str, module: Any) -> type[Any]:
 
 
 def main() -> None:
-    _with_more_fields("ThreadHead", schemas.threads)
+    _with_more_fields("ThreadHead", schemas.thread_head)
     for name in (
         "ToolRequest",
         "ToolResult",

@@ -11,16 +11,16 @@ from aiokafka.structs import OffsetAndMetadata
 
 from deploy.cluster import KafkaServer
 from schemas import PartitionSet
-from streams import topics
+from streams import topic_admin
 from streams.kafka_clients import KafkaClients, close_producer
-from streams.options import RuntimeOptions
+from streams.runtime_options import RuntimeOptions
 
 PARTITIONS = {PartitionSet.CONVERSATION: 1, PartitionSet.TENANT: 1}
 
 
 async def test_an_owner_is_told_what_is_committed_or_an_error_and_never_nothing(tmp_path: Path) -> None:
     with KafkaServer(tmp_path) as server:
-        await topics.apply(server.bootstrap, partitions=PARTITIONS)
+        await topic_admin.apply(server.bootstrap, partitions=PARTITIONS)
         here, elsewhere = TopicPartition("chat.messages", 0), TopicPartition("tool.results", 0)
         clients = KafkaClients(server.bootstrap, RuntimeOptions())
         await clients.start()

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from core.errors import Conflict, Forbidden, Invalid, Missing
 from core.identity_providers import LoginAttempt
 from core.principal import OPERATOR, SCOPES, Principal
+from core.refusals import Conflict, Forbidden, Invalid, Missing
 from core.store_core import StoreCore
 from core.tenant_settings import TenantChange
 from core.user_settings import UserChange

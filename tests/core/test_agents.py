@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from core.agents import Agents
-from core.assistants import Assistant, Assistants
-from core.errors import Forbidden, Missing
+from core.graph_assistants import Assistant, Assistants
 from core.principal import OPERATOR, Principal
+from core.refusals import Forbidden, Missing
 from core.run_views import NewRun
 from core.store_core import StoreCore
 from core.tenant_settings import TenantChange

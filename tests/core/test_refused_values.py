@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import MOST_SHOWN, shown, unfit
+from core.refusals import MOST_SHOWN, shown, unfit
 
 
 @pytest.mark.parametrize(

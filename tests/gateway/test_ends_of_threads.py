@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from core.delayed import DelayedRuns
-from core.errors import Limited
-from core.expiry import Expiry
+from core.due_timers import Timers, timer_of
 from core.ingress import Ingress
-from core.timers import Timers, timer_of
+from core.refusals import Limited
+from core.thread_expiry import Expiry
 from schemas import AcceptedRun, RunsThread, Tenant, ThreadHead, ThreadKey, ThreadTtl, Unavailable, UserMessage
 from state import Commit, Stores, Timer, open_stores
 

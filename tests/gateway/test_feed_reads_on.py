@@ -26,7 +26,7 @@ from schemas import (
     ThreadKey,
     Topic,
 )
-from streams import topics
+from streams import topic_admin
 from streams.embedded import EmbeddedBroker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ def event(seq: int) -> bytes:
 
 async def test_odd_records_do_not_end_the_feed(tmp_path: Path) -> None:
     async with EmbeddedBroker(tmp_path / "kafka") as broker:
-        await topics.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 1, PartitionSet.TENANT: 1})
+        await topic_admin.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 1, PartitionSet.TENANT: 1})
         feed = Feed(broker.bootstrap, items=10_000)
         await feed.start()
         key, seq = str(KEY).encode(), 0
@@ -90,7 +90,7 @@ async def test_a_small_batch_of_many_records_lets_everybody_else_have_their_turn
     many = batch_of(*[(key, body, headers)] * count, compression="zstd", room=16 << 20)
     assert len(many) < 1 << 20
     async with EmbeddedBroker(tmp_path / "kafka") as broker:
-        await topics.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 1, PartitionSet.TENANT: 1})
+        await topic_admin.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 1, PartitionSet.TENANT: 1})
         feed = Feed(broker.bootstrap, items=1_000)
         await feed.start()
         try:
@@ -123,7 +123,7 @@ async def test_pieces_that_come_after_their_message_or_the_end_of_their_run_are_
         return GraphDelta(run_id=run_id, leg=f"leg-{run_id}", graph="g", pieces=pieces)
 
     async with EmbeddedBroker(tmp_path / "kafka") as broker:
-        await topics.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 1, PartitionSet.TENANT: 1})
+        await topic_admin.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 1, PartitionSet.TENANT: 1})
         feed = Feed(broker.bootstrap, items=1_000)
         await feed.start()
 

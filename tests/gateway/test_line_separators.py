@@ -11,8 +11,8 @@ import httpx
 import pytest
 from door import Door, frames
 
-from connectors.chat_client.client import Unread
 from connectors.chat_client.http_client import _event
+from connectors.chat_client.kafka_client import Unread
 from connectors.gateway.sse import frame
 
 ODD = "a\u2028b\u2029c\x85d\x0b\x0c\x1c\u2026"

@@ -12,7 +12,7 @@ from connectors.gateway.protocols.agui.projection import AguiProjection
 from connectors.gateway.protocols.lg.graph_projection import GraphProjection
 from connectors.gateway.protocols.lg.projection import RunProjection
 from connectors.gateway.protocols.lg.thread_projection import ThreadProjection
-from connectors.gateway.protocols.v1.frames import EventFrames
+from connectors.gateway.protocols.v1.event_frames import EventFrames
 from core.following.position import Position
 from core.following.reader import EventMethods, EventReader, kinds, method_of
 from schemas import StateUpdated, ThreadChanged

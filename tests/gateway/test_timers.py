@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from core.delayed import DelayedRuns
-from core.errors import Limited
+from core.due_timers import Timers, later
 from core.ingress import Ingress
-from core.timers import Timers, later
+from core.refusals import Limited
 from schemas import DelayedRun, ThreadKey, Unavailable, UserMessage
 from state import Stores, Timer, open_stores
 

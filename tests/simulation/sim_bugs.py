@@ -19,7 +19,7 @@ import processors.audit.processor
 import processors.tools.processor
 import processors.turns.processor
 import state.cassandra.journal
-import streams.group
+import streams.group_runtime
 import streams.kafka_clients
 import streams.slot
 import threads.transitions
@@ -32,12 +32,12 @@ from state import AuditRow, Committed
 from state.cassandra.journal import CassandraJournal
 from state.cassandra.ledger import CassandraLedger
 from streams.contract import Publication
-from streams.group import GroupRuntime
+from streams.group_runtime import GroupRuntime
 from streams.intake import Intake
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
 from streams.offsets import OffsetTracker
-from streams.options import RuntimeOptions
+from streams.runtime_options import RuntimeOptions
 from streams.slot import Slot
 from streams.unreadable import UnreadablePlaces
 
@@ -70,7 +70,7 @@ def published_before_the_journal() -> list[Any]:
 @bug
 def published_outside_the_transaction() -> list[Any]:
     """Events are sent by the idempotent producer, offsets afterwards."""
-    return [patch.object(streams.group, "split_by_delivery", lambda outputs: (list(outputs), ()))]
+    return [patch.object(streams.group_runtime, "split_by_delivery", lambda outputs: (list(outputs), ()))]
 
 
 @bug

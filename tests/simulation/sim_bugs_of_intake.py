@@ -9,10 +9,10 @@ from unittest.mock import patch
 
 from sim_bug import bug
 
-import streams.group
-from streams.group import GroupRuntime
+import streams.group_runtime
+from streams.group_runtime import GroupRuntime
 from streams.handler import RecordHandler
-from streams.holdings import Holdings
+from streams.held_records import Holdings
 from streams.kafka_clients import KafkaClients
 from streams.offsets import OffsetTracker
 from streams.unreadable import Stalls
@@ -41,7 +41,7 @@ def completed_records_far_above_leave_no_room() -> list[Any]:
     def full(self: Any, slot: Any, tp: Any, _: int) -> str | None:
         if budget := self._holdings.full():
             return str(budget)
-        return "span" if slot.trackers[tp].span >= streams.group.MAX_SPAN - 1 else None
+        return "span" if slot.trackers[tp].span >= streams.group_runtime.MAX_SPAN - 1 else None
 
     return [patch.object(GroupRuntime, "_full", full)]
 

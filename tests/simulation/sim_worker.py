@@ -21,7 +21,7 @@ from sim_loop import EPOCH, Node, VirtualLoop
 from sim_network import Network
 from sim_services import SimAgent, SimService, SimTools
 
-import streams.group
+import streams.group_runtime
 import streams.intake
 from connectors.models.scripted import ScriptedChatModel
 from connectors.toolsets import Toolsets
@@ -41,10 +41,10 @@ from state.cassandra.journal import CassandraJournal
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.ledger import CassandraLedger
 from streams.contract import Processor
-from streams.group import GroupRuntime
+from streams.group_runtime import GroupRuntime
 from streams.handler import RecordHandler
 from streams.kafka_clients import KafkaClients
-from streams.options import RuntimeOptions
+from streams.runtime_options import RuntimeOptions
 
 OPTIONS = RuntimeOptions(
     max_running=8,
@@ -58,7 +58,7 @@ OPTIONS = RuntimeOptions(
 )
 """Shorter times than in life: the less happens between two faults, the more worlds a second."""
 streams.intake.POLL_MS = 1000
-streams.group.MAX_SPAN = 32
+streams.group_runtime.MAX_SPAN = 32
 """So that a gap that is taken for missing records stops the intake within the life of a world."""
 METRICS = RuntimeMetrics(CollectorRegistry())
 MODEL = ScriptedChatModel()

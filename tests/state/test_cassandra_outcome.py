@@ -9,7 +9,7 @@ from cassandra.connection import ConnectionShutdown
 from cassandra.protocol import OverloadedErrorMessage, ServerError
 
 from schemas import OutcomeUnknown, SettingsError, Unavailable
-from state.cassandra.errors import SchemaMissing, explain
+from state.cassandra.driver_errors import SchemaMissing, explain
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind
 

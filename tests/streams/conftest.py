@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas import PartitionSet
-from streams import topics
+from streams import topic_admin
 from streams.embedded import EmbeddedBroker
 
 PARTITIONS = {PartitionSet.CONVERSATION: 4, PartitionSet.TENANT: 2}
@@ -19,7 +19,7 @@ PARTITIONS = {PartitionSet.CONVERSATION: 4, PartitionSet.TENANT: 2}
 async def embedded(tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
     """An embedded broker of this test's own, with all topics."""
     async with EmbeddedBroker(tmp_path / "kafka") as broker:
-        await topics.apply(broker.bootstrap, partitions=PARTITIONS)
+        await topic_admin.apply(broker.bootstrap, partitions=PARTITIONS)
         yield broker
 
 
@@ -30,5 +30,5 @@ def kafka(request: pytest.FixtureRequest) -> str:
         bootstrap: str = request.getfixturevalue("embedded").bootstrap
         return bootstrap
     bootstrap = request.getfixturevalue("apache_kafka").bootstrap
-    asyncio.run(topics.apply(bootstrap, partitions=PARTITIONS))
+    asyncio.run(topic_admin.apply(bootstrap, partitions=PARTITIONS))
     return bootstrap

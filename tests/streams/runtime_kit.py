@@ -20,7 +20,7 @@ from schemas.common.metrics import RuntimeMetrics
 from streams.contract import RuntimeView
 from streams.health import Health, HealthServer
 from streams.kafka_clients import close_consumer
-from streams.options import RuntimeOptions
+from streams.runtime_options import RuntimeOptions
 from streams.worker import Worker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

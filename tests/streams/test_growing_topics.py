@@ -14,7 +14,7 @@ from runtime_kit import QUICK, Answering, Chat, make_worker, until
 
 from deploy.cluster import KafkaServer
 from schemas import PartitionSet, Record, SettingsError
-from streams import growth, topics
+from streams import growth, topic_admin
 
 PARTITIONS = {PartitionSet.CONVERSATION: 2, PartitionSet.TENANT: 1}
 THREADS = [f"t{n}" for n in range(40)]
@@ -29,7 +29,7 @@ async def test_topics_grow_under_load_and_every_thread_keeps_its_order(tmp_path:
         await asyncio.sleep(random.random() * 0.2)
 
     with KafkaServer(tmp_path) as server:
-        await topics.apply(server.bootstrap, partitions=PARTITIONS)
+        await topic_admin.apply(server.bootstrap, partitions=PARTITIONS)
         options = replace(QUICK, metadata_max_age_ms=1000, growth_pause=4.0)
         processor = Answering(then=slowly)
         workers = [make_worker(server.bootstrap, processor, options=options) for _ in range(2)]

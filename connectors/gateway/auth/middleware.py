@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from connectors.gateway.problems import Problem, as_problem, response
 from core.api_keys import PREFIX, ApiKeys
-from core.errors import Forbidden, Refused
 from core.principal import Principal
+from core.refusals import Forbidden, Refused
 from core.request_context import RequestContext, enter
 from core.sessions import Sessions
 

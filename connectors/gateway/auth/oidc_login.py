@@ -9,8 +9,8 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from connectors.gateway.auth.oidc import Issuers, OidcTokens
-from core.errors import Forbidden
 from core.identity_providers import IdentityProviders, LoginAttempt, vouched_for
+from core.refusals import Forbidden
 from core.sessions import Sessions
 from schemas import IdentityProvider, Unavailable
 

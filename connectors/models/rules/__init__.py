@@ -4,7 +4,7 @@ It understands a few dozen ways of asking for mail and tasks, in English and Spa
 says what it is. `intents` and `slots` read a sentence, `plans` decides the next step, `phrasing` writes the answer.
 """
 
-from connectors.models.rules.chat import RulesChatModel
 from connectors.models.rules.phrasing import SUGGESTED_PHRASES
+from connectors.models.rules.rule_model import RulesChatModel
 
 __all__ = ["SUGGESTED_PHRASES", "RulesChatModel"]

@@ -17,7 +17,7 @@ from connectors.event_source import Inbox, keep_running
 from core.external_events import Begun, NewEvent
 from core.principal import Principal
 from schemas import CauceError, ExternalEvent, PartitionSet, Unavailable
-from streams import topics
+from streams import topic_admin
 from streams.embedded import EmbeddedBroker
 
 REACHED: dict[str, Callable[[], AbstractAsyncContextManager[Outside]]] = {"doorbell": doorbell}
@@ -40,7 +40,7 @@ async def outside(request: pytest.FixtureRequest, example: None) -> AsyncIterato
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[Place]:
     async with EmbeddedBroker(tmp_path / "kafka") as broker:
-        await topics.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 2, PartitionSet.TENANT: 1})
+        await topic_admin.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 2, PartitionSet.TENANT: 1})
         async with place(broker.bootstrap, tmp_path / "state") as found:
             yield found
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from source_kit import Place, place
 
-from core.errors import Forbidden, Invalid, Missing
 from core.external_events import NewEvent
 from core.principal import Principal
+from core.refusals import Forbidden, Invalid, Missing
 from schemas import Commit, PartitionSet, ServerTrouble, ThreadHead
 from state import Committed
-from streams import topics
+from streams import topic_admin
 from streams.embedded import EmbeddedBroker
 
 ANA = Principal("acme", "ana")
@@ -25,7 +25,7 @@ ANA = Principal("acme", "ana")
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[Place]:
     async with EmbeddedBroker(tmp_path / "kafka") as broker:
-        await topics.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 2, PartitionSet.TENANT: 1})
+        await topic_admin.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 2, PartitionSet.TENANT: 1})
         async with place(broker.bootstrap, tmp_path / "state") as found:
             yield found
 

@@ -10,7 +10,7 @@ from every_row import fill, fill_user
 from state_samples import commit, head
 from stored_cells import cells_of
 
-from core.holdings import Holdings
+from core.personal_data import Holdings
 from state import HOLDINGS, Piece, Stores
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)

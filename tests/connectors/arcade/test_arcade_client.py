@@ -15,7 +15,7 @@ import pytest
 from emulated import Emulated, emulators
 
 from connectors.arcade import ArcadeClient, Catalogue, arcade_user_id
-from connectors.arcade import client as client_module
+from connectors.arcade import arcade_client as client_module
 from connectors.arcade.reconcile import find_effect
 from connectors.arcade.tool_spec import tool_spec
 from connectors.emulators.asana_tools import TOOLS as ASANA_TOOLS

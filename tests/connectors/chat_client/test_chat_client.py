@@ -30,7 +30,7 @@ from schemas import (
     UserMessage,
     decode,
 )
-from streams import topics
+from streams import topic_admin
 from streams.embedded import EmbeddedBroker
 from streams.kafka_clients import close_consumer
 
@@ -40,7 +40,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 @pytest.fixture
 async def broker(tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
     async with EmbeddedBroker(tmp_path / "kafka") as running:
-        await topics.apply(running.bootstrap, partitions={PartitionSet.CONVERSATION: 4, PartitionSet.TENANT: 2})
+        await topic_admin.apply(running.bootstrap, partitions={PartitionSet.CONVERSATION: 4, PartitionSet.TENANT: 2})
         yield running
 
 

@@ -15,11 +15,11 @@ import pytest
 from emulated import Emulated, emulators
 
 from connectors.arcade import ArcadeClient, Catalogue
+from connectors.emulators.emulated_data import Store
+from connectors.emulators.emulator_server import EMULATOR_HEADER, create_app
 from connectors.emulators.engine import Engine
 from connectors.emulators.gmail import matches
 from connectors.emulators.seed import OWNER_ADDRESS
-from connectors.emulators.server import EMULATOR_HEADER, create_app
-from connectors.emulators.store import Store
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

@@ -20,7 +20,7 @@ from sample_graphs import Address, Mood, Visit
 
 from connectors.graphs import graph_input, run_config, thread_state, to_json
 from connectors.graphs.factories import GraphUser
-from connectors.graphs.rows import flat, ranges_over, unflat
+from connectors.graphs.state_rows import flat, ranges_over, unflat
 from schemas import BadRecord
 from schemas.graphs import GraphCommand, GraphInterrupt, GraphRequest
 from state.spans import merged

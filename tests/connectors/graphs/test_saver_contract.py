@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
 from connectors.graphs import BrokenState, StagingSaver
-from connectors.graphs.rows import RANGES_A_PAGE
+from connectors.graphs.state_rows import RANGES_A_PAGE
 
 ROOT: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 

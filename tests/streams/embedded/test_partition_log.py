@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from odd_batches import damage
 
 from streams.batches import read_header
-from streams.embedded.journal import Journal, State, _line
+from streams.embedded.broker_log import Journal, State, _line
 from streams.embedded.partition_log import PartitionLog
 from streams.embedded.storage import Storage
 

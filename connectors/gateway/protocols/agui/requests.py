@@ -8,8 +8,8 @@ from typing import Any
 
 from connectors.gateway.client_messages import Listed, check_calls, fresh, listed, text_of
 from core.agents import MESSAGE_MODES
-from core.assistants import Assistant
-from core.errors import Invalid, unfit
+from core.graph_assistants import Assistant
+from core.refusals import Invalid, unfit
 from schemas import GraphRequest, StoredMessage
 
 _NOT_OF_AGENTS = {

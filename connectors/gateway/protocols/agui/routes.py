@@ -17,9 +17,9 @@ from connectors.gateway.sse import EventStream
 from core import NewRun, RunView
 from core.agents import MESSAGE_MODES
 from core.answering import addressed
-from core.assistants import Assistant
-from core.errors import Conflict, Invalid, not_found
+from core.graph_assistants import Assistant
 from core.principal import Principal
+from core.refusals import Conflict, Invalid, not_found
 from schemas import GraphCommand, GraphRequest, StoredMessage, ThreadHead
 
 router = APIRouter(include_in_schema=False)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from connectors.gateway.client_messages import said
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg import shapes
-from connectors.gateway.protocols.lg.decisions import decisions_of
-from connectors.gateway.protocols.lg.messages import listed_in
+from connectors.gateway.protocols.lg.message_shapes import listed_in
 from connectors.gateway.protocols.lg.requests import AT_ONCE, RunRequest
+from connectors.gateway.protocols.lg.resume_values import decisions_of
 from core import NewRun, RunView
-from core.branches import Branches, waits_for_an_answer
-from core.errors import Conflict, Invalid, Missing, Refused
 from core.principal import Principal
+from core.refusals import Conflict, Invalid, Missing, Refused
+from core.thread_branches import Branches, waits_for_an_answer
 from schemas import StoredMessage
 from threads.open_questions import Questions
 

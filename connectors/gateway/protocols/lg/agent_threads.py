@@ -8,12 +8,12 @@ from typing import Any
 from connectors.gateway.client_messages import listed, text_of
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg import shapes
-from connectors.gateway.protocols.lg.graph_threads import where, where_of
-from connectors.gateway.protocols.lg.messages import to_langchain
+from connectors.gateway.protocols.lg.graph_thread_states import where, where_of
+from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.request_parts import mapping, number
-from core.branches import Branches
-from core.errors import Invalid, checked, not_found, unfit
 from core.principal import Principal
+from core.refusals import Invalid, checked, not_found, unfit
+from core.thread_branches import Branches
 from schemas import ChangeMessages, GivenMessage, derived_id, own_id
 
 NODES = (None, "__start__", "__input__", "agent", "model", "tools", "__end__", "__copy__")

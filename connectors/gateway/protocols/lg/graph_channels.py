@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.gateway.protocols.lg.graph_projection import asks
 from connectors.gateway.protocols.lg.message_events import OpenMessage, Told
-from connectors.gateway.protocols.lg.messages import to_langchain
+from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.subgraph_events import Subgraphs
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.graphs.graph_states import StateOf

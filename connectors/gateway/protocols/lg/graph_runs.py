@@ -12,9 +12,9 @@ from connectors.gateway.protocols.lg.graph_projection import INTERRUPT
 from connectors.gateway.protocols.lg.requests import AT_ONCE, RunRequest
 from core import NewRun, RunView
 from core.answering import addressed
-from core.assistants import Assistant
-from core.errors import Conflict, Invalid
+from core.graph_assistants import Assistant
 from core.principal import Principal
+from core.refusals import Conflict, Invalid
 from schemas import GraphRequest, ThreadHead
 from threads.open_questions import Questions
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from connectors.gateway.protocols.lg.thread_state import dumps
-from core.following.written import text_of
+from core.following.written_parts import text_of
 
 _GROWS = {"text": ("text", "text-delta"), "reasoning": ("reasoning", "reasoning-delta")}
 _GROWS |= dict.fromkeys(("tool_call_chunk", "server_tool_call_chunk"), ("args", "tool-call-delta"))

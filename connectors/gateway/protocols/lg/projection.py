@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.gateway.frames import FrameReader
 from connectors.gateway.problems import Problem
-from connectors.gateway.protocols.lg.messages import to_langchain
+from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.shapes import failure as failed
 from connectors.gateway.protocols.lg.shapes import interrupt
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps

@@ -14,11 +14,11 @@ from connectors.gateway.given_json import given_json
 from connectors.gateway.protocols.lg.projection import MODES
 from connectors.gateway.protocols.lg.thread_state import dumps
 from connectors.gateway.request_parts import flag, mapping, one_of, text
-from core.assistants import Assistant, check_configuration
 from core.delayed import LONGEST_DELAY
-from core.errors import Conflict, Invalid, Refused, checked, known_time_zone, unfit
-from core.expiry import MOST_MINUTES, from_now
+from core.graph_assistants import Assistant, check_configuration
 from core.principal import Principal
+from core.refusals import Conflict, Invalid, Refused, checked, known_time_zone, unfit
+from core.thread_expiry import MOST_MINUTES, from_now
 from schemas import GraphCommand, GraphRequest, ThreadTtl
 
 LONGEST_TITLE = 200

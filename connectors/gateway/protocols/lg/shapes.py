@@ -11,8 +11,8 @@ from typing import Any
 
 from core import RunView
 from core.agent_names import assistant_id, graph_id
-from core.assistants import NAMESPACE, Assistant
-from core.errors import not_found
+from core.graph_assistants import NAMESPACE, Assistant
+from core.refusals import not_found
 from schemas import (
     AgentSettings,
     FinishedRun,

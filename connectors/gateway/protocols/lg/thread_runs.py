@@ -16,12 +16,12 @@ from connectors.gateway.protocols.lg.thread_state import ThreadState
 from connectors.gateway.request_parts import caller_of, core_of
 from connectors.gateway.sse import HEARTBEAT_FRAME, EventStream
 from core import RunView
-from core.errors import Invalid, Refused
 from core.following.feed import EarlyResult
 from core.following.position import Position
 from core.following.reader import RunEnd, is_deletion
 from core.following.thread_stream import Heartbeat, StreamItem
 from core.principal import Principal
+from core.refusals import Invalid, Refused
 from core.run_views import OVER
 from schemas import InputRefused, RunQueued, StateUpdated, ThreadChanged, ThreadEvent
 from threads.open_questions import Questions

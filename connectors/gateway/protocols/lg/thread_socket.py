@@ -20,8 +20,8 @@ from connectors.gateway.problems import Problem, as_problem
 from connectors.gateway.protocols.lg.thread_state import dumps
 from connectors.gateway.protocols.lg.v2 import no_command, obey, opened, refusal, subscription
 from connectors.gateway.request_parts import mapping
-from core.errors import Invalid, Missing, shown
 from core.principal import Principal
+from core.refusals import Invalid, Missing, shown
 
 log = logging.getLogger("cauce.gateway")
 

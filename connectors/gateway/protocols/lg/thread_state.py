@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from connectors.gateway.protocols.lg.messages import to_langchain
+from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from schemas import MessagesRemoved, StoredMessage, ThreadEvent
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

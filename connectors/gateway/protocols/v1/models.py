@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from core import RunView
-from core.assistants import Assistant
+from core.graph_assistants import Assistant
 from schemas import AgentSettings, MultitaskStrategy, StoredMessage, ThreadSummary, check_zone
 from schemas.messages import MAX_TEXT
 

@@ -19,8 +19,8 @@ from aiokafka.errors import KafkaError
 from schemas import RawRecord
 from schemas.common.recent import Backoff
 from streams.kafka_clients import KafkaClients
-from streams.options import RuntimeOptions
 from streams.raw_reading import Stretch
+from streams.runtime_options import RuntimeOptions
 from streams.slot import Slot
 from streams.unreadable import LOOK_SECONDS
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.request_parts import mapping, number, text
-from core.errors import Invalid, unfit
 from core.principal import Principal
+from core.refusals import Invalid, unfit
 from schemas import ThreadHead
 
 MOST_STATES = 1_000

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, TypeGuard
 
-from core.errors import Conflict, Forbidden, Unreadable, not_found, unfit
 from core.principal import Principal
+from core.refusals import Conflict, Forbidden, Unreadable, not_found, unfit
 from schemas import Tenant, UnreadableRow, storable
 from schemas.common.clock import utc_now
 from schemas.ids import new_uuid

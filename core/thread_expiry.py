@@ -6,9 +6,9 @@ import logging
 from datetime import datetime, timedelta
 
 from core.delayed import forget_runs
+from core.due_timers import Timers, later, timer_of
 from core.ingress import Ingress
 from core.standing import is_busy
-from core.timers import Timers, later, timer_of
 from schemas import ChangeThread, ServerTrouble, ThreadExpiry, ThreadKey, ThreadTtl, TtlStrategy, derived_id
 from schemas.common.clock import utc_now
 from state import Directory, Journal, Timer

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.parameters import Caller, CallId, CoreIn, ThreadId
-from core.errors import unless_lost
+from core.refusals import unless_lost
 from schemas import ThreadHead
 
 router = APIRouter(tags=["approvals"], route_class=GivenJsonRoute)

@@ -12,8 +12,8 @@ from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.patient import PatientJson
 from connectors.gateway.protocols.v1 import models as m
-from connectors.gateway.protocols.v1.approvals import waiting
-from connectors.gateway.protocols.v1.frames import event_stream
+from connectors.gateway.protocols.v1.approval_routes import waiting
+from connectors.gateway.protocols.v1.event_frames import event_stream
 from connectors.gateway.protocols.v1.parameters import (
     SSE,
     Caller,
@@ -28,13 +28,13 @@ from connectors.gateway.protocols.v1.parameters import (
     ThreadId,
 )
 from core import NewRun
-from core.branches import waits_for_an_answer
-from core.errors import Invalid, not_found
 from core.following.position import Position
 from core.following.reader import RunEnd
 from core.principal import Principal
+from core.refusals import Invalid, not_found
 from core.request_context import current
 from core.run_views import OVER, RunView, until
+from core.thread_branches import waits_for_an_answer
 
 router = APIRouter(tags=["runs"], route_class=GivenJsonRoute)
 

@@ -20,8 +20,8 @@ from langgraph.store.base import (
     SearchOp,
 )
 
+from connectors.graphs.json_shapes import to_json
 from connectors.graphs.saver import from_thread
-from connectors.graphs.shapes import to_json
 from schemas.common.clock import utc_now
 from state import BadItem, ItemStore, matches, namespaces, ranked
 from state import Item as StoredItem

@@ -18,7 +18,7 @@ from cauce.commands.common import (
     settings_of,
 )
 from cauce.commands.families import Family
-from cauce.commands.keys import key
+from cauce.commands.key_commands import key
 from cauce.commands.logins import login
 
 tenant = typer.Typer(no_args_is_help=True, help="Add, show and change tenants and their agents.")

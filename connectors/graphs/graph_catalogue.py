@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connectors.graphs.threads import THREADS, SharedThreads
+from connectors.graphs.blocking_threads import THREADS, SharedThreads
 from schemas import SettingsError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.requests import answer
 from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, mapping, one_of, page_of, text, texts
-from core.assistants import Assistant
-from core.errors import Conflict, Forbidden, unfit
+from core.graph_assistants import Assistant
+from core.refusals import Conflict, Forbidden, unfit
 from schemas import AgentSettings, Tenant, UnreadableRow, contains
 
 _MESSAGES = {

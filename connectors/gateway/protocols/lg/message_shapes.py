@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.gateway.client_messages import Listed, listed
-from core.errors import unfit
+from core.refusals import unfit
 from schemas import Message
 
 

@@ -13,11 +13,11 @@ from starlette.responses import Response
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.requests import RunRequest, answer, thread_fields, usual_ttl
-from connectors.gateway.protocols.lg.runs import Started, event_stream, locations, start, waited
+from connectors.gateway.protocols.lg.run_routes import Started, event_stream, locations, start, waited
 from connectors.gateway.request_parts import bodies_of, body_of, caller_of, core_of
 from core import RunView
-from core.errors import Refused
 from core.principal import Principal
+from core.refusals import Refused
 from schemas import BadRecord, ThreadKey
 from schemas.ids import new_uuid
 

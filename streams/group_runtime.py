@@ -23,12 +23,12 @@ from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
 from streams.contract import Group, Processor, Publication
 from streams.growth import until_settled
-from streams.holdings import Delivery, Holdings
+from streams.held_records import Delivery, Holdings
 from streams.intake import Intake
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
 from streams.offsets import MAX_SPAN
-from streams.options import RuntimeOptions
+from streams.runtime_options import RuntimeOptions
 from streams.slot import Finished, Slot
 
 log = logging.getLogger("cauce.streams")

@@ -13,18 +13,18 @@ from starlette.responses import Response
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.agent_threads import agent_history, agent_state, change_agent_state
-from connectors.gateway.protocols.lg.graph_threads import (
+from connectors.gateway.protocols.lg.graph_thread_states import (
     change_graph_state,
     graph_history,
     graph_state,
     make_state,
     supersteps_of,
 )
-from connectors.gateway.protocols.lg.messages import to_langchain
+from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.requests import answer, own_title, thread_fields, ttl_of, usual_ttl
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, one_of, page_of, text, texts
-from core.errors import Invalid, Missing, Refused, shown, unfit
 from core.principal import Principal
+from core.refusals import Invalid, Missing, Refused, shown, unfit
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains
 
 log = logging.getLogger("cauce.gateway")

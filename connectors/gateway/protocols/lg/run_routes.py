@@ -17,7 +17,7 @@ from connectors.gateway.problems import Problem
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.agent_runs import start_agent
 from connectors.gateway.protocols.lg.graph_runs import graph_outcome, start_graph
-from connectors.gateway.protocols.lg.messages import to_langchain
+from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.projection import error_frame
 from connectors.gateway.protocols.lg.requests import RunRequest, answer, modes_of, thread_fields, usual_ttl
 from connectors.gateway.protocols.lg.run_frames import run_frames
@@ -25,11 +25,11 @@ from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, page_of
 from connectors.gateway.sse import EventStream
 from core import RunView
-from core.assistants import Assistant
-from core.errors import Invalid, not_found, unfit
 from core.following.position import Position
 from core.following.reader import RunEnd
+from core.graph_assistants import Assistant
 from core.principal import Principal
+from core.refusals import Invalid, not_found, unfit
 from core.run_views import RunStatus, joins_at, until
 from schemas import StoredMessage
 from threads.open_questions import Questions

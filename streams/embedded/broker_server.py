@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from streams.embedded.admin import Admin
-from streams.embedded.groups import Groups
-from streams.embedded.records import Records
+from streams.embedded.consumer_groups import Groups
+from streams.embedded.fetch_requests import Records
 from streams.embedded.storage import Storage
 from streams.embedded.transactions import Transactions
 from streams.embedded.wire import (

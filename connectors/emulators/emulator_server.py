@@ -14,8 +14,8 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from connectors.emulators import asana, asana_tools, engine, gmail, gmail_tools
+from connectors.emulators.emulated_data import Store
 from connectors.emulators.faults import CutConnection
-from connectors.emulators.store import Store
 from schemas.common.clock import utc_now
 
 EMULATOR_HEADER = "x-cauce-emulator"

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from connectors.gateway.protocols.lg.requests import answer
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, number, page_of
-from core.errors import unfit
+from core.refusals import unfit
 from core.user_items import Item
 
 

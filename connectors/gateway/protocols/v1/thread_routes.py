@@ -11,10 +11,10 @@ from fastapi.responses import StreamingResponse
 
 from connectors.gateway.given_json import GivenJsonRoute, given_json
 from connectors.gateway.protocols.v1 import models as m
-from connectors.gateway.protocols.v1.frames import event_stream
+from connectors.gateway.protocols.v1.event_frames import event_stream
 from connectors.gateway.protocols.v1.parameters import SSE, Caller, CoreIn, LastEventId, Limit, Since, ThreadId
-from core.errors import Invalid, Refused, unfit
 from core.following.position import Position
+from core.refusals import Invalid, Refused, unfit
 from schemas import ThreadCondition
 
 router = APIRouter(tags=["threads"], route_class=GivenJsonRoute)

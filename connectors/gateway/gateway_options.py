@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.options import CoreOptions
+from core.core_options import CoreOptions
 from schemas import MAX_BODY_BYTES, TtlStrategy
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.gateway.protocols.lg.shapes import interrupts
-from core.errors import Conflict, Invalid, shown, unfit
+from core.refusals import Conflict, Invalid, shown, unfit
 from schemas import Question, ThreadHead
 
 
