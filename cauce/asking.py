@@ -9,7 +9,7 @@ from typing import Any
 from cauce.settings import Settings
 from connectors.chat_client import ChatClient
 from connectors.chat_client.kafka_client import Listener
-from core.following.reader import EventMethods, kinds
+from core.following.event_methods import EventMethods, kinds
 from schemas import (
     ApprovalRequested,
     MessageAdded,

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from connectors.chat_client.kafka_client import Event, Unread
-from core.following.reader import EventMethods
+from core.following.event_methods import EventMethods
 from schemas import (
     AnswerDiscarded,
     ApprovalRequested,

@@ -7,12 +7,11 @@ from typing import Any
 
 from core.changes import Changes
 from core.following.feed import stored_events
-from core.ingress import Ingress
+from core.ingress import Ingress, answer_to, sent
 from core.principal import Principal
 from core.refusals import Conflict, checked
 from core.run_views import RunView
 from core.runs import Runs
-from core.sending import answer_to, sent
 from core.threads import Threads
 from schemas import (
     ActiveRun,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from core.following.thread_stream import ThreadStreams
 from core.ingress import Ingress
 from core.principal import Principal
 from core.refusals import AGAIN_SECONDS, NotNow
-from core.thread_streams import ThreadStreams
 from schemas import (
     ApprovalResolved,
     InputRefused,

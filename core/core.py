@@ -12,7 +12,7 @@ from core.core_options import CoreOptions
 from core.delayed import DelayedRuns
 from core.due_timers import Timers
 from core.following.feed import Feed
-from core.following.thread_stream import ThreadStream
+from core.following.thread_stream import ThreadStream, ThreadStreams
 from core.graph_assistants import Assistant, Assistants
 from core.ingress import Ingress
 from core.principal import Principal
@@ -21,7 +21,6 @@ from core.runs import Runs
 from core.stateless import StatelessThreads
 from core.store_core import StoreCore
 from core.thread_expiry import Expiry
-from core.thread_streams import ThreadStreams
 from core.threads import Threads
 from schemas import Tenant, ThreadHead
 from state import Stores

@@ -8,10 +8,9 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
-from core.ingress import Ingress
+from core.ingress import Ingress, promised
 from core.principal import Principal
 from core.refusals import Invalid, checked, not_found
-from core.sending import promised
 from core.standing import is_in
 from core.tenant_settings import Tenants
 from schemas import AcceptedRun, BadRecord, ExternalEvent, ThreadKey, Unavailable, UnreadableRow, derived_id

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from core.following.position import Position
-from core.following.reader import RunEnd
+from core.following.position import Position, RunEnd
 from schemas import AcceptedRun, GraphRequest, RunKind, StoredRun, ThreadHead, TokenUsage
 from schemas.common.clock import utc_now
 

@@ -12,14 +12,13 @@ from typing import Any
 from core.agents import Agents
 from core.changes import Changes
 from core.delayed import DelayedRuns
-from core.ingress import Ingress
+from core.following.thread_stream import ThreadStreams
+from core.ingress import Ingress, promised
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, Limited, checked, known_time_zone, unless_lost
 from core.run_reader import RunReader
 from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head
-from core.sending import promised
 from core.thread_reader import ThreadReader
-from core.thread_streams import ThreadStreams
 from schemas import (
     QUEUED_BYTES,
     TERMINAL_TYPES,

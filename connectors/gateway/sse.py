@@ -1,4 +1,5 @@
-"""The wire form of a stream: server-sent events (WHATWG HTML, section 9.2), written by a response that sees its reader leave.
+"""Server-sent events (WHATWG HTML, section 9.2): a frame, the base of what makes frames of a thread, and the response that writes
+them and notices that its client has disconnected.
 
 Bare ASGI: two tasks a stream and no copies, so that one process holds thousands of them.
 """
@@ -8,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from starlette.responses import Response
 
 from connectors.gateway.patient import until_left
 from connectors.gateway.problems import Problem, as_problem
+from core.following.position import RunEnd
+from core.following.thread_stream import EventReader, StreamItem
 from core.refusals import Refused
+from schemas import ThreadEvent
 
 log = logging.getLogger("cauce.gateway")
 
@@ -48,6 +52,36 @@ def frame(event: str | None, data: bytes | str, *, position: str | None = None) 
         parts.append(f"id: {position}\n".encode())
     parts.append(b"\n")
     return b"".join(parts)
+
+
+class FrameReader(EventReader[bytes], base=True):
+    """Frames of a thread, or of one of its runs up to `until`. All protocols begin, end and send heartbeats alike."""
+
+    def __init__(self, *, seq: int = 0, until: RunEnd | None = None) -> None:
+        super().__init__(seq=seq)
+        self.until = until
+
+    async def frames(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[bytes]:
+        """All of them, after the events that the reader has (`seq`)."""
+        for piece in self.opening():
+            yield piece
+        if self.until is None or not self.until.is_before(self.seq):
+            async for made in self.read(items):
+                yield HEARTBEAT_FRAME if made is None else made
+        for piece in self.closing():
+            yield piece
+
+    def is_last(self, event: ThreadEvent) -> bool:
+        """Whether the stream ends with this event."""
+        return self.until.is_at(event) if self.until else super().is_last(event)
+
+    def opening(self) -> Iterable[bytes]:
+        """What comes before everything else."""
+        return ()
+
+    def closing(self) -> Iterable[bytes]:
+        """What comes at the end, if the stream gets there."""
+        return ()
 
 
 class EventStream(Response):

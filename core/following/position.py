@@ -1,4 +1,5 @@
-"""How far a client has read a thread: sent in the ids of frames, and sent back by a client that reconnects."""
+"""Where a client's stream of a thread begins and ends. How far it has read is in the ids of frames, which it sends back when it
+reconnects."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from core.refusals import Invalid
+from schemas import TERMINAL_TYPES, RunPaused, ThreadChanged, ThreadEvent
 
 _POSITION = re.compile(
     r"^(\d{1,12})(?:\.(\d{1,4}))?(?::([A-Za-z0-9_.\-]{1,128}):(\d{1,9})((?:,\d{1,9}=\d{1,9}(?:\.\d{1,9}){0,7}){0,1000}))?$"
@@ -18,7 +20,7 @@ class Position:
     `offset` characters of the answer that is being written. As text it is the id of an SSE frame.
 
     In a graph's stream `message_id` is the leg that is going and `offset` counts its parts; of those in `parts`, which a
-    model writes, the client has as much as the numbers say (`written.Had`), of all others everything.
+    model writes, the client has as much as the numbers say (`written_parts.Had`), of all others everything.
     """
 
     seq: int = 0
@@ -53,3 +55,35 @@ class Position:
         if self.seq > newest:
             raise Invalid("invalid_position", f"'{self}' is not an id of an event of this thread.")
         return self
+
+
+def is_deletion(event: ThreadEvent) -> bool:
+    """Whether nothing comes after this event: the thread is deleted."""
+    return isinstance(event, ThreadChanged) and event.action == "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """Where the stream of one run ends: with its last event, or when it waits for its user.
+
+    `last_event` is the run's last where it is over already: whoever has it gets the end at once, since nothing else may ever
+    come in its thread. `paused_after` is the event up to which a pause is past.
+    """
+
+    run_id: str
+    last_event: int | None = None
+    paused_after: int = 0
+
+    def is_before(self, seq: int) -> bool:
+        """Whether a reader who has the events up to `seq` has all of the run."""
+        return self.last_event is not None and seq >= self.last_event
+
+    def is_at(self, event: ThreadEvent) -> bool:
+        """Whether it is the last event of the stream."""
+        if is_deletion(event):
+            return True
+        if self.last_event is not None:
+            return event.seq >= self.last_event
+        if event.run_id != self.run_id:
+            return False
+        return event.TYPE in TERMINAL_TYPES or (isinstance(event, RunPaused) and event.seq > self.paused_after)

@@ -1,14 +1,19 @@
-"""A thread's events without gap or repeat: from the store up to now, then live."""
+"""A thread's events without gap or repeat, from the store up to now, then live; and the base of what reads them for a client."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
+from inspect import isawaitable
+from typing import Any, Generic, TypeVar
 
+from core.following.event_methods import EventMethods
 from core.following.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, stored_events
 from core.following.graph_reader import GraphPieces
+from core.following.position import is_deletion
+from core.principal import Principal
 from core.refusals import Expired, NotNow
-from schemas import ServerTrouble, ThreadEvent, ThreadKey
+from schemas import ServerTrouble, ThreadEvent, ThreadKey, ToolFinished
 from schemas.common.clock import utc_now
 from state import Journal
 
@@ -23,6 +28,7 @@ class Heartbeat:
 
 HEARTBEAT = Heartbeat()
 StreamItem = ThreadEvent | TextPiece | EarlyResult | GraphPieces | Heartbeat
+Made = TypeVar("Made")
 
 
 class ThreadStream:
@@ -89,3 +95,72 @@ class ThreadStream:
             raise NotNow("slow_reader", words)
         if self._expires and utc_now() >= self._expires:
             raise Expired("expired", "The credential that this stream was opened with has expired.")
+
+
+class ThreadStreams:
+    """Opens streams on one feed. The caller has seen to it that the thread is the principal's."""
+
+    def __init__(self, journal: Journal, feed: Feed, *, heartbeat: float) -> None:
+        """`heartbeat`: seconds after which a stream that has nothing to say says so."""
+        self._journal, self._feed, self._heartbeat = journal, feed, heartbeat
+
+    def of(self, principal: Principal, thread_id: str, *, heartbeat: float | None = None) -> ThreadStream:
+        """A thread's stream, until the principal's credential expires."""
+        key = ThreadKey(principal.tenant_id, thread_id)
+        beat = self._heartbeat if heartbeat is None else heartbeat
+        return ThreadStream(self._journal, self._feed, key, heartbeat=beat, expires=principal.expires)
+
+
+class EventReader(EventMethods, Generic[Made], base=True):
+    """`read` gives what its client gets, for each item of a thread's stream."""
+
+    def __init__(self, *, seq: int = 0) -> None:
+        self.seq = seq
+        """The newest event that was read."""
+
+    async def read(self, items: AsyncIterator[StreamItem]) -> AsyncIterator[Made | None]:
+        """What the client gets, and None where nothing happened for a while; up to the last event (`is_last`)."""
+        async for item in items:
+            if isinstance(item, Heartbeat):
+                yield None
+            elif isinstance(item, TextPiece):
+                for made in self.on_text(item):
+                    yield made
+            elif isinstance(item, EarlyResult):
+                for made in self.on_early_result(item.event):
+                    yield made
+            elif isinstance(item, GraphPieces):
+                for made in self.on_graph_pieces(item):
+                    yield made
+            else:
+                for made in await self.on_event(item):
+                    yield made
+                self.seq = item.seq
+                if self.is_last(item):
+                    return
+
+    async def on_event(self, event: ThreadEvent) -> Iterable[Made]:
+        """What an event makes."""
+        found: Iterable[Made] = await self.made_of(event)
+        return found
+
+    async def made_of(self, event: ThreadEvent) -> Any:
+        """What the method of the event's kind gives."""
+        found = self.dispatch(event)
+        return await found if isawaitable(found) else found
+
+    def on_text(self, piece: TextPiece) -> Iterable[Made]:
+        """A piece of an answer that is being written."""
+        return ()
+
+    def on_early_result(self, event: ToolFinished) -> Iterable[Made]:
+        """A tool's result before its event, which comes later, or never if the turn is lost."""
+        return ()
+
+    def on_graph_pieces(self, pieces: GraphPieces) -> Iterable[Made]:
+        """What a graph's leg streams before its events."""
+        return ()
+
+    def is_last(self, event: ThreadEvent) -> bool:
+        """Whether nothing comes after this event: the thread is deleted, or whatever else a reader takes for the end."""
+        return is_deletion(event)

@@ -13,8 +13,9 @@ from connectors.gateway.protocols.lg.graph_projection import GraphProjection
 from connectors.gateway.protocols.lg.projection import RunProjection
 from connectors.gateway.protocols.lg.thread_projection import ThreadProjection
 from connectors.gateway.protocols.v1.event_frames import EventFrames
+from core.following.event_methods import EventMethods, kinds, method_of
 from core.following.position import Position
-from core.following.reader import EventMethods, EventReader, kinds, method_of
+from core.following.thread_stream import EventReader
 from schemas import StateUpdated, ThreadChanged
 
 READERS = (AguiProjection, RunProjection, GraphProjection, ThreadProjection, Transcript, Answer)

@@ -6,9 +6,8 @@ import json
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
-from connectors.gateway.frames import FrameReader
 from connectors.gateway.problems import Problem
-from connectors.gateway.sse import frame
+from connectors.gateway.sse import FrameReader, frame
 from connectors.graphs.graph_states import StateOf
 from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces

@@ -10,15 +10,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from connectors.gateway.frames import FrameReader
 from connectors.gateway.protocols.lg.projection import END, Frame, failure, metadata_frame
 from connectors.gateway.protocols.lg.shapes import graph_interrupts
 from connectors.gateway.protocols.lg.thread_state import dumps
-from connectors.gateway.sse import frame
+from connectors.gateway.sse import FrameReader, frame
 from connectors.graphs.graph_states import StateOf
+from core.following.event_methods import kinds
 from core.following.graph_reader import GraphPieces, LegReader, Part, written
-from core.following.position import Position
-from core.following.reader import RunEnd, kinds
+from core.following.position import Position, RunEnd
 from schemas import GraphStreamed, RunCancelled, RunFailed, RunPaused, ThreadEvent
 
 INTERRUPT = "__interrupt__"

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from connectors.gateway.frames import FrameReader
 from connectors.gateway.problems import Problem
 from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.shapes import failure as failed
 from connectors.gateway.protocols.lg.shapes import interrupt
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
-from connectors.gateway.sse import frame
+from connectors.gateway.sse import FrameReader, frame
 from core.following.feed import TextPiece
-from core.following.position import Position
-from core.following.reader import RunEnd
+from core.following.position import Position, RunEnd
 from core.following.text_reader import Answers
 from schemas import (
     AnswerDiscarded,

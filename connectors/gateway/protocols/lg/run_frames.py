@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from connectors.gateway.frames import FrameReader
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg.graph_projection import GraphProjection
 from connectors.gateway.protocols.lg.projection import RunProjection
 from connectors.gateway.protocols.lg.thread_state import ThreadState
-from core.following.position import Position
-from core.following.reader import RunEnd
+from connectors.gateway.sse import FrameReader
+from core.following.position import Position, RunEnd
 from core.principal import Principal
 from threads.open_questions import Questions
 

@@ -25,8 +25,7 @@ from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, page_of
 from connectors.gateway.sse import EventStream
 from core import RunView
-from core.following.position import Position
-from core.following.reader import RunEnd
+from core.following.position import Position, RunEnd
 from core.graph_assistants import Assistant
 from core.principal import Principal
 from core.refusals import Invalid, not_found, unfit

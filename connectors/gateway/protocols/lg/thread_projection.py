@@ -16,8 +16,7 @@ from connectors.graphs.graph_states import StateOf
 from core.agent_names import graph_id
 from core.following.feed import TextPiece
 from core.following.graph_reader import GraphPieces
-from core.following.reader import EventReader
-from core.following.thread_stream import StreamItem
+from core.following.thread_stream import EventReader, StreamItem
 from schemas import (
     AnswerDiscarded,
     ApprovalRequested,

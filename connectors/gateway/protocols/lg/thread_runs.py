@@ -7,18 +7,16 @@ from typing import Any
 
 from starlette.requests import Request
 
-from connectors.gateway.frames import FrameReader
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg.projection import END, error_frame
 from connectors.gateway.protocols.lg.requests import modes_of
 from connectors.gateway.protocols.lg.run_frames import run_frames
 from connectors.gateway.protocols.lg.thread_state import ThreadState
 from connectors.gateway.request_parts import caller_of, core_of
-from connectors.gateway.sse import HEARTBEAT_FRAME, EventStream
+from connectors.gateway.sse import HEARTBEAT_FRAME, EventStream, FrameReader
 from core import RunView
 from core.following.feed import EarlyResult
-from core.following.position import Position
-from core.following.reader import RunEnd, is_deletion
+from core.following.position import Position, RunEnd, is_deletion
 from core.following.thread_stream import Heartbeat, StreamItem
 from core.principal import Principal
 from core.refusals import Invalid, Refused

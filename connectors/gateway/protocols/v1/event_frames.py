@@ -12,13 +12,11 @@ from collections.abc import Iterable
 
 from pydantic.main import IncEx
 
-from connectors.gateway.frames import FrameReader
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.problems import Problem
-from connectors.gateway.sse import EventStream, frame
+from connectors.gateway.sse import EventStream, FrameReader, frame
 from core.following.feed import TextPiece
-from core.following.position import Position
-from core.following.reader import RunEnd
+from core.following.position import Position, RunEnd
 from core.principal import Principal
 from schemas import MessageAdded, ThreadEvent, ToolFinished
 

@@ -28,8 +28,7 @@ from connectors.gateway.protocols.v1.parameters import (
     ThreadId,
 )
 from core import NewRun
-from core.following.position import Position
-from core.following.reader import RunEnd
+from core.following.position import Position, RunEnd
 from core.principal import Principal
 from core.refusals import Invalid, not_found
 from core.request_context import current
