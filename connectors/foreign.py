@@ -32,6 +32,11 @@ def original_of(error: BaseException) -> BaseException:
     return error.original if isinstance(error, ForeignStop) else error
 
 
+def error_text(error: BaseException) -> str:
+    """An error of foreign code as text for its user: its class and the first 500 characters of its message."""
+    return error_words(original_of(error), 500)
+
+
 def close_unless_begun(work: Coroutine[Any, Any, Any]) -> None:
     """Keeps Python from reporting work that was never awaited. What has begun is its task's to end."""
     if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:

@@ -8,9 +8,13 @@ from schemas import (
     ApprovalResolved,
     PendingCall,
     ThreadHead,
+    TooLarge,
     ToolCall,
     ToolFinished,
+    ToolRequest,
     ToolRequested,
+    Topic,
+    check_body,
 )
 from threads.draft import Draft
 
@@ -22,9 +26,28 @@ def find_pending(head: ThreadHead, call_id: str) -> PendingCall | None:
 
 def request_call(draft: Draft, call: ToolCall, *, approved_by: str | None = None) -> None:
     """Sends the request of a pending call, whose arguments may be others than the model wrote."""
-    run = draft.run
-    draft.tool_request(call, run_id=run.run_id, approved_by=approved_by)
-    draft.event(ToolRequested, run_id=run.run_id, call_id=call.call_id, name=call.name, arguments=call.arguments)
+    draft.send(Topic.TOOL_REQUESTS, _request(draft, call, approved_by), record_id=call.call_id)
+    draft.event(ToolRequested, run_id=draft.run.run_id, call_id=call.call_id, name=call.name, arguments=call.arguments)
+
+
+def call_fits(draft: Draft, call: ToolCall) -> bool:
+    """Whether the call can be asked for, also when a person has approved it."""
+    try:
+        check_body(Topic.TOOL_REQUESTS, _request(draft, call, draft.head.user_id))
+    except TooLarge:
+        return False
+    return True
+
+
+def _request(draft: Draft, call: ToolCall, approved_by: str | None) -> ToolRequest:
+    return ToolRequest(
+        call_id=call.call_id,
+        run_id=draft.run.run_id,
+        user_id=draft.head.user_id,
+        name=call.name,
+        arguments=call.arguments,
+        approved_by=approved_by,
+    )
 
 
 def settle_call(

@@ -25,8 +25,6 @@ from schemas import (
     ThreadHead,
     ThreadKey,
     TooLarge,
-    ToolCall,
-    ToolRequest,
     Topic,
     audit_output,
     check_body,
@@ -35,7 +33,7 @@ from schemas import (
     within,
 )
 from schemas.base import Body
-from threads.thread_log import ThreadLog
+from threads.evolve import ThreadLog
 
 SOURCE = "cauce/turns"
 
@@ -95,18 +93,6 @@ class Draft(ThreadLog):
 
     def _event(self, kind: type[ThreadEvent], *, run_id: str, **fields: Any) -> ThreadEvent:
         return kind(seq=self.head.next_event, run_id=run_id, user_id=self.head.user_id, at=self.now, **fields)
-
-    def tool_request(self, call: ToolCall, *, run_id: str, approved_by: str | None = None) -> None:
-        """Asks the tools processor for a call."""
-        request = ToolRequest(
-            call_id=call.call_id,
-            run_id=run_id,
-            user_id=self.head.user_id,
-            name=call.name,
-            arguments=call.arguments,
-            approved_by=approved_by,
-        )
-        self.send(Topic.TOOL_REQUESTS, request, record_id=call.call_id)
 
     def send(self, topic: Topic, body: Body, *, record_id: str) -> None:
         """Publishes a record with the thread's key."""

@@ -1,13 +1,14 @@
-"""What an event makes of a thread's head: the one place where a head changes.
+"""What an event makes of a thread: of its head (`evolve`), and of what the journal keeps beside it (`ThreadLog`).
 
-Live turns, replay and recovery all come through here, so a thread's events tell its head, but for what a store counts: rows of a
-graph's state, and inputs whose outputs may be unpublished.
+Live turns, replay and recovery all come through here, so that a thread's events determine its head, but for what a store counts:
+rows of a graph's state, and inputs whose outputs may be unpublished.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from schemas import (
     TERMINAL_TYPES,
@@ -15,6 +16,7 @@ from schemas import (
     AnswerDiscarded,
     ApprovalRequested,
     ApprovalResolved,
+    FinishedRun,
     Input,
     InputRefused,
     Message,
@@ -27,6 +29,9 @@ from schemas import (
     RunResumed,
     RunStarted,
     StateUpdated,
+    StoredEvent,
+    StoredMessage,
+    StoredRun,
     ThreadChanged,
     ThreadEvent,
     ThreadHead,
@@ -35,9 +40,6 @@ from schemas import (
     ToolRequested,
     forked,
 )
-from threads.ended import last_run
-
-Event = TypeVar("Event", bound=ThreadEvent)
 
 
 def evolve(head: ThreadHead | None, event: ThreadEvent) -> ThreadHead:
@@ -218,10 +220,10 @@ def _changed(head: ThreadHead, event: ThreadChanged) -> ThreadHead:
 def _end(head: ThreadHead, event: ThreadEvent) -> ThreadHead:
     asks = event.asks if isinstance(event, RunFailed) else ()
     if head.run and head.run.run_id == event.run_id:
-        return _with(head, run=None, pending=(), last=last_run(event), asks=asks)
+        return _with(head, run=None, pending=(), last=_last_run(event), asks=asks)
     head = _with(head, queued=tuple(waiting for waiting in head.queued if waiting.run_id != event.run_id))
     if isinstance(event, RunFailed) and not (head.run or head.queued or head.deleted):
-        return _with(head, last=last_run(event))  # it failed before it began
+        return _with(head, last=_last_run(event))  # it failed before it began
     return head
 
 
@@ -241,3 +243,76 @@ _CHANGES: Mapping[type[ThreadEvent], Callable[[ThreadHead, Any], ThreadHead]] = 
     StateUpdated: _state_updated,
     ThreadChanged: _changed,
 }
+
+
+def _last_run(end: ThreadEvent) -> FinishedRun:
+    """What a thread's head keeps of the run that this event ends."""
+    why = {name: getattr(end, name) for name in ("code", "message", "error")} if isinstance(end, RunFailed) else {}
+    outcome: Any = _outcome(end)
+    return FinishedRun(run_id=end.run_id, outcome=outcome, **why)
+
+
+def _outcome(end: ThreadEvent) -> str:
+    """Terminal types end with their outcome."""
+    return end.TYPE.rpartition(".")[2]
+
+
+def _ended_run(head: ThreadHead, end: ThreadEvent) -> StoredRun:
+    """The run that this event ends, for the journal: the active one of `head`, a queued one, or one that was rejected."""
+    run, queued = head.run, next((q for q in head.queued if q.run_id == end.run_id), None)
+    known: dict[str, Any] = {
+        "input_id": end.run_id,
+        "accepted_at": end.at,
+        "first_event": end.seq,
+        "usage": TokenUsage(),
+    }
+    of = run if run and run.run_id == end.run_id else queued
+    if of:
+        known |= {name: getattr(of, name) for name in ("input_id", "agent_id", "metadata", "kind")}
+        known |= {"graph": of.graph_name, "accepted_at": of.at}
+    if run and of is run:
+        known |= {"usage": run.counted, "accepted_at": run.started_at, "first_event": run.first_event or end.seq}
+    return StoredRun(
+        run_id=end.run_id,
+        outcome=_outcome(end),
+        code=getattr(end, "code", "") or getattr(end, "reason", ""),
+        message=getattr(end, "message", "") or getattr(end, "notice", "") or "",
+        error=getattr(end, "error", ""),
+        ended_at=end.at,
+        last_event=end.seq,
+        **known,
+    )
+
+
+@dataclass(kw_only=True)
+class ThreadLog:
+    """Gathers what is new. `append` takes an event and gives the head after it."""
+
+    messages: list[StoredMessage] = field(default_factory=list)
+    events: list[StoredEvent] = field(default_factory=list)
+    runs: list[StoredRun] = field(default_factory=list)
+    remove_from: int | None = None
+    """Messages with this number and above go, those that were there before the log began."""
+    erased: bool = False
+    """Everything goes that was there before the log began."""
+
+    def append(self, head: ThreadHead | None, event: ThreadEvent) -> ThreadHead:
+        """Takes the event that comes next in the thread; the head after it."""
+        after = evolve(head, event)
+        before = head or after
+        self.events.append(StoredEvent(seq=event.seq, type=event.TYPE, body=event.to_bytes().decode()))
+        if message := event.adds:
+            self.messages.append(StoredMessage(seq=before.next_message, message=message))
+        if event.TYPE in TERMINAL_TYPES:
+            self.runs.append(_ended_run(before, event))
+        if isinstance(event, MessagesRemoved) and not event.kept and (event.message_ids or event.after is None):
+            # A run's messages are the newest, and a rollback removes all of them.
+            self._remove(before.run.first_message if before.run else before.next_message - len(event.message_ids))
+        if isinstance(event, ThreadChanged) and event.action == "delete":
+            self._remove(1)
+            self.erased, self.runs, self.events = True, [], self.events[-1:]
+        return after
+
+    def _remove(self, start: int) -> None:
+        self.messages = [stored for stored in self.messages if stored.seq < start]
+        self.remove_from = start if self.remove_from is None else min(self.remove_from, start)

@@ -7,6 +7,7 @@ idle ──input──> leg ──end──────────> idle
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,10 +23,11 @@ from schemas import (
     RunPaused,
     RunResumed,
     StateUpdated,
+    is_left_out,
+    left_out,
 )
 from threads.context_window import tokens_of
 from threads.draft import Draft
-from threads.fitting import fitted
 from threads.transitions import Next, fail_run, on_input, refuse
 
 _NOT_OPEN = "the interrupt that this answers is not open any more"
@@ -98,8 +100,29 @@ def add_messages(draft: Draft, messages: Sequence[Message]) -> None:
         if message.message_id in known:
             continue
         known.add(message.message_id)
-        kept, estimated = fitted(draft, message), 0 if message.usage else tokens_of(message)
+        kept, estimated = _fitted(draft, message), 0 if message.usage else tokens_of(message)
         draft.event(MessageAdded, run_id=message.run_id, message=kept, estimated_tokens=estimated)
+
+
+def _fitted(draft: Draft, message: Message) -> Message:
+    """A message of a graph's state as the thread stores it: arguments that do not fit are left out, then the text is truncated.
+    The state keeps all of it."""
+    while not draft.fits(MessageAdded, run_id=message.run_id, message=message):
+        sizes = [0 if is_left_out(call.arguments) else _size(call.arguments) for call in message.tool_calls]
+        if sizes and max(sizes) > 0:
+            calls, largest = list(message.tool_calls), sizes.index(max(sizes))
+            calls[largest] = calls[largest].model_copy(update={"arguments": left_out("arguments", sizes[largest])})
+            message = message.model_copy(update={"tool_calls": tuple(calls)})
+        elif len(message.text) > 1:
+            message = message.model_copy(update={"text": message.text[: len(message.text) // 2 - 1] + "…"})
+        else:
+            break
+    return message
+
+
+def _size(arguments: Mapping[str, Any]) -> int:
+    """Bytes as JSON."""
+    return len(json.dumps(arguments, ensure_ascii=False).encode())
 
 
 def state_updated(

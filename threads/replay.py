@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from schemas import Input, RunQueued, RunStarted, ThreadEvent, ThreadHead
-from threads.thread_log import ThreadLog
+from threads.evolve import ThreadLog
 
 
 class Gap(Exception):

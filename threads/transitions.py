@@ -40,10 +40,9 @@ from schemas import (
     Topic,
     derived_id,
 )
-from threads.calls import abandon_approvals, find_pending, request_call, settle_call
+from threads.calls import abandon_approvals, call_fits, find_pending, request_call, settle_call
 from threads.draft import Draft
 from threads.evolve import title_of
-from threads.fitting import call_fits
 from threads.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, remove, stood_at
 
 CancelReason = Literal["cancelled", "interrupted", "rolled_back", "rejected", "abandoned"]

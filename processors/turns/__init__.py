@@ -13,8 +13,7 @@ from streams import Processor
 
 async def _make(parts: Parts) -> Processor:
     from processors.settings_cache import UserCache
-    from processors.turns.agent import Agent
-    from processors.turns.agent_leg import AgentLeg
+    from processors.turns.agent_leg import Agent, AgentLeg
     from processors.turns.graph_leg import GraphLeg
     from processors.turns.leg import Leg
     from processors.turns.processor import TurnsProcessor
@@ -39,7 +38,7 @@ GROUP = ProcessorGroup(
     imports=(
         *toolset_imports(),
         "connectors.graphs",
-        "processors.turns.agent",
+        "processors.turns.agent_leg",
         "processors.turns.processor",
         "connectors.models.rules",
     ),

@@ -16,7 +16,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
-from connectors.foreign import ForeignStop, close_unless_begun, original_of
+from connectors.foreign import ForeignStop, close_unless_begun, error_text, original_of
 from connectors.graphs import (
     Graphs,
     HostedGraph,
@@ -53,19 +53,14 @@ from schemas import (
     SettingsError,
     StateRow,
     Tenant,
-    error_words,
     storable_text,
 )
 from schemas.common.clock import Clock, utc_now
 from schemas.ids import random_digits
 from state import ItemStore, Journal
-from threads.answers import seconds_left
-from threads.leg_ends import Asked, Failed, Finished, GraphWork, LegEnd, LegResult, Stopped
+from threads.leg_ends import Asked, Failed, Finished, GraphWork, LegEnd, LegResult, Stopped, seconds_left
 
 log = logging.getLogger("cauce.turns")
-
-LONGEST_WORDS = 500
-"""Characters of a graph's own error that its user is shown."""
 
 BESIDE_SECONDS = 60.0
 """Time for reading states and for the clean-up of a graph's function, beside creating the graph and its work."""
@@ -156,7 +151,7 @@ class GraphLeg:
         began_at = ""
 
         async def step(new: tuple[StateRow, ...], next_row: int) -> None:
-            await work.commit(draft, new, next_row, began_at)
+            await work.commit(new, next_row, began_at)
 
         saver = saving(request.durability, rows, step, next_row=draft.head.next_row, after=self._trail_after)
         known = draft.base.head
@@ -291,10 +286,5 @@ def _kept(leg: _Execution) -> GraphWork:
 
 def _failed(leg: _Execution, error: Exception) -> Failed:
     log.warning("the graph %s failed", leg.request.graph, exc_info=error)
-    words = str(error) if isinstance(error, PartTooLarge) else words_of(error)
+    words = str(error) if isinstance(error, PartTooLarge) else error_text(error)
     return Failed("graph_error", words, type(original_of(error)).__name__)
-
-
-def words_of(error: BaseException) -> str:
-    """An error of a graph as text for its user."""
-    return error_words(original_of(error), LONGEST_WORDS)

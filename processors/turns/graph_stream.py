@@ -13,8 +13,8 @@ from langchain_core.runnables import RunnableConfig
 
 from connectors.foreign import no_exits
 from connectors.graphs import run_context
-from processors.turns.agent import DELTA_SECONDS
 from processors.turns.graph_parts import Namespace, Parts
+from processors.turns.leg import DELTA_SECONDS
 from schemas import Envelope, GraphDelta, GraphPiece, GraphRequest, Output, ThreadKey, Topic, storable_text
 from schemas.common.clock import Clock
 from schemas.ids import new_uuid

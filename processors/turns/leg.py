@@ -14,8 +14,11 @@ from schemas import ActiveRun, GraphRequest, RawRecord, RunLimits, StateRow, Ten
 from threads.draft import Draft
 from threads.leg_ends import LegResult
 
-CommitStep = Callable[[Draft, tuple[StateRow, ...], int, str], Awaitable[None]]
-"""Commits a superstep of a draft: its rows, the number after them, the checkpoint that the leg began at. Raises `LostRace`."""
+DELTA_SECONDS = 0.03
+"""Pieces of an answer or a stream are gathered for this long before one delta is sent."""
+
+CommitStep = Callable[[tuple[StateRow, ...], int, str], Awaitable[None]]
+"""Commits a superstep: its rows, the number after them, the checkpoint that the leg began at. Raises `LostRace`."""
 
 
 class LostRace(Exception):

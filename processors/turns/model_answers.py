@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage
 from processors.turns.provider_parts import provider_part
 from processors.turns.written import Written, WrittenCall, words_of, written_of
 from schemas import MAX_TEXT, ProviderPart, TokenUsage, storable, storable_text
-from threads.answers import Answer, AskedTool
+from threads.leg_ends import Answer, AskedTool
 
 MOST_CALLS = 64
 """Tool calls of one answer; when a model writes more, none of them is made."""

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -253,7 +254,7 @@ class TurnsProcessor:
             await self._states.restore(draft)
 
     async def _leg(self, draft: Draft, tenant: Tenant, record: Record) -> Next:
-        work = Work(draft, tenant, lambda: self._runtime.waiting(record.raw), self._commit_step)
+        work = Work(draft, tenant, lambda: self._runtime.waiting(record.raw), partial(self._commit_step, draft))
         async with underway.told(self._journal, draft, record):
             result = await self._legs[draft.run.kind].run(work)
         return on_leg(draft, result)

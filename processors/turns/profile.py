@@ -17,8 +17,8 @@ from processors.turns.model_answers import LONGEST_NAME
 from processors.turns.model_history import model_facing_name
 from schemas import AgentSettings, Tenant, User, time_in, zone_of
 from schemas.common.recent import Recent
-from threads.answers import Policy, Ruling
 from threads.context_window import CHARACTERS_PER_TOKEN
+from threads.leg_ends import Policy, Ruling
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

@@ -8,9 +8,8 @@ import logging
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
-from connectors.foreign import contained
+from connectors.foreign import contained, error_text
 from connectors.graphs import UPDATE, Graphs, Owner, StagingSaver, UserStore, own_threads, place, rows_of, run_config
-from processors.turns.graph_leg import words_of
 from processors.turns.graph_messages import new_messages
 from processors.turns.graph_state import changed_by_hand, interrupts_of, restore
 from schemas import GraphRequest, RunLimits, ServerTrouble, SettingsError, UpdateState, storable_text
@@ -73,7 +72,7 @@ class StateChanges:
             return refuse(draft, storable_text(str(error)))
         except Exception as error:
             log.info("the state of %s was not changed", draft.thread, exc_info=error)
-            return refuse(draft, words_of(error))
+            return refuse(draft, error_text(error))
         asked = interrupts_of(after)
         if words := too_large_to_ask(draft, asked):
             return refuse(draft, words)

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 
 from bench.worker import work
 from processors.tools.processor import ToolsProcessor
-from processors.turns.agent import Agent
+from processors.turns.agent_leg import Agent
 from processors.turns.hydration import Threads
 from processors.turns.processor import TurnsProcessor
 from state.cassandra.audit import CassandraAudit

@@ -16,7 +16,7 @@ from sim_network import LostAnswer, Network
 
 from connectors.toolset import Call, ToolOutcome, ToolSpec
 from schemas import Message
-from threads.answers import Answer, AskedTool
+from threads.leg_ends import Answer, AskedTool
 
 TOOLS = {
     name: ToolSpec(name=name, description="", parameters={"type": "object"}, read_only=read_only, idempotent=idempotent)
@@ -57,7 +57,7 @@ def end_oddly(loop: VirtualLoop) -> None:
 
 
 class SimAgent:
-    """`processors.turns.agent.Agent` without LangGraph: the bare model."""
+    """`processors.turns.agent_leg.Agent` without LangGraph: the bare model."""
 
     def __init__(self, loop: VirtualLoop, asked: Counter[str]) -> None:
         self._loop, self._asked = loop, asked

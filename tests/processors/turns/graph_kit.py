@@ -15,8 +15,7 @@ from turns_kit import System, opened_stores, record
 from connectors.graphs import Graphs, StagingSaver, UserStore, rows_of, thread_state
 from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache, UserCache
-from processors.turns.agent import Agent
-from processors.turns.agent_leg import AgentLeg
+from processors.turns.agent_leg import Agent, AgentLeg
 from processors.turns.graph_leg import GraphLeg
 from processors.turns.leg import Leg
 from processors.turns.processor import TurnsProcessor

@@ -14,8 +14,7 @@ from processors.turns.leg import LostRace, Work
 from processors.turns.processor import TurnsProcessor
 from schemas import GraphInput, GraphRequest, RawRecord, RunLimits, Tenant
 from streams import Reject
-from threads.answers import Answer, Ruling
-from threads.leg_ends import Answered, Failed, LegEnd, LegResult, Stopped
+from threads.leg_ends import Answer, Answered, Failed, LegEnd, LegResult, Ruling, Stopped
 
 __all__ = ["system"]
 

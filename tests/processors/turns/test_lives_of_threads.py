@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transition_kit import Thread, wants
 
 from schemas import TERMINAL_TYPES, Message, StoredEvent
-from threads.answers import Answer
+from threads.leg_ends import Answer
 
 MOVES = st.sampled_from(
     ["say", "reject", "interrupt", "rollback", "result", "approve", "decline", "cancel", "continue"]

@@ -16,8 +16,7 @@ from turns_kit import System, opened_stores, requests, say
 from connectors.models.rules import RulesChatModel
 from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache, UserCache
-from processors.turns.agent import Agent
-from processors.turns.agent_leg import AgentLeg
+from processors.turns.agent_leg import Agent, AgentLeg
 from processors.turns.processor import TurnsProcessor
 from processors.turns.profile import Profiles
 from schemas import Tenant, User, check_zone, known_zone, time_in, zone_of

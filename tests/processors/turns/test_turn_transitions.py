@@ -9,7 +9,7 @@ from transition_kit import LIMITS, START, Thread, an_input, wants
 
 from schemas import QUEUED_BYTES, TERMINAL_TYPES, ChangeThread, ContinueThread, ThreadHead, ThreadTtl, TokenUsage, Topic
 from threads import transitions
-from threads.answers import Answer, AskedTool
+from threads.leg_ends import Answer, AskedTool
 from threads.transitions import Next
 
 

@@ -18,8 +18,8 @@ from processors.turns.profile import MOST_TOOLS, offered_tools
 from processors.turns.written import Gathered
 from schemas import MAX_BODY_BYTES, AgentSettings, Message
 from threads import transitions
-from threads.answers import on_answer
 from threads.context_window import tokens_of, window
+from threads.leg_ends import on_answer
 
 texts = st.text(st.characters(), max_size=20) | st.sampled_from(["", "x" * 200, "\ud83d", "\0", "Read", "Write"])
 values = st.recursive(

@@ -24,9 +24,8 @@ from schemas import (
 )
 from state import Hydrated
 from threads import transitions
-from threads.answers import Answer, AskedTool, Ruling, over_limits
 from threads.draft import Draft
-from threads.leg_ends import Answered, Failed, LegResult, on_leg
+from threads.leg_ends import Answer, Answered, AskedTool, Failed, LegResult, Ruling, on_leg, over_limits
 from threads.replay import Replayed
 from threads.transitions import Next
 

@@ -15,8 +15,7 @@ from listed_tools import ListedTools, tool
 from connectors.models import ModelChoice, chat_model
 from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache, UserCache
-from processors.turns.agent import Agent
-from processors.turns.agent_leg import AgentLeg
+from processors.turns.agent_leg import Agent, AgentLeg
 from processors.turns.processor import TurnsProcessor
 from processors.turns.profile import Profiles
 from schemas import (

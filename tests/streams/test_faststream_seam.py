@@ -12,7 +12,7 @@ from runtime_kit import NOW, QUICK, Answering
 from schemas import Envelope, RawRecord, Record, Topic, UserMessage, decode
 from streams import Reject
 from streams.contract import Group
-from streams.subscriber import SlotSubscriber, subscribe
+from streams.worker import SlotSubscriber, subscribe
 
 passed: list[str] = []
 
