@@ -40,12 +40,14 @@ class Hosting:
     not_served: tuple[str, ...] = ()
     """Sentences about the parts of a `langgraph.json` that are not supported."""
 
+    def set_environment(self) -> None:
+        """Puts the variables of a `langgraph.json` into this process's environment, where they win, as on LangGraph's server."""
+        os.environ.update(self.env or {})
+
     def graphs(self, *, threads: int | None = None) -> Graphs:
-        """The graphs, of which none is imported yet. Puts the variables of the file into this process's environment, where they
-        win, as on LangGraph's server."""
+        """The graphs, of which none is imported yet; they find the variables of `set_environment`."""
         from connectors.graphs import Graphs
 
-        os.environ.update(self.env or {})
         more = {} if threads is None else {"threads": threads}
         return Graphs(
             self.specs, folder=self.folder, dependencies=self.dependencies, descriptions=self.descriptions, **more

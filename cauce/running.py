@@ -74,11 +74,10 @@ class Running(_Note):
     """The system that `cauce up` runs. `pid` is the supervisor's."""
 
     version: str
-    state: Literal["starting", "connected", "ready"] = "starting"
-    """`connected`: Kafka and its topics are there. `ready`: all that is meant to run does."""
+    state: Literal["starting", "ready"] = "starting"
+    """`ready`: all that is meant to run does."""
     kafka: str | None = None
     state_url: str
-    arcade_url: str | None = None
     arcade_emulated: bool = True
     children: dict[str, int] = {}
     """Process ids by name."""

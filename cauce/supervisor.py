@@ -172,14 +172,12 @@ class Supervisor:
         return True
 
     def _note(self) -> None:
-        arcade = self._settings.of(ArcadeSettings)
         all_ready = len(self._ready) == len(self._children)
         self.running = Running(
             version=__version__,
-            state="ready" if all_ready else "connected" if "kafka" in self._known else "starting",
+            state="ready" if all_ready else "starting",
             state_url=self._settings.state_url,
-            arcade_url=arcade.url,
-            arcade_emulated=arcade.api_key is None,
+            arcade_emulated=self._settings.of(ArcadeSettings).api_key is None,
             children={child.program.name: child.pid for child in self._children},
             ready=tuple(self._ready),
             **self._known,

@@ -57,6 +57,7 @@ class WorkerParts:
 
             asyncio.get_running_loop().set_default_executor(GraphThreads(self._settings.graph_threads))
             hosting = hosting_of(self._settings)
+            hosting.set_environment()
             graphs = self._graphs = hosting.graphs(threads=self._settings.graph_threads)
             missing = await graphs.missing()
             names = tuple(name for name in graphs.names if name not in missing)

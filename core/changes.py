@@ -7,9 +7,10 @@ import asyncio
 from core.following.thread_stream import ThreadStreams
 from core.ingress import Ingress
 from core.principal import Principal
-from core.refusals import AGAIN_SECONDS, NotNow
+from core.refusals import AGAIN_SECONDS, Conflict, Invalid, NotNow
 from schemas import (
     ApprovalResolved,
+    ChangeThread,
     InputRefused,
     StateUpdated,
     ThreadChanged,
@@ -21,7 +22,8 @@ from schemas import (
 from schemas.base import Body
 from state import Journal
 
-Answer = ThreadChanged | ApprovalResolved | InputRefused | StateUpdated
+Done = ThreadChanged | ApprovalResolved | StateUpdated
+Answer = Done | InputRefused
 _LOOK_SECONDS = 1.0
 
 
@@ -30,6 +32,18 @@ class Changes:
 
     def __init__(self, journal: Journal, ingress: Ingress, streams: ThreadStreams, *, seconds: float) -> None:
         self._journal, self._ingress, self._streams, self._seconds = journal, ingress, streams, seconds
+
+    async def done(self, principal: Principal, thread_id: str, head: ThreadHead | None, body: Body) -> Done:
+        """The event that says that the change is done.
+
+        Raises what `apply` raises, and where the thread rejects the change `Conflict`; `Invalid` for a change of a state that no
+        active run stands in the way of.
+        """
+        answer = await self.apply(principal, thread_id, head, body)
+        if isinstance(answer, InputRefused):
+            conflicts = isinstance(body, ChangeThread) or (head is not None and head.run is not None)
+            raise (Conflict if conflicts else Invalid)("refused", f"The change was rejected: {answer.reason}.")
+        return answer
 
     async def apply(
         self,

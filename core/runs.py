@@ -26,7 +26,6 @@ from schemas import (
     CancelRun,
     ChangeThread,
     GraphInput,
-    InputRefused,
     RunPaused,
     ThreadEvent,
     ThreadHead,
@@ -176,9 +175,7 @@ class Runs(RunReader):
             raise Conflict("run_not_over", "The run is not over; cancel it first.")
         head = await self._threads.get(principal, thread_id)
         body = ChangeThread(user_id=principal.user_id, action="update", hide_run=run_id)
-        answer = await self._changes.apply(principal, thread_id, head, body)
-        if isinstance(answer, InputRefused):
-            raise Conflict("refused", f"The change was rejected: {answer.reason}.")
+        await self._changes.done(principal, thread_id, head, body)
 
     async def cancel_many(
         self,

@@ -29,12 +29,7 @@ class ThreadReader:
 
     async def find(self, principal: Principal, thread_id: str) -> ThreadHead | None:
         """The thread; None when the id is free. Raises `Refused` when it is not the principal's to use."""
-        if not is_id(thread_id):
-            raise not_found("thread", thread_id)
-        head = (await self._standing(principal, thread_id, 0)).head
-        if head is not None and (head.user_id != principal.user_id or head.deleted):
-            raise not_found("thread", thread_id)
-        return head
+        return (await self._own(principal, thread_id, 0)).head
 
     async def find_or_free(self, principal: Principal, thread_id: str) -> ThreadHead | None:
         """The thread; None when a thread with this id can be made. Ids are the tenant's, and are not used again.
@@ -54,21 +49,15 @@ class ThreadReader:
 
     async def get(self, principal: Principal, thread_id: str) -> ThreadHead:
         """The thread. Raises `Refused` when there is none."""
-        principal.require("read")
-        head = await self.find(principal, thread_id)
-        if head is None:
-            raise not_found("thread", thread_id)
-        return head
+        return (await self.read(principal, thread_id, window=0))[0]
 
     async def read(
         self, principal: Principal, thread_id: str, *, window: int
     ) -> tuple[ThreadHead, list[StoredMessage]]:
         """The thread and its newest messages, of one moment. Raises `Refused` when there is none."""
         principal.require("read")
-        if not is_id(thread_id):
-            raise not_found("thread", thread_id)
-        found = await self._standing(principal, thread_id, window)
-        if found.head is None or found.head.user_id != principal.user_id or found.head.deleted:
+        found = await self._own(principal, thread_id, window)
+        if found.head is None:
             raise not_found("thread", thread_id)
         return found.head, list(found.messages)
 
@@ -134,6 +123,15 @@ class ThreadReader:
             for line, thread in zip(some, heads, strict=True):
                 if thread and thread.head and not thread.head.deleted and thread.head.condition == condition:
                     found.append(line.model_copy(update={"condition": condition}))
+        return found
+
+    async def _own(self, principal: Principal, thread_id: str, window: int) -> Hydrated:
+        """The thread, without a head when the id is free. Raises `Missing` when it is not the principal's to use."""
+        if not is_id(thread_id):
+            raise not_found("thread", thread_id)
+        found = await self._standing(principal, thread_id, window)
+        if found.head is not None and (found.head.user_id != principal.user_id or found.head.deleted):
+            raise not_found("thread", thread_id)
         return found
 
     async def _standing(self, principal: Principal, thread_id: str, window: int) -> Hydrated:

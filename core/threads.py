@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from core.changes import Changes
 from core.principal import Principal
-from core.refusals import Conflict, Invalid, checked, not_found
+from core.refusals import Conflict, checked, not_found
 from core.thread_expiry import Expiry
 from core.thread_reader import LISTED, ThreadReader
 from schemas import (
@@ -100,7 +100,7 @@ class Threads(ThreadReader):
         key = ThreadKey(principal.tenant_id, thread_id)
         if ttl:
             await self._expiry.set(key, principal.user_id, ttl)
-        await self._apply(principal, thread_id, head, body)
+        await self._changes.done(principal, thread_id, head, body)
         if ttl and head.ttl and head.ttl.expires_at != ttl.expires_at:
             await self._expiry.forget(key, principal.user_id, head.ttl)
         return await self.get(principal, thread_id)
@@ -117,7 +117,7 @@ class Threads(ThreadReader):
                 raise
             head = None
         body = ChangeThread(user_id=principal.user_id, action="delete")
-        await self._apply(principal, thread_id, head, body)
+        await self._changes.done(principal, thread_id, head, body)
         await self._expiry.gone(
             ThreadKey(principal.tenant_id, thread_id), principal.user_id, head.ttl if head else None
         )
@@ -128,7 +128,7 @@ class Threads(ThreadReader):
         await self.get(principal, source)
         thread_id = new_uuid()
         body = ChangeThread(user_id=principal.user_id, action="copy", source_thread=source)
-        await self._apply(principal, thread_id, None, body)
+        await self._changes.done(principal, thread_id, None, body)
         return thread_id, await self.get(principal, thread_id)
 
     async def change_messages(
@@ -136,13 +136,6 @@ class Threads(ThreadReader):
     ) -> int:
         """Changes what an agent's conversation says; the number of its newest message then. Raises `Refused`."""
         principal.require("write")
-        answer = await self._changes.apply(principal, thread_id, head, change)
-        if isinstance(answer, InputRefused):
-            raise (Conflict if head.run else Invalid)("refused", f"The change was rejected: {answer.reason}.")
+        answer = await self._changes.done(principal, thread_id, head, change)
         assert isinstance(answer, StateUpdated)
         return int(answer.checkpoint_id)
-
-    async def _apply(self, principal: Principal, thread_id: str, head: ThreadHead | None, body: ChangeThread) -> None:
-        answer = await self._changes.apply(principal, thread_id, head, body)
-        if isinstance(answer, InputRefused):
-            raise Conflict("refused", f"The change was rejected: {answer.reason}.")

@@ -35,12 +35,11 @@ def settings_of(data: Path | None = None, config: Path | None = None, **given: o
 
 
 def typed_id(what: str, given: str | None) -> None:
-    """Raises `SettingsError`, in words that name what was typed, for what cannot be an id; None is no id."""
-    from schemas.errors import SettingsError
-    from schemas.ids import ID_WORDS, is_id
+    """Raises `Invalid` for what cannot be an id; None is no id."""
+    from core.refusals import known_id
 
-    if given is not None and not is_id(given):
-        raise SettingsError(f"{given!r} cannot be the id of a {what}: it may have {ID_WORDS}")
+    if given is not None:
+        known_id(what, given)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -46,6 +46,7 @@ async def _run(process: Process) -> None:
     url = _url(listening)
     async with process.opened(), contextlib.AsyncExitStack() as stack:
         hosting = hosting_of(settings)
+        hosting.set_environment()
         graphs = hosting.graphs()
         own = await process.unless_stopped(_own_app(graphs, hosting.http)) if hosting.http.app else None
         core = _core(process, hosting, graphs)

@@ -15,6 +15,8 @@ from schemas import is_id, is_tenant_id
 
 router = APIRouter(include_in_schema=False)
 ATTEMPT_COOKIE = "cauce_login"
+ATTEMPT_SECONDS = 600
+"""How long signing in at the provider may take."""
 START_PAGE = "/v1/docs"
 
 _CONFIRM = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Cauce</title>
@@ -61,17 +63,7 @@ async def begin(request: Request, tenant_id: str, provider: str) -> Response:
     """Sends the browser to the tenant's provider."""
     _check_names(tenant_id, provider)
     url, browser = await request.app.state.oidc.begin(tenant_id, provider, _callback(request, tenant_id, provider))
-    response = RedirectResponse(url, 303)
-    response.set_cookie(
-        ATTEMPT_COOKIE,
-        browser,
-        max_age=600,
-        path="/auth/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
-    return response
+    return _sent_on(request, url, ATTEMPT_COOKIE, browser, seconds=ATTEMPT_SECONDS, path="/auth/")
 
 
 @router.get("/auth/{tenant_id}/{provider}/callback")
@@ -103,14 +95,11 @@ def _check_names(tenant_id: str, provider: str) -> None:
 
 def signed_in(request: Request, cookie: str, target: str) -> Response:
     """A redirect that sets the session's cookie."""
+    return _sent_on(request, target, COOKIE, cookie, seconds=int(LIFETIME.total_seconds()), path="/")
+
+
+def _sent_on(request: Request, target: str, name: str, cookie: str, *, seconds: int, path: str) -> Response:
     response = RedirectResponse(target, 303)
-    response.set_cookie(
-        COOKIE,
-        cookie,
-        max_age=int(LIFETIME.total_seconds()),
-        path="/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
+    secure = request.url.scheme == "https"
+    response.set_cookie(name, cookie, max_age=seconds, path=path, secure=secure, httponly=True, samesite="lax")
     return response

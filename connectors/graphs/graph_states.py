@@ -12,10 +12,9 @@ from connectors.graphs import Graphs
 from core.changes import Changes
 from core.graph_assistants import Assistant
 from core.principal import Principal
-from core.refusals import Broken, Conflict, Invalid, Refused, checked, not_found
+from core.refusals import Broken, Refused, checked, not_found
 from schemas import (
     GraphRequest,
-    InputRefused,
     ServerTrouble,
     SettingsError,
     StateUpdated,
@@ -165,9 +164,7 @@ class GraphStates:
             checkpoint_id=checkpoint_id,
             supersteps=supersteps,
         )
-        answer = await self._changes.apply(caller, thread_id, head, body)
-        if isinstance(answer, InputRefused):
-            raise (Conflict if head.run else Invalid)("refused", f"Not done: {answer.reason}.")
+        answer = await self._changes.done(caller, thread_id, head, body)
         assert isinstance(answer, StateUpdated)
         return answer.checkpoint_id
 

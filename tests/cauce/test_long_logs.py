@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cauce.cli import app
 from cauce.telemetry import LONGEST_TEXT, JsonFormatter, TextFormatter
-from schemas import SettingsError
+from core.refusals import Invalid
 
 
 def record_of(words: str) -> logging.LogRecord:
@@ -37,5 +37,5 @@ def test_a_short_line_of_the_log_is_as_it_was() -> None:
 @pytest.mark.parametrize("thread", ["a b", "../x", "x" * 129, "é", ""])
 def test_threads_show_refuses_an_id_that_cannot_be_one_in_words(thread: str) -> None:
     ended = CliRunner().invoke(app, ["threads", "show", thread])
-    assert isinstance(ended.exception, SettingsError)
+    assert isinstance(ended.exception, Invalid)
     assert str(ended.exception).startswith(f"{thread!r} cannot be the id of a thread: it may have 1 to 128 letters")

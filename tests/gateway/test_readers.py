@@ -9,8 +9,8 @@ import pytest
 from cauce.asking import Answer
 from cauce.transcript import Transcript
 from connectors.gateway.protocols.agui.projection import AguiProjection
+from connectors.gateway.protocols.lg.agent_projection import AgentProjection
 from connectors.gateway.protocols.lg.graph_projection import GraphProjection
-from connectors.gateway.protocols.lg.projection import RunProjection
 from connectors.gateway.protocols.lg.thread_projection import ThreadProjection
 from connectors.gateway.protocols.v1.event_frames import EventFrames
 from core.following.event_methods import EventMethods, kinds, method_of
@@ -18,7 +18,7 @@ from core.following.position import Position
 from core.following.thread_stream import EventReader
 from schemas import StateUpdated, ThreadChanged
 
-READERS = (AguiProjection, RunProjection, GraphProjection, ThreadProjection, Transcript, Answer)
+READERS = (AguiProjection, AgentProjection, GraphProjection, ThreadProjection, Transcript, Answer)
 
 
 def test_reader_that_forgets_a_kind_cannot_be_defined() -> None:

@@ -9,10 +9,10 @@ from connectors.gateway.client_messages import listed, text_of
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.graph_thread_states import where, where_of
-from connectors.gateway.protocols.lg.message_shapes import to_langchain
+from connectors.gateway.protocols.lg.message_shapes import message_object, to_langchain
 from connectors.gateway.request_parts import mapping, number
 from core.principal import Principal
-from core.refusals import Invalid, checked, not_found, unfit
+from core.refusals import Invalid, checked, not_found
 from core.thread_branches import Branches
 from schemas import ChangeMessages, GivenMessage, derived_id, own_id
 
@@ -105,18 +105,15 @@ def _change(caller: Principal, branches: Branches, values: object, after: int | 
         raise Invalid("not_supported", f"{unknown[0][:40]}: the state of an agent has only messages.")
     found = given.get("messages") or []
     made, clear = list[GivenMessage](), False
-    for place, message in enumerate(found if isinstance(found, list) else [found]):
-        if isinstance(message, str):
-            message = {"role": "user", "content": message}
-        if not isinstance(message, Mapping):
-            raise unfit("a message", message, "a string, or an object with role and content")
+    for index, one in enumerate(found if isinstance(found, list) else [found]):
+        message = message_object(one)
         if message.get("type") == "remove" or message.get("role") == "remove":
             if message.get("id") == REMOVE_ALL:
                 made, clear = [], True
                 continue
             made.append(_removed(message))
         else:
-            made.append(_given(branches, message, place))
+            made.append(_given(branches, message, index))
     return checked(ChangeMessages, user_id=caller.user_id, after=after, clear=clear, messages=tuple(made))
 
 
@@ -125,12 +122,12 @@ def _removed(message: Mapping[str, Any]) -> GivenMessage:
     return checked(GivenMessage, message_id=message_id, role="user", remove=True)
 
 
-def _given(branches: Branches, message: Mapping[str, Any], place: int) -> GivenMessage:
+def _given(branches: Branches, message: Mapping[str, Any], index: int) -> GivenMessage:
     told = listed(message)
     if told.role == "other":
         raise Invalid("invalid", f"A message with the role {told.named!r} cannot be added to a thread of an agent.")
     known = branches.find(told.message_id) if told.message_id else None
     if message.get("tool_calls") and known is None:
         raise Invalid("not_supported", "tool_calls: only the model makes calls; they cannot be added.")
-    message_id = told.message_id or derived_id("msg", branches.head.next_event, branches.head.next_message, place)
+    message_id = told.message_id or derived_id("msg", branches.head.next_event, branches.head.next_message, index)
     return checked(GivenMessage, message_id=message_id, role=told.role, text=text_of(told.content))

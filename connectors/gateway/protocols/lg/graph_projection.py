@@ -10,20 +10,17 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from connectors.gateway.protocols.lg.projection import END, Frame, failure, metadata_frame
+from connectors.gateway.protocols.lg.projection import INTERRUPT, Frame, RunProjection
 from connectors.gateway.protocols.lg.shapes import graph_interrupts
 from connectors.gateway.protocols.lg.thread_state import dumps
-from connectors.gateway.sse import FrameReader, frame
 from connectors.graphs.graph_states import StateOf
 from core.following.event_methods import kinds
 from core.following.graph_reader import GraphPieces, LegReader, Part, written
 from core.following.position import Position, RunEnd
 from schemas import GraphStreamed, RunCancelled, RunFailed, RunPaused, ThreadEvent
 
-INTERRUPT = "__interrupt__"
 
-
-class GraphProjection(FrameReader):
+class GraphProjection(RunProjection):
     """Frames of one run: what its graph streamed, and how it ends."""
 
     LEAVES_OUT = frozenset(kinds()) - {GraphStreamed, RunPaused, RunFailed, RunCancelled}
@@ -31,20 +28,11 @@ class GraphProjection(FrameReader):
     def __init__(
         self, until: RunEnd, modes: Collection[str], *, position: Position, resumable: bool, state_of: StateOf
     ) -> None:
-        super().__init__(seq=position.seq, until=until)
-        self._run_id, self._modes, self._resumable = until.run_id, modes, resumable
-        self._position, self._state_of = position, state_of
+        super().__init__(until, modes, position=position, resumable=resumable)
+        self._state_of = state_of
         self._legs = LegReader(position)
         self._shown: dict[tuple[str, ...], str] = {}
         """The newest state that was read, by namespace."""
-
-    def opening(self) -> Iterable[bytes]:
-        """Which run it is."""
-        return [metadata_frame(self._run_id)]
-
-    def closing(self) -> Iterable[bytes]:
-        """The end."""
-        return [END]
 
     def on_graph_pieces(self, pieces: GraphPieces) -> Iterable[bytes]:
         """Frames of the run's active leg."""
@@ -53,23 +41,15 @@ class GraphProjection(FrameReader):
                 told = self._part(part, part.data)
                 # Of two frames of a piece the first says something cumulative: only the last one's id counts.
                 for one in told[:-1]:
-                    yield self._frame(*one, None)
+                    yield self.frame(*one, None)
                 for one in told[-1:]:
-                    yield self._frame(*one, self._legs.at(self.seq))
+                    yield self.frame(*one, self._legs.at(self.seq))
 
     async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
         """Frames of this run's events only."""
         before = self._legs.at(event.seq - 1)
-        made: list[Frame] = await self.made_of(event) if event.run_id == self._run_id else []
-        skip = self._position.sub if event.seq == self._position.seq + 1 else 0
-        return [
-            self._frame(*one, self._legs.at(event.seq) if n == len(made) else replace(before, sub=n))
-            for n, one in enumerate(made, 1)
-            if n > skip
-        ]
-
-    def _frame(self, name: str, data: str, position: Position | None) -> bytes:
-        return frame(name, data, position=str(position) if position and self._resumable else None)
+        made = await self.missing(event)
+        return [self.frame(*one, replace(before, sub=n) if n else self._legs.at(event.seq)) for n, one in made]
 
     async def on_graph_streamed(self, event: GraphStreamed) -> list[Frame]:
         """What the reader has not had of it as a piece."""
@@ -80,14 +60,6 @@ class GraphProjection(FrameReader):
         """What is asked."""
         told = dumps({INTERRUPT: graph_interrupts(event.interrupts)})
         return [(mode, told) for mode in ("updates", "values") if mode in self._modes]
-
-    def on_run_failed(self, event: RunFailed) -> list[Frame]:
-        """The end."""
-        return failure(event)
-
-    def on_run_cancelled(self, event: RunCancelled) -> list[Frame]:
-        """The end."""
-        return failure(event)
 
     async def _data(self, part: Part) -> Any:
         if part.data is None and part.checkpoint_id and part.mode in self._modes:

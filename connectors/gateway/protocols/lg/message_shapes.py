@@ -58,8 +58,13 @@ def listed_in(given: object) -> list[Listed]:
 def _listed(message: object) -> Listed:
     if isinstance(message, (list, tuple)) and len(message) == 2:
         message = {"role": message[0], "content": message[1]}
-    if isinstance(message, str):
-        message = {"role": "user", "content": message}
-    if not isinstance(message, Mapping):
-        raise unfit("a message", message, "a string, or an object with role and content")
-    return listed(message)
+    return listed(message_object(message))
+
+
+def message_object(given: object) -> Mapping[str, Any]:
+    """A message as an object; a string is a user's. Raises `Refused` for another shape."""
+    if isinstance(given, str):
+        return {"role": "user", "content": given}
+    if not isinstance(given, Mapping):
+        raise unfit("a message", given, "a string, or an object with role and content")
+    return given

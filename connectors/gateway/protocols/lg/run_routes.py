@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -15,22 +14,20 @@ from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.patient import PatientJson
 from connectors.gateway.problems import Problem
 from connectors.gateway.protocols.lg import shapes
-from connectors.gateway.protocols.lg.agent_runs import start_agent
-from connectors.gateway.protocols.lg.graph_runs import graph_outcome, start_graph
+from connectors.gateway.protocols.lg.agent_projection import AgentProjection
+from connectors.gateway.protocols.lg.graph_projection import GraphProjection
 from connectors.gateway.protocols.lg.message_shapes import to_langchain
-from connectors.gateway.protocols.lg.projection import error_frame
-from connectors.gateway.protocols.lg.requests import RunRequest, answer, modes_of, thread_fields, usual_ttl
-from connectors.gateway.protocols.lg.run_frames import run_frames
+from connectors.gateway.protocols.lg.projection import INTERRUPT, error_frame
+from connectors.gateway.protocols.lg.requests import RunRequest, answer, modes_of
+from connectors.gateway.protocols.lg.starting_runs import Started, start
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, page_of
-from connectors.gateway.sse import EventStream
+from connectors.gateway.sse import EventStream, FrameReader
 from core import RunView
 from core.following.position import Position, RunEnd
-from core.graph_assistants import Assistant
 from core.principal import Principal
 from core.refusals import Invalid, not_found, unfit
 from core.run_views import RunStatus, joins_at, until
-from schemas import StoredMessage
 from threads.open_questions import Questions
 
 _BULK: dict[str, tuple[RunStatus, ...]] = {
@@ -41,35 +38,31 @@ _BULK: dict[str, tuple[RunStatus, ...]] = {
 """What a bulk cancel may ask for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A run that goes: where its events begin, and the thread as it was before."""
-
-    view: RunView
-    since: int
-    messages: list[StoredMessage]
-    questions: Questions
-    resumed: bool
-    graph: str | None = None
-    """The hosted graph that runs."""
-
-
-async def start(core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest) -> Started:
-    """Starts the run that a body asks for, or answers the interrupt that its thread waits with."""
-    agent = await core.agents.find(caller, wanted.assistant)
-    if wanted.create_thread:
-        named = {"graph_id": agent.graph_id} if isinstance(agent, Assistant) else {}
-        await core.threads.ensure(caller, thread_id, **thread_fields({**wanted.metadata, **named}), ttl=usual_ttl(core))
-    if isinstance(agent, Assistant):
-        view, since, questions, resumed = await start_graph(core, caller, thread_id, wanted, agent)
-        return Started(view, since, [], questions, resumed, agent.graph_id)
-    return Started(*await start_agent(core, caller, thread_id, wanted, agent.agent_id))
-
-
 def locations(view: RunView, tail: str = "/stream") -> dict[str, str]:
     """Paths below where the API is mounted: clients put its address before them."""
     path = f"/threads/{view.thread_id}/runs/{view.run_id}"
     return {"Location": f"{path}{tail}", "Content-Location": path}
+
+
+def run_frames(
+    core: GatewayCore,
+    caller: Principal,
+    thread_id: str,
+    until: RunEnd,
+    modes: Collection[str],
+    *,
+    graph: str | None,
+    state: ThreadState,
+    questions: Questions,
+    position: Position,
+    resumable: bool,
+) -> FrameReader:
+    """Frames from a position to `until`. `graph` is the run's hosted graph; `state` is what an agent's thread has at the
+    position, `questions` what it asks."""
+    if graph:
+        state_of = core.graphs.states_of(caller, thread_id, graph)
+        return GraphProjection(until, modes, position=position, resumable=resumable, state_of=state_of)
+    return AgentProjection(thread_id, until, modes, state, position=position, resumable=resumable, questions=questions)
 
 
 def event_stream(
@@ -91,7 +84,7 @@ def event_stream(
         request.modes,
         graph=started.graph,
         state=ThreadState(started.messages),
-        questions=started.questions,
+        questions=Questions(started.head),
         position=position,
         resumable=resumable,
     )
@@ -289,11 +282,12 @@ async def until_over(core: GatewayCore, caller: Principal, view: RunView, since:
     seconds = core.options.wait_seconds
     over = await core.runs.wait(caller, view.thread_id, view.run_id, seconds=seconds, since=since)
     head, messages = await core.threads.read(caller, view.thread_id, window=core.options.state_messages)
-    if graph := await core.graph_of_run(caller, over, head):
-        return await graph_outcome(core, caller, over, graph, head)
-    values: dict[str, Any] = {"messages": [to_langchain(s.message) for s in messages]}
     if over.status == "failed":
-        values = {"__error__": shapes.failure(over)}
-    elif over.status == "paused":
-        values["__interrupt__"] = shapes.interrupts(view.thread_id, head)
-    return values
+        return {"__error__": shapes.failure(over)}
+    if graph := await core.graph_of_run(caller, over, head):
+        values = await core.graphs.values(caller, view.thread_id, graph)
+    else:
+        values = {"messages": [to_langchain(s.message) for s in messages]}
+    if over.status != "paused":
+        return values
+    return {**(values if isinstance(values, dict) else {}), INTERRUPT: shapes.interrupts(view.thread_id, head)}

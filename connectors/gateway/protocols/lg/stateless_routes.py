@@ -13,7 +13,8 @@ from starlette.responses import Response
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.requests import RunRequest, answer, thread_fields, usual_ttl
-from connectors.gateway.protocols.lg.run_routes import Started, event_stream, locations, start, waited
+from connectors.gateway.protocols.lg.run_routes import event_stream, locations, waited
+from connectors.gateway.protocols.lg.starting_runs import Started, start
 from connectors.gateway.request_parts import bodies_of, body_of, caller_of, core_of
 from core import RunView
 from core.principal import Principal

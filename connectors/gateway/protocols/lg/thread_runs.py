@@ -10,7 +10,7 @@ from starlette.requests import Request
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg.projection import END, error_frame
 from connectors.gateway.protocols.lg.requests import modes_of
-from connectors.gateway.protocols.lg.run_frames import run_frames
+from connectors.gateway.protocols.lg.run_routes import run_frames
 from connectors.gateway.protocols.lg.thread_state import ThreadState
 from connectors.gateway.request_parts import caller_of, core_of
 from connectors.gateway.sse import HEARTBEAT_FRAME, EventStream, FrameReader

@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.problems import Problem, as_problem
-from connectors.gateway.protocols.lg import run_routes
 from connectors.gateway.protocols.lg.graph_channels import MODES
 from connectors.gateway.protocols.lg.requests import RunRequest, answer
+from connectors.gateway.protocols.lg.starting_runs import start
 from connectors.gateway.protocols.lg.thread_projection import CHANNELS, STEP, ThreadProjection, Wanted
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping
@@ -65,7 +65,7 @@ async def obey(
             wanted = replace(RunRequest.of(await _answer(core, caller, thread_id, parameters)), modes=MODES)
         else:
             raise Invalid("unknown_command", f"There is no command {method[:60]!r}.")
-        started = await run_routes.start(core, caller, thread_id, wanted)
+        started = await start(core, caller, thread_id, wanted)
     except Exception as error:
         problem = as_problem(error)
         if problem.status >= 500 or problem.code in _OF_THE_THREAD:
