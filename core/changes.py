@@ -68,7 +68,7 @@ class Changes:
                 await producing
                 async for item in items:
                     if isinstance(item, ThreadEvent) and getattr(item, "input_id", None) == input_id:
-                        assert isinstance(item, Answer)
+                        assert isinstance(item, Answer), f"{type(item).__name__} answers an input and is not in Done"
                         return item
         except TimeoutError as error:
             words = "It was accepted and will be done, but no worker has come to it yet."

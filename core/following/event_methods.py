@@ -34,8 +34,11 @@ class EventMethods:
         if base or cls.dispatch is not EventMethods.dispatch:
             return
         shown = {kind: method_of(kind) for kind in kinds() if kind not in cls.LEAVES_OUT}
-        if forgotten := [kind.__name__ for kind, name in shown.items() if not hasattr(cls, name)]:
-            raise TypeError(f"{cls.__name__} neither shows {', '.join(forgotten)} nor leaves them out")
+        if forgotten := {kind.__name__: name for kind, name in shown.items() if not hasattr(cls, name)}:
+            raise TypeError(
+                f"{cls.__module__}.{cls.__name__} neither shows {', '.join(forgotten)} nor leaves them out: "
+                f"it has to define {', '.join(forgotten.values())}, or to name the kinds in LEAVES_OUT"
+            )
         cls._methods = {kind.TYPE: name for kind, name in shown.items()}
 
     def dispatch(self, event: ThreadEvent) -> Any:

@@ -22,7 +22,10 @@ READERS = (AguiProjection, AgentProjection, GraphProjection, ThreadProjection, T
 
 
 def test_reader_that_forgets_a_kind_cannot_be_defined() -> None:
-    with pytest.raises(TypeError, match="neither shows MessageAdded nor leaves them out"):
+    with pytest.raises(
+        TypeError,
+        match="Forgetful neither shows MessageAdded nor leaves them out: it has to define on_message_added, or",
+    ):
         type(
             "Forgetful",
             (EventReader,),

@@ -97,7 +97,8 @@ async def until_told(here: Place, *texts: str) -> list[ExternalEvent]:
 
 
 def test_every_event_source_is_in_this_suite(example: None) -> None:
-    assert {one.name for one in connectors() if one.source} == set(REACHED)
+    there = {one.name for one in connectors() if one.source}
+    assert there == set(REACHED), "REACHED in this file has to say how each is reached"
 
 
 async def test_what_happens_begins_a_run_for_its_user_with_an_id_of_its_own(outside: Outside, here: Place) -> None:

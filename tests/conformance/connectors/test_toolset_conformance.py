@@ -59,7 +59,8 @@ async def call_of(toolset: Toolset, name: str, arguments: dict[str, Any], **who:
 
 
 async def test_every_toolset_is_in_this_suite(example: None) -> None:
-    assert {one.name for one in connectors() if one.toolset} == set(REACHED)
+    there = {one.name for one in connectors() if one.toolset}
+    assert there == set(REACHED), "REACHED in reached_toolsets.py has to say how each is reached"
 
 
 async def test_its_tools_can_be_offered_and_are_its_own(toolset: Toolset) -> None:

@@ -53,7 +53,9 @@ async def test_no_word_of_a_body_is_in_a_row_and_all_of_it_is_read_back(stores: 
     await fill(stores, tenant, words)
 
     cells = await cells_of(stores)
-    assert [table for table, values in cells.items() if not values] == [], "a table that this test writes nothing to"
+    assert [table for table, values in cells.items() if not values] == [], (
+        "every_row.py has to write a row of each table"
+    )
     assert unmarked(cells) == {}
     shown = {table for table, values in cells.items() for cell in values if words in shown_as(cell)}
     assert shown == set()
