@@ -56,8 +56,8 @@ class Agents:
         if found is None:
             raise not_found("agent", new.agent_id)
         if new.after is not None:
-            words = "A graph's thread goes back by its checkpoints, over the LangGraph API."
-            raise Invalid("not_supported", words)
+            detail = "A graph's thread goes back by its checkpoints, over the LangGraph API."
+            raise Invalid("not_supported", detail)
         said = {"role": "user", "content": new.text, "id": new.message_id}
         config, context = found.configuration()
         request = GraphRequest(

@@ -1,4 +1,4 @@
-"""Answers to the open questions of a thread: decisions about tool calls, and what a graph is told."""
+"""Answers to the open questions of a thread: decisions about tool calls, and values for interrupts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from state import Journal
 
 
 class Answering:
-    """Of two answers to one question the first counts; the second is refused and told so."""
+    """Of two answers to one question the first counts; the second is refused."""
 
     def __init__(self, journal: Journal, ingress: Ingress, changes: Changes, threads: Threads, runs: Runs) -> None:
         self._journal, self._ingress, self._changes = journal, ingress, changes
@@ -96,14 +96,14 @@ class Answering:
         return await self._runs.get(principal, thread_id, run.run_id)
 
     async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Conflict:
-        words = f"No approval is open for the call {call_id[:128]!r}."
+        detail = f"No approval is open for the call {call_id[:128]!r}."
         since = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
         key = (principal.tenant_id, thread_id)
         for event in stored_events(await self._journal.events(*key, since=since), key):
             if isinstance(event, ApprovalResolved) and event.call_id == call_id:
-                words = f"It was settled before: {event.decision} by {event.by} at {event.at.isoformat()}."
-                return Conflict("approval_settled", words, decision=event.decision, by=event.by)
-        return Conflict("approval_gone", words)
+                detail = f"It was settled before: {event.decision} by {event.by} at {event.at.isoformat()}."
+                return Conflict("approval_settled", detail, decision=event.decision, by=event.by)
+        return Conflict("approval_gone", detail)
 
 
 def paused_run(head: ThreadHead) -> ActiveRun:

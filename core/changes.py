@@ -71,8 +71,8 @@ class Changes:
                         assert isinstance(item, Answer), f"{type(item).__name__} answers an input and is not in Done"
                         return item
         except TimeoutError as error:
-            words = "It was accepted and will be done, but no worker has come to it yet."
-            raise NotNow("not_done_yet", words, retry_after=AGAIN_SECONDS) from error
+            detail = "It was accepted and will be done, but no worker has come to it yet."
+            raise NotNow("not_done_yet", detail, retry_after=AGAIN_SECONDS) from error
         finally:
             producing.cancel()
             await items.aclose()  # type: ignore[attr-defined]  # it is a generator

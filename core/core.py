@@ -102,7 +102,7 @@ class Core(StoreCore):
         """The hosted graph of a run; None for a run of an agent."""
         if view.kind is not None:
             return view.graph or None
-        # What an older version wrote of it does not tell: who answers to its agent's name now?
+        # An older version did not store it: which agent has this name now?
         if (await self.tenant(principal)).agent(view.agent_id) is not None:
             return None
         found = await self.assistant(principal, view.agent_id)

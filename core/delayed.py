@@ -58,8 +58,8 @@ class DelayedRuns:
     async def check(self, tenant_id: str, user_id: str) -> None:
         """Raises `Refused` where the user has as many as may be."""
         if await self._timers.count(tenant_id, user_id, DelayedRun.TYPE, most=self._most) >= self._most:
-            words = f"{self._most} runs of yours are delayed already; cancel some, or wait until they have started."
-            raise Limited("too_many_delayed_runs", words, retry_after=60)
+            detail = f"{self._most} runs of yours are delayed already; cancel some, or wait until they have started."
+            raise Limited("too_many_delayed_runs", detail, retry_after=60)
 
     async def put(self, key: ThreadKey, run_id: str, body: UserMessage | GraphInput, begins_at: datetime) -> None:
         """Has the run begin at its time."""
@@ -95,7 +95,7 @@ class DelayedRuns:
             return later(timer, _PAUSED_SECONDS)
         body: UserMessage | GraphInput | CancelRun = due.input
         if due.input.multitask_strategy == "reject" and await is_busy(self._journal, key, besides=due.run_id):
-            # A worker comes to the record only when the run that is going is over.
+            # A worker comes to the record only when the active run is over.
             body = CancelRun(user_id=timer.user_id, run_id=due.run_id, delayed=True, rejected=True)
         if isinstance(body, UserMessage) and tenant.agent(body.agent_id) is None:
             log.warning("the delayed run %s of %s is cancelled: its agent is gone", due.run_id, key)
@@ -109,8 +109,8 @@ class DelayedRuns:
         head = (await self._journal.hydrate(*key, window=0)).head
         if head is None or head.deleted or head.user_id != timer.user_id:
             return None
-        going = is_in(head, ends.run_id) and head.condition != "approval"
-        if going or not await self._is_known_to_end(key, head, ends.run_id):
+        active = is_in(head, ends.run_id) and head.condition != "approval"
+        if active or not await self._is_known_to_end(key, head, ends.run_id):
             # Each look is a row that is gone again, and Cassandra reads past those: a run of hours is not looked at all the time.
             since = (timer.due - (ends.begins_at or timer.due)).total_seconds()
             return later(timer, min(max(_LOOK_SECONDS, since / 10), _SELDOM_SECONDS))

@@ -18,9 +18,9 @@ log = logging.getLogger("cauce.gateway")
 
 Fires = Callable[[Timer], Awaitable[datetime | None]]
 """Does what a timer is for. Returns when it is due again, None for never: the same time whoever does it, so that two who do it at
-once put one timer (`later`). Raises `Unavailable` where it could not be done and is to be tried at the next look."""
+the same time put one timer (`later`). Raises `Unavailable` where it could not be done and is to be tried at the next look."""
 
-_AT_ONCE = 20
+_CONCURRENT = 20
 _MOST_WAITING = 200
 """Timers of one look that have to wait for a server, after which it is away for all."""
 FAILED_SECONDS = 60.0
@@ -105,7 +105,7 @@ class Timers:
         """Does all that is due. What has to wait for a server holds nothing up; in the end `ServerTrouble` is raised for it."""
         waits: dict[tuple[str, str, datetime], ServerTrouble] = {}
         while True:
-            limit = len(waits) + _AT_ONCE
+            limit = len(waits) + _CONCURRENT
             found = await self._store.due(utc_now(), limit=limit)
             new = [timer for timer in found if _name(timer) not in waits]
             done = await asyncio.gather(*(self._fire(timer) for timer in new), return_exceptions=True)

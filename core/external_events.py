@@ -23,11 +23,11 @@ class NewEvent:
     """Something that happened, once."""
 
     event_id: str
-    """Whoever tells of it gives it this id, whenever it does; unique among the events of one source for one user."""
+    """Whoever reports it gives it this id, each time; unique among the events of one source for one user."""
     kind: str
     """What happened, such as `gmail.message_added`."""
     summary: str
-    """What the agent is told, in one or a few sentences."""
+    """What the agent reads of it, in one or a few sentences."""
     occurred_at: datetime
     agent_id: str = "default"
     conversation: str | None = None
@@ -66,11 +66,11 @@ class ExternalEvents:
 
     async def position(self, source: str, of: Principal | None = None) -> str | None:
         """The position that was kept last, of a user's account or, without one, of the source; None at the beginning."""
-        return await self._positions.get(*_place(of), source)
+        return await self._positions.get(*_owner(of), source)
 
     async def keep(self, source: str, position: str, of: Principal | None = None) -> None:
         """Keeps a position; it is durable when this returns. Of two processes that keep one the last counts."""
-        await self._positions.put(*_place(of), source, position)
+        await self._positions.put(*_owner(of), source, position)
 
     async def _begin(self, principal: Principal, source: str, event: NewEvent) -> Begun:
         if (await self._tenants.of(principal)).agent(event.agent_id) is None:
@@ -81,7 +81,7 @@ class ExternalEvents:
             key, begun = ThreadKey(principal.tenant_id, thread_id), Begun(thread_id, run_id)
             head = (await self._journal.hydrate(*key, window=0)).head
             if head is not None and (is_in(head, run_id) or bool(await self._journal.runs(*key, run_id=run_id))):
-                return begun  # a worker has read its record; inputs are remembered for some days, and events told again later
+                return begun  # a worker has read its record; inputs are remembered for some days, and events reported again later
             if head is None or not head.deleted:
                 break
         body = checked(
@@ -109,7 +109,7 @@ class ExternalEvents:
 
 
 def _threads(run_id: str, whose: tuple[str, ...], conversation: str | None) -> Iterator[str]:
-    """Threads that an event may belong to, the first that its user has not deleted counting: a conversation that goes on
+    """Threads that an event may belong to, the first that its user has not deleted counting: a conversation that continues
     after its thread was deleted has another."""
     if conversation is None:
         yield run_id
@@ -119,5 +119,5 @@ def _threads(run_id: str, whose: tuple[str, ...], conversation: str | None) -> I
         yield derived_id("et", *whose, conversation, str(n))
 
 
-def _place(of: Principal | None) -> tuple[str, str]:
+def _owner(of: Principal | None) -> tuple[str, str]:
     return (of.tenant_id, of.user_id) if of else ("", "")

@@ -36,7 +36,7 @@ _FORMS: dict[str, tuple[type, ...]] = {
 _TRIES = 5
 _MOST_VERSION = 2**31 - 1
 """What the column of Cassandra holds."""
-_PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
+_CHECKPOINT_KEYS = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,8 @@ def check_configuration(config: Mapping[str, Any], context: Mapping[str, Any]) -
     """Raises `Refused`: 400 where both say how a graph is configured, since LangGraph takes one of them, and 422 where the config
     has what no run can be configured with."""
     if config.get("configurable") and context:
-        words = "Cannot specify both configurable and context. Use context alone, which replaces configurable."
-        raise Unreadable("invalid", words)
+        detail = "Cannot specify both configurable and context. Use context alone, which replaces configurable."
+        raise Unreadable("invalid", detail)
     if config.get("tags") is not None and not _is_tags(config["tags"]):
         raise unfit("config.tags", config["tags"], "a list of strings")
     for name, least in (("recursion_limit", 1), ("max_concurrency", 0)):
@@ -138,9 +138,9 @@ def _tags(config: Mapping[str, Any]) -> list[str]:
 
 
 def _values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of `configurable` is for the graph, rather than the place in a thread or a switch of LangGraph's."""
+    """What of `configurable` is for the graph, rather than the name of a checkpoint or a switch of LangGraph's."""
     found = _object(config, "configurable")
-    return {name: value for name, value in found.items() if not name.startswith("__") and name not in _PLACE}
+    return {name: value for name, value in found.items() if not name.startswith("__") and name not in _CHECKPOINT_KEYS}
 
 
 def _both(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,8 +287,8 @@ class Assistants:
 
     def _initial(self, tenant: Tenant, graph: str) -> Assistant:
         at, by = tenant.created_at, {"created_by": "system"}
-        told = self._descriptions.get(graph)
-        return Assistant(default_id(graph), graph, graph, at, at, description=told, metadata=by)
+        about = self._descriptions.get(graph)
+        return Assistant(default_id(graph), graph, graph, at, at, description=about, metadata=by)
 
 
 def _existing(there: Assistant, if_exists: str) -> Assistant:

@@ -43,7 +43,7 @@ class RunReader:
             view = replace(accepted_view(thread_id, known), as_of=head.next_event - 1)
             if await self._journal.outputs_of(*key, run_id) is None:
                 return view
-            # It has come to the thread since the head was read; or it waits while what takes its place is at work.
+            # It has come to the thread since the head was read; or it waits while the run that replaces it is active.
             view = replace(view, status="paused")
         else:
             return view
@@ -55,9 +55,9 @@ class RunReader:
         key = ThreadKey(principal.tenant_id, thread_id)
         accepted = {run.run_id: run for run in await self._journal.accepted(*key)}
         over = {run.run_id: run for run in await self._journal.runs(*key)}
-        going = [head.run.run_id] if head.run else []
+        active = [head.run.run_id] if head.run else []
         found: dict[str, RunView] = {}
-        for run_id in (*accepted, *(q.run_id for q in head.queued), *going):
+        for run_id in (*accepted, *(q.run_id for q in head.queued), *active):
             known = accepted.get(run_id)
             view = in_head(thread_id, head, run_id, known)
             if view is None and known and run_id not in over:
@@ -68,16 +68,16 @@ class RunReader:
         found |= {run_id: over_view(thread_id, run, accepted.get(run_id)) for run_id, run in shown.items()}
         return sorted(found.values(), key=lambda view: (view.created_at, view.run_id), reverse=True)
 
-    async def any_going(self, principal: Principal, thread_id: str) -> bool:
+    async def any_active(self, principal: Principal, thread_id: str) -> bool:
         """Whether a run of the thread is not over; one that nobody has read yet counts, one that begins later does not."""
         views = await self.of_thread(principal, thread_id)
         return any(view.status in ("pending", "running") and not view.delay for view in views)
 
-    async def last_words(self, principal: Principal, view: RunView) -> str:
-        """What the agent said last in a run."""
+    async def last_answer(self, principal: Principal, view: RunView) -> str:
+        """The text of the run's last answer so far."""
         principal.require("read")
         key = ThreadKey(principal.tenant_id, view.thread_id)
-        words, since = "", (view.first_event or 1) - 1
+        text, since = "", (view.first_event or 1) - 1
         while True:
             page = await self._journal.events(*key, since=since, limit=_PAGE)
             newest = page[-1].seq if page else since
@@ -85,7 +85,7 @@ class RunReader:
             rows = [row for row in page if row.type == MessageAdded.TYPE and row.seq <= until]
             for event in stored_events(rows, key):
                 if isinstance(event, MessageAdded) and event.run_id == view.run_id:
-                    words = (event.message.role == "assistant" and event.message.text) or words
+                    text = (event.message.role == "assistant" and event.message.text) or text
             if len(page) < _PAGE or until < newest:
-                return words
+                return text
             since = newest

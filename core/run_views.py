@@ -66,7 +66,7 @@ class RunView:
     as_of: int = 0
     """The thread's last event when this was read."""
     kind: RunKind | None = None
-    """None where what is known of it was written by a version that did not tell."""
+    """None where what is known of it was written by a version that did not store it."""
     graph: str = ""
     """Of the kind `graph`: the hosted graph that runs."""
 

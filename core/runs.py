@@ -39,7 +39,7 @@ from schemas.ids import derived_uuid, sortable_uuid
 from state import Journal
 
 _LOOK_SECONDS = 2.0
-_AT_ONCE = 20
+_CONCURRENT = 20
 """Threads whose runs are read at a time."""
 THREADS_LOOKED_AT = 1_000
 """The last changed ones, where runs of all threads are to be cancelled."""
@@ -86,15 +86,15 @@ class Runs(RunReader):
         elif (
             new.multitask_strategy == "enqueue" and head.queued_bytes + len(body.to_bytes()) > QUEUED_BYTES and head.run
         ):
-            words = f"{len(head.queued)} large messages wait in this thread already; try again when some are answered."
-            raise Limited("queue_full", words)
+            detail = f"{len(head.queued)} large messages wait in this thread already; try again when some are answered."
+            raise Limited("queue_full", detail)
         repeated = False
         if new.idempotency_key is not None:
             digest = hashlib.sha256(body.to_bytes()).hexdigest()
             if known := await self._journal.accepted(principal.tenant_id, thread_id, run_id=run_id):
                 if known[0].details.get("digest") != digest:
-                    words = "This Idempotency-Key was used for another message."
-                    raise Invalid("idempotency_mismatch", words)
+                    detail = "This Idempotency-Key was used for another message."
+                    raise Invalid("idempotency_mismatch", detail)
                 repeated, begins_at = True, known[0].begins_at
             new = replace(new, details={**new.details, "digest": digest})
         accepted = AcceptedRun(
@@ -197,8 +197,8 @@ class Runs(RunReader):
             lines = await self._journal.threads(principal.tenant_id, principal.user_id, limit=THREADS_LOOKED_AT)
             threads = [line.thread_id for line in lines]
         found = 0
-        for n in range(0, len(threads), _AT_ONCE):
-            reads = (self.of_thread(principal, one) for one in threads[n : n + _AT_ONCE])
+        for n in range(0, len(threads), _CONCURRENT):
+            reads = (self.of_thread(principal, one) for one in threads[n : n + _CONCURRENT])
             views = await asyncio.gather(*(reads if thread_id is not None else (unless_lost(one) for one in reads)))
             wanted = [
                 view

@@ -27,7 +27,7 @@ async def standing(journal: Journal, key: ThreadKey, *, window: int) -> Hydrated
 
 
 async def is_busy(journal: Journal, key: ThreadKey, *, besides: str | None = None) -> bool:
-    """Whether a run of the thread, other than this one, is going or would be if a worker had come to it. One that begins later
+    """Whether a run of the thread, other than this one, is active or would be if a worker had come to it. One that begins later
     is not."""
     # Runs come into the journal when they leave the accepted ones behind: those are read first.
     known, now = await journal.accepted(*key), utc_now()
@@ -47,12 +47,12 @@ async def is_busy(journal: Journal, key: ThreadKey, *, besides: str | None = Non
 
 
 def is_in(head: ThreadHead, run_id: str) -> bool:
-    """Whether the run is going in the thread, or waits there."""
+    """Whether the run is active in the thread, or queued there."""
     return bool(head.run and head.run.run_id == run_id) or any(q.run_id == run_id for q in head.queued)
 
 
 def foreseen(head: ThreadHead, opened: Sequence[OpenInput]) -> ThreadHead:
-    """The head as far as the inputs change it for sure: what they answer waits no more, what was begun is going."""
+    """The head as far as the inputs change it for sure: what they answer waits no more, what was begun is active."""
     for one in opened:
         run = head.run
         if run and run.run_id == one.run_id:

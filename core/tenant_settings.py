@@ -67,8 +67,8 @@ class Tenants:
         """A new tenant, whose one agent has the installation's model and all tools. Raises `Conflict` when the id is taken."""
         by.require_over(SYSTEM_TENANT)
         if not is_tenant_id(tenant_id):
-            words = f"{tenant_id!r} cannot be a tenant's id: use a-z, 0-9, _ and -, at most 64 of them."
-            raise Invalid("invalid", words)
+            detail = f"{tenant_id!r} cannot be a tenant's id: use a-z, 0-9, _ and -, at most 64 of them."
+            raise Invalid("invalid", detail)
         if tenant_id == SYSTEM_TENANT:
             raise Invalid("invalid", f"{SYSTEM_TENANT!r} is the system's own.")
         made = Tenant(tenant_id=tenant_id, name=name or tenant_id, created_at=utc_now())
@@ -146,8 +146,8 @@ def _of_the_model(old: Mapping[str, Any], given: dict[str, Any], check_model: Ca
         if _provider(name) != _provider(old["name"]):
             gone = dict.fromkeys(OF_THE_SERVER)
     if name == "rules" and (wrong := [field for field in OF_THE_SERVER if given.get(field)]):
-        words = "the model rules asks no server; name the model, too"
-        raise invalid([{"loc": ("model", field), "msg": words} for field in wrong])
+        detail = "the model rules asks no server; name the model, too"
+        raise invalid([{"loc": ("model", field), "msg": detail} for field in wrong])
     return gone | given
 
 

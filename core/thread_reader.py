@@ -17,7 +17,7 @@ LISTED = 10_000
 """Threads of a user that a search looks at, the last changed ones."""
 BEHIND = 200
 """The last changed threads that a search for busy ones looks at, one by one."""
-_AT_ONCE = 50
+_CONCURRENT = 50
 """Threads that are read at a time."""
 
 
@@ -40,11 +40,11 @@ class ThreadReader:
             raise unfit("thread_id", thread_id, "1 to 128 letters, digits, _, . and -")
         head = (await self._standing(principal, thread_id, 0)).head
         if head is not None and head.user_id != principal.user_id:
-            words = f"The id {thread_id!r} is taken by a thread of another user; choose another one."
-            raise Conflict("thread_id_taken", words)
+            detail = f"The id {thread_id!r} is taken by a thread of another user; choose another one."
+            raise Conflict("thread_id_taken", detail)
         if head is not None and head.deleted:
-            words = f"The thread {thread_id!r} was deleted, and its id is not used again; choose another one."
-            raise Conflict("thread_deleted", words)
+            detail = f"The thread {thread_id!r} was deleted, and its id is not used again; choose another one."
+            raise Conflict("thread_deleted", detail)
         return head
 
     async def get(self, principal: Principal, thread_id: str) -> ThreadHead:
@@ -117,8 +117,8 @@ class ThreadReader:
         recent = BEHIND if condition == "busy" else 0
         maybe = [line for n, line in enumerate(lines) if line.condition == condition or n < recent]
         found: list[ThreadSummary] = []
-        for n in range(0, len(maybe), _AT_ONCE):
-            some = maybe[n : n + _AT_ONCE]
+        for n in range(0, len(maybe), _CONCURRENT):
+            some = maybe[n : n + _CONCURRENT]
             heads = await asyncio.gather(*(unless_lost(self._standing(principal, line.thread_id, 0)) for line in some))
             for line, thread in zip(some, heads, strict=True):
                 if thread and thread.head and not thread.head.deleted and thread.head.condition == condition:

@@ -58,9 +58,9 @@ def listed(message: Mapping[str, object]) -> Listed:
 def fresh(messages: Sequence[Listed], known: Sequence[StoredMessage]) -> Sequence[Listed]:
     """What comes after the newest `known` message of the list, and after its last one that an assistant wrote."""
     ids, begin = {stored.message.message_id for stored in known}, 0
-    for place, message in enumerate(messages, 1):
+    for index, message in enumerate(messages, 1):
         if message.role == "assistant" or message.message_id in ids:
-            begin = place
+            begin = index
     return messages[begin:]
 
 
@@ -69,19 +69,19 @@ def said(
 ) -> Said:
     """What the user says to an agent that its thread, whose messages are `known`, does not have.
 
-    A message of the user that it has with another text takes the place of that one, and of what follows. A tool's message belongs
+    A message of the user that it has with another text reindexes that one, and what follows. A tool's message belongs
     to a call of the thread, which the user closes by saying something else. Raises `Refused` 422 when nothing is new, or for what
     nobody but the agent and its tenant may say.
     """
     for message in messages:
         if message.role == "other":
-            words = f"a message with the role {message.named!r} cannot be sent; only the user's."
-            raise Invalid("invalid", words)
+            detail = f"a message with the role {message.named!r} cannot be sent; only the user's."
+            raise Invalid("invalid", detail)
     new, after = fresh(messages, known), None
     if (edited := _edited(messages, known)) is not None:
-        place, number = edited
+        index, number = edited
         after = max((s.seq for s in known if s.seq < number), default=0)
-        new = [messages[place], *(m for m in new if m is not messages[place])]
+        new = [messages[index], *(m for m in new if m is not messages[index])]
     check_calls(new, known, pending)
     users = [message for message in new if message.role == "user"]
     text = "\n\n".join(filter(None, (text_of(message.content) for message in users)))
@@ -96,11 +96,11 @@ def said_by_whole_history(
     """What a client says that sends its whole conversation, as it is to be, with each request.
 
     One that ends before the conversation's end asks for another answer there. One that leaves out the user's newest messages,
-    though it has what an assistant said before them, says something else in their place; not while a run is going, since the
+    though it has what an assistant said before them, says something else instead of them; not while a run is active, since the
     client may not have heard of it.
     """
-    places = {stored.message.message_id: n for n, stored in enumerate(known)}
-    had = [places[m.message_id] for m in messages if m.message_id in places]
+    indexes = {stored.message.message_id: n for n, stored in enumerate(known)}
+    had = [indexes[m.message_id] for m in messages if m.message_id in indexes]
     if not had or _edited(messages, known) is not None:
         return said(messages, known, pending)
     newest, rest = known[max(had)], known[max(had) + 1 :]
@@ -118,17 +118,17 @@ def said_by_whole_history(
 
 
 def _edited(messages: Sequence[Listed], known: Sequence[StoredMessage]) -> tuple[int, int] | None:
-    """The first message of the user in the list that the thread has with another text: its place, and its number there.
+    """The first message of the user in the list that the thread has with another text: its index, and its number there.
 
-    Of several that came at once the thread has one, under the id of the last.
+    Of several that came together the thread has one, under the id of the last.
     """
     texts = {s.message.message_id: (s.message.text, s.seq) for s in known if s.message.role == "user"}
-    for place, message in enumerate(messages):
+    for index, message in enumerate(messages):
         if message.role == "user" and message.message_id in texts:
             had, number = texts[message.message_id]
             text = text_of(message.content).strip()
             if text and had.strip() != text and not had.rstrip().endswith(f"\n\n{text}"):
-                return place, number
+                return index, number
     return None
 
 

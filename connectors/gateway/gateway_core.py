@@ -41,8 +41,8 @@ class GatewayCore(Core):
         """
         who = (principal.tenant_id, principal.user_id)
         if self._streams[who] >= self.options.streams_per_user:
-            words = f"You have {self._streams[who]} open streams already; close one first."
-            raise Limited("too_many_streams", words, retry_after=5)
+            detail = f"You have {self._streams[who]} open streams already; close one first."
+            raise Limited("too_many_streams", detail, retry_after=5)
         self._streams[who] += 1
         self.metrics.streams.inc()
 

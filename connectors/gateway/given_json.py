@@ -49,8 +49,8 @@ def given_json(raw: bytes | str, name: str = "the body") -> Any:
     if text.count("[") + text.count("{") > DEEPEST and _is_deep(found):
         raise _unfit(f"{name} has more than {DEEPEST} levels of objects and lists")
     if "\\u" in text and (where := _half(found, "")) is not None:
-        place = f" at {where[1:]}" if where else ""
-        raise _unfit(f"{name} has half of a surrogate pair (such as \\ud83d alone){place}; it is no character")
+        path = f" at {where[1:]}" if where else ""
+        raise _unfit(f"{name} has half of a surrogate pair (such as \\ud83d alone){path}; it is no character")
     return found
 
 
@@ -68,19 +68,19 @@ class GivenJsonRoute(APIRoute):
                 except Refused as refused:
                     if not isinstance(
                         refused.__cause__, json.JSONDecodeError
-                    ):  # FastAPI says the place of such an error
+                    ):  # FastAPI says the path of such an error
                         raise
             return await handle(request)
 
         return checked
 
 
-def _unfit(words: str) -> Invalid:
-    return Invalid("invalid", f"{_begun(words)}.")
+def _unfit(detail: str) -> Invalid:
+    return Invalid("invalid", f"{_begun(detail)}.")
 
 
-def _begun(words: str) -> str:
-    return words[:1].upper() + words[1:]
+def _begun(detail: str) -> str:
+    return detail[:1].upper() + detail[1:]
 
 
 def _is_deep(value: Any) -> bool:
@@ -99,18 +99,18 @@ def _is_deep(value: Any) -> bool:
     return False
 
 
-def _half(value: Any, place: str) -> str | None:
+def _half(value: Any, path: str) -> str | None:
     """Where a text is that UTF-8 cannot say; None for nowhere."""
     if isinstance(value, str):
-        return None if is_storable(value) else place
+        return None if is_storable(value) else path
     if isinstance(value, dict):
         for name, inner in value.items():
             if not is_storable(name):
-                return f"{place}.{ascii(name)[1:101]}"
-            if (found := _half(inner, f"{place}.{name}"[:400])) is not None:
+                return f"{path}.{ascii(name)[1:101]}"
+            if (found := _half(inner, f"{path}.{name}"[:400])) is not None:
                 return found
     if isinstance(value, list):
         for at, inner in enumerate(value):
-            if (found := _half(inner, f"{place}[{at}]"[:400])) is not None:
+            if (found := _half(inner, f"{path}[{at}]"[:400])) is not None:
                 return found
     return None

@@ -67,8 +67,8 @@ class RateLimits:
             await self._app(scope, receive, send)
             return
         if refused:
-            words = f"Too many requests; try again in {headers['Retry-After']} s."
-            await response(Problem(429, "rate_limited", words, headers=headers), scope.get("cauce.request_id", ""))(
+            detail = f"Too many requests; try again in {headers['Retry-After']} s."
+            await response(Problem(429, "rate_limited", detail, headers=headers), scope.get("cauce.request_id", ""))(
                 scope, receive, send
             )
             return
@@ -92,8 +92,8 @@ class RateLimits:
             log.debug("a command is not being counted: %r", error)
             return
         if refused:
-            words = f"Too many requests; try again in {headers['Retry-After']} s."
-            raise Problem(429, "rate_limited", words, headers=headers)
+            detail = f"Too many requests; try again in {headers['Retry-After']} s."
+            raise Problem(429, "rate_limited", detail, headers=headers)
 
     async def _count(self, principal: Principal, *, run: bool) -> tuple[dict[str, str], bool]:
         """The headers of the tightest limit, and whether one is used up."""

@@ -98,7 +98,7 @@ async def _asgi_lifespan(app: App) -> AsyncIterator[Mapping[str, Any]]:
     lifespan = LifespanOn(Config(app, lifespan="auto", log_config=None))
     await lifespan.startup()
     if lifespan.should_exit:
-        raise RuntimeError("it said so; the gateway's log has its words")
+        raise RuntimeError("it said so; the gateway's log has its message")
     try:
         yield lifespan.state
     finally:

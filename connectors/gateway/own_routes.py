@@ -84,9 +84,9 @@ class OwnApp:
         self.has_middleware = isinstance(app, Starlette) and bool(app.user_middleware)
         self._routes = app
         if self.has_middleware:
-            # Its middleware ends in its router; there the request goes on to our door, and comes back for a route of its own.
+            # Its middleware ends in its router; there the request goes to our door, and comes back for a route of its own.
             assert isinstance(app, Starlette)
-            self._routes, app.router.middleware_stack = app.router.middleware_stack, self._go_on
+            self._routes, app.router.middleware_stack = app.router.middleware_stack, self._pass_on
 
     def check(self, ours: Ours) -> None:
         """Raises `SettingsError` for a route that could never be reached, since its path is one of ours."""
@@ -109,7 +109,7 @@ class OwnApp:
         kept = {name: scope[name] for name in (*_OF_A_ROUTER, "state") if name in scope}
         await _contained(self.app, {**scope, "state": dict(self.state), _INNER: (inner, kept)}, receive, send)
 
-    async def _go_on(self, scope: Scope, receive: Any, send: Any) -> None:
+    async def _pass_on(self, scope: Scope, receive: Any, send: Any) -> None:
         inner, kept = scope[_INNER]
         ours = {name: value for name, value in scope.items() if name not in (*_OF_A_ROUTER, "state")}
         await inner({**ours, **kept}, receive, send)

@@ -1,7 +1,7 @@
-"""JSON answers that take their time: the headers go out at once, a blank line while nothing is known, and then the value.
+"""JSON answers that take their time: the headers go out immediately, a blank line while nothing is known, and then the value.
 
 JSON allows white space before a value (RFC 8259, section 2), so that every client reads the answer as always; and neither it
-nor a proxy between takes the silence for a broken connection. The status is 200 by then: what fails later is told in the body.
+nor a proxy between takes the silence for a broken connection. The status is 200 by then: a later failure is in the body.
 """
 
 from __future__ import annotations

@@ -90,18 +90,18 @@ def response(problem: Problem, request_id: str = "") -> Response:
 
 
 def as_problem(error: Exception) -> Problem:
-    """What a caller is told about an error."""
+    """What a caller gets to know about an error."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, Refused):
         headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         return Problem(_status_of(error), error.code, error.detail, headers=headers, **error.more)
     if isinstance(error, OutcomeUnknown):
-        words = "It is not known whether this was accepted. Send it again with the same Idempotency-Key: it is executed once."
-        return Problem(503, "outcome_unknown", words, headers={"Retry-After": str(AGAIN_SECONDS)})
+        detail = "It is not known whether this was accepted. Send it again with the same Idempotency-Key: it is executed once."
+        return Problem(503, "outcome_unknown", detail, headers={"Retry-After": str(AGAIN_SECONDS)})
     if isinstance(error, Unavailable):
-        words = "A server that this needs does not answer. Nothing was done; try again."
-        return Problem(503, "unavailable", words, headers={"Retry-After": str(AGAIN_SECONDS)})
+        detail = "A server that this needs does not answer. Nothing was done; try again."
+        return Problem(503, "unavailable", detail, headers={"Retry-After": str(AGAIN_SECONDS)})
     if isinstance(error, UnreadableRow):
         # The request is fine, and waiting would not help: what is stored cannot be read.
         log.warning("a request needs what cannot be read: %s", error)
@@ -115,9 +115,9 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, RequestValidationError):
         return as_problem(invalid(error.errors()))
     if isinstance(error, HTTPException):
-        words = error.detail or HTTPStatus(error.status_code).phrase
+        detail = error.detail or HTTPStatus(error.status_code).phrase
         code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
-        return Problem(error.status_code, code, words, headers=error.headers)
+        return Problem(error.status_code, code, detail, headers=error.headers)
     write_down(error, "a request failed")
     return Problem(
         500,
@@ -126,10 +126,10 @@ def as_problem(error: Exception) -> Problem:
     )
 
 
-def write_down(error: Exception, words: str) -> None:
+def write_down(error: Exception, message: str) -> None:
     """Logs an error that nobody foresaw, once, however many see it on its way out."""
     if not getattr(error, _WRITTEN, False):
-        log.error(words, exc_info=error)
+        log.error(message, exc_info=error)
         with contextlib.suppress(AttributeError):  # a class with slots
             setattr(error, _WRITTEN, True)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from core.following.graph_reader import GoingLegs, GraphPieces, MessagePiece
+from core.following.graph_reader import ActiveLegs, GraphPieces, MessagePiece
 from schemas import (
     TERMINAL_TYPES,
     Delta,
@@ -126,7 +126,7 @@ class _Text:
         self.text, self.next_index = "", 0
 
     def add(self, piece: Any) -> TextPiece | None:
-        """The piece in its place; None when one before it is missing, or when it came before."""
+        """The piece with its offset; None when one before it is missing, or when it came before."""
         if piece["index"] != self.next_index:
             return None
         offset = len(self.text)
@@ -155,7 +155,7 @@ class Feed:
         self._limit = items
         self._subscriptions: dict[bytes, set[Subscription]] = {}
         self._texts: Recent[bytes, _Text] = Recent(_TEXTS_KEPT)
-        self._legs = GoingLegs()
+        self._legs = ActiveLegs()
         self._over: Recent[tuple[bytes, str], None] = Recent(_ENDS_KEPT)
         """By thread: ids of the newest messages that are whole, and of the newest runs that are over."""
         topics = (Topic.CHAT_RESPONSES, Topic.CHAT_DELTAS)
@@ -181,9 +181,9 @@ class Feed:
         subscription = Subscription(self._limit)
         if text := self._texts.get(name):
             subscription.put(text.so_far)
-        if going := self._legs.get(name):
-            subscription.put(going[0])
-            _put_texts(subscription, going[1])
+        if active := self._legs.get(name):
+            subscription.put(active[0])
+            _put_texts(subscription, active[1])
         self._subscriptions.setdefault(name, set()).add(subscription)
         try:
             yield subscription
@@ -205,8 +205,8 @@ class Feed:
         try:
             self._hand_out(record)
         except Exception as error:
-            place = f"{record.topic}/{record.partition}/{record.offset}"
-            log.warning("%s cannot be understood and is not shown: %r", place, error)
+            where = f"{record.topic}/{record.partition}/{record.offset}"
+            log.warning("%s cannot be understood and is not shown: %r", where, error)
             for subscription in self._subscriptions.get(record.key or b"", ()):
                 subscription.put(RESYNC)
 
@@ -243,7 +243,7 @@ class Feed:
         return None
 
     def _text(self, key: bytes, value: bytes) -> TextPiece | None:
-        """A piece in its place in the answer, which is kept for those who come in the middle of it."""
+        """A piece with its offset in the answer, which is kept for those who come in the middle of it."""
         piece = json.loads(value)
         if (key, piece["message_id"]) in self._over or (key, piece["run_id"]) in self._over:
             return None

@@ -43,7 +43,7 @@ class MessagePiece:
     text: str
 
 
-class _Going:
+class _ActiveLeg:
     """One leg. Of one that is too long only the name is kept, so that what follows begins no new one."""
 
     __slots__ = ("graph", "leg", "pieces", "run_id", "said", "size", "starts")
@@ -82,18 +82,18 @@ class _Going:
         return MessagePiece(self.run_id, message_id, len(known), text)
 
 
-class GoingLegs:
-    """The pieces of the leg that is going in each thread, as far as there is room for them."""
+class ActiveLegs:
+    """The pieces of the active leg of each thread, as far as there is room for them."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[bytes, _Going] = OrderedDict()
+        self._kept: OrderedDict[bytes, _ActiveLeg] = OrderedDict()
         self._bytes = 0
 
     def add(self, key: bytes, delta: GraphDelta, size: int) -> tuple[GraphPieces, list[MessagePiece]]:
         """Keeps what came, and gives it in the forms that readers get."""
         if key in self._kept and self._kept[key].leg != delta.leg:
             self.end(key)
-        leg = self._kept.setdefault(key, _Going(delta))
+        leg = self._kept.setdefault(key, _ActiveLeg(delta))
         self._bytes += leg.add(delta, size)
         said = [text for piece in delta.pieces if (text := leg.say(piece))]
         self._kept.move_to_end(key)
@@ -189,7 +189,7 @@ class LegReader:
             self._legs[self._current] = _Leg(count=position.offset, open=had)
 
     def at(self, seq: int) -> Position:
-        """The position after event `seq` and what was had of the leg that is going."""
+        """The position after event `seq` and what was had of the active leg."""
         leg = self._legs.get(self._current)
         if leg is None or (leg.stored >= leg.count and not leg.open):
             return Position(seq)

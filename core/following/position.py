@@ -19,7 +19,7 @@ class Position:
     """How far a client has read: all of event `seq` and before, `sub` frames of the next where an event makes several, and
     `offset` characters of the answer that is being written. As text it is the id of an SSE frame.
 
-    In a graph's stream `message_id` is the leg that is going and `offset` counts its parts; of those in `parts`, which a
+    In a graph's stream `message_id` is the active leg and `offset` counts its parts; of those in `parts`, which a
     model writes, the client has as much as the numbers say (`written_parts.Had`), of all others everything.
     """
 
@@ -66,7 +66,7 @@ def is_deletion(event: ThreadEvent) -> bool:
 class RunEnd:
     """Where the stream of one run ends: with its last event, or when it waits for its user.
 
-    `last_event` is the run's last where it is over already: whoever has it gets the end at once, since nothing else may ever
+    `last_event` is the run's last where it is over already: whoever has it gets the end immediately, since nothing else may ever
     come in its thread. `paused_after` is the event up to which a pause is past.
     """
 

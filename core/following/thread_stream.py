@@ -91,8 +91,8 @@ class ThreadStream:
 
     def _check(self, live: Subscription) -> None:
         if live.overflowed:
-            words = "You read more slowly than the agent writes; connect again with the last id that you have."
-            raise NotNow("slow_reader", words)
+            detail = "You read more slowly than the agent writes; connect again with the last id that you have."
+            raise NotNow("slow_reader", detail)
         if self._expires and utc_now() >= self._expires:
             raise Expired("expired", "The credential that this stream was opened with has expired.")
 

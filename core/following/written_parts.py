@@ -95,22 +95,22 @@ class _Left:
 
     def content(self, content: Any) -> Any:
         if isinstance(content, str):
-            return self._words(content)
+            return self._rest_of_text(content)
         blocks = content if isinstance(content, list) else []
         return [left for block in blocks if (left := self._block(block)) is not None]
 
     def _block(self, block: Any) -> Any:
         if isinstance(block, str):
-            return self._words(block) or None
+            return self._rest_of_text(block) or None
         if not isinstance(block, Mapping):
             return block
         if block.get("type") == "text":
-            words = self._words(str(block.get("text") or ""))
-            return {**block, "text": words} if words else None
+            text = self._rest_of_text(str(block.get("text") or ""))
+            return {**block, "text": text} if text else None
         left = self.mapping(block)
         return left if set(left) - _NAMES else None
 
-    def _words(self, text: str) -> str:
+    def _rest_of_text(self, text: str) -> str:
         left, self._text = text[self._text :], max(0, self._text - len(text))
         return left
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.following.graph_reader import GoingLegs, LegReader, Part
+from core.following.graph_reader import ActiveLegs, LegReader, Part
 from core.following.position import Position
 from schemas import GraphDelta, GraphPiece, GraphStreamed, left_out
 
@@ -105,7 +105,7 @@ def test_message_that_something_came_between_goes_on_in_another_part() -> None:
 
 
 def test_late_reader_gets_what_is_kept_and_messages_as_texts() -> None:
-    legs = GoingLegs()
+    legs = ActiveLegs()
     for one in (piece(0, written("ab")), piece(1, {"n": 1}), piece(2, written("cd"))):
         legs.add(b"t", GraphDelta(run_id="run", leg=LEG, pieces=(one,)), 100)
     kept = legs.get(b"t")
@@ -118,7 +118,7 @@ def test_late_reader_gets_what_is_kept_and_messages_as_texts() -> None:
 
 
 def test_leg_that_is_too_long_is_not_kept_and_begins_no_new_one() -> None:
-    legs = GoingLegs()
+    legs = ActiveLegs()
     for index in range(3):
         legs.add(b"t", GraphDelta(run_id="run", leg=LEG, pieces=(piece(index, {"n": index}),)), 3_000_000)
     assert legs.get(b"t") is None

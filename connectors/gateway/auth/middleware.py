@@ -58,7 +58,7 @@ class Authentication:
         self._is_foreign, self._foreign_open = is_foreign, foreign_open
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Answers 401 itself; otherwise the request goes on with `cauce.principal` and `cauce.request_id`."""
+        """Answers 401 itself; otherwise the request is passed on with `cauce.principal` and `cauce.request_id`."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -96,13 +96,13 @@ class Authentication:
                 found = await self._tokens.find(credential)
             if found:
                 return found
-            words = "The credential is not valid: it is wrong, revoked or expired."
-            raise Problem(401, "bad_credential", words, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+            detail = "The credential is not valid: it is wrong, revoked or expired."
+            raise Problem(401, "bad_credential", detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         if (cookie := request.cookies.get(COOKIE)) and (found := await self._sessions.find(cookie)):
             _require_same_origin(request)
             return found
-        words = "Who is calling? Send an API key as x-api-key or Authorization: Bearer; make one with: cauce tenant key create"
-        raise Problem(401, "credential_missing", words, headers={"WWW-Authenticate": "Bearer"})
+        detail = "Who is calling? Send an API key as x-api-key or Authorization: Bearer; make one with: cauce tenant key create"
+        raise Problem(401, "credential_missing", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _require_same_origin(request: HTTPConnection) -> None:
@@ -117,8 +117,8 @@ def _require_same_origin(request: HTTPConnection) -> None:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     same = site in (None, "same-origin", "none") and (not origin or urlsplit(origin).netloc == request.headers["host"])
     if not (same and request.headers.get(CSRF_HEADER)):
-        words = f"A request with a session must come from our own page and carry the header {CSRF_HEADER}."
-        raise Forbidden("cross_site", words)
+        detail = f"A request with a session must come from our own page and carry the header {CSRF_HEADER}."
+        raise Forbidden("cross_site", detail)
 
 
 def _adding(send: Any, request_id: str) -> Any:

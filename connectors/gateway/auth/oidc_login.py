@@ -45,7 +45,7 @@ class OidcLogin:
         metadata = await self._issuers.metadata(provider.issuer)
         try:
             async with self._client(provider, callback) as client:
-                told = await client.fetch_token(
+                tokens = await client.fetch_token(
                     metadata["token_endpoint"],
                     code=code,
                     code_verifier=attempt.verifier,
@@ -55,7 +55,7 @@ class OidcLogin:
             raise Forbidden("login_refused", f"The provider refused: {error.error}.") from error
         except OSError as error:
             raise Unavailable("the provider does not answer") from error
-        id_token = told.get("id_token", "")
+        id_token = tokens.get("id_token", "")
         claims = await self._tokens.check(id_token, provider, provider.client_id)
         if claims is None or claims.get("nonce") != attempt.nonce:
             raise Forbidden("login_refused", "The provider's identity token is not valid.")

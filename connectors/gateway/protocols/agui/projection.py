@@ -96,14 +96,14 @@ class AguiProjection(FrameReader):
         self._over = False
         self._questions = Questions(head)
         self._messages = [_whole(stored.message) for stored in history]
-        """The thread as far as it was told, also by other runs."""
+        """The messages of the thread up to now, also of other runs."""
         self._unknown = any(message["id"] not in listed for message in self._messages)
         self._answers = Answers(Position())
         self._writing: str | None = None
         self._results: set[str] = set()
         self._state_of, self._shown = state_of, ("", -1)
-        """`_shown` is the part of a leg that the newest snapshot has told, by the leg and its index."""
-        self._told: GraphStreamed | None = None
+        """`_shown` is the part of a leg that the newest snapshot shows, by the leg and its index."""
+        self._newest: GraphStreamed | None = None
         """The newest state that the run's events name."""
 
     def opening(self) -> Iterable[bytes]:
@@ -139,14 +139,14 @@ class AguiProjection(FrameReader):
                 yield snapshot
 
     def on_graph_streamed(self, event: GraphStreamed) -> Iterable[bytes]:
-        """Pieces tell it, if they come; the last state is looked at again at the end."""
+        """Pieces show it, if they come; the last state is read again at the end."""
         if event.mode == "values" and not event.namespace:
-            self._told = event
+            self._newest = event
         return ()
 
     async def _missing(self) -> AsyncIterator[bytes]:
-        """The run's last state, where no piece told it: they are best effort."""
-        last = self._told
+        """The run's last state, where no piece showed it: they are best effort."""
+        last = self._newest
         if self._state_of and last and last.checkpoint_id and self._shown != (last.leg, last.index):
             values = await self._state_of(last.checkpoint_id, ())
             if isinstance(values, Mapping) and not is_left_out(values) and (snapshot := _state(values)):
@@ -182,12 +182,12 @@ class AguiProjection(FrameReader):
         elif message.role == "tool":  # of a graph
             yield from self._tool_result(str(message.call_id), message.message_id, message.text)
         elif message.role == "assistant":
-            told = self._answers.so_far(message.message_id)
+            sent = self._answers.so_far(message.message_id)
             rest, _ = self._answers.rest(message.message_id, message.text)
             if rest:
                 yield from self._write(message.message_id, rest)
             yield from self._stop_writing()
-            if not message.text.startswith(told):  # the model began again, and clients cannot take pieces back
+            if not message.text.startswith(sent):  # the model began again, and clients cannot take pieces back
                 text = {"id": message.message_id, "role": message.role, "content": message.text}
                 yield event("MESSAGES_SNAPSHOT", messages=[*self._messages, text])
             for call in message.tool_calls:
@@ -261,8 +261,8 @@ def _state(values: Mapping[str, Any]) -> bytes | None:
 def _asked(question: Question) -> dict[str, Any]:
     """An interrupt of the protocol."""
     if question.kind == "interrupt":
-        words = {"message": question.value} if isinstance(question.value, str) else {}
-        return {"id": question.id, "reason": "interrupt", **words, "metadata": {"value": question.value}}
+        message = {"message": question.value} if isinstance(question.value, str) else {}
+        return {"id": question.id, "reason": "interrupt", **message, "metadata": {"value": question.value}}
     return {
         "id": question.id,
         "reason": "tool_approval",

@@ -42,9 +42,9 @@ class RunInput:
 
     def for_agent(self) -> None:
         """Raises `Refused` for what an agent of Cauce cannot be given, rather than leaving it out in silence."""
-        for name, words in _NOT_OF_AGENTS.items():
+        for name, reason in _NOT_OF_AGENTS.items():
             if self.body.get(name):
-                raise Invalid("not_supported", f"{name}: {words}.")
+                raise Invalid("not_supported", f"{name}: {reason}.")
 
     def for_graph(
         self, assistant: Assistant, known: Sequence[StoredMessage], values: Mapping[str, Any] | None
@@ -55,20 +55,20 @@ class RunInput:
         """
         new = fresh(self.messages, known)
         check_calls(new, known)
-        told = [_message(m) for m in self.messages if m.role == "other"]
+        sent = [_message(m) for m in self.messages if m.role == "other"]
         users = [m for m in new if m.role == "user"]
-        told += [_message(m) for m in new if m.role == "tool"]
+        sent += [_message(m) for m in new if m.role == "tool"]
         if text := "\n\n".join(filter(None, (text_of(m.content) for m in users))):
-            told.append({"role": "user", "content": text, **_id(users[-1])})
+            sent.append({"role": "user", "content": text, **_id(users[-1])})
         changed = {name: value for name, value in self._state().items() if (values or {}).get(name, _NOTHING) != value}
-        if not changed and not any(m["role"] in ("user", "tool") for m in told):
+        if not changed and not any(m["role"] in ("user", "tool") for m in sent):
             raise Invalid("nothing_said", "There is no new user message.")
         config = dict(assistant.config)
         if about := {to: self.body[name] for name, to in _GIVEN_TO_GRAPHS.items() if self.body.get(name)}:
             config["configurable"] = {**config.get("configurable", {}), "agui": about}
         return GraphRequest(
             graph=assistant.graph_id,
-            input={**changed, **({"messages": told} if told else {})},
+            input={**changed, **({"messages": sent} if sent else {})},
             config=config,
             context=dict(assistant.context),
             modes=MESSAGE_MODES,

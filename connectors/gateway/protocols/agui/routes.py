@@ -155,6 +155,6 @@ def _decision(given: Mapping[str, Any]) -> dict[str, Any]:
         return {"decision": "reject"}
     payload = given.get("payload")
     if not isinstance(payload, Mapping) or payload.get("decision") not in ("approve", "edit", "reject", "respond"):
-        words = 'The payload of an answer is an object such as {"decision": "approve"}; see responseSchema.'
-        raise Invalid("decisions_do_not_fit", words)
+        detail = 'The payload of an answer is an object such as {"decision": "approve"}; see responseSchema.'
+        raise Invalid("decisions_do_not_fit", detail)
     return {name: payload[name] for name in ("decision", "arguments", "message") if payload.get(name) is not None}

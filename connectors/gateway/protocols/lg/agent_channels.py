@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connectors.gateway.protocols.lg.message_events import Told
+from connectors.gateway.protocols.lg.message_events import ChannelEvent
 from connectors.gateway.protocols.lg.shapes import interrupt
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from core.following.feed import TextPiece
@@ -23,33 +23,33 @@ class AgentChannels:
         self._answers = Answers(Position())
         self._begun: set[str] = set()
 
-    def text(self, piece: TextPiece) -> list[Told]:
+    def text(self, piece: TextPiece) -> list[ChannelEvent]:
         """A piece of an answer that is being written."""
         fresh, seen = ("", 0) if self._maybe_seen else self._answers.fresh(piece)
         if not fresh:
             return []
         return [*self._begin(piece.message_id), self._delta(piece.message_id, seen - len(fresh), fresh)]
 
-    def added(self, event: MessageAdded, message: Mapping[str, Any] | None, state: ThreadState) -> list[Told]:
+    def added(self, event: MessageAdded, message: Mapping[str, Any] | None, state: ThreadState) -> list[ChannelEvent]:
         """A message and the state with it."""
         made = self._message(event) if event.message.role == "assistant" else []
         if made:
-            made.append(Told("updates", dumps({"agent": {"messages": [message]}})))
-        return [*made, Told("values", state.values())]
+            made.append(ChannelEvent("updates", dumps({"agent": {"messages": [message]}})))
+        return [*made, ChannelEvent("values", state.values())]
 
-    def paused(self, run_id: str, questions: Sequence[Question]) -> list[Told]:
+    def paused(self, run_id: str, questions: Sequence[Question]) -> list[ChannelEvent]:
         """One request for all calls that wait: its id is theirs."""
         if not questions:
             return []
         asked = interrupt(self._thread_id, run_id, questions)
-        told = {"interrupt_id": asked["id"], "payload": asked["value"], "value": asked["value"]}
-        return [Told("input.requested", dumps(told), f"synth:{run_id}:input||{asked['id']}")]
+        data = {"interrupt_id": asked["id"], "payload": asked["value"], "value": asked["value"]}
+        return [ChannelEvent("input.requested", dumps(data), f"synth:{run_id}:input||{asked['id']}")]
 
-    def end(self, how: str) -> list[Told]:
+    def end(self, how: str) -> list[ChannelEvent]:
         """Nothing is left open."""
         return []
 
-    def _message(self, event: MessageAdded) -> list[Told]:
+    def _message(self, event: MessageAdded) -> list[ChannelEvent]:
         """The end of an answer, and its beginning where nobody saw it being written."""
         message = event.message
         made = self._begin(message.message_id)
@@ -59,26 +59,28 @@ class AgentChannels:
         self._maybe_seen = False
         done = {"event": "content-block-finish", "index": 0, "content": {"type": "text", "text": message.text}}
         made += [
-            Told("messages", dumps(done), f"{message.message_id}:block"),
-            Told("messages", dumps({"event": "message-finish", **_usage(event)}), f"{message.message_id}:finish"),
+            ChannelEvent("messages", dumps(done), f"{message.message_id}:block"),
+            ChannelEvent(
+                "messages", dumps({"event": "message-finish", **_usage(event)}), f"{message.message_id}:finish"
+            ),
         ]
         self._begun.discard(message.message_id)
         return made
 
-    def _begin(self, message_id: str) -> list[Told]:
+    def _begin(self, message_id: str) -> list[ChannelEvent]:
         if message_id in self._begun:
             return []
         self._begun.add(message_id)
         start = {"event": "message-start", "role": "ai", "id": message_id}
         block = {"event": "content-block-start", "index": 0, "content": {"type": "text", "text": ""}}
         return [
-            Told("messages", dumps(start), f"{message_id}:start"),
-            Told("messages", dumps(block), f"{message_id}:block-start"),
+            ChannelEvent("messages", dumps(start), f"{message_id}:start"),
+            ChannelEvent("messages", dumps(block), f"{message_id}:block-start"),
         ]
 
-    def _delta(self, message_id: str, offset: int, text: str) -> Told:
-        told = {"event": "content-block-delta", "index": 0, "delta": {"type": "text-delta", "text": text}}
-        return Told("messages", dumps(told), f"{message_id}:{offset}")
+    def _delta(self, message_id: str, offset: int, text: str) -> ChannelEvent:
+        data = {"event": "content-block-delta", "index": 0, "delta": {"type": "text-delta", "text": text}}
+        return ChannelEvent("messages", dumps(data), f"{message_id}:{offset}")
 
 
 def _usage(event: MessageAdded) -> dict[str, Any]:

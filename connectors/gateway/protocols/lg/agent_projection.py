@@ -85,8 +85,8 @@ class AgentProjection(RunProjection):
         if event.run_id != self._run_id or "messages-tuple" not in self._modes or event.call_id in self._results:
             return ()
         self._results.add(event.call_id)
-        told = dumps([to_langchain(event.adds), self._about("tools")])
-        return [self.frame("messages", told, Position(self.seq))]
+        data = dumps([to_langchain(event.adds), self._about("tools")])
+        return [self.frame("messages", data, Position(self.seq))]
 
     def _was_early(self, event: ThreadEvent, name: str) -> bool:
         return name == "messages" and isinstance(event, ToolFinished) and event.call_id in self._results
@@ -108,8 +108,8 @@ class AgentProjection(RunProjection):
 
     def on_tool_requested(self, event: ToolRequested) -> list[Frame]:
         """For the mode `tools`."""
-        told = {"event": "on_tool_start", "toolCallId": event.call_id, "name": event.name, "input": event.arguments}
-        return self._in("tools", "tools", dumps(told))
+        data = {"event": "on_tool_start", "toolCallId": event.call_id, "name": event.name, "input": event.arguments}
+        return self._in("tools", "tools", dumps(data))
 
     def on_tool_finished(self, event: ToolFinished) -> list[Frame]:
         """The tool's message, and the state with it."""
@@ -161,10 +161,10 @@ class AgentProjection(RunProjection):
 
     def on_run_paused(self, event: RunPaused) -> list[Frame]:
         """What is asked."""
-        # What is still open, as an answer is to have it; a pause that is answered is told as it was.
+        # What is still open, as an answer must name it; a pause that was answered is sent as it was.
         asked = self._questions.open_of(event) or self._questions.all_of(event)
-        told = dumps({INTERRUPT: [interrupt(self._thread_id, self._run_id, asked)]})
-        return [*self._in("updates", "updates", told), *self._in("values", "values", told)]
+        data = dumps({INTERRUPT: [interrupt(self._thread_id, self._run_id, asked)]})
+        return [*self._in("updates", "updates", data), *self._in("values", "values", data)]
 
     def _in(self, mode: str, name: str, data: str) -> list[Frame]:
         return [(name, data)] if mode in self._modes else []

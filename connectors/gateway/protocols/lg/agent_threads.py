@@ -82,8 +82,8 @@ async def change_agent_state(
     if change.messages or change.clear or after not in (None, seq):
         seq = await core.threads.change_messages(caller, thread_id, branches.head, change)
     made = shapes.checkpoint(thread_id, seq)
-    place = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": made["checkpoint_id"]}
-    return {"checkpoint": made, "configurable": place, "checkpoint_id": made["checkpoint_id"]}
+    configurable = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": made["checkpoint_id"]}
+    return {"checkpoint": made, "configurable": configurable, "checkpoint_id": made["checkpoint_id"]}
 
 
 def state_at(branches: Branches, thread_id: str, seq: int) -> dict[str, Any]:
@@ -123,11 +123,11 @@ def _removed(message: Mapping[str, Any]) -> GivenMessage:
 
 
 def _given(branches: Branches, message: Mapping[str, Any], index: int) -> GivenMessage:
-    told = listed(message)
-    if told.role == "other":
-        raise Invalid("invalid", f"A message with the role {told.named!r} cannot be added to a thread of an agent.")
-    known = branches.find(told.message_id) if told.message_id else None
+    given = listed(message)
+    if given.role == "other":
+        raise Invalid("invalid", f"A message with the role {given.named!r} cannot be added to a thread of an agent.")
+    known = branches.find(given.message_id) if given.message_id else None
     if message.get("tool_calls") and known is None:
         raise Invalid("not_supported", "tool_calls: only the model makes calls; they cannot be added.")
-    message_id = told.message_id or derived_id("msg", branches.head.next_event, branches.head.next_message, index)
-    return checked(GivenMessage, message_id=message_id, role=told.role, text=text_of(told.content))
+    message_id = given.message_id or derived_id("msg", branches.head.next_event, branches.head.next_message, index)
+    return checked(GivenMessage, message_id=message_id, role=given.role, text=text_of(given.content))

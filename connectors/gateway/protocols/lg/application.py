@@ -65,14 +65,14 @@ async def crons(_: Request) -> Response:
 
 async def state_metadata(_: Request) -> Response:
     """The metadata of a checkpoint: it is kept as it was written."""
-    words = "The metadata of a checkpoint cannot be changed; change the thread's: PATCH /threads/{thread}."
-    raise Invalid("not_supported", words)
+    detail = "The metadata of a checkpoint cannot be changed; change the thread's: PATCH /threads/{thread}."
+    raise Invalid("not_supported", detail)
 
 
 async def run_alone(_: Request) -> Response:
     """A run by its id alone: runs are found by their threads."""
-    words = "A run is found by its thread: GET /threads/{thread}/runs/{run}/stream, as Content-Location says."
-    raise Invalid("not_supported", words)
+    detail = "A run is found by its thread: GET /threads/{thread}/runs/{run}/stream, as Content-Location says."
+    raise Invalid("not_supported", detail)
 
 
 _THREAD, _RUN = "/threads/{thread_id}", "/threads/{thread_id}/runs/{run_id}"

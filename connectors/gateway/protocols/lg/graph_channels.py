@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from connectors.gateway.protocols.lg.graph_projection import asks
-from connectors.gateway.protocols.lg.message_events import OpenMessage, Told
+from connectors.gateway.protocols.lg.message_events import ChannelEvent, OpenMessage
 from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.subgraph_events import Subgraphs
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
@@ -33,23 +33,23 @@ class GraphChannels:
         self._legs = LegReader(Position())
         self._writing: dict[str, OpenMessage] = {}
         self._done: set[str] = set()
-        self._place = (("", -1), 0)
-        """How much was told of the message that the newest part is of."""
+        self._sent = (("", -1), 0)
+        """The newest part, and how much was sent of its message."""
         self._subgraphs: dict[str, Subgraphs] = {}
         self._tools: set[str] = set()
-        """Calls of tools that were told."""
+        """Calls of tools that were sent."""
         self._calls: dict[str, tuple[str, Any]] = {}
         """Calls in the thread's messages: their names and arguments."""
 
-    def pieces(self, item: GraphPieces) -> list[tuple[int, list[Told]]]:
+    def pieces(self, item: GraphPieces) -> list[tuple[int, list[ChannelEvent]]]:
         """What comes while the graph runs, by the parts of its leg."""
-        made: list[tuple[int, list[Told]]] = []
+        made: list[tuple[int, list[ChannelEvent]]] = []
         for piece in item.pieces:
             if part := self._legs.live(item.leg, piece):
                 made.append((part.index, self._part(item.run_id, item.leg, part, part.data)))
         return made
 
-    async def streamed(self, event: GraphStreamed) -> list[Told]:
+    async def streamed(self, event: GraphStreamed) -> list[ChannelEvent]:
         """What of an event did not come before."""
         part = self._legs.stored(event)
         if part is None:
@@ -59,21 +59,21 @@ class GraphChannels:
             data = await self._state_of(part.checkpoint_id, part.namespace)
         return self._part(event.run_id, event.leg, part, data)
 
-    def paused(self, run_id: str, questions: Iterable[Question]) -> list[Told]:
+    def paused(self, run_id: str, questions: Iterable[Question]) -> list[ChannelEvent]:
         """A request for each question."""
         made = self.end("interrupted")
         for asked in questions:
-            told = {"interrupt_id": asked.id, "payload": asked.value, "value": asked.value}
+            data = {"interrupt_id": asked.id, "payload": asked.value, "value": asked.value}
             event_id = f"synth:{run_id}:input||{asked.id}"
-            made.append(Told("input.requested", dumps(told), event_id, asked.namespace))
+            made.append(ChannelEvent("input.requested", dumps(data), event_id, asked.namespace))
         return made
 
-    def text(self, piece: TextPiece) -> list[Told]:
+    def text(self, piece: TextPiece) -> list[ChannelEvent]:
         """Nothing: a graph's text arrives as its pieces."""
         return []
 
-    def added(self, event: MessageAdded, _: Mapping[str, Any] | None, __: ThreadState) -> list[Told]:
-        """Results of tools that ran unseen by LangGraph, as the thread's messages tell them."""
+    def added(self, event: MessageAdded, _: Mapping[str, Any] | None, __: ThreadState) -> list[ChannelEvent]:
+        """Results of tools that ran unseen by LangGraph, as the thread's messages have them."""
         message, made = event.message, self._finish(event.message.message_id)
         self._calls |= {call.call_id: (call.name, call.arguments) for call in message.tool_calls}
         call_id = message.call_id
@@ -87,19 +87,19 @@ class GraphChannels:
             done = {"event": "tool-error", "tool_call_id": call_id, "message": message.text}
         return [
             *made,
-            Told("tools", dumps(begun), f"tool:{call_id}:started"),
-            Told("tools", dumps(done), f"tool:{call_id}:finished"),
+            ChannelEvent("tools", dumps(begun), f"tool:{call_id}:started"),
+            ChannelEvent("tools", dumps(done), f"tool:{call_id}:finished"),
         ]
 
-    def end(self, what: str) -> list[Told]:
+    def end(self, what: str) -> list[ChannelEvent]:
         """The leg is over: what is being written is whole, and subgraphs are as the run is."""
-        made = [told for message_id in list(self._writing) for told in self._finish(message_id)]
-        made += [told for subgraphs in self._subgraphs.values() for told in subgraphs.end(what)]
+        made = [event for message_id in list(self._writing) for event in self._finish(message_id)]
+        made += [event for subgraphs in self._subgraphs.values() for event in subgraphs.end(what)]
         self._subgraphs.clear()
         return made
 
-    def _part(self, run_id: str, leg: str, part: Part, data: Any) -> list[Told]:
-        event_id, made = f"{leg}:{part.index}", list[Told]()
+    def _part(self, run_id: str, leg: str, part: Part, data: Any) -> list[ChannelEvent]:
+        event_id, made = f"{leg}:{part.index}", list[ChannelEvent]()
         if part.mode == "messages":
             return self._message(leg, part)
         if part.mode == "updates" and isinstance(data, Mapping):
@@ -108,16 +108,16 @@ class GraphChannels:
             return made
         if part.mode == "tasks":
             lives = self._subgraphs.setdefault(leg, Subgraphs(run_id, leg)).task(part.namespace, data)
-            return [Told(part.mode, dumps(data), event_id, part.namespace), *lives]
+            return [ChannelEvent(part.mode, dumps(data), event_id, part.namespace), *lives]
         if part.mode == "tools" and isinstance(data, Mapping):
             self._tools.add(str(data.get("tool_call_id")))
         elif part.mode == "custom" and self._wrap_custom:
             data = _wrapped(data)
         elif part.mode == "checkpoints":
             data = _checkpoint(data)
-        return [*made, Told(part.mode, dumps(data), event_id, part.namespace)]
+        return [*made, ChannelEvent(part.mode, dumps(data), event_id, part.namespace)]
 
-    def _message(self, leg: str, part: Part) -> list[Told]:
+    def _message(self, leg: str, part: Part) -> list[ChannelEvent]:
         """A model's message as it grows. Other messages are in the state, and in updates."""
         if not isinstance(part.data, list) or part.data[0].get("type") not in ("ai", "AIMessageChunk"):
             return []
@@ -126,28 +126,28 @@ class GraphChannels:
         if message_id in self._done:
             return []
         task = str(about.get("langgraph_checkpoint_ns") or about.get("langgraph_node") or "")
-        made, open_one = list[Told](), self._writing.get(message_id)
+        made, open_one = list[ChannelEvent](), self._writing.get(message_id)
         if open_one is None:
             for other in [o for o in self._writing.values() if (o.namespace, o.task) == (part.namespace, task)]:
                 made += self._finish(other.message_id)
             open_one = self._writing[message_id] = OpenMessage(message_id, part.namespace, task)
             made.append(open_one.start(about))
-        of, place = self._place
-        grown, place = open_one.add(message, place if of == (leg, part.index) else 0)
-        self._place = ((leg, part.index), place)
+        of, offset = self._sent
+        grown, offset = open_one.add(message, offset if of == (leg, part.index) else 0)
+        self._sent = ((leg, part.index), offset)
         whole = written(part.mode, part.data) is None
         return [*made, *grown, *(self._finish(message_id) if whole else ())]
 
-    def _finish_of(self, namespace: tuple[str, ...], nodes: Iterable[str]) -> list[Told]:
+    def _finish_of(self, namespace: tuple[str, ...], nodes: Iterable[str]) -> list[ChannelEvent]:
         """Nodes are done, and so are the messages that were written in them."""
         done = [
             o.message_id
             for o in self._writing.values()
             if o.namespace == namespace and o.task.rpartition("|")[2].partition(":")[0] in nodes
         ]
-        return [told for message_id in done for told in self._finish(message_id)]
+        return [event for message_id in done for event in self._finish(message_id)]
 
-    def _finish(self, message_id: str) -> list[Told]:
+    def _finish(self, message_id: str) -> list[ChannelEvent]:
         self._done.add(message_id)
         open_one = self._writing.pop(message_id, None)
         return open_one.finish() if open_one else []

@@ -1,7 +1,7 @@
 """Runs of hosted graphs as the classic run streams have them. Frames are named after stream modes, those of subgraphs with
 their namespaces behind: `updates|sub:1`.
 
-Ids of frames are positions, as in `projection.py`; within a leg that is going they name its parts (`LegReader`).
+Ids of frames are positions, as in `projection.py`; within an active leg they name its parts (`LegReader`).
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class GraphProjection(RunProjection):
         """Frames of the run's active leg."""
         for piece in pieces.pieces if pieces.run_id == self._run_id else ():
             if part := self._legs.live(pieces.leg, piece):
-                told = self._part(part, part.data)
-                # Of two frames of a piece the first says something cumulative: only the last one's id counts.
-                for one in told[:-1]:
+                made = self._part(part, part.data)
+                # Of two frames of a piece the first is cumulative: only the last one's id counts.
+                for one in made[:-1]:
                     yield self.frame(*one, None)
-                for one in told[-1:]:
+                for one in made[-1:]:
                     yield self.frame(*one, self._legs.at(self.seq))
 
     async def on_event(self, event: ThreadEvent) -> Iterable[bytes]:
@@ -58,8 +58,8 @@ class GraphProjection(RunProjection):
 
     def on_run_paused(self, event: RunPaused) -> list[Frame]:
         """What is asked."""
-        told = dumps({INTERRUPT: graph_interrupts(event.interrupts)})
-        return [(mode, told) for mode in ("updates", "values") if mode in self._modes]
+        data = dumps({INTERRUPT: graph_interrupts(event.interrupts)})
+        return [(mode, data) for mode in ("updates", "values") if mode in self._modes]
 
     async def _data(self, part: Part) -> Any:
         if part.data is None and part.checkpoint_id and part.mode in self._modes:
@@ -78,7 +78,7 @@ class GraphProjection(RunProjection):
             made = []  # it is sent with the pause, when it can be answered
         else:
             made = [(part.mode, dumps(data))]
-        return [("|".join((name, *part.namespace)), told) for name, told in made]
+        return [("|".join((name, *part.namespace)), body) for name, body in made]
 
     def _message(self, part: Part) -> list[Frame]:
         if not isinstance(part.data, list):  # too large for a record

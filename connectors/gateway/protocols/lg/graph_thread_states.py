@@ -66,8 +66,8 @@ async def change_graph_state(
         as_node=as_node,
         checkpoint_id=checkpoint_id,
     )
-    place = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": made}
-    return {"checkpoint": {**place, "checkpoint_map": None}, "configurable": place, "checkpoint_id": made}
+    configurable = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": made}
+    return {"checkpoint": {**configurable, "checkpoint_map": None}, "configurable": configurable, "checkpoint_id": made}
 
 
 def where_of(body: Mapping[str, Any]) -> tuple[str | None, str]:
@@ -102,8 +102,8 @@ def supersteps_of(body: Mapping[str, Any]) -> Steps:
     if not all(isinstance(step, list) and step and all(isinstance(one, Mapping) for one in step) for step in steps):
         raise unfit("supersteps", given, "a list of objects with updates, each with values and as_node")
     if any(one.get("command") for step in steps for one in step or ()):
-        words = "supersteps: an update can have values and as_node, but not a command."
-        raise Invalid("not_supported", words)
+        detail = "supersteps: an update can have values and as_node, but not a command."
+        raise Invalid("not_supported", detail)
     return [[{"values": one.get("values"), "as_node": one.get("as_node")} for one in step or ()] for step in steps]
 
 

@@ -18,14 +18,14 @@ _HEAVY = frozenset({"args", "data", "base64", "output", "transcript", "value"})
 """What a block's start leaves to its finish."""
 
 
-class Told(NamedTuple):
-    """An envelope's content. Without an id it is identified by its number in the thread."""
+class ChannelEvent(NamedTuple):
+    """What an envelope carries on a channel. Without an id it is identified by its number in the thread."""
 
     method: str
     data: str
     event_id: str = ""
     namespace: tuple[str, ...] = ()
-    place: int | None = None
+    offset: int | None = None
     """How much of the message's part has been sent including this, as a number for the frame's id."""
     piece: tuple[Mapping[str, Any], int] | None = None
     """For a piece of a block: its content, and the number of characters before it."""
@@ -35,8 +35,8 @@ class Told(NamedTuple):
         """Characters of a piece."""
         return len(_text_of_piece(self.piece[0])) if self.piece else 0
 
-    def without(self, characters: int) -> Told:
-        """A piece of which so much is known already."""
+    def without(self, characters: int) -> ChannelEvent:
+        """The piece without the characters that the client has."""
         assert self.piece
         said, before = self.piece
         kind = next(key for key in said["delta"] if key != "type")
@@ -66,50 +66,50 @@ class OpenMessage:
     _usage: dict[str, Any] = field(default_factory=dict)
     _about: dict[str, Any] = field(default_factory=dict)
 
-    def start(self, about: Mapping[str, Any]) -> Told:
+    def start(self, about: Mapping[str, Any]) -> ChannelEvent:
         """The message's first event; `about` is LangGraph's metadata."""
         node = {"langgraph_node": about["langgraph_node"]} if about.get("langgraph_node") else {}
-        return self._told({"event": "message-start", "role": "ai", "metadata": node}, "start", place=0)
+        return self._event({"event": "message-start", "role": "ai", "metadata": node}, "start", offset=0)
 
-    def add(self, message: Mapping[str, Any], place: int) -> tuple[list[Told], int]:
-        """What is new of it. `place` counts what was told of its part; the second is where it stands after this."""
-        made: list[Told] = []
+    def add(self, message: Mapping[str, Any], offset: int) -> tuple[list[ChannelEvent], int]:
+        """What is new of it. `offset` counts what was sent of its part; the second is the offset after this."""
+        made: list[ChannelEvent] = []
         for key, block in _blocks_of(message):
             known = self._blocks.get(key)
             if known is None:
                 known = self._blocks[key] = _Block(len(self._blocks), {})
-                place += 1
+                offset += 1
                 start = {"event": "content-block-start", "index": known.index, "content": _skeleton(block)}
-                made.append(self._told(start, f"{known.index}:start", place=place))
+                made.append(self._event(start, f"{known.index}:start", offset=offset))
             before, fresh = _grow(known.content, block)
             if fresh:
-                place += len(fresh)
+                offset += len(fresh)
                 name, kind = _GROWS[str(block["type"])]
                 delta = {"event": "content-block-delta", "index": known.index, "delta": {"type": kind, name: fresh}}
-                told = self._told(delta, f"{known.index}:{before}", place=place)
-                made.append(told._replace(piece=({"id": self.message_id, **delta}, before)))
+                piece = self._event(delta, f"{known.index}:{before}", offset=offset)
+                made.append(piece._replace(piece=({"id": self.message_id, **delta}, before)))
         for name, count in _mapping(message.get("usage_metadata")).items():
             if isinstance(count, int):
                 self._usage[name] = self._usage.get(name, 0) + count
             elif isinstance(count, Mapping):
                 self._usage[name] = {**self._usage.get(name, {}), **count}
         self._about |= _mapping(message.get("response_metadata"))
-        return made, place
+        return made, offset
 
-    def finish(self) -> list[Told]:
+    def finish(self) -> list[ChannelEvent]:
         """The events that complete the message."""
         made = []
         for block in self._blocks.values():
             done = {"event": "content-block-finish", "index": block.index, "content": _finished(block.content)}
-            made.append(self._told(done, f"{block.index}:finish"))
+            made.append(self._event(done, f"{block.index}:finish"))
         usage = {"usage": self._usage} if self._usage else {}
         about = {"metadata": self._about} if self._about else {}
-        return [*made, self._told({"event": "message-finish", **usage, **about}, "finish")]
+        return [*made, self._event({"event": "message-finish", **usage, **about}, "finish")]
 
-    def _told(self, data: Mapping[str, Any], what: str, place: int | None = None) -> Told:
+    def _event(self, data: Mapping[str, Any], what: str, offset: int | None = None) -> ChannelEvent:
         # The id in each of them keeps apart what models write at the same time.
         data = {"id": self.message_id, **data}
-        return Told("messages", dumps(data), f"{self.message_id}:{what}", self.namespace, place)
+        return ChannelEvent("messages", dumps(data), f"{self.message_id}:{what}", self.namespace, offset)
 
 
 def _blocks_of(message: Mapping[str, Any]) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
@@ -188,8 +188,8 @@ def _finished(content: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
-        words = "The arguments are no JSON object."
-        return {"type": "invalid_tool_call", **call, "args": raw, "error": words}
+        error = "The arguments are no JSON object."
+        return {"type": "invalid_tool_call", **call, "args": raw, "error": error}
     return {"type": str(kind).removesuffix("_chunk"), **call, "args": arguments}
 
 

@@ -40,7 +40,7 @@ _DURABILITIES = ("sync", "async", "exit")
 _NOT_YET = {
     "webhook": "webhooks are not supported; follow the run's stream, or read chat.responses",
 }
-AT_ONCE = "after_seconds: an input that resumes a waiting run cannot be delayed; leave after_seconds out."
+NOT_DELAYED = "after_seconds: an input that resumes a waiting run cannot be delayed; leave after_seconds out."
 _NOT_OF_AGENTS = {
     "interrupt_before": "an agent has no nodes of its own to stop before",
     "interrupt_after": "an agent has no nodes of its own to stop after",
@@ -88,9 +88,9 @@ class RunRequest:
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> RunRequest:
         """Reads a body. Raises `Refused` for what cannot be done, rather than leaving it out in silence."""
-        for name, words in _NOT_YET.items():
+        for name, reason in _NOT_YET.items():
             if body.get(name):
-                raise Invalid("not_supported", f"{name}: {words}.")
+                raise Invalid("not_supported", f"{name}: {reason}.")
         if not body.get("assistant_id"):
             raise Invalid("invalid_argument", "assistant_id is missing. Give an assistant's id or a graph's name.")
         one_of(body, "on_completion", ("delete", "keep"))
@@ -119,16 +119,16 @@ class RunRequest:
 
     def for_agent(self) -> None:
         """Raises `Refused` for what only graphs can do."""
-        for name, words in _NOT_OF_AGENTS.items():
+        for name, reason in _NOT_OF_AGENTS.items():
             if self.body.get(name):
-                raise Invalid("not_supported", f"{name}: {words}.")
+                raise Invalid("not_supported", f"{name}: {reason}.")
         if self.command.get("goto") or self.command.get("update"):
             raise Invalid("not_supported", "command: an agent supports only resume.")
         self._durability()
 
     async def refuse_if_busy(self, core: GatewayCore, caller: Principal, thread_id: str) -> None:
         """Raises `Conflict` where a run of the thread is active and the strategy is `reject`."""
-        if self.strategy == "reject" and not self.delay and await core.runs.any_going(caller, thread_id):
+        if self.strategy == "reject" and not self.delay and await core.runs.any_active(caller, thread_id):
             raise Conflict(
                 "thread_busy",
                 "Another run of this thread is active; use multitask_strategy enqueue, or wait for its end.",
@@ -171,8 +171,8 @@ class RunRequest:
         ways = ((self.body, ""), (checkpoint, "checkpoint."), (configurable, "config.configurable."))
         found = [text(way, "checkpoint_id", where) for way, where in ways]
         if checkpoint.get("checkpoint_ns") or configurable.get("checkpoint_ns"):
-            words = "checkpoint: a run starts at a checkpoint of the graph itself, not of a subgraph."
-            raise Invalid("not_supported", words)
+            detail = "checkpoint: a run starts at a checkpoint of the graph itself, not of a subgraph."
+            raise Invalid("not_supported", detail)
         return next((one for one in found if one), None)
 
     def _durability(self) -> str:

@@ -29,8 +29,8 @@ def decisions_of(thread_id: str, head: ThreadHead, resume: object) -> dict[str, 
         resume = resume.get("decisions", [resume])
     calls = head.approvals
     if not isinstance(resume, Sequence) or isinstance(resume, str) or len(resume) != len(calls):
-        words = f"Answer with one decision for each of the {len(calls)} calls that wait, in their order."
-        raise Invalid("decisions_do_not_fit", words)
+        detail = f"Answer with one decision for each of the {len(calls)} calls that wait, in their order."
+        raise Invalid("decisions_do_not_fit", detail)
     return {asked.id: _decision(asked, given) for asked, given in zip(calls, resume, strict=True)}
 
 

@@ -73,7 +73,7 @@ def event_stream(
     *,
     then: Callable[[], None] = lambda: None,
 ) -> EventStream:
-    """The response that tells a run from its start; `then` is called when it ends, also because its reader left."""
+    """The response that streams a run from its start; `then` is called when it ends, also when its client disconnects."""
     view = started.view
     position, resumable = Position(started.since), request.resumable
     frames = run_frames(

@@ -102,10 +102,10 @@ def run(view: RunView, tenant_id: str) -> dict[str, Any]:
 def failure(of: RunFailed | RunView | FinishedRun) -> dict[str, str]:
     """How a run failed: class and message of a graph's exception, as in LangGraph's server; a code for everything else."""
     if of.error:
-        words = of.message.removeprefix(of.error).removeprefix(": ")
+        message = of.message.removeprefix(of.error).removeprefix(": ")
         return {
             "error": of.error,
-            "message": words or "The exception has no words; the worker's log shows where it was raised.",
+            "message": message or "The exception has no words; the worker's log shows where it was raised.",
         }
     return {"error": of.code, "message": of.message}
 

@@ -10,7 +10,7 @@ from connectors.gateway.client_messages import said
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.message_shapes import listed_in
-from connectors.gateway.protocols.lg.requests import AT_ONCE, RunRequest, thread_fields, usual_ttl
+from connectors.gateway.protocols.lg.requests import NOT_DELAYED, RunRequest, thread_fields, usual_ttl
 from connectors.gateway.protocols.lg.resume_values import decisions_of
 from core import NewRun, RunView
 from core.answering import addressed
@@ -55,15 +55,15 @@ async def _start_agent(
 ) -> Started:
     """Starts a run where the thread stands, or at a checkpoint: what came after that leaves the conversation."""
     wanted.for_agent()
-    told = listed_in(wanted.given) if wanted.given is not None else []
+    listed = listed_in(wanted.given) if wanted.given is not None else []
     checkpoint, resume = wanted.checkpoint_id, wanted.command.get("resume")
-    needed = "values" in wanted.modes or checkpoint or not told or any(message.message_id for message in told)
+    needed = "values" in wanted.modes or checkpoint or not listed or any(message.message_id for message in listed)
     branches = await core.threads.branches(caller, thread_id, window=core.options.state_messages if needed else 0)
     head, newest = branches.head, branches.head.newest_message
     at = newest if checkpoint is None else _checkpoint(branches, thread_id, checkpoint)
     if resume is not None and wanted.given is None:
         if wanted.delay:
-            raise Invalid("not_supported", AT_ONCE)
+            raise Invalid("not_supported", NOT_DELAYED)
         if at != newest:
             raise Conflict("no_such_interrupt", "Nothing waits for an answer at this checkpoint.")
         decisions = decisions_of(thread_id, head, resume)
@@ -75,7 +75,7 @@ async def _start_agent(
     await wanted.refuse_if_busy(core, caller, thread_id)
     text, message_id, after = "", None, at
     if wanted.given is not None:
-        spoken = said(told, messages, head.pending)
+        spoken = said(listed, messages, head.pending)
         text, message_id = spoken.text, spoken.message_id
         after = spoken.after if spoken.after is not None else at
     goes_back = wanted.given is None or after != newest
@@ -101,22 +101,22 @@ def _checkpoint(branches: Branches, thread_id: str, checkpoint: str) -> int:
     except Refused:
         seq = -1
     if not branches.has(seq):
-        words = f"The thread has no checkpoint {str(checkpoint)[:128]!r} to resume from."
-        raise Missing("checkpoint_not_found", words)
+        detail = f"The thread has no checkpoint {str(checkpoint)[:128]!r} to resume from."
+        raise Missing("checkpoint_not_found", detail)
     return seq
 
 
 def _check_that_something_is_left(branches: Branches, messages: list[StoredMessage], *, at_checkpoint: bool) -> None:
     """Raises `Refused` where a run without an input has nothing to do."""
     if branches.head.run and not at_checkpoint:
-        words = "A run needs an input with a message, or a command with resume; the thread is not idle."
-        raise Invalid("nothing_said", words)
+        detail = "A run needs an input with a message, or a command with resume; the thread is not idle."
+        raise Invalid("nothing_said", detail)
     if not waits_for_an_answer([stored.message for stored in messages]):
-        words = (
+        detail = (
             "A run needs an input with a message: nothing is left to answer here. For another answer, name the checkpoint "
             "that the answer came after."
         )
-        raise Invalid("nothing_said", words)
+        raise Invalid("nothing_said", detail)
 
 
 async def _start_graph(
@@ -128,7 +128,7 @@ async def _start_graph(
     waits = head.run is not None and head.run.paused
     resumes = request.command is not None and request.command.resumes
     if wanted.delay and (resumes or (_continues(request) and not request.checkpoint_id)):
-        raise Invalid("not_supported", AT_ONCE)
+        raise Invalid("not_supported", NOT_DELAYED)
     if resumes and not request.checkpoint_id:
         _check_answer(head, request.command.resume if request.command else None)
     if waits and not request.checkpoint_id and (resumes or _continues(request)):
@@ -164,5 +164,7 @@ def _check_answer(head: ThreadHead, resume: object) -> None:
     if isinstance(resume, Mapping) and resume and all(_INTERRUPT_ID.match(str(name)) for name in resume):
         raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
     if len(open_ones) > 1:
-        words = f"{len(open_ones)} interrupts are open; name the ones that this answers: an object from ids to answers."
-        raise Invalid("several_interrupts", words, interrupts=open_ones)
+        detail = (
+            f"{len(open_ones)} interrupts are open; name the ones that this answers: an object from ids to answers."
+        )
+        raise Invalid("several_interrupts", detail, interrupts=open_ones)

@@ -42,7 +42,7 @@ async def _get(request: Request) -> Response:
 
 
 async def search(request: Request) -> Response:
-    """`POST /store/items/search`: by namespace, fields and words; newest first, or the items with the most of the words first."""
+    """`POST /store/items/search`: by namespace and fields, newest first; with a query the best matches first."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     prefix = _labels(body.get("namespace_prefix") or [], "namespace_prefix")
     conditions, query = mapping(body.get("filter"), "filter"), body.get("query")

@@ -1,6 +1,6 @@
 """The lives of subgraphs, as their tasks show them: begun with the first task in a namespace, over with the task that ran it.
 
-What is told follows LangGraph's own `LifecycleTransformer`, so that clients find subgraphs and subagents the same way.
+What is sent follows LangGraph's own `LifecycleTransformer`, so that clients find subgraphs and subagents the same way.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from connectors.gateway.protocols.lg.message_events import Told
+from connectors.gateway.protocols.lg.message_events import ChannelEvent
 from connectors.gateway.protocols.lg.thread_state import dumps
 
 Namespace = tuple[str, ...]
@@ -25,7 +25,7 @@ class Subgraphs:
         self._calls: dict[str, str] = {}
         """Calls of tools, by the tasks that make them."""
 
-    def task(self, namespace: Namespace, data: Any) -> list[Told]:
+    def task(self, namespace: Namespace, data: Any) -> list[ChannelEvent]:
         """What a task's begin or end says of subgraphs."""
         if not isinstance(data, Mapping) or not isinstance(data.get("id"), str):
             return []
@@ -40,34 +40,34 @@ class Subgraphs:
         metadata = data.get("metadata")
         agent = metadata.get("lc_agent_name") if isinstance(metadata, Mapping) else None
         self._open[namespace] = name = str(agent or node)
-        told: dict[str, Any] = {"event": "started", "namespace": list(namespace), "graph_name": name}
+        started: dict[str, Any] = {"event": "started", "namespace": list(namespace), "graph_name": name}
         if task_id:
-            told["trigger_call_id"] = task_id
+            started["trigger_call_id"] = task_id
         if agent and task_id in self._calls:
-            told["cause"] = {"type": "toolCall", "tool_call_id": self._calls[task_id]}
-        return [self._told(namespace, told)]
+            started["cause"] = {"type": "toolCall", "tool_call_id": self._calls[task_id]}
+        return [self._event(namespace, started)]
 
-    def _over(self, namespace: Namespace, data: Mapping[str, Any]) -> list[Told]:
+    def _over(self, namespace: Namespace, data: Mapping[str, Any]) -> list[ChannelEvent]:
         made = []
         for child in [c for c in self._open if c[:-1] == namespace and c[-1].partition(":")[2] == data["id"]]:
-            told: dict[str, Any] = {"event": "completed", "graph_name": self._open.pop(child)}
+            ended: dict[str, Any] = {"event": "completed", "graph_name": self._open.pop(child)}
             if data.get("interrupts"):
-                told["event"] = "interrupted"
+                ended["event"] = "interrupted"
             elif error := data.get("error"):
-                told |= {"event": "failed", "error": str(error)}
-            made.append(self._told(child, told))
+                ended |= {"event": "failed", "error": str(error)}
+            made.append(self._event(child, ended))
         return made
 
-    def end(self, what: str) -> list[Told]:
-        """The leg is over, and with it what goes: deepest first."""
+    def end(self, what: str) -> list[ChannelEvent]:
+        """The leg is over, and with it its active subgraphs: deepest first."""
         made = []
         for child in sorted(self._open, key=len, reverse=True):
-            made.append(self._told(child, {"event": what, "graph_name": self._open.pop(child)}))
+            made.append(self._event(child, {"event": what, "graph_name": self._open.pop(child)}))
         return made
 
-    def _told(self, namespace: Namespace, data: Mapping[str, Any]) -> Told:
+    def _event(self, namespace: Namespace, data: Mapping[str, Any]) -> ChannelEvent:
         event_id = f"synth:{self._run_id}:lc|{'|'.join(namespace)}|{data['event']}|{self._leg.rpartition('.')[2]}"
-        return Told("lifecycle", dumps(data), event_id, namespace)
+        return ChannelEvent("lifecycle", dumps(data), event_id, namespace)
 
 
 def _call_of(given: Any) -> str | None:

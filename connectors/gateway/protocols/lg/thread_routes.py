@@ -99,8 +99,8 @@ async def search(request: Request) -> Response:
     """`POST /threads/search`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     if body.get("extract"):
-        words = "extract is not supported; select values and extract the parts in the client."
-        raise Invalid("not_supported", words)
+        detail = "extract is not supported; select values and extract the parts in the client."
+        raise Invalid("not_supported", detail)
     by, order = one_of(body, "sort_by", tuple(_SORTED_BY)), one_of(body, "sort_order", ("asc", "desc"))
     select, (limit, offset) = texts(body, "select"), page_of(body)
     found = await _found(core, caller, body)
@@ -128,8 +128,8 @@ async def prune(request: Request) -> Response:
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(ids) > MOST_PRUNED:
         raise unfit("thread_ids", ids, f"a list of at most {MOST_PRUNED} ids")
     if strategy == "keep_latest":
-        words = "strategy: keep_latest is not supported, because a thread's history is kept whole; use delete."
-        raise Invalid("not_supported", words)
+        detail = "strategy: keep_latest is not supported, because a thread's history is kept whole; use delete."
+        raise Invalid("not_supported", detail)
     if strategy != "delete":
         raise unfit("strategy", strategy, "delete or keep_latest")
 

@@ -1,4 +1,4 @@
-"""`GET /threads/{t}/stream`: every run of a thread, one after the other, as each one's own stream tells it, and without end."""
+"""`GET /threads/{t}/stream`: every run of a thread, one after the other, as each one's own stream has it, and without end."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ async def join_stream(request: Request) -> Any:
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
     asked = [mode for mode in request.query_params.getlist("stream_mode") if mode not in ("", RUN_MODES)]
     if other := [mode for mode in asked if mode in ("lifecycle", "state_update")]:
-        words = f"stream_mode: the stream of a thread has what its runs stream ({RUN_MODES}), not {other[0]} alone."
-        raise Invalid("not_supported", words)
+        detail = f"stream_mode: the stream of a thread has what its runs stream ({RUN_MODES}), not {other[0]} alone."
+        raise Invalid("not_supported", detail)
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     given = request.headers.get("last-event-id")
     newest = head.next_event - 1
@@ -76,7 +76,7 @@ class _Following:
                     passed = item.seq - 1 if isinstance(item, ThreadEvent) else position.seq
                     frames = await self._frames_of(view, position, RunEnd(view.run_id, paused_after=passed))
                     async for piece in frames.frames(last.items()):
-                        if piece != END:  # the stream goes on where the run's own would end
+                        if piece != END:  # the stream continues where the run's own would end
                             yield piece
                     if last.deleted:
                         return

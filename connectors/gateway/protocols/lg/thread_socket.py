@@ -139,7 +139,7 @@ class _Connection:
         self._made += 1
         name = f"sub-{self._made}"
 
-        async def tell() -> None:
+        async def send_events() -> None:
             while await self._core.threads.find(self._caller, self.thread_id) is None:
                 with contextlib.suppress(TimeoutError):  # the run that makes it may come here or elsewhere
                     async with asyncio.timeout(LOOK_SECONDS):
@@ -152,7 +152,7 @@ class _Connection:
                     await self._send(projection.envelope(*one))
             raise Missing("thread_not_found", "The thread was deleted.")
 
-        self._subscriptions[name] = asyncio.create_task(tell())
+        self._subscriptions[name] = asyncio.create_task(send_events())
         return name
 
     def _unsubscribe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:

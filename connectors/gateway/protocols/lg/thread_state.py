@@ -24,7 +24,7 @@ class ThreadState:
         self._messages: dict[str, str] = {s.message.message_id: dumps(to_langchain(s.message)) for s in messages}
 
     def without(self, events: Iterable[ThreadEvent]) -> None:
-        """Takes back what these events are going to bring."""
+        """Removes what these events will add."""
         for event in events:
             if added := event.adds:
                 self._messages.pop(added.message_id, None)

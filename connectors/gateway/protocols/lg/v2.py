@@ -160,7 +160,7 @@ async def opened(
         ThreadState(messages),
         since=since,
         head=head,
-        going=since is None and await _going(core, caller, thread_id, head),
+        active=since is None and await _has_active_run(core, caller, thread_id, head),
         graphs={a.assistant_id: a.graph_id for a in assistants},
         graph=await core.graph_of(caller, head),
         state_of=_states_of(core, caller, thread_id),
@@ -191,7 +191,7 @@ def _wanted(channels: list[str], body: Mapping[str, Any]) -> Wanted:
     )
 
 
-async def _going(core: GatewayCore, caller: Principal, thread_id: str, head: ThreadHead) -> bool:
+async def _has_active_run(core: GatewayCore, caller: Principal, thread_id: str, head: ThreadHead) -> bool:
     """Whether a run was active when `head` was read, or is now: the end of either is still to be sent."""
     if head.run or head.queued:
         return True

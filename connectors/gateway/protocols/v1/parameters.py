@@ -13,8 +13,8 @@ from core.principal import Principal
 from schemas.ids import ID_PATTERN
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": m.ProblemBody, "content": {"application/problem+json": {}}, "description": words}
-    for status, words in {
+    status: {"model": m.ProblemBody, "content": {"application/problem+json": {}}, "description": description}
+    for status, description in {
         400: "The body is not JSON.",
         401: "The credential is missing or not valid.",
         403: "The credential does not allow this, or the tenant is paused.",

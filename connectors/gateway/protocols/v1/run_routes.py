@@ -178,7 +178,7 @@ def _waited(core: GatewayCore, caller: Principal, view: RunView, timeout: float,
 
 
 async def _after(core: GatewayCore, caller: Principal, thread_id: str, body: m.MessageIn) -> int | None:
-    """The number of the message that this one follows, where it is to take the place of another. Raises `Refused`."""
+    """The number of the message that this one follows, where it is to replace another. Raises `Refused`."""
     if body.replaces is None:
         if not body.text:
             raise Invalid("invalid", "text: A message needs a text.")
@@ -198,7 +198,7 @@ async def _result(core: GatewayCore, caller: Principal, thread_id: str, run_id: 
     head = await core.threads.get(caller, thread_id)
     approvals = waiting(thread_id, head) if view.status == "paused" else []
     asked = head.interrupts if head.run and head.run.run_id == run_id else ()
-    text = await core.runs.last_words(caller, view)
+    text = await core.runs.last_answer(caller, view)
     return m.RunResult(
         **m.RunOut.of(view).model_dump(),
         text=text,
