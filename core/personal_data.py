@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from schemas import TOPICS, Holding, TopicSpec
+from core.refusals import Missing, NotNow
+from schemas import TOPICS, CauceError, Holding, TopicSpec
 from schemas.topics import DAY_MS
-from state import HOLDINGS, INPUT_TTL, Piece, Stores
+from state import HOLDINGS, REPEATS, Piece, Stores
 
-REPEATS = timedelta(seconds=INPUT_TTL)
-"""How long a record may be read again, so that what its repeat is known by must stay."""
-_ALL = 1_000_000
+_MOST_NAMED = 20
+"""Things that are left which a refusal names in its text; its field `left` has all."""
 
 DeleteThread = Callable[[str, str, str], Awaitable[None]]
 """Deletes a thread of a tenant and a user in its turn, as its user would: `Threads.delete`."""
@@ -35,7 +35,7 @@ class Holdings:
     """Copies and erases. Nobody asks here whether who wants it may: that is for whoever calls.
 
     `user_id` None stands for the tenant with all its users. What is erased while somebody still writes may come again: close the
-    door first, by pausing the tenant or taking the user's rights away. Erasing is repeatable, and goes on where it stopped.
+    door first, by pausing the tenant or taking the user's rights away. Erasing is repeatable, and does what is left.
     """
 
     def __init__(self, stores: Stores, delete_thread: DeleteThread) -> None:
@@ -49,11 +49,33 @@ class Holdings:
                     yield name, piece
 
     async def erase(self, tenant_id: str, user_id: str | None = None, *, now: datetime) -> None:
-        """Erases what the holdings say. Raises `Refused` when a thread could not be deleted in time."""
-        journal = self._stores.journal
-        for user in await journal.users(tenant_id) if user_id is None else [user_id]:
-            for line in await journal.threads(tenant_id, user, limit=_ALL):
-                await self._delete_thread(tenant_id, user, line.thread_id)
+        """Erases what the holdings say, also where some of it cannot be erased.
+
+        Raises `NotNow` at the end then, which says what is left and why; `more["left"]` has all of it.
+        """
+        left = await self._delete_threads(tenant_id, user_id)
+        # No turn of a tenant that is not there is processed: its row stays for as long as it has a thread to delete.
+        stays = {"directory"} if left else set[str]()
         for name, holding in HOLDINGS.items():
-            if holding.erase is not None:
-                await holding.erase(getattr(self._stores, name), tenant_id, user_id, now - REPEATS)
+            if holding.erase is not None and name not in stays:
+                try:
+                    await holding.erase(getattr(self._stores, name), tenant_id, user_id, now - REPEATS)
+                except CauceError as error:
+                    left.append(f"the store {name}: {error}")
+        if left:
+            named = "; ".join(left[:_MOST_NAMED]) + ("; ..." if len(left) > _MOST_NAMED else "")
+            words = f"{len(left)} things are not erased, everything else is. Erase again once their cause is removed: {named}"
+            raise NotNow("not_erased", words, left=left)
+
+    async def _delete_threads(self, tenant_id: str, user_id: str | None) -> list[str]:
+        """Which could not be deleted, and why."""
+        left = []
+        for thread in await self._stores.journal.owned(tenant_id):
+            if thread.deleted_at is None and user_id in (None, thread.user_id):
+                try:
+                    await self._delete_thread(tenant_id, thread.user_id, thread.thread_id)
+                except Missing:
+                    pass  # somebody else has deleted it
+                except CauceError as error:
+                    left.append(f"the thread {thread.thread_id} of {thread.user_id or 'nobody knows whom'}: {error}")
+        return left

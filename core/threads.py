@@ -9,7 +9,7 @@ from core.changes import Changes
 from core.principal import Principal
 from core.refusals import Conflict, checked, not_found
 from core.thread_expiry import Expiry
-from core.thread_reader import LISTED, ThreadReader
+from core.thread_reader import ThreadReader
 from schemas import (
     ChangeMessages,
     ChangeThread,
@@ -112,8 +112,7 @@ class Threads(ThreadReader):
         try:
             head = await self.get(principal, thread_id)
         except UnreadableRow:
-            listed = await self._journal.threads(principal.tenant_id, principal.user_id, limit=LISTED)
-            if not any(line.thread_id == thread_id for line in listed):
+            if not await self._journal.lists(principal.tenant_id, principal.user_id, thread_id):
                 raise
             head = None
         body = ChangeThread(user_id=principal.user_id, action="delete")

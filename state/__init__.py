@@ -20,7 +20,7 @@ from state.stores.audit import AuditRow, AuditStore
 from state.stores.credentials import Credentials
 from state.stores.directory import Directory
 from state.stores.items import BadItem, Item, ItemStore, matches, namespaces, ranked
-from state.stores.journal import INPUT_TTL, AlreadyDone, Committed, Journal, Stale, summary
+from state.stores.journal import REPEATS, AlreadyDone, Committed, Journal, OwnedThread, Stale, summary
 from state.stores.ledger import ToolLedger
 from state.stores.positions import PositionStore
 from state.stores.timers import Timer, TimerStore
@@ -28,7 +28,7 @@ from state.stores.timers import Timer, TimerStore
 __all__ = [
     "BACKENDS",
     "HOLDINGS",
-    "INPUT_TTL",
+    "REPEATS",
     "STORES",
     "AlreadyDone",
     "AssistantRow",
@@ -46,6 +46,7 @@ __all__ = [
     "Item",
     "ItemStore",
     "Journal",
+    "OwnedThread",
     "Piece",
     "PositionStore",
     "Stale",

@@ -35,7 +35,7 @@ from schemas import (
 from schemas.common.clock import Clock, utc_now
 from schemas.common.recent import pause_after
 from schemas.ids import random_digits
-from state import ToolLedger
+from state import REPEATS, ToolLedger
 from streams import Reject, Retry, RuntimeView
 
 log = logging.getLogger("cauce.tools")
@@ -49,6 +49,10 @@ LONGEST_WORDS = 70_000
 
 _NOT_KNOWN = (
     "It is not known whether {name} was executed: the connection broke before the response arrived. It will not be repeated. "
+    "Check by hand, or with a tool that reads, before trying again."
+)
+_TOO_OLD = (
+    "Not called: the request for {name} is older than the record of calls, so it is not known whether it was executed before. "
     "Check by hand, or with a tool that reads, before trying again."
 )
 
@@ -77,6 +81,8 @@ class ToolsProcessor:
             return await self._refuse(record, None, f"There is no tool named {request.name!r}.")
         if refusal := _refusal(tenant, tool):
             return await self._refuse(record, tool, refusal)
+        if not tool.repeatable and await self._forgotten(record):
+            return self._unsettled(record, request.name, "unknown", _TOO_OLD.format(name=request.name))
         owner = random_digits(16)
         mine = self._entry(record, owner, attempts=1)
         entry = await self._ledger.claim(record.tenant_id, mine)
@@ -109,6 +115,11 @@ class ToolsProcessor:
             return await self._settle(record, entry, "unknown", _NOT_KNOWN.format(name=record.body.name), 0.0)
         words = f"{record.body.name} could not be called: processing failed repeatedly. The workers' log has the cause."
         return await self._settle(record, entry, "error", words, 0.0)
+
+    async def _forgotten(self, record: Record) -> bool:
+        """Whether the ledger may have had an entry of the call, which was erased: a dead letter can be replayed even later."""
+        old = self._now() - record.envelope.time > REPEATS
+        return old and await self._ledger.get(record.tenant_id, record.body.call_id) is None
 
     def _unreadable(self, record: Record, reason: str) -> Sequence[Output]:
         """An unreadable request was certainly not executed."""

@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from schemas.common.recent import TtlCache
 from state.cassandra.keyspace import Keyspace
+from state.cassandra.partitions import of_tenant
 from state.cassandra.queries import Kind, Query
 from state.stores.audit import AuditRow, AuditStore, decode_audit
 
 _ROWS_A_BATCH, _BYTES_A_BATCH = 50, 1 << 20
-_MONTHS_KNOWN = 10_000
+_MONTH_KNOWN_SECONDS = 60
+"""Another process may erase a trail: what comes for it afterwards is listed again after so long."""
 
 _APPEND = Query(
     Kind.WRITE, "INSERT INTO KEYSPACE.audit (tenant_id, month, position, event_id, body) VALUES (?, ?, ?, ?, ?)"
@@ -33,6 +36,7 @@ _NEWEST = Query(
     "SELECT position, event_id, body FROM KEYSPACE.audit WHERE tenant_id = ? AND month = ? "
     "ORDER BY position DESC, event_id DESC LIMIT ?",
 )
+_KEYS = Query(Kind.READ, "SELECT DISTINCT tenant_id, month FROM KEYSPACE.audit")
 _ERASE = Query(Kind.WRITE, "DELETE FROM KEYSPACE.audit WHERE tenant_id = ? AND month = ?")
 _ERASE_MONTHS = Query(Kind.WRITE, "DELETE FROM KEYSPACE.audit_months WHERE tenant_id = ?")
 
@@ -42,7 +46,7 @@ class CassandraAudit(AuditStore):
 
     def __init__(self, keyspace: Keyspace) -> None:
         self._session, self._codec = keyspace.session, keyspace.codec
-        self._known: set[tuple[str, int]] = set()
+        self._listed: TtlCache[Any] = TtlCache(ttl=_MONTH_KNOWN_SECONDS, clock=lambda: keyspace.now().timestamp())
 
     async def append(self, tenant_id: str, rows: Sequence[AuditRow]) -> None:
         """See `state.AuditStore.append`."""
@@ -85,19 +89,15 @@ class CassandraAudit(AuditStore):
 
     async def erase(self, tenant_id: str) -> None:
         """See `state.AuditStore.erase`."""
-        for month in await self._months(tenant_id):
-            await self._session.execute(_ERASE, tenant_id, month)
-            self._known.discard((tenant_id, month))
         await self._session.execute(_ERASE_MONTHS, tenant_id)
+        # By the keys of the rows: a process that knew of its month has not listed it again.
+        for month in await of_tenant(self._session, _KEYS, tenant_id):
+            await self._session.execute(_ERASE, tenant_id, month)
 
     async def _add_month(self, tenant_id: str, month: int) -> None:
         """Written before the rows, so that no row is in a month that nobody looks at."""
-        if (tenant_id, month) in self._known:
-            return
-        await self._session.execute(_ADD_MONTH, tenant_id, month)
-        if len(self._known) >= _MONTHS_KNOWN:
-            self._known.clear()
-        self._known.add((tenant_id, month))
+        key = (tenant_id, month)
+        await self._listed.get(key, lambda: self._session.execute(_ADD_MONTH, *key))
 
     async def _months(self, tenant_id: str) -> list[int]:
         return [month async for page in self._session.pages(_MONTHS, tenant_id) for (month,) in page]

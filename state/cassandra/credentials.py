@@ -22,6 +22,7 @@ _TAKE = Query(
     "DELETE FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ? IF EXISTS",
 )
 _KEYS = Query(Kind.READ, "SELECT DISTINCT tenant_id, kind FROM KEYSPACE.credentials")
+_ERASE = Query(Kind.WRITE, "DELETE FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ?")
 _LIST = Query(Kind.READ, "SELECT credential_id, body FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ?")
 
 _LAST_EXPIRY = datetime(2038, 1, 1, tzinfo=UTC)
@@ -59,6 +60,11 @@ class CassandraCredentials(Credentials):
             return None
         (row,) = await self._session.execute(_TAKE, tenant_id, kind, credential_id)
         return body if row["[applied]"] else None
+
+    async def erase(self, tenant_id: str, *, expired: bool = False) -> None:
+        """See `state.Credentials.erase`. Cassandra itself removes what has expired."""
+        for kind in () if expired else await self.kinds(tenant_id):
+            await self._session.execute(_ERASE, tenant_id, kind)
 
     async def kinds(self, tenant_id: str) -> Sequence[str]:
         """See `state.Credentials.kinds`."""

@@ -25,7 +25,7 @@ from schemas import (
 )
 from schemas.common.recent import Recent
 from state.cassandra.keyspace import Keyspace
-from state.cassandra.leftovers import HEAD_SEQ, Leftovers
+from state.cassandra.leftovers import HEAD_SEQ, UNLIST, Leftovers
 from state.cassandra.outcome import decided
 from state.cassandra.promises import CLOSE, CLOSE_ALL, all_or_one
 from state.cassandra.queries import Kind, Query
@@ -146,9 +146,6 @@ _VALUES = Query(
 )
 _ERASE_ROWS = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = ? AND seq < ?"
-)
-_UNLIST = Query(
-    Kind.WRITE, "DELETE FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?"
 )
 
 
@@ -304,7 +301,7 @@ class CassandraJournal(Leftovers, Journal):
 
     async def _list(self, tenant_id: str, thread_id: str, head: ThreadHead) -> None:
         if head.deleted:
-            await self._session.execute(_UNLIST, tenant_id, head.user_id, thread_id)
+            await self._session.execute(UNLIST, tenant_id, head.user_id, thread_id)
             return
         created_at, updated_at = to_micros(head.created_at), to_micros(head.updated_at)
         line = self._codec.encode(tenant_id, line_body(head))
@@ -317,7 +314,7 @@ class CassandraJournal(Leftovers, Journal):
         if thread.head is not None:
             await self._list(tenant_id, thread_id, thread.head)
         if thread.head is None or thread.head.user_id != refused.user_id:
-            await self._session.execute(_UNLIST, tenant_id, refused.user_id, thread_id)
+            await self._session.execute(UNLIST, tenant_id, refused.user_id, thread_id)
 
 
 def _line(thread_id: str, head: ThreadHead) -> ThreadSummary:

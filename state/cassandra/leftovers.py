@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection
 
 from state.cassandra.partitions import of_tenant
 from state.cassandra.promises import Promises
 from state.cassandra.queries import Kind, Query
-from state.stores.journal import decode_heads
+from state.stores.journal import OwnedThread, decode_heads
 
 HEAD_SEQ = 2**63 - 1
 """The number of the row that has the head: above that of any message."""
@@ -19,6 +19,14 @@ _HEAD = Query(
     "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? "
     f"AND kind = 1 AND seq = {HEAD_SEQ} AND id = ''",
 )
+_LINES = Query(
+    Kind.READ, "SELECT thread_id, created_at FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?"
+)
+_LINE = Query(
+    Kind.READ,
+    "SELECT created_at FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?",
+)
+UNLIST = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?")
 _FORGET = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ?")
 _FORGET_ACCEPTED = Query(Kind.WRITE, "DELETE FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ?")
 
@@ -26,19 +34,41 @@ _FORGET_ACCEPTED = Query(Kind.WRITE, "DELETE FROM KEYSPACE.accepted_runs WHERE t
 class Leftovers(Promises):
     """Of all threads."""
 
-    async def users(self, tenant_id: str) -> list[str]:
-        """See `state.Journal.users`."""
-        return await of_tenant(self._session, _OWNERS, tenant_id)
+    async def lists(self, tenant_id: str, user_id: str, thread_id: str) -> bool:
+        """See `state.Journal.lists`."""
+        rows = await self._session.execute(_LINE, tenant_id, user_id, thread_id)
+        return bool(rows) and rows[0][0] is not None
 
-    async def ended(self, tenant_id: str, before: datetime) -> list[tuple[str, str]]:
-        """See `state.Journal.ended`."""
+    async def owned(self, tenant_id: str) -> list[OwnedThread]:
+        """See `state.Journal.owned`. The head says whose a thread is, and the lists where it cannot be read."""
         rows = [
             (thread_id, body)
             for thread_id in await of_tenant(self._session, _THREADS, tenant_id)
             for (body,) in await self._session.execute(_HEAD, tenant_id, thread_id)
         ]
-        heads = decode_heads(self._codec, rows, tenant_id)
-        return sorted((head.user_id, thread) for thread, head in heads if head.deleted and head.updated_at < before)
+        heads = dict(decode_heads(self._codec, rows, tenant_id))
+        found = [OwnedThread(h.user_id, thread, h.updated_at if h.deleted else None) for thread, h in heads.items()]
+        if unread := {thread for thread, _ in rows} - heads.keys():
+            lines = await self._listed(tenant_id, None)
+            owners = {thread: user for user, thread, created_at in lines if created_at is not None}
+            found += [OwnedThread(owners.get(thread, ""), thread) for thread in unread]
+        return sorted(found, key=lambda thread: (thread.user_id, thread.thread_id))
+
+    async def unlist(self, tenant_id: str, user_id: str | None, keep: Collection[str]) -> None:
+        """See `state.Journal.unlist`."""
+        for user, thread_id, _ in await self._listed(tenant_id, user_id):
+            if thread_id not in keep:
+                await self._session.execute(UNLIST, tenant_id, user, thread_id)
+
+    async def _listed(self, tenant_id: str, user_id: str | None) -> list[tuple[str, str, int | None]]:
+        """Users, ids and times of creation in the lists; None for a row that says only that its thread is busy."""
+        users = await of_tenant(self._session, _OWNERS, tenant_id) if user_id is None else [user_id]
+        return [
+            (user, *row)
+            for user in users
+            for page in [page async for page in self._session.pages(_LINES, tenant_id, user)]
+            for row in page
+        ]
 
     async def forget(self, tenant_id: str, thread_id: str) -> None:
         """See `state.Journal.forget`."""

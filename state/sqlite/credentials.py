@@ -11,6 +11,8 @@ from state.sqlite.database import Database
 from state.stores.credentials import Credentials, decode_credential, decode_credentials
 
 _PURGED_A_PUT = 8
+_LAST = 2**63 - 1
+"""Later than any time."""
 
 _PUT = "INSERT OR REPLACE INTO credentials (tenant_id, kind, credential_id, body, expires_at) VALUES (?, ?, ?, ?, ?)"
 _PURGE = """
@@ -24,6 +26,7 @@ DELETE FROM credentials WHERE tenant_id = ? AND kind = ? AND credential_id = ? A
 _LIST = """
 SELECT credential_id, body FROM credentials WHERE tenant_id = ? AND kind = ? AND expires_at > ? ORDER BY credential_id
 """
+_ERASE = "DELETE FROM credentials WHERE tenant_id = ? AND expires_at <= ?"
 _KINDS = "SELECT DISTINCT kind FROM credentials WHERE tenant_id = ? ORDER BY kind"
 
 
@@ -56,6 +59,11 @@ class SqliteCredentials(Credentials):
         key = (tenant_id, kind, credential_id, to_micros(self._now()))
         row = await self._writer.run(lambda c: c.execute(_TAKE, key).fetchone())
         return None if row is None else decode_credential(self._codec, row[0], tenant_id, kind)
+
+    async def erase(self, tenant_id: str, *, expired: bool = False) -> None:
+        """See `state.Credentials.erase`."""
+        until = to_micros(self._now()) if expired else _LAST
+        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, until)))
 
     async def kinds(self, tenant_id: str) -> Sequence[str]:
         """See `state.Credentials.kinds`."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -22,7 +21,7 @@ from schemas import (
     ThreadSummary,
 )
 from state.codec import Codec
-from state.micros import to_micros
+from state.micros import from_micros, to_micros
 from state.readable import first_of
 from state.spans import below, merged
 from state.sqlite.database import Database
@@ -31,6 +30,7 @@ from state.stores.journal import (
     AlreadyDone,
     Committed,
     Journal,
+    OwnedThread,
     Stale,
     decode_accepted,
     decode_events,
@@ -92,9 +92,9 @@ _ERASE = tuple(
     f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?"
     for table in ("messages", "events", "runs", "state_rows", "open_inputs")
 )
-_USERS = "SELECT DISTINCT user_id FROM threads WHERE tenant_id = ? AND deleted = 0 ORDER BY user_id"
-_ENDED = """
-SELECT user_id, thread_id FROM threads WHERE tenant_id = ? AND deleted AND updated_at < ? ORDER BY user_id, thread_id
+_LISTS = "SELECT 1 FROM threads WHERE tenant_id = ? AND user_id = ? AND thread_id = ? AND deleted = 0"
+_OWNED = """
+SELECT user_id, thread_id, CASE WHEN deleted THEN updated_at END FROM threads WHERE tenant_id = ? ORDER BY user_id, thread_id
 """
 _FORGET = (
     *_ERASE,
@@ -271,14 +271,18 @@ class SqliteJournal(Journal):
 
         return decode_rows(self._codec, "value", await self._readers.run(read), (tenant_id, thread_id))
 
-    async def users(self, tenant_id: str) -> list[str]:
-        """See `state.Journal.users`."""
-        return [user for (user,) in await self._readers.run(lambda c: c.execute(_USERS, (tenant_id,)).fetchall())]
+    async def lists(self, tenant_id: str, user_id: str, thread_id: str) -> bool:
+        """See `state.Journal.lists`."""
+        key = (tenant_id, user_id, thread_id)
+        return await self._readers.run(lambda c: c.execute(_LISTS, key).fetchone()) is not None
 
-    async def ended(self, tenant_id: str, before: datetime) -> list[tuple[str, str]]:
-        """See `state.Journal.ended`."""
-        wanted = (tenant_id, to_micros(before))
-        return await self._readers.run(lambda c: c.execute(_ENDED, wanted).fetchall())
+    async def owned(self, tenant_id: str) -> list[OwnedThread]:
+        """See `state.Journal.owned`."""
+        rows = await self._readers.run(lambda c: c.execute(_OWNED, (tenant_id,)).fetchall())
+        return [OwnedThread(user, thread, None if at is None else from_micros(at)) for user, thread, at in rows]
+
+    async def unlist(self, tenant_id: str, user_id: str | None, keep: Collection[str]) -> None:
+        """See `state.Journal.unlist`. The list is read from the threads themselves."""
 
     async def forget(self, tenant_id: str, thread_id: str) -> None:
         """See `state.Journal.forget`."""

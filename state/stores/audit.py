@@ -42,7 +42,10 @@ class AuditStore(Protocol):
         ...
 
     async def erase(self, tenant_id: str) -> None:
-        """Removes the trail of a tenant that is gone: what comes for it afterwards may not be found."""
+        """Removes the trail of a tenant that is gone, and what came for it after an earlier erasure.
+
+        Cassandra reads the keys of all tenants for it; events of the next minute may not be found until later ones come.
+        """
         ...
 
 
@@ -74,7 +77,10 @@ HOLDING = StoreHolding(
     user="Who did what, when, with what outcome; no content of messages.",
     tenant="The trail is the tenant's.",
     exported="Events that name the user; of a tenant all.",
-    erased="With the tenant, at once. What names a user stays until then: the trail is the tenant's proof of what was done.",
+    erased=(
+        "Immediately, with the tenant; the events of the erasure itself come later, and are removed when it is erased again. "
+        "What names a user stays until then: the trail is the tenant's proof of what was done."
+    ),
     tables=("audit", "audit_months"),
     copy=_copy,
     erase=_erase,

@@ -31,6 +31,10 @@ class Credentials(Protocol):
         """Ids and bodies of a kind, by id."""
         ...
 
+    async def erase(self, tenant_id: str, *, expired: bool = False) -> None:
+        """Removes all of a tenant, or those that have expired, for good. Cassandra reads the keys of all tenants for it."""
+        ...
+
     async def kinds(self, tenant_id: str) -> Sequence[str]:
         """The kinds that a tenant has credentials of. Cassandra reads the keys of all tenants for it."""
         ...
@@ -53,9 +57,10 @@ def decode_credentials(
 
 
 async def _erase(credentials: Credentials, tenant_id: str, user_id: str | None, before: datetime) -> None:
-    for kind in await credentials.kinds(tenant_id):
+    await credentials.erase(tenant_id, expired=user_id is not None)
+    for kind in await credentials.kinds(tenant_id) if user_id is not None else ():
         for credential_id, body in await credentials.list(tenant_id, kind):
-            if user_id in (None, _holder(body)):
+            if _holder(body) == user_id:
                 await credentials.take(tenant_id, kind, credential_id)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import TypeAdapter
@@ -36,6 +36,9 @@ Key: TypeAlias = tuple[str, str]
 INPUT_TTL = 8 * 24 * 3600
 """Seconds that the outputs of a processed input are kept: a day longer than the topics keep the input itself."""
 
+REPEATS = timedelta(seconds=INPUT_TTL)
+"""How long a topic may have a record again, so that what its repeat is known by must stay."""
+
 OPEN_TTL = 6 * 3600
 """Seconds that an open input counts at most: longer than any turn, and an answer that was lost on its way may be given again."""
 
@@ -57,6 +60,17 @@ class AlreadyDone:
     """The input was in the journal before; nothing was written. These are its stored outputs."""
 
     outputs: bytes
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OwnedThread:
+    """A thread as whoever erases it sees it."""
+
+    user_id: str
+    """Empty where nothing that can be read says whose it is."""
+    thread_id: str
+    deleted_at: datetime | None = None
+    """None for one that is not deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +169,17 @@ class Journal(Protocol):
         """The rows of the kind `value` with numbers in these ranges (both ends included), by number."""
         ...
 
-    async def users(self, tenant_id: str) -> list[str]:
-        """Users who have threads that are not deleted, by id. Cassandra reads the keys of all tenants for it."""
+    async def lists(self, tenant_id: str, user_id: str, thread_id: str) -> bool:
+        """Whether the user's list has this thread, also where the row cannot be read."""
         ...
 
-    async def ended(self, tenant_id: str, before: datetime) -> list[tuple[str, str]]:
-        """Users and ids of the threads that were deleted before then. Cassandra reads the keys of all tenants for it."""
+    async def owned(self, tenant_id: str) -> list[OwnedThread]:
+        """All threads of a tenant, by user and id, also those whose rows cannot be read. Cassandra reads the keys of all tenants
+        for it, and every head of this one."""
+        ...
+
+    async def unlist(self, tenant_id: str, user_id: str | None, keep: Collection[str]) -> None:
+        """Removes all but these threads from a user's list, or from those of all users, where late writes listed deleted ones."""
         ...
 
     async def forget(self, tenant_id: str, thread_id: str) -> None:
@@ -296,10 +315,10 @@ def _thread(key: Key) -> str:
 
 
 async def _copy(journal: Journal, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
-    for user in await journal.users(tenant_id) if user_id is None else [user_id]:
-        for line in await journal.threads(tenant_id, user, limit=_ALL):
+    for thread in await journal.owned(tenant_id):
+        if thread.deleted_at is None and user_id in (None, thread.user_id):
             try:
-                async for piece in _thread_copy(journal, (tenant_id, line.thread_id)):
+                async for piece in _thread_copy(journal, (tenant_id, thread.thread_id)):
                     yield piece
             except UnreadableRow as error:
                 log.warning("left out of a copy: %s", error)
@@ -332,9 +351,11 @@ async def _thread_copy(journal: Journal, key: Key) -> AsyncIterator[Piece]:
 
 
 async def _erase(journal: Journal, tenant_id: str, user_id: str | None, before: datetime) -> None:
-    for owner, thread_id in await journal.ended(tenant_id, before):
-        if user_id in (None, owner):
-            await journal.forget(tenant_id, thread_id)
+    mine = [thread for thread in await journal.owned(tenant_id) if user_id in (None, thread.user_id)]
+    for thread in mine:
+        if thread.deleted_at is not None and thread.deleted_at < before:
+            await journal.forget(tenant_id, thread.thread_id)
+    await journal.unlist(tenant_id, user_id, {thread.thread_id for thread in mine if thread.deleted_at is None})
 
 
 HOLDING = StoreHolding(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tool_calls import Workers, audit_of, die, put, request, result_of, send_mai
 
 from connectors.arcade import arcade_user_id
 from processors.tools.processor import ATTEMPTS, ToolsProcessor
-from schemas import AgentSettings, Output
+from schemas import AgentSettings, Output, ToolResult, Topic
 from state import Stores
 from streams import Retry
 
@@ -175,6 +176,33 @@ async def test_a_call_that_may_have_been_sent_before_it_was_forbidden_is_settled
     assert result_of(outputs).status == status
     assert await workers.processor().process(record) == outputs
     assert len(await emulated.effects(unique)) == (tool == "Gmail_SendEmail")
+
+
+@pytest.mark.parametrize("erased", [True, False])
+async def test_a_call_is_not_made_again_by_a_dead_letter_that_is_replayed_after_its_entry_was_erased(
+    workers: Workers, stores: Stores, emulated: Emulated, unique: str, erased: bool
+) -> None:
+    long_ago = send_mail(unique).envelope.time - timedelta(days=9)
+    record = request("Gmail_SendEmail", send_mail(unique).body.arguments, sent=long_ago)
+    await die(workers, stores.ledger, send_mail(unique), "finish", after=False)
+    settled = await workers.processor().give_up(send_mail(unique), "killed its worker three times")
+    if erased:
+        await stores.ledger.forget("acme", "c1")
+    outputs = await workers.processor().process(record)
+    assert len(await emulated.effects(unique)) == 1
+    if erased:
+        (output,) = outputs
+        assert (output.topic, ToolResult.model_validate_json(output.value).status) == (Topic.TOOL_RESULTS, "unknown")
+        (again,) = await workers.processor().process(record)
+        assert dict(again.headers)["ce_id"] == dict(output.headers)["ce_id"]
+        assert await stores.ledger.get("acme", "c1") is None
+    else:
+        assert outputs == settled
+
+
+async def test_a_call_that_only_reads_is_made_however_old_its_request_is(workers: Workers) -> None:
+    long_ago = send_mail("").envelope.time - timedelta(days=9)
+    assert result_of(await workers.processor().process(request("Gmail_ListEmails", {}, sent=long_ago))).status == "ok"
 
 
 async def test_giving_up_on_a_call_that_may_have_been_made_is_unknown(

@@ -18,6 +18,8 @@ from schemas import AuditEvent, Envelope, Output, RawRecord, Record, Tenant, Too
 from state import Stores, ToolLedger
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SENT = datetime.now(UTC)
+"""When requests were sent: processors look how long ago."""
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -33,11 +35,17 @@ class Workers:
 
 
 def request(
-    name: str, arguments: dict[str, Any], *, call_id: str = "c1", tenant_id: str = "acme", user_id: str = "u1"
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    call_id: str = "c1",
+    tenant_id: str = "acme",
+    user_id: str = "u1",
+    sent: datetime = SENT,
 ) -> Record:
     """The record of a request as it comes from Kafka."""
     body = ToolRequest(call_id=call_id, run_id="r1", user_id=user_id, name=name, arguments=arguments)
-    envelope = Envelope(call_id, ToolRequest.TYPE, "cauce/turns", tenant_id, NOON, TRACE)
+    envelope = Envelope(call_id, ToolRequest.TYPE, "cauce/turns", tenant_id, sent, TRACE)
     key = f"{tenant_id}:t1".encode()
     return decode(RawRecord(Topic.TOOL_REQUESTS.value, 0, 7, 0, key, body.to_bytes(), envelope.headers()))
 
