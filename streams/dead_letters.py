@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas import (
     REPLAY_OF,
@@ -23,11 +22,10 @@ from schemas import (
     RawRecord,
     ServerTrouble,
     Topic,
-    Unavailable,
     derived_id,
     is_tenant_id,
 )
-from streams.kafka_clients import close_consumer, close_producer
+from streams.kafka_clients import close_producer, opened_consumer, unavailable
 from streams.raw_reading import Unreadable, read_between, readable_again
 from streams.topic_admin import partitions_of
 
@@ -91,8 +89,8 @@ def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
 
 
-def _with_place(headers: list[tuple[str, bytes]], raw: RawRecord) -> list[tuple[str, bytes]]:
-    """With the place that the record had at first: a row whose key is a place is written under that one."""
+def _with_position(headers: list[tuple[str, bytes]], raw: RawRecord) -> list[tuple[str, bytes]]:
+    """With the original position of the record: a row whose key is a position is written under that one."""
     if any(name == REPLAY_OF for name, _ in headers):
         return headers
     return [*headers, (REPLAY_OF, raw.position.encode())]
@@ -118,7 +116,7 @@ class DeadLetterRow:
                 f"partition {letter.partition}, offset {letter.offset}, until the topic's retention ends"
             )
         headers = [(name, base64.b64decode(value or "")) for name, value in letter.headers]
-        headers = _with_place(headers, RawRecord(letter.topic, letter.partition, letter.offset, 0, None, None))
+        headers = _with_position(headers, RawRecord(letter.topic, letter.partition, letter.offset, 0, None, None))
         key = None if letter.key is None else base64.b64decode(letter.key)
         return key, None if letter.value is None else base64.b64decode(letter.value), headers
 
@@ -137,7 +135,7 @@ class DeadLetterRow:
             ) from error
         wanted = range(letter.offset, letter.through + 1)
         return [
-            (r.key, r.value, _with_place([(name, v or b"") for name, v in r.headers], r))
+            (r.key, r.value, _with_position([(name, v or b"") for name, v in r.headers], r))
             for r in found
             if r.offset in wanted
         ]
@@ -148,7 +146,7 @@ async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLett
 
     A letter that itself cannot be read is among them, as a letter that says so.
     """
-    try:
+    with unavailable(bootstrap):
         starts, ends = await _bounds(bootstrap)
         # Every transaction leaves a marker that takes an offset, and aborted ones leave more: `limit` letters lie in twice as
         # many as a rule. Where they do not, further back.
@@ -159,8 +157,6 @@ async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLett
             if len(rows) >= limit or all(start == starts[tp] for tp, (start, _) in ranges.items()):
                 break
             back *= 8
-    except KafkaError as error:
-        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
     rows.sort(key=lambda row: row[0])
     return [row for _, row in rows[-limit:]]
 
@@ -168,17 +164,8 @@ async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLett
 async def _bounds(bootstrap: str) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
     """Where the partitions of `dead.letters` begin and end."""
     partitions = await partitions_of(bootstrap, [Topic.DEAD_LETTERS])
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="none",
-    )
-    try:
-        await consumer.start()
+    async with opened_consumer(bootstrap, isolation_level="read_committed") as consumer:
         return await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
-    finally:
-        await close_consumer(consumer)
 
 
 def _row(found: RawRecord | tuple[TopicPartition, Unreadable]) -> tuple[datetime, DeadLetterRow]:
@@ -229,14 +216,12 @@ async def find_dead_letter(bootstrap: str, number: str) -> DeadLetterRow:
     if not (partition.isdigit() and offset.isdigit()):
         raise NotFound(f"{number!r} is not a dead letter's number, such as 0-17")
     tp, at = TopicPartition(Topic.DEAD_LETTERS.value, int(partition)), int(offset)
-    try:
+    with unavailable(bootstrap):
         starts, ends = await _bounds(bootstrap)
         if starts.get(tp, 0) <= at < ends.get(tp, 0):
             async with contextlib.aclosing(read_between(bootstrap, {tp: (at, at + 1)})) as found:
                 async for one in found:
                     return _row(one)[1]
-    except KafkaError as error:
-        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
     raise NotFound(f"there is no dead letter {number}")
 
 
@@ -249,11 +234,12 @@ async def replay(bootstrap: str, rows: Sequence[DeadLetterRow]) -> int:
     records = [(row.letter.topic, *record) for row in rows for record in row.records]
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     try:
-        await producer.start()
-        sent = [await producer.send(topic, value, key=key, headers=headers) for topic, key, value, headers in records]
-        await asyncio.gather(*sent)
-        return len(sent)
-    except KafkaError as error:
-        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+        with unavailable(bootstrap):
+            await producer.start()
+            sent = [
+                await producer.send(topic, value, key=key, headers=headers) for topic, key, value, headers in records
+            ]
+            await asyncio.gather(*sent)
+            return len(sent)
     finally:
         await close_producer(producer)

@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import TOPICS, PartitionSet, SettingsError, Topic, Unavailable
-from streams.kafka_clients import KafkaClients, close_consumer
+from streams.kafka_clients import KafkaClients, opened_consumer
 from streams.raw_reading import read_between
 from streams.topic_admin import opened_admin
 
@@ -33,7 +33,7 @@ GROUP = "cauce.partitions"
 BETWEEN_SECONDS = 600.0
 """Two growths are so far apart, so that the first one is over."""
 
-_PLACE = TopicPartition(Topic.CHAT_MESSAGES.value, 0)
+_PARTITION = TopicPartition(Topic.CHAT_MESSAGES.value, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Growth:
 
 async def last_growth(clients: KafkaClients) -> Growth | None:
     """The last growth, if there was one. Raises `KafkaError`."""
-    return _growth(await clients.committed(GROUP, [_PLACE]))
+    return _growth(await clients.committed(GROUP, [_PARTITION]))
 
 
 async def grow(bootstrap: str, partitions: int) -> Growth | None:
@@ -74,7 +74,7 @@ async def grow(bootstrap: str, partitions: int) -> Growth | None:
                 "so that every new partition gets its threads from one old one"
             )
         growth = Growth(before, partitions, time.time())
-        last = _growth(await admin.list_consumer_group_offsets(GROUP, partitions=[_PLACE]))
+        last = _growth(await admin.list_consumer_group_offsets(GROUP, partitions=[_PARTITION]))
         if last and last.after == partitions and max(counts) == partitions:
             growth = last  # it was interrupted: some topics have grown
         elif last and time.time() - last.at < BETWEEN_SECONDS:
@@ -107,12 +107,8 @@ async def _settled(clients: KafkaClients, group: str, ends: Mapping[TopicPartiti
 
 async def _has_records(bootstrap: str, tp: TopicPartition, start: int, end: int) -> bool:
     """Whether there is something between two offsets: the marks of transactions have offsets, too."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    try:
-        await consumer.start()
+    async with opened_consumer(bootstrap) as consumer:
         beginnings = await consumer.beginning_offsets([tp])
-    finally:
-        await close_consumer(consumer)
     async with contextlib.aclosing(read_between(bootstrap, {tp: (max(start, beginnings[tp]), end)})) as found:
         async for _ in found:
             return True
@@ -120,20 +116,17 @@ async def _has_records(bootstrap: str, tp: TopicPartition, start: int, end: int)
 
 
 async def _remember(bootstrap: str, growth: Growth) -> None:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=GROUP, enable_auto_commit=False)
     note = json.dumps({"before": growth.before, "after": growth.after, "at": growth.at})
     try:
-        await consumer.start()
-        consumer.assign([_PLACE])
-        await consumer.commit({_PLACE: OffsetAndMetadata(growth.after, note)})
+        async with opened_consumer(bootstrap, group_id=GROUP) as consumer:
+            consumer.assign([_PARTITION])
+            await consumer.commit({_PARTITION: OffsetAndMetadata(growth.after, note)})
     except KafkaError as error:
         raise Unavailable(f"Kafka did not take the note about the growth: {error}") from error
-    finally:
-        await close_consumer(consumer)
 
 
 def _growth(committed: Mapping[TopicPartition, OffsetAndMetadata]) -> Growth | None:
-    found = committed.get(_PLACE)
+    found = committed.get(_PARTITION)
     if found is None or found.offset < 0 or not found.metadata:
         return None
     with contextlib.suppress(ValueError, KeyError, TypeError):

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiokafka.producer.sender
@@ -26,7 +27,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from schemas import BadRecord, Output
+from schemas import BadRecord, Output, Unavailable
 from schemas.common.recent import Backoff
 from streams.raw_reading import Stretch, look
 from streams.runtime_options import RuntimeOptions
@@ -40,7 +41,7 @@ REQUEST_TIMEOUT_MS = 6_000
 it has seen before by producer and sequence."""
 
 PATIENCE_SECONDS = 5 * REQUEST_TIMEOUT_MS / 1000
-"""For how long a producer may try to start, and to have a record acknowledged; then another one takes its place."""
+"""For how long a producer may try to start, and to have a record acknowledged; then another one replaces it."""
 
 CommittedOffsets = Mapping[TopicPartition, OffsetAndMetadata]
 
@@ -220,6 +221,26 @@ async def enqueue(producer: AIOKafkaProducer, output: Output) -> asyncio.Future[
         output.topic.value, output.value, key=key, headers=list(output.headers)
     )
     return ack
+
+
+@contextmanager
+def unavailable(bootstrap: str) -> Iterator[None]:
+    """Raises `Unavailable` for a `KafkaError` of the block."""
+    try:
+        yield
+    except KafkaError as error:
+        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+
+
+@asynccontextmanager
+async def opened_consumer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """A started consumer that commits nothing by itself, closed at the end. Raises `KafkaError`."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, **options)
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await close_consumer(consumer)
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:

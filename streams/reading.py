@@ -16,7 +16,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import RawRecord, SettingsError, Topic, Unavailable
-from streams.kafka_clients import close_consumer
+from streams.kafka_clients import opened_consumer, unavailable
 from streams.raw_reading import read_between
 from streams.topic_admin import opened_admin, partitions_of
 
@@ -30,28 +30,20 @@ async def read_since(
 ) -> AsyncIterator[RawRecord]:
     """The committed records from a time on, up to where the topics end now; in order within each partition.
 
-    `unreadable` is told of what no record can be made of, with its place. Raises `Unavailable` when Kafka does not answer,
+    `unreadable` is called with what no record can be made of, and its position. Raises `Unavailable` when Kafka does not answer,
     `NotFound` when a topic is not there.
     """
     partitions = await partitions_of(bootstrap, topics)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed")
-    try:
-        await consumer.start()
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-        starts = await _starts(consumer, ends, since)
-    except KafkaError as error:
-        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
-    finally:
-        await close_consumer(consumer)
-    try:
+    with unavailable(bootstrap):
+        async with opened_consumer(bootstrap, isolation_level="read_committed") as consumer:
+            ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+            starts = await _starts(consumer, ends, since)
         async for found in read_between(bootstrap, {tp: (starts[tp], end) for tp, end in ends.items()}):
             if isinstance(found, RawRecord):
                 yield found
             else:
                 tp, bad = found
                 unreadable(f"{tp.topic}/{tp.partition}, offsets {bad.first} to {bad.end - 1}: {bad.reason}")
-    except KafkaError as error:
-        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
 
 
 async def require_no_members(bootstrap: str, groups: Mapping[str, Sequence[Topic]]) -> None:
@@ -66,17 +58,18 @@ async def require_no_members(bootstrap: str, groups: Mapping[str, Sequence[Topic
         own = {tp: at for tp, at in committed.items() if at.offset >= 0 and tp.topic in {t.value for t in topics}}
         if not own:
             continue
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
-        try:
-            await consumer.start()
-            consumer.assign(list(own))
-            await consumer.commit(own)
-        except (CommitFailedError, UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError) as error:
-            raise SettingsError(f"a worker of the group {group} runs; stop all workers first") from error
-        except KafkaError as error:
-            raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
-        finally:
-            await close_consumer(consumer)
+        with unavailable(bootstrap):
+            async with opened_consumer(bootstrap, group_id=group) as consumer:
+                consumer.assign(list(own))
+                try:
+                    await consumer.commit(own)
+                except (
+                    CommitFailedError,
+                    UnknownMemberIdError,
+                    IllegalGenerationError,
+                    RebalanceInProgressError,
+                ) as error:
+                    raise SettingsError(f"a worker of the group {group} runs; stop all workers first") from error
 
 
 async def set_back(bootstrap: str, group: str, topic: Topic, since: datetime) -> None:
@@ -84,16 +77,13 @@ async def set_back(bootstrap: str, group: str, topic: Topic, since: datetime) ->
     async with opened_admin(bootstrap) as admin:
         (described,) = await admin.describe_topics([topic.value])
     partitions = [TopicPartition(topic.value, p["partition"]) for p in described["partitions"]]
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
     try:
-        await consumer.start()
-        consumer.assign(partitions)
-        starts = await _starts(consumer, await consumer.end_offsets(partitions), since)
-        await consumer.commit({tp: OffsetAndMetadata(start, "") for tp, start in starts.items()})
+        async with opened_consumer(bootstrap, group_id=group) as consumer:
+            consumer.assign(partitions)
+            starts = await _starts(consumer, await consumer.end_offsets(partitions), since)
+            await consumer.commit({tp: OffsetAndMetadata(start, "") for tp, start in starts.items()})
     except KafkaError as error:
         raise Unavailable(f"the group {group} could not be set back: {error}") from error
-    finally:
-        await close_consumer(consumer)
 
 
 async def _starts(

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from schemas import OutcomeUnknown, Output, TooLarge, Unavailable
-from streams.kafka_clients import close_producer, enqueue, start_producer
+from streams.kafka_clients import close_producer, enqueue, start_producer, unavailable
 from streams.reconnecting import Reconnecting
 
 log = logging.getLogger("cauce.streams")
@@ -27,10 +27,8 @@ class RecordProducer(Reconnecting):
     async def connect(self) -> None:
         """Connects now. Raises `Unavailable` when Kafka does not answer."""
         producer = self._make()
-        try:
+        with unavailable(self._bootstrap):
             await start_producer(producer)
-        except KafkaError as error:
-            raise Unavailable(f"Kafka at {self._bootstrap} does not answer: {error}") from error
         self._producer = producer
 
     async def stop(self) -> None:

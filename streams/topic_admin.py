@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import for_code
 
 from schemas import TOPICS, NotFound, PartitionSet, Topic, Unavailable
+from streams.kafka_clients import unavailable
 
 _TOPIC_ALREADY_EXISTS = 36
 """Kafka protocol error code; aiokafka's admin client reports codes and does not raise."""
@@ -138,10 +139,8 @@ async def opened_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
     """A started admin client. Raises `Unavailable` when Kafka does not answer."""
     client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=15_000)
     try:
-        try:
+        with unavailable(bootstrap):
             await client.start()
-        except KafkaError as error:
-            raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
         yield client
     finally:
         await client.close()
