@@ -68,7 +68,7 @@ def is_intact(data: bytes) -> bool:
 
 
 def placed(data: bytes, base: int) -> bytes:
-    """The batch at its place in the log: base offset and leader epoch are not part of the check sum."""
+    """The batch at its offset in the log: base offset and leader epoch are not part of the check sum."""
     return struct.pack(">q", base) + data[8:12] + b"\0\0\0\0" + data[16:]
 
 

@@ -75,7 +75,7 @@ class Publication(Enum):
     PENDING = "pending"
     """They will be, by this worker in their turn, or by another one whose slot it is."""
     MISSING = "missing"
-    """An owner before left them unpublished, and the record will be delivered to this worker again."""
+    """A previous owner left them unpublished, and the record will be redelivered to this worker."""
 
 
 class RuntimeView(Protocol):
@@ -84,8 +84,8 @@ class RuntimeView(Protocol):
     def publication(self, position: str) -> Publication:
         """What is known about the outputs of the record at this position (`RawRecord.position`).
 
-        A processor that reads several topics asks it: records of one key are delivered again in order within a topic only,
-        and what an owner before had left unpublished must come before what comes of the record at hand.
+        A processor that reads several topics asks it: records of one key are redelivered in order within a topic only,
+        and what a previous owner had left unpublished must come before what comes of the record at hand.
         """
         ...
 

@@ -18,7 +18,7 @@ QUEUE = 2000
 
 
 class BestEffortPublisher(Reconnecting):
-    """Sends outputs without telling whether they arrived; `stop` drops what waits. `emit` may be called from any task of the
+    """Sends outputs without saying whether they arrived; `stop` drops what waits. `emit` may be called from any task of the
     loop."""
 
     def __init__(self, bootstrap: str, metrics: RuntimeMetrics, *, client_id: str = "cauce-deltas") -> None:

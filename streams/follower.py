@@ -15,14 +15,14 @@ from streams.unpacking import shared_room
 from streams.unreadable import Stalls
 
 _STALL = 10.0
-_AT_ONCE = 500
+_POLL_RECORDS = 500
 """Records between two turns of everybody else: a small compressed batch may have a million of them, and a poll that has more
 waiting returns without giving way."""
 
 
 class Follower(Reconnecting):
-    """Hands out records as they come, also those that are not committed yet. `start` returns at once; `ready` tells whether it
-    has its place."""
+    """Hands out records as they come, also those that are not committed yet. `start` returns immediately; `ready` is set while
+    it has its positions."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Follower(Reconnecting):
             self._on_gap()
             await self._read(consumer)
         finally:
-            # What was missed, the unreadable record included, is behind the place where reading begins again.
+            # What was missed, the unreadable record included, is behind the position where reading begins again.
             self.ready.clear()
             await close_consumer(consumer)
 
@@ -64,7 +64,7 @@ class Follower(Reconnecting):
         stalls = Stalls(_STALL)
         while True:
             with shared_room():
-                fetched = await consumer.getmany(timeout_ms=1000, max_records=_AT_ONCE)
+                fetched = await consumer.getmany(timeout_ms=1000, max_records=_POLL_RECORDS)
             for records in fetched.values():
                 for record in records:
                     self._hand_out(record)

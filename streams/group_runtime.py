@@ -17,13 +17,12 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
-from schemas import TOPICS, Output, RawRecord
-from schemas import Delivery as HowDelivered
+from schemas import TOPICS, Delivery, Output, RawRecord
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
 from streams.contract import Group, Processor, Publication
 from streams.growth import until_settled
-from streams.held_records import Delivery, Holdings
+from streams.held_records import HeldRecord, Holdings
 from streams.intake import Intake
 from streams.kafka_clients import KafkaClients
 from streams.lanes import Lanes
@@ -40,7 +39,7 @@ class Handler(Protocol):
     async def __call__(
         self, raw: RawRecord, *, suspect: bool, failed: int, let_go: Callable[[], bool]
     ) -> Sequence[Output]:
-        """`suspect`: an owner before this one may have died of the record. `failed`: so often was it begun here and ended
+        """`suspect`: a previous owner may have died of the record. `failed`: so often was it begun here and ended
         without an order. `let_go`: whether there is an order now, a stop or the loss of the slot."""
         ...
 
@@ -62,11 +61,11 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self.group, self.topics, self._spec = group.name, group.topics, group
         self._processor, self._handler = processor, handler
         self._clients, self._options, self._metrics = clients, options, metrics
-        self._lanes: Lanes[Delivery] = Lanes(max_running=options.max_running, tenant_running=options.tenant_share)
+        self._lanes: Lanes[HeldRecord] = Lanes(max_running=options.max_running, tenant_running=options.tenant_share)
         self._slots: dict[int, Slot] = {}
         self._limbo: dict[int, Slot] = {}
         """Slots that a rebalance took away and may give back."""
-        self._tasks: dict[asyncio.Task[None], Delivery] = {}
+        self._tasks: dict[asyncio.Task[None], HeldRecord] = {}
         self._openings: set[asyncio.Task[None]] = set()
         self._bring_ups: dict[int, asyncio.Task[None]] = {}
         """The one that counts of each slot: a slot that comes and goes may have several on their way."""
@@ -100,7 +99,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     def _full(self, slot: Slot, tp: TopicPartition, offset: int) -> str | None:
         """The budget that leaves no room for the record, if any. Running, queued and retrying records all count.
 
-        The span is that of this record: an owner before may have completed others far above, and what is below them is what
+        The span is that of this record: a previous owner may have completed others far above, and what is below them is what
         its watermark waits for.
         """
         if budget := self._holdings.full():
@@ -110,9 +109,9 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     def _admit(self, slot: Slot, tp: TopicPartition, raw: RawRecord) -> None:
         if not slot.trackers[tp].deliver(raw.offset):
             return
-        delivery = Delivery(slot, tp, raw, time.monotonic())
-        self._holdings.take(delivery)
-        self._lanes.put(self._lane(raw), delivery.tenant, delivery)
+        record = HeldRecord(slot, tp, raw, time.monotonic())
+        self._holdings.take(record)
+        self._lanes.put(self._lane(raw), record.tenant, record)
         self._metrics.received.labels(self.group, raw.topic).inc()
         self._processor.arrived(raw)
 
@@ -121,33 +120,33 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     def _start_ready(self) -> None:
         while not self._stopping and (taken := self._lanes.take()) is not None:
-            key, delivery = taken
-            self._begin(key, delivery)
+            key, record = taken
+            self._begin(key, record)
         self._metrics.running.labels(self.group).set(self._lanes.running)
         self._metrics.queued.labels(self.group).set(self._lanes.queued)
 
-    def _begin(self, key: Hashable, delivery: Delivery) -> None:
+    def _begin(self, key: Hashable, record: HeldRecord) -> None:
         """Processes a record whose lane is held for it."""
-        if self._lets_go(delivery.slot):
-            self._end(key, delivery)
+        if self._lets_go(record.slot):
+            self._end(key, record)
             return
-        task = asyncio.create_task(self._run(delivery), name=f"{self.group}-{delivery.tp}-{delivery.raw.offset}")
-        self._tasks[task] = delivery
+        task = asyncio.create_task(self._run(record), name=f"{self.group}-{record.tp}-{record.raw.offset}")
+        self._tasks[task] = record
         task.add_done_callback(partial(self._over, key))
 
     def _over(self, key: Hashable, task: asyncio.Task[None]) -> None:
-        delivery = self._tasks.pop(task)
+        record = self._tasks.pop(task)
         error = asyncio.CancelledError("nobody here asked for it") if task.cancelled() else task.exception()
-        if error is None or self._lets_go(delivery.slot):
-            self._end(key, delivery)
+        if error is None or self._lets_go(record.slot):
+            self._end(key, record)
             return
         # The record is still open and its slot's offset holds: it must come to an end here, or nothing of the slot does.
-        log.error("group %s: %s was not brought to an end", self.group, delivery.raw.position, exc_info=error)
-        delivery.failed += 1
-        asyncio.get_running_loop().call_later(self._options.backoff, self._begin, key, delivery)
+        log.error("group %s: %s was not brought to an end", self.group, record.raw.position, exc_info=error)
+        record.failed += 1
+        asyncio.get_running_loop().call_later(self._options.backoff, self._begin, key, record)
 
-    def _end(self, key: Hashable, delivery: Delivery) -> None:
-        self._holdings.give(delivery)
+    def _end(self, key: Hashable, record: HeldRecord) -> None:
+        self._holdings.give(record)
         self._lanes.done(key)
         self._start_ready()
         self._progress.set()
@@ -156,45 +155,45 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """Whether what runs for the slot is ended by order."""
         return self._stopping or slot.closed
 
-    async def _run(self, delivery: Delivery) -> None:
-        slot, raw, tp = delivery.slot, delivery.raw, delivery.tp
+    async def _run(self, record: HeldRecord) -> None:
+        slot, raw, tp = record.slot, record.raw, record.tp
         if (
             not (await slot.room(raw.key) and await slot.wait_open())
             or slot.publication(tp, raw.offset) is not Publication.MISSING
         ):
             return
         let_go = partial(self._lets_go, slot)
-        await self._holdings.restore(delivery, lambda: not let_go())
-        if delivery.spilled:
+        await self._holdings.restore(record, lambda: not let_go())
+        if record.spilled:
             return  # let go of before its value was there again: the next owner reads it
-        raw = delivery.raw
+        raw = record.raw
         started = time.monotonic()
-        self._metrics.lane_seconds.labels(self.group).observe(started - delivery.received_at)
+        self._metrics.lane_seconds.labels(self.group).observe(started - record.received_at)
         suspect = raw.offset < slot.suspect_below.get(tp, 0)
-        outputs = await self._handler(raw, suspect=suspect, failed=delivery.failed, let_go=let_go)
+        outputs = await self._handler(raw, suspect=suspect, failed=record.failed, let_go=let_go)
         # What comes after the turn may not start in a slot that is lost or in doubt.
         if not await slot.wait_open():
             return
-        at_once, with_offsets = split_by_delivery(outputs)
-        if at_once:
-            await self._clients.send(at_once)
+        immediate, with_offsets = split_by_delivery(outputs)
+        if immediate:
+            await self._clients.send(immediate)
         for source, earlier in groupby((o for o in with_offsets if o.source), attrgetter("source")):
-            slot.finish(Finished(*_place(source), tuple(earlier), raw.key))
+            slot.finish(Finished(*_position(source), tuple(earlier), raw.key))
         # What was sent immediately advances the pipeline: nobody waits for the rest.
-        awaited = self._spec.awaited and not at_once
+        awaited = self._spec.awaited and not immediate
         slot.finish(Finished(tp, raw.offset, tuple(o for o in with_offsets if not o.source), raw.key, awaited))
         self._metrics.process_seconds.labels(self.group).observe(time.monotonic() - started)
         self._metrics.age_seconds.labels(self.group).observe(max(0.0, time.time() - raw.timestamp_ms / 1000))
 
     def publication(self, position: str) -> Publication:
         """See `RuntimeView`. What is not ours is for its owner to publish."""
-        tp, offset = _place(position)
+        tp, offset = _position(position)
         slot = self._slots.get(tp.partition) or self._limbo.get(tp.partition)
         return slot.publication(tp, offset) if slot else Publication.PENDING
 
     def waiting(self, raw: RawRecord) -> Sequence[RawRecord]:
         """See `RuntimeView`."""
-        return [delivery.raw for delivery in self._lanes.waiting(self._lane(raw))]
+        return [record.raw for record in self._lanes.waiting(self._lane(raw))]
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Stops publishing for all slots. Running records continue: most rebalances return most slots."""
@@ -292,10 +291,10 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def _let_go(self, slot: Slot) -> None:
         await slot.close()
-        for delivery in self._lanes.drop(lambda d: d.slot is slot):
-            self._holdings.give(delivery)
-        for task, delivery in list(self._tasks.items()):
-            if delivery.slot is slot:
+        for record in self._lanes.drop(lambda d: d.slot is slot):
+            self._holdings.give(record)
+        for task, record in list(self._tasks.items()):
+            if record.slot is slot:
                 task.cancel()
 
     async def stop(self, grace: float) -> None:
@@ -354,11 +353,11 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
 def split_by_delivery(outputs: Sequence[Output]) -> tuple[list[Output], tuple[Output, ...]]:
     """Outputs to send immediately, and outputs that are published with the offsets (`schemas.topics.Delivery`)."""
-    at_once = [o for o in outputs if TOPICS[o.topic].delivery is not HowDelivered.TRANSACTION]
-    return at_once, tuple(o for o in outputs if TOPICS[o.topic].delivery is HowDelivered.TRANSACTION)
+    immediate = [o for o in outputs if TOPICS[o.topic].delivery is not Delivery.TRANSACTION]
+    return immediate, tuple(o for o in outputs if TOPICS[o.topic].delivery is Delivery.TRANSACTION)
 
 
-def _place(position: str) -> tuple[TopicPartition, int]:
+def _position(position: str) -> tuple[TopicPartition, int]:
     """The inverse of `RawRecord.position`."""
     topic, partition, offset = position.rsplit("/", 2)
     return TopicPartition(topic, int(partition)), int(offset)

@@ -1,7 +1,7 @@
 """What the records that were taken in hold of a worker's memory, and whose.
 
 Behind a slow run thousands of records of one thread may wait. So that they fill no budget that others need, a thread and a
-tenant have a share of it: beyond that a record is taken in, and keeps its place in its lane, but its value is dropped and
+tenant have a share of it: beyond that a record is taken in, and keeps its position in its lane, but its value is dropped and
 read again from its partition when its turn comes.
 """
 
@@ -27,11 +27,11 @@ from streams.unreadable import LOOK_SECONDS
 log = logging.getLogger("cauce.streams")
 
 STUBS = 8
-"""Times `max_queued` records may wait of which nothing is held but their places."""
+"""Times `max_queued` records may wait of which only the positions are held."""
 
 
 @dataclass(eq=False, slots=True)
-class Delivery:
+class HeldRecord:
     """A record in its slot's lane. `tp` is its partition, `received_at` a monotonic time in seconds."""
 
     slot: Slot
@@ -41,7 +41,7 @@ class Delivery:
     failed: int = 0
     """How often its task was ended from outside, or by a defect of ours."""
     held: int | None = None
-    """Bytes that count for the budgets; None where it has its place alone."""
+    """Bytes that count for the budgets; None where only its position is held."""
     spilled: bool = False
     """`raw` has no value; it is to be read again."""
 
@@ -61,7 +61,7 @@ class Holdings:
         self._bytes: Counter[Hashable] = Counter()
         """By tenant (its name) and thread (partition and key)."""
         self.records = self.bytes = self.stubs = 0
-        self._spilled: dict[tuple[TopicPartition, int], Delivery] = {}
+        self._spilled: dict[tuple[TopicPartition, int], HeldRecord] = {}
         self._reading = asyncio.Lock()
 
     def full(self) -> str | None:
@@ -70,75 +70,75 @@ class Holdings:
             return "records"
         return "bytes" if self.bytes >= self._options.max_queued_bytes else None
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, record: HeldRecord) -> None:
         """Counts a record that is taken in. Its value is dropped where its thread or tenant has had its share."""
-        size = len(delivery.raw.value or b"")
-        if not self._spills or self._has_room(delivery, size):
-            self._hold(delivery, size)
+        size = len(record.raw.value or b"")
+        if not self._spills or self._has_room(record, size):
+            self._hold(record, size)
             return
         self.stubs += 1
         if size > self._options.small_bytes:
-            delivery.raw, delivery.spilled = replace(delivery.raw, value=None), True
-            self._spilled[delivery.tp, delivery.raw.offset] = delivery
+            record.raw, record.spilled = replace(record.raw, value=None), True
+            self._spilled[record.tp, record.raw.offset] = record
 
-    def give(self, delivery: Delivery) -> None:
+    def give(self, record: HeldRecord) -> None:
         """The record is done, or dropped."""
-        if self._spilled.get((delivery.tp, delivery.raw.offset)) is delivery:
-            del self._spilled[delivery.tp, delivery.raw.offset]
-        if delivery.held is None:
+        if self._spilled.get((record.tp, record.raw.offset)) is record:
+            del self._spilled[record.tp, record.raw.offset]
+        if record.held is None:
             self.stubs -= 1
             return
         self.records -= 1
-        self.bytes -= delivery.held
-        for whose in _owners(delivery):
+        self.bytes -= record.held
+        for whose in _owners(record):
             self._records[whose] -= 1
-            self._bytes[whose] -= delivery.held
+            self._bytes[whose] -= record.held
             if not self._records[whose]:
                 del self._records[whose], self._bytes[whose]
 
-    async def restore(self, delivery: Delivery, wanted: Callable[[], bool]) -> None:
+    async def restore(self, record: HeldRecord, wanted: Callable[[], bool]) -> None:
         """Reads a value again that was dropped, and those of others behind it for which there is room by now.
 
         Waits for Kafka as long as it takes while the record is `wanted`. One that is not in its partition any more stays
         without a value, and becomes a dead letter that says so.
         """
         backoff, looks = Backoff(self._options.backoff, self._options.max_backoff), 0
-        while delivery.spilled and wanted():
+        while record.spilled and wanted():
             async with self._reading:
-                if not delivery.spilled:
+                if not record.spilled:
                     return
-                stretch = await self._look(delivery)
-            if stretch is not None and not delivery.spilled:
+                stretch = await self._look(record)
+            if stretch is not None and not record.spilled:
                 return
             if stretch is not None and not stretch.problem:
                 looks += 1
             if looks >= self._options.looks:
-                log.error("group %s: %s cannot be read again", self._group, delivery.raw.position)
-                delivery.spilled = False
+                log.error("group %s: %s cannot be read again", self._group, record.raw.position)
+                record.spilled = False
                 return
             await asyncio.sleep(backoff.next())
 
-    async def _look(self, delivery: Delivery) -> Stretch | None:
+    async def _look(self, record: HeldRecord) -> Stretch | None:
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                stretch = (await self._clients.look({delivery.tp: delivery.raw.offset}))[delivery.tp]
+                stretch = (await self._clients.look({record.tp: record.raw.offset}))[record.tp]
         except (KafkaError, TimeoutError) as error:
-            log.warning("group %s: %s is not read again yet: %r", self._group, delivery.raw.position, error)
+            log.warning("group %s: %s is not read again yet: %r", self._group, record.raw.position, error)
             return None
         for raw in stretch.records:
-            found = self._spilled.get((delivery.tp, raw.offset))
+            found = self._spilled.get((record.tp, raw.offset))
             size = len(raw.value or b"")
-            if found is None or (found is not delivery and not self._has_room(found, size)):
+            if found is None or (found is not record and not self._has_room(found, size)):
                 continue
-            del self._spilled[delivery.tp, raw.offset]
+            del self._spilled[record.tp, raw.offset]
             found.raw, found.spilled = raw, False
             self.stubs -= 1
             self._hold(found, size)
         return stretch
 
-    def _has_room(self, delivery: Delivery, size: int) -> bool:
+    def _has_room(self, record: HeldRecord, size: int) -> bool:
         options = self._options
-        for whose, part in zip(_owners(delivery), (options.of_thread, options.of_tenant), strict=True):
+        for whose, part in zip(_owners(record), (options.of_thread, options.of_tenant), strict=True):
             if whose not in self._records:
                 continue  # one record of each is held in any case
             records, held = max(1, int(options.max_queued * part)), options.max_queued_bytes * part
@@ -146,14 +146,14 @@ class Holdings:
                 return False
         return True
 
-    def _hold(self, delivery: Delivery, size: int) -> None:
-        delivery.held = size
+    def _hold(self, record: HeldRecord, size: int) -> None:
+        record.held = size
         self.records += 1
         self.bytes += size
-        for whose in _owners(delivery):
+        for whose in _owners(record):
             self._records[whose] += 1
             self._bytes[whose] += size
 
 
-def _owners(delivery: Delivery) -> tuple[Hashable, Hashable]:
-    return (delivery.tp.partition, delivery.raw.key), delivery.tenant
+def _owners(record: HeldRecord) -> tuple[Hashable, Hashable]:
+    return (record.tp.partition, record.raw.key), record.tenant

@@ -1,7 +1,7 @@
 """What a group takes in: polling, what a budget or an unreadable record holds back, and reading again what a poll has lost.
 
 The rule: the consumer's position means nothing by itself. Reading resumes where the partition's `OffsetTracker`
-says that delivery ended; after anything that may have moved the consumer beyond, it seeks back to there.
+says that intake ended; after anything that may have moved the consumer beyond, it seeks back to there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streams.raw_reading import Stretch, Unreadable
 from streams.runtime_options import RuntimeOptions
 from streams.slot import Finished, Slot
 from streams.unpacking import shared_room
-from streams.unreadable import LOOK_SECONDS, Next, Stalls, UnreadablePlaces, is_in_order
+from streams.unreadable import LOOK_SECONDS, Next, Stalls, UnreadablePartitions, is_in_order
 
 log = logging.getLogger("cauce.streams")
 
@@ -73,7 +73,7 @@ class Intake:
         """What was fetched before a budget was found full; its partitions are paused."""
         self._adrift: set[TopicPartition] = set()
         """Partitions whose consumer may have gone further than what was taken in."""
-        self._places = UnreadablePlaces(
+        self._unreadable = UnreadablePartitions(
             group, looks=options.looks, backoff=options.backoff, max_backoff=options.max_backoff
         )
         self._stalls = Stalls(options.stall_seconds)
@@ -88,11 +88,11 @@ class Intake:
     def forget(self) -> None:
         """All partitions were taken away. Those that come back are sought before they are polled."""
         self._stash.clear()
-        self._places.clear()
+        self._unreadable.clear()
 
     def trouble(self) -> str | None:
         """What cannot be read, as text; None if everything can be read."""
-        return self._places.trouble()
+        return self._unreadable.trouble()
 
     async def run(self) -> None:
         """Polls until the task is cancelled or `stop` is called."""
@@ -115,16 +115,16 @@ class Intake:
                     fetched = await consumer.getmany(*ready, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
                 ends = {tp: await consumer.position(tp) for tp in fetched}
             except NoOffsetForPartitionError:
-                # A rebalance during the poll: the consumer asked Kafka for a place that we have not sought yet.
+                # A rebalance during the poll: the consumer asked Kafka for a position that we have not sought yet.
                 continue
             except Exception as error:
                 self._metrics.polls_failed.labels(self._group, type(error).__name__).inc()
-                self._places.poll_failed(repr(error))
+                self._unreadable.poll_failed(repr(error))
                 for tp in ready:
                     self._hold(tp)
                 continue
             self._adrift.difference_update(ready)
-            self._places.polled()
+            self._unreadable.polled()
             for tp, records in fetched.items():
                 if is_in_order(records, ends[tp]):
                     self._take_in(tp, _Fetched(deque(map(_raw, records)), ends[tp]))
@@ -137,7 +137,7 @@ class Intake:
         ready = []
         for tp in consumer.assignment():
             slot = self._slot_of(tp)
-            if tp in self._stash or tp in self._places or slot is None:
+            if tp in self._stash or tp in self._unreadable or slot is None:
                 continue
             if tp in self._adrift:
                 self._rewind(slot, tp)
@@ -150,14 +150,14 @@ class Intake:
 
     def _hold(self, tp: TopicPartition) -> None:
         """Takes a partition out of polling until it was looked at."""
-        self._places.hold(tp)
+        self._unreadable.hold(tp)
         self._adrift.add(tp)
         if tp in self._consumer().assignment():
             self._consumer().pause(tp)
 
     async def _look_closer(self) -> None:
         """Takes in what the partitions that are held have, and decides on what cannot be read."""
-        due = [tp for tp in self._places.due(time.monotonic()) if tp not in self._stash]
+        due = [tp for tp in self._unreadable.due(time.monotonic()) if tp not in self._stash]
         slots = {tp: slot for tp in due if (slot := self._slot_of(tp))}
         wanted = {tp: slot.trackers[tp].read for tp, slot in slots.items()}
         if not wanted:
@@ -166,27 +166,27 @@ class Intake:
             async with asyncio.timeout(LOOK_SECONDS):
                 found = await self._clients.look(wanted)
         except (KafkaError, TimeoutError) as error:
-            self._places.later(wanted, time.monotonic(), repr(error))
+            self._unreadable.later(wanted, time.monotonic(), repr(error))
             return
         for tp, stretch in found.items():
             slot = slots[tp]
-            if self._slot_of(tp) is not slot or tp not in self._places:
+            if self._slot_of(tp) is not slot or tp not in self._unreadable:
                 continue  # a rebalance came in between
             self._take_in(tp, _Fetched(deque(stretch.records), stretch.end))
             if tp not in self._stash:
                 await self._decide(slot, tp, stretch)
-        self._metrics.unreadable.labels(self._group).set(len(self._places))
+        self._metrics.unreadable.labels(self._group).set(len(self._unreadable))
 
     async def _decide(self, slot: Slot, tp: TopicPartition, stretch: Stretch) -> None:
-        decision = self._places.saw(tp, stretch, time.monotonic())
+        decision = self._unreadable.saw(tp, stretch, time.monotonic())
         if decision is Next.WAIT:
             return
         if decision is Next.FIND and not await self._skip_deleted(slot, tp):
-            self._places.cut_off(tp, slot.trackers[tp].read, time.monotonic())
+            self._unreadable.cut_off(tp, slot.trackers[tp].read, time.monotonic())
             return
         if decision is Next.GIVE_UP and stretch.unreadable:
             self._give_up(slot, tp, stretch.unreadable)
-        self._places.release(tp)
+        self._unreadable.release(tp)
         if tp in self._consumer().assignment() and tp not in self._stash:
             self._consumer().resume(tp)
 
@@ -206,7 +206,7 @@ class Intake:
             )
         )
         for offset in range(unreadable.first, min(unreadable.end, unreadable.first + MAX_SPAN)):
-            if tracker.deliver(offset):  # not so where an owner before could read it
+            if tracker.deliver(offset):  # not so where a previous owner could read it
                 slot.finish(Finished(tp, offset, outputs))
                 outputs = ()
         tracker.read_to(unreadable.end)
@@ -249,7 +249,7 @@ class Intake:
         for tp, fetched in list(self._stash.items()):
             del self._stash[tp]
             self._take_in(tp, fetched)
-            if tp not in self._stash and tp not in self._places and tp in self._consumer().assignment():
+            if tp not in self._stash and tp not in self._unreadable and tp in self._consumer().assignment():
                 self._consumer().resume(tp)
 
     def _take_in(self, tp: TopicPartition, fetched: _Fetched) -> None:

@@ -1,7 +1,7 @@
 """Keyed lanes with fair shares: which queued item may start next. Pure code, no clock, no tasks.
 
 One item of a lane runs at a time, in order. Tenants that have work take turns, and no tenant may hold more than its
-share of the running places, so one that posts a thousand messages delays the others by one turn, not by a thousand.
+share of the running records, so one that posts a thousand messages delays the others by one turn, not by a thousand.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class OffsetTracker:
 
     def finish(self, offset: int) -> None:
         """Notes that a record is done, its outputs on their way in the next transaction. It may be one that was not
-        delivered yet: an owner before had processed it."""
+        delivered yet: a previous owner had processed it."""
         if offset >= self._position:
             self._open.discard(offset)
             self._done.add(offset)

@@ -2,7 +2,7 @@
 
 aiokafka's consumer gives up a whole poll for one batch that it cannot read, names neither partition nor offset for most
 reasons, and says nothing at all of some errors of the broker. Here one request reads a stretch of a partition as its bytes:
-what can be made into records comes as records, and what cannot comes as `Unreadable`, with its place, its reason and its bytes.
+what can be made into records comes as records, and what cannot comes as `Unreadable`, with its position, reason and bytes.
 
 A legitimate gap between offsets is one of: a control batch, a batch of an aborted transaction, what compaction has taken out
 (Kafka protocol guide, record batch; the rules are those of aiokafka's `PartitionRecords`). Everything else is there.
@@ -79,7 +79,7 @@ def read_batches(
 ) -> Stretch:
     """The records of fetched bytes from offset `start` on, up to the first batch that cannot be read whole.
 
-    `aborted` are producer ids and first offsets of the aborted transactions in there, as the broker tells them; `stable` is
+    `aborted` are producer ids and first offsets of the aborted transactions in there, as the broker reports them; `stable` is
     the offset that committed records reach up to.
     """
     to_come = deque(sorted(aborted or (), key=lambda found: found[1]))
@@ -126,7 +126,7 @@ def read_batches(
 
 
 def _end_of_broken(data: bytes, at: int, first: int, end: int, stable: int | None) -> int:
-    """Where a batch ends whose header may be wrong, too: the next batch tells better than itself, and so does the log's end."""
+    """Where a batch ends whose header may be wrong, too: the next batch is better evidence, and so is the log's end."""
     after = read_header(data, at)
     if after and after.base > first and at + after.size <= len(data) and is_intact(data[at : at + after.size]):
         return after.base
@@ -242,7 +242,7 @@ async def look(
 async def read_between(
     bootstrap: str, ranges: Mapping[TopicPartition, tuple[int, int]], *, timeout_ms: int = 15_000
 ) -> AsyncGenerator[RawRecord | tuple[TopicPartition, Unreadable], None]:
-    """Everything committed between two offsets of each partition, in order within each; what cannot be read in its place.
+    """Everything committed between two offsets of each partition, in order within each; what cannot be read, at its position.
 
     Raises `KafkaError` when Kafka does not answer, or has given nothing of a partition for ten requests, with its reason.
     """

@@ -14,7 +14,7 @@ PAUSE = 1.0
 
 
 class Reconnecting(ABC):
-    """`start` returns at once; `stop` ends the task. What it does is `_work`."""
+    """`start` returns immediately; `stop` ends the task. What it does is `_work`."""
 
     def __init__(self, what: str) -> None:
         """`what` it does, for the log."""

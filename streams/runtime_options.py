@@ -20,15 +20,15 @@ class RuntimeOptions:
     max_queued_bytes: int = 64 << 20
     of_thread: float = 1 / 16
     of_tenant: float = 1 / 2
-    """The parts of both that records of one thread and of one tenant may hold; of more only their places are kept."""
+    """The parts of both that records of one thread and of one tenant may hold; of more only their positions are kept."""
     small_bytes: int = 1024
-    """A value of so many bytes is kept with its place: it costs no more than that."""
+    """A value of up to so many bytes is kept with its position: it costs no more than that."""
     attempts: int = 3
     """Tries of a record whose processing fails for no known reason, before it is given up."""
     crashes: int = 3
     """Times a record may be begun and not come to an end, since its worker died or its task was ended, before it is given up."""
     looks: int = 4
-    """Times that a place in a partition is read, with backoff, before what lies there is given up as unreadable."""
+    """Times that a position in a partition is read, with backoff, before what lies there is given up as unreadable."""
     stall_seconds: float = 10.0
     """A partition that has more and gives nothing for so long is looked at more closely."""
     backoff: float = 0.2

@@ -65,7 +65,7 @@ class Slot:
         self.partitions = tuple(TopicPartition(topic, number) for topic in group.topics)
         self.trackers: dict[TopicPartition, OffsetTracker] = {}
         self.suspect_below: dict[TopicPartition, int] = {}
-        """Records below were in the log when the slot was taken: an owner before may have died of them."""
+        """Records below were in the log when the slot was taken: a previous owner may have died of them."""
         self.fresh = False
         """Nobody has ever committed anything for it."""
         self.closed = False
@@ -97,7 +97,7 @@ class Slot:
         return len(self._ready)
 
     async def open(self, log_ends: Mapping[TopicPartition, int]) -> None:
-        """Fences the owner before and reads what is committed; `admit` then opens the gate.
+        """Fences the previous owner and reads what is committed; `admit` then opens the gate.
 
         `log_ends` are the ends of the partitions now. Raises what the clients raise; it can be called again then.
         """
@@ -162,7 +162,7 @@ class Slot:
     async def resume(self) -> None:
         """Learns where things stand after a rebalance that gave the slot back; `admit` then opens the gate.
 
-        Nobody else can have owned it in between, unless this worker had been thrown out: what is committed tells.
+        Nobody else can have owned it in between, unless this worker had been thrown out: what is committed decides.
         """
         async with self._bringing_up, self._publishing:
             await (self._take_over() if self._broken or self._producer is None else self._refresh())
@@ -279,9 +279,9 @@ class Slot:
         self._published.set()
 
     async def _recover(self) -> None:
-        """After a failed transaction: a new producer settles it, and what is committed tells whether it counted.
+        """After a failed transaction: a new producer settles it, and what is committed shows whether it counted.
 
-        A producer that was fenced means that another worker took the slot; the rebalance that tells us so is on its
+        A producer that was fenced means that another worker took the slot; the rebalance that says so is on its
         way, and the pause leaves it time to come.
         """
         backoff = Backoff(max(self._options.backoff, 1.0), self._options.max_backoff)

@@ -37,14 +37,14 @@ async def follow(bootstrap: str, topics: Sequence[Topic], *, committed: bool) ->
 
 
 class Tail:
-    """Reads a started consumer that `auto_offset_reset="latest"` has given its places; nothing else may poll it."""
+    """Reads a started consumer that `auto_offset_reset="latest"` has given its positions; nothing else may poll it."""
 
     def __init__(self, consumer: AIOKafkaConsumer, bootstrap: str, *, committed: bool) -> None:
         self._consumer, self._bootstrap, self._committed = consumer, bootstrap, committed
         self._read: dict[TopicPartition, int] = {}
 
     async def begin(self) -> None:
-        """Takes the ends of now as the places to read from. Raises `KafkaError`."""
+        """Takes the present ends as the positions to read from. Raises `KafkaError`."""
         # A position is only known once it was asked for; "latest" means the end at that moment.
         self._read = {tp: await self._consumer.position(tp) for tp in self._consumer.assignment()}
 

@@ -1,7 +1,7 @@
 """What compressed batches may unpack to, for aiokafka's consumers and for our own reading.
 
 A batch of a megabyte can hold gigabytes of one repeated byte, and aiokafka's codecs unpack whatever comes. Ours stop at a
-bound, and importing this module puts them in the places of aiokafka's. Two bounds: of one batch, beyond which it counts as
+bound, and importing this module replaces aiokafka's with them. Two bounds: of one batch, beyond which it counts as
 one that cannot be read; and of what one poll or one look unpacks together, beyond which the rest has its turn later.
 """
 
@@ -135,7 +135,7 @@ _DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
 }
 
 
-def _put_in_place() -> None:
+def _replace_decoders() -> None:
     """Makes aiokafka's readers of batches use the decoders of here: both formats, in Python and compiled."""
     modules: list[ModuleType] = [codec, aiokafka.record.default_records, aiokafka.record.legacy_records]
     try:
@@ -150,4 +150,4 @@ def _put_in_place() -> None:
                 setattr(module, f"{name}_decode", lambda data, name=name: unpacked(name, bytes(data)))
 
 
-_put_in_place()
+_replace_decoders()

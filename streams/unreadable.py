@@ -1,7 +1,7 @@
 """Partitions that are not polled for a while, because what comes next in them cannot be read: where, why, and what is next.
 
 What can never be read (a wrong check sum, broken bytes) is read a few times more, since a wire or a disk may have been the
-reason, and becomes a dead letter with its bytes; the partition goes on behind it. What only this installation cannot read waits:
+reason, and becomes a dead letter with its bytes; the partition continues after it. What only this installation cannot read waits:
 the fault is here and not in the record, another worker may be able to, and nothing is lost by waiting.
 """
 
@@ -25,7 +25,7 @@ log = logging.getLogger("cauce.streams")
 
 LOOK_SECONDS = 6.0
 SAID = 1000
-"""Places that were logged and are remembered, so that each is logged once."""
+"""Positions that were logged and are remembered, so that each is logged once."""
 
 
 class Next(Enum):
@@ -42,74 +42,74 @@ class Next(Enum):
 
 
 @dataclass(slots=True)
-class _Place:
+class _Blocked:
     offset: int = -1
-    words: str = ""
+    reason: str = ""
     looks: int = 0
     again_at: float = 0.0
 
 
-class UnreadablePlaces:
+class UnreadablePartitions:
     """The partitions of one group that are not polled. Times are monotonic, in seconds."""
 
     def __init__(self, group: str, *, looks: int, backoff: float, max_backoff: float) -> None:
         self._group, self._looks, self._backoff, self._max_backoff = group, looks, backoff, max_backoff
-        self._places: dict[TopicPartition, _Place] = {}
+        self._blocked: dict[TopicPartition, _Blocked] = {}
         self._said: Recent[tuple[TopicPartition, int, str], None] = Recent(SAID)
         self._poll_error = ""
 
     def __contains__(self, tp: object) -> bool:
-        return tp in self._places
+        return tp in self._blocked
 
     def __len__(self) -> int:
-        return sum(bool(place.words) for place in self._places.values())
+        return sum(bool(blocked.reason) for blocked in self._blocked.values())
 
     def hold(self, tp: TopicPartition) -> None:
         """The partition is examined closely, immediately, before it is polled again."""
-        self._places.setdefault(tp, _Place())
+        self._blocked.setdefault(tp, _Blocked())
 
     def due(self, now: float) -> list[TopicPartition]:
         """The partitions to look at now."""
-        return [tp for tp, place in self._places.items() if place.again_at <= now]
+        return [tp for tp, blocked in self._blocked.items() if blocked.again_at <= now]
 
     def later(self, partitions: Iterable[TopicPartition], now: float, why: str) -> None:
         """The look itself failed."""
         for tp in partitions:
-            if place := self._places.get(tp):
-                place.again_at = now + self._max_backoff
+            if blocked := self._blocked.get(tp):
+                blocked.again_at = now + self._max_backoff
         self.poll_failed(why)
 
     def saw(self, tp: TopicPartition, stretch: Stretch, now: float) -> Next:
         """What follows from a look. All records of the stretch were taken in."""
-        place = self._places.setdefault(tp, _Place())
+        blocked = self._blocked.setdefault(tp, _Blocked())
         unreadable = stretch.unreadable
         if stretch.out_of_range:
             return Next.FIND
         if stretch.cut_short:
-            if place.offset != stretch.end:
-                place.offset, place.words, place.looks, place.again_at = stretch.end, "", 0, now
-            if stretch.records:  # it got on, and goes behind those that have not had their turn
-                self._places[tp] = self._places.pop(tp)
+            if blocked.offset != stretch.end:
+                blocked.offset, blocked.reason, blocked.looks, blocked.again_at = stretch.end, "", 0, now
+            if stretch.records:  # it has made progress, and comes after those that have not had their turn
+                self._blocked[tp] = self._blocked.pop(tp)
             return Next.WAIT
         if unreadable is None and not stretch.problem:
-            del self._places[tp]
+            del self._blocked[tp]
             return Next.POLL
         reason = unreadable.reason if unreadable else f"the broker says {stretch.problem}"
-        self._stands(tp, place, stretch.end, reason, now)
-        if unreadable is None or unreadable.curable or place.looks < self._looks:
+        self._stands(tp, blocked, stretch.end, reason, now)
+        if unreadable is None or unreadable.curable or blocked.looks < self._looks:
             return Next.WAIT
-        del self._places[tp]
+        del self._blocked[tp]
         return Next.GIVE_UP
 
     def cut_off(self, tp: TopicPartition, offset: int, now: float) -> None:
         """The log ends before what was read already."""
-        words = "the log ends before what this group has read already: the topic was truncated or recreated"
-        self._stands(tp, self._places.setdefault(tp, _Place()), offset, words, now)
+        reason = "the log ends before what this group has read already: the topic was truncated or recreated"
+        self._stands(tp, self._blocked.setdefault(tp, _Blocked()), offset, reason, now)
 
-    def _stands(self, tp: TopicPartition, place: _Place, offset: int, reason: str, now: float) -> None:
-        place.looks = place.looks + 1 if place.offset == offset else 1
-        place.offset, place.words = offset, reason
-        place.again_at = now + pause_after(place.looks, self._backoff, self._max_backoff)
+    def _stands(self, tp: TopicPartition, blocked: _Blocked, offset: int, reason: str, now: float) -> None:
+        blocked.looks = blocked.looks + 1 if blocked.offset == offset else 1
+        blocked.offset, blocked.reason = offset, reason
+        blocked.again_at = now + pause_after(blocked.looks, self._backoff, self._max_backoff)
         if (tp, offset, reason) not in self._said:
             self._said[tp, offset, reason] = None
             log.error(
@@ -118,14 +118,14 @@ class UnreadablePlaces:
 
     def release(self, tp: TopicPartition) -> None:
         """Lets the partition be polled again."""
-        self._places.pop(tp, None)
+        self._blocked.pop(tp, None)
 
     def clear(self) -> None:
         """The partitions were taken away."""
-        self._places.clear()
+        self._blocked.clear()
 
     def poll_failed(self, why: str) -> None:
-        """A poll raised, or a look. Told of once, until one succeeds again."""
+        """A poll raised, or a look. Logged once, until one succeeds again."""
         if why != self._poll_error:
             log.warning("group %s: polling failed, what it may have taken is read again: %s", self._group, why)
         self._poll_error = why
@@ -137,9 +137,9 @@ class UnreadablePlaces:
     def trouble(self) -> str | None:
         """What cannot be read, as text; None if everything can be read."""
         found = [
-            f"{tp.topic}/{tp.partition} cannot be read at offset {place.offset}: {place.words}"
-            for tp, place in sorted(self._places.items())
-            if place.words
+            f"{tp.topic}/{tp.partition} cannot be read at offset {blocked.offset}: {blocked.reason}"
+            for tp, blocked in sorted(self._blocked.items())
+            if blocked.reason
         ]
         more = f" (and {len(found) - 5} other partitions)" if len(found) > 5 else ""
         if found:

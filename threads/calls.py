@@ -1,4 +1,4 @@
-"""The tool calls that a run waits for: how they are asked for, settled and given up. Pure functions on a draft."""
+"""The pending tool calls of a run: how they are requested, settled and abandoned. Pure functions on a draft."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def request_call(draft: Draft, call: ToolCall, *, approved_by: str | None = None
 
 
 def call_fits(draft: Draft, call: ToolCall) -> bool:
-    """Whether the call can be asked for, also when a person has approved it."""
+    """Whether the call can be requested, also when a person has approved it."""
     try:
         check_body(Topic.TOOL_REQUESTS, _request(draft, call, draft.head.user_id))
     except TooLarge:
@@ -58,7 +58,7 @@ def settle_call(
     status: Literal["ok", "error", "refused", "unknown", "cancelled"],
     duration_ms: float = 0,
 ) -> None:
-    """Writes what a call came to. It is done."""
+    """Writes the result of a call. It is done."""
     run, call = draft.run, pending.call
     draft.event(
         ToolFinished,

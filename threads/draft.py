@@ -66,7 +66,7 @@ class Draft(ThreadLog):
 
     @property
     def run(self) -> ActiveRun:
-        """The active run. Raises `LookupError` where there is none: for what is done to a run that goes."""
+        """The active run. Raises `LookupError` where there is none."""
         if self.head.run is None:
             raise LookupError(f"no run of the thread {self.thread} is active")
         return self.head.run
@@ -161,7 +161,7 @@ class Draft(ThreadLog):
         )
 
     def superstep(self, rows: tuple[StateRow, ...], next_row: int, *, began_at: str) -> Commit:
-        """A batch with these rows alone, while the input's graph goes on: the thread is as before, but for its state.
+        """A batch with these rows alone, while the input's graph keeps running: nothing but its state changes.
 
         `began_at` is the checkpoint that the graph began at, empty for none.
         """
@@ -178,7 +178,7 @@ class Draft(ThreadLog):
         )
 
     def superstep_committed(self, commit: Commit, version: int) -> None:
-        """Goes on from the thread as the superstep's batch left it."""
+        """Continues from the thread as the superstep's batch left it."""
         self.base = Hydrated(version, commit.head, self.base.messages)
         # The progress, too: the last batch takes it away, also where it has no row left to write.
         made = {name: getattr(commit.head, name) for name in ("next_row", "progress", "progress_from")}

@@ -81,7 +81,7 @@ def _message(head: ThreadHead, message: Message) -> ThreadHead:
 
 def _queued(head: ThreadHead, event: RunQueued) -> ThreadHead:
     if event.input is None:
-        return head  # of an older version, and nobody knows what waits
+        return head  # of an older version, which did not record the input
     title = head.title or title_of(event.input.text)
     return _with(head, queued=(*head.queued, event.input), title=title)
 

@@ -40,7 +40,7 @@ class CannotBeDone(Exception):
 
 
 def needs_rows(head: ThreadHead, body: object) -> bool:
-    """Whether the conversation may come to stand at another branch by this input."""
+    """Whether this input may move the conversation to another branch."""
     if isinstance(body, UserMessage) and body.after is not None:
         return True
     if isinstance(body, UserMessage | GraphInput) and body.multitask_strategy == "rollback":

@@ -34,7 +34,7 @@ _NOT_OPEN = "the interrupt that this answers is not open any more"
 
 
 def on_any_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
-    """An input comes that may be an answer to a graph: the run that waits is resumed with it, or it is one like any other."""
+    """Accepts an input that may be an answer to a graph: it resumes the paused run, or is an input like any other."""
     request, run = new.graph, draft.head.run
     if request is None or draft.head.deleted or not continues(request):
         return on_input(draft, new, limits, strategy)
@@ -59,33 +59,33 @@ def _fits(request: GraphRequest, draft: Draft) -> bool:
 
 
 def answers(request: GraphRequest) -> bool:
-    """Whether this can only be the answer to a run that waits."""
+    """Whether this can only be the answer to a paused run."""
     return request.command is not None and request.command.resumes
 
 
 def continues(request: GraphRequest) -> bool:
-    """Whether this resumes a waiting run: with an answer, or with nothing, after a stop before or after a node."""
+    """Whether this resumes a paused run: with an answer, or with nothing, after a stop before or after a node."""
     return answers(request) or (request.command is None and request.input is None and request.checkpoint_id is None)
 
 
 def concerns_the_run(draft: Draft, body: GraphInput) -> bool:
-    """Whether the input would resume the waiting run."""
+    """Whether the input would resume the paused run."""
     run = draft.head.run
     return bool(run and run.paused and continues(body.request))
 
 
 def pause_graph(draft: Draft, interrupts: Sequence[GraphInterrupt]) -> None:
-    """The graph waits for a person; the time until they answer does not count. What it asks has to fit into an event."""
+    """The graph waits for its user; the time until they answer does not count. What it asks has to fit into an event."""
     run = draft.run
-    if words := too_large_to_ask(draft, interrupts):
-        fail_run(draft, "graph_error", words)
+    if problem := too_large_to_ask(draft, interrupts):
+        fail_run(draft, "graph_error", problem)
         return
     about: dict[str, Any] = {"interrupts": tuple(interrupts), "state_before": draft.state_before}
     draft.event(RunPaused, run_id=run.run_id, reason="interrupt", **about)
 
 
 def too_large_to_ask(draft: Draft, interrupts: Sequence[GraphInterrupt]) -> str | None:
-    """Words for questions that no event holds; None for others."""
+    """Why the questions cannot be asked: no event is large enough for them. None where they can."""
     run_id = draft.head.run.run_id if draft.head.run else draft.input_id
     if draft.fits(RunPaused, run_id=run_id, reason="interrupt", interrupts=tuple(interrupts)):
         return None
@@ -128,22 +128,22 @@ def _size(arguments: Mapping[str, Any]) -> int:
 def state_updated(
     draft: Draft, checkpoint_id: str, interrupts: Sequence[GraphInterrupt], *, graph: str, agent_id: str
 ) -> None:
-    """The state was changed by hand. A run that waits still does, perhaps for something else."""
+    """The state was changed by hand. A paused run stays paused, perhaps with other questions."""
     about = {"checkpoint_id": checkpoint_id, "graph": graph, "agent_id": agent_id, "interrupts": tuple(interrupts)}
     draft.event(StateUpdated, run_id=draft.input_id, input_id=draft.input_id, **about)
     draft.audit("state.updated", actor=f"user:{draft.head.user_id}")
 
 
-def first_words(request: GraphRequest) -> str:
+def first_text(request: GraphRequest) -> str:
     """The text of the first message of a person in the input, for the thread's title; empty when there is none."""
     found = request.input.get("messages") if isinstance(request.input, Mapping) else request.input
     for message in found if isinstance(found, list) else [found]:
-        if text := _words_of(message):
+        if text := _text_of(message):
             return text
     return ""
 
 
-def _words_of(message: Any) -> str:
+def _text_of(message: Any) -> str:
     """The text of a message as LangChain takes them: a text, a pair of role and text, or a mapping."""
     if isinstance(message, str):
         return message

@@ -1,7 +1,7 @@
-"""What a leg gives back, and what that does to its thread. Pure functions on a draft.
+"""What a leg returns, and what that does to its thread. Pure functions on a draft.
 
-A leg is what an agent does in one turn: a model is asked once, or a graph runs up to its end or an interrupt. Whatever did it, it
-ends in one of five ways, and its turn is committed with that.
+A leg is what an agent does in one turn: a model is called once, or a graph runs up to its end or an interrupt. Either
+ends in one of five ways, and its turn is committed with that end.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from schemas import (
 from threads.calls import request_call, settle_call
 from threads.draft import Draft
 from threads.graph_transitions import add_messages, pause_graph
-from threads.transitions import CancelReason, Next, cancel_run, complete_run, fail_run, go_on
+from threads.transitions import CancelReason, Next, cancel_run, complete_run, fail_run, resume_or_pause
 
 EMPTY_ANSWERS = 2
-"""Answers without a word in a row, after which the run fails."""
+"""Empty answers in a row, after which the run fails."""
 SPOILT_ANSWERS = 3
-"""Answers in a row of whose calls none could be read, after which the run fails."""
+"""Answers in a row without a single readable call, after which the run fails."""
 
 _NOT_WHOLE: dict[Ending | None, str] = {
     None: "",
@@ -59,7 +59,7 @@ ProviderOf = Callable[[Sequence[str]], ProviderPart | None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one model call came to."""
+    """The result of one model call."""
 
     text: str
     tools: tuple[AskedTool, ...] = ()
@@ -92,38 +92,38 @@ Policy = Callable[[str], Ruling]
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A model has answered: in words, which end the run, or with tool calls."""
+    """A model has answered: with a text, which ends the run, or with tool calls."""
 
     answer: Answer
     policy: Policy
     """Which calls are made, are asked about, or are refused."""
     notice: str = ""
-    """What the user is told with the end of the run."""
+    """Shown to the user at the end of the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A graph has come to its end. `message_id` is of the last message that a model wrote, where one did."""
+    """A graph has ended. `message_id` is of the last message that a model wrote, where one did."""
 
     message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A graph waits for its user. Without questions it stops before or after a node, as its caller wished."""
+    """A graph is paused. Without questions it stops before or after a node, as its caller requested."""
 
     interrupts: tuple[GraphInterrupt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run fails. `words` are for its user, `error` is the class of a graph's own exception."""
+    """The run fails. `message` is for its user, `error` is the class of a graph's own exception."""
 
     code: str
-    words: str
+    message: str
     error: str = ""
     asks: tuple[GraphInterrupt, ...] = ()
-    """What the graph waits for nevertheless."""
+    """Questions of the graph that stay open nevertheless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class GraphWork:
 
 @dataclass(frozen=True, slots=True)
 class LegResult:
-    """What a leg gives back."""
+    """What a leg returns."""
 
     end: LegEnd
     at: datetime | None = None
@@ -164,7 +164,7 @@ class LegResult:
 
 
 def on_leg(draft: Draft, result: LegResult) -> Next:
-    """Writes what the leg of the draft's run has come to. `Next.LEG` where another one follows at once."""
+    """Writes the result of the leg of the draft's run. `Next.LEG` where another one follows in the same turn."""
     draft.now = result.at or draft.now
     if result.work:
         _keep(draft, result.work)
@@ -198,7 +198,7 @@ def _asked(draft: Draft, end: Asked) -> Next:
 
 
 def _failed(draft: Draft, end: Failed) -> Next:
-    fail_run(draft, end.code, end.words, error=end.error, asks=end.asks)
+    fail_run(draft, end.code, end.message, error=end.error, asks=end.asks)
     return Next.COMMIT
 
 
@@ -222,9 +222,9 @@ def message_id(run_id: str, turn: int) -> str:
 
 
 def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") -> Next:
-    """Writes the model's message. `Next.LEG` when it is to be asked again: all its calls were refused, or it said nothing.
+    """Writes the model's message. `Next.LEG` when it is to be called again: all its calls were refused, or its answer was empty.
 
-    `notice` is told to the user with the end of the run.
+    `notice` is shown to the user at the end of the run.
     """
     run = draft.run
     turn, estimated = run.turns + 1, 0 if answer.usage else answer.estimated_tokens
@@ -252,18 +252,18 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") ->
     if not calls and answer.paused and spoilt < SPOILT_ANSWERS:
         return Next.LEG
     if not calls:
-        words = _sentences(_NOT_WHOLE["cut" if answer.paused else answer.ending] or _unended(answer), notice)
-        complete_run(draft, message.message_id, words or None)
+        remark = _sentences(_NOT_WHOLE["cut" if answer.paused else answer.ending] or _unended(answer), notice)
+        complete_run(draft, message.message_id, remark or None)
         return Next.COMMIT
     for call, asked in zip(calls, answer.tools, strict=True):
         _rule_on(draft, call, asked, policy)
     if spoilt >= SPOILT_ANSWERS:
-        words = (
+        reason = (
             f"The model asked for tools {spoilt} times in a row, and no call could be made: {answer.tools[0].problem}"
         )
-        fail_run(draft, "model_error", _sentences(words, _MORE_TOKENS if answer.ending == "cut" else "", notice))
+        fail_run(draft, "model_error", _sentences(reason, _MORE_TOKENS if answer.ending == "cut" else "", notice))
         return Next.COMMIT
-    return go_on(draft)
+    return resume_or_pause(draft)
 
 
 def _unended(answer: Answer) -> str:
@@ -274,19 +274,21 @@ def _nothing_said(draft: Draft, answer: Answer, notice: str) -> Next:
     """The model's message has neither text nor calls. It is not written: no provider takes a history with such a message."""
     run = draft.run
     if answer.ending == "filtered":
-        words = "The provider's content filter held the model's answer back. Say it in other words, or in a new thread."
+        reason = (
+            "The provider's content filter held the model's answer back. Say it in other words, or in a new thread."
+        )
     elif run.spoilt < EMPTY_ANSWERS:
         return Next.LEG
     elif answer.ending == "cut":
-        words = f"The model reached its limit of output tokens before it had said anything. {_MORE_TOKENS}"
+        reason = f"The model reached its limit of output tokens before it had said anything. {_MORE_TOKENS}"
     else:
-        words = f"The model gave an empty answer, {EMPTY_ANSWERS} times in a row. Say it in other words, or try again."
-    fail_run(draft, "model_error", _sentences(words, notice))
+        reason = f"The model gave an empty answer, {EMPTY_ANSWERS} times in a row. Say it in other words, or try again."
+    fail_run(draft, "model_error", _sentences(reason, notice))
     return Next.COMMIT
 
 
-def _sentences(*words: str) -> str:
-    return " ".join(filter(None, words))
+def _sentences(*texts: str) -> str:
+    return " ".join(filter(None, texts))
 
 
 def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> None:
@@ -320,14 +322,14 @@ def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> 
 
 
 def over_limits(draft: Draft, limits: RunLimits) -> tuple[str, str] | None:
-    """Why the run may not ask the model once more: the code and the words of its failure. None where it may."""
+    """Why the run may not call the model again: the code and the message of its failure. None where it may."""
     run = draft.run
     if run.turns >= limits.turns:
         return "limit_turns", f"The run was stopped after {run.turns} turns, the limit of this agent."
     if (used := run.usage.total + run.estimated_tokens) >= limits.tokens:
         about = "about " if run.estimated_tokens else ""
-        words = f"The run was stopped after {about}{used:,} tokens; the limit of this agent is {limits.tokens:,}."
-        return "limit_tokens", words
+        message = f"The run was stopped after {about}{used:,} tokens; the limit of this agent is {limits.tokens:,}."
+        return "limit_tokens", message
     if seconds_left(draft, limits) <= 0:
         return "limit_seconds", f"The run was stopped after {limits.seconds:g} s, the limit of this agent."
     return None

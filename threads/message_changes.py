@@ -46,8 +46,10 @@ def change_messages(draft: Draft, change: ChangeMessages) -> None:
         same += 1
     written = after[same:]
     if (size := sum(len(message.text) for message in written)) > MOST_CHANGED:
-        words = f"It would write {size:,} characters again, those of all messages that follow; {MOST_CHANGED:,} can be."
-        raise CannotBeDone(words)
+        reason = (
+            f"It would write {size:,} characters again, those of all messages that follow; {MOST_CHANGED:,} can be."
+        )
+        raise CannotBeDone(reason)
     if same < len(before):
         at = 0 if change.clear else _before(draft, before, same)
         go_back(draft, at, run_id=draft.input_id)
@@ -71,18 +73,18 @@ def _before(draft: Draft, before: Sequence[StoredMessage], same: int) -> int:
 
 
 def merged(messages: Sequence[Message], change: ChangeMessages, draft: Draft) -> list[Message]:
-    """The conversation with the changes: a given message takes the place of the one with its id, or comes last."""
+    """The conversation with the changes: a given message replaces the one with its id, or is appended."""
     made = [] if change.clear else list(messages)
     for given in change.messages:
-        place = next((n for n, message in enumerate(made) if message.message_id == given.message_id), None)
+        index = next((n for n, message in enumerate(made) if message.message_id == given.message_id), None)
         if given.remove:
-            if place is None:
+            if index is None:
                 raise CannotBeDone(f"The conversation has no message {given.message_id!r} to remove.")
-            del made[place]
-        elif place is None:
+            del made[index]
+        elif index is None:
             made.append(_new(given, draft))
         else:
-            made[place] = _replaced(made[place], given)
+            made[index] = _replaced(made[index], given)
     return made
 
 

@@ -41,7 +41,7 @@ class Questions:
         return found if pause.seq >= self._past else [question for question in found if question.id in self._open]
 
     def waits(self, pause: RunPaused) -> bool:
-        """Whether the run still waits there. A graph that stops before or after a node waits without a question."""
+        """Whether the run is still paused there. A graph that stops before or after a node is paused without a question."""
         if pause.call_ids or pause.interrupts:
             return bool(self.open_of(pause))
         return pause.seq >= self._past or self._stopped == pause.run_id

@@ -1,10 +1,10 @@
 """A thread from its events: what the journal would hold, for a store that was restored from a backup.
 
-The events of `chat.responses` and the offsets of the inputs are committed in one transaction, so the events tell the state that
-belongs to the offsets, and neither a model nor a tool is asked again. Pure code.
+The events of `chat.responses` and the offsets of the inputs are committed in one transaction, so the events determine the state
+that belongs to the offsets, and neither a model nor a tool is called again. Pure code.
 
-Of hosted graphs the events tell runs, messages and pauses. The state itself (`StateRow`) is in no event and stays as the backup
-has it: a graph goes on from there. Of a copy they tell that it was made, not what it had from its source.
+Of hosted graphs the events contain runs, messages and pauses. The state itself (`StateRow`) is in no event and stays as the
+backup has it: a graph resumes from there. Of a copy they record that it was made, not what was copied.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ CancelReason = Literal["cancelled", "interrupted", "rolled_back", "rejected", "a
 
 SHOWN = 20_000
 """Characters of changed arguments that the model is shown with the result."""
-_WORDS: dict[CancelReason, str] = {
+_MESSAGES: dict[CancelReason, str] = {
     "cancelled": "The run was cancelled.",
     "interrupted": "A newer message took its place.",
     "rolled_back": "What the run had written was removed; a newer message took its place, or it was cancelled so.",
@@ -59,7 +59,7 @@ _WORDS: dict[CancelReason, str] = {
 
 
 class Next(Enum):
-    """What comes after a transition."""
+    """What follows a transition."""
 
     COMMIT = "commit"
     LEG = "leg"
@@ -73,8 +73,7 @@ def new_head(new: Input, now: datetime) -> ThreadHead:
 def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
     """Accepts a message or event: starts a run, queues it, rejects it, or preempts the active run."""
     if draft.head.deleted:
-        words = "The thread was deleted."
-        draft.event(RunFailed, run_id=new.run_id, code="thread_deleted", message=words)
+        draft.event(RunFailed, run_id=new.run_id, code="thread_deleted", message="The thread was deleted.")
         return Next.COMMIT
     if draft.head.run is None and not draft.head.queued:
         return start_run(draft, new)
@@ -88,14 +87,14 @@ def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStr
         cancel_run(draft, "abandoned")
         return _enqueue(draft, new) if draft.head.queued else start_run(draft, new)
     if strategy == "reject":
-        draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=_WORDS["rejected"])
+        draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=_MESSAGES["rejected"])
         draft.audit("run.rejected", actor=f"user:{new.user_id}", run_id=new.run_id, outcome="refused")
         return Next.COMMIT
     too_large = draft.head.queued_bytes + _size(new) > QUEUED_BYTES
     if len(draft.head.queued) >= limits.queued_inputs or too_large:
         what = "large messages" if too_large else "messages"
-        words = f"{len(draft.head.queued)} {what} wait already; try again when some are answered."
-        draft.event(RunFailed, run_id=new.run_id, code="queue_full", message=words)
+        message = f"{len(draft.head.queued)} {what} wait already; try again when some are answered."
+        draft.event(RunFailed, run_id=new.run_id, code="queue_full", message=message)
         draft.audit("run.refused", actor="system", run_id=new.run_id, outcome="refused", reason="queue full")
         return Next.COMMIT
     return _enqueue(draft, new)
@@ -107,7 +106,7 @@ def _size(new: Input) -> int:
 
 
 def _enqueue(draft: Draft, new: Input) -> Next:
-    # A graph's input has its words in the request, and an event has no room for them twice.
+    # The text of a graph's input is in its request, and an event has no room for it twice.
     waiting = new.model_copy(update={"text": title_of(new.text)}) if new.kind == "graph" else new
     draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued) + 1, input=waiting)
     if draft.head.approvals:
@@ -142,13 +141,13 @@ def start_run(draft: Draft, new: Input) -> Next:
 
 def _start_of(draft: Draft, new: Input) -> dict[str, Any]:
     about = {name: getattr(new, name) for name in ("input_id", "agent_id", "metadata", "time_zone")}
-    words = new.text if new.kind == "graph" and not draft.head.title else ""
-    return {**about, "input": new.started(title_of(words))}
+    text = new.text if new.kind == "graph" and not draft.head.title else ""
+    return {**about, "input": new.started(title_of(text))}
 
 
 def fail_next(draft: Draft, note: ContinueThread, code: str, message: str) -> None:
-    """Fails the run that the note sends for, if it waits: as one that has begun, or where its beginning is what is too large,
-    as one that never did. The next one is sent for."""
+    """Fails the queued run that the note is to start: as one that has started, or where the event of its start is what is too
+    large, as one that never did. The next one is requested."""
     queued = draft.head.queued
     if draft.head.run is not None or not queued or queued[0].run_id != note.run_id:
         return
@@ -157,11 +156,11 @@ def fail_next(draft: Draft, note: ContinueThread, code: str, message: str) -> No
             fail_run(draft, code, message)
         return
     fail_before_run(draft, note.run_id, code, message)
-    send_for_the_next(draft)
+    request_next(draft)
 
 
 def on_continue(draft: Draft, note: ContinueThread) -> Next:
-    """The run before is over: the first queued input starts, unless that has happened already."""
+    """The previous run is over: the first queued input starts, unless it has started already."""
     queued = draft.head.queued
     if draft.head.run is not None or not queued or queued[0].run_id != note.run_id:
         return Next.COMMIT
@@ -169,7 +168,7 @@ def on_continue(draft: Draft, note: ContinueThread) -> Next:
 
 
 def on_tool_result(draft: Draft, result: ToolResult) -> Next:
-    """Accepts a result for a call that the run waits for. The last one resumes the run."""
+    """Accepts the result of a running call. The last one resumes the run."""
     pending = find_pending(draft.head, result.call_id)
     assert pending, "the caller has looked"
     text = result.content
@@ -178,11 +177,11 @@ def on_tool_result(draft: Draft, result: ToolResult) -> Next:
         arguments = arguments if len(arguments) <= SHOWN else f"{arguments[:SHOWN]}…"
         text = f"(Before approving, the user changed the arguments to {arguments}.)\n{text}"
     settle_call(draft, pending, text, status=result.status, duration_ms=result.duration_ms)
-    return go_on(draft)
+    return resume_or_pause(draft)
 
 
 def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
-    """The user decides on a call that waits for approval."""
+    """The user decides on a call that requires approval."""
     pending = find_pending(draft.head, decision.call_id)
     run = draft.head.run
     if pending is None or pending.state != "approval" or run is None:
@@ -215,7 +214,7 @@ def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
     else:
         changed = {"arguments": decision.arguments} if decision.decision == "edit" else {}
         request_call(draft, pending.call.model_copy(update=changed), approved_by=decision.user_id)
-    return go_on(draft)
+    return resume_or_pause(draft)
 
 
 def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
@@ -226,12 +225,12 @@ def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
         return Next.COMMIT
     waiting = next((q for q in draft.head.queued if q.run_id == cancel.run_id), None)
     if waiting:
-        draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=_WORDS["cancelled"])
+        draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=_MESSAGES["cancelled"])
         return Next.COMMIT
     if cancel.delayed:
         if draft.input_id == cancel.run_id:
             reason: CancelReason = "rejected" if cancel.rejected else "cancelled"
-            draft.event(RunCancelled, run_id=cancel.run_id, reason=reason, message=_WORDS[reason])
+            draft.event(RunCancelled, run_id=cancel.run_id, reason=reason, message=_MESSAGES[reason])
             draft.audit(f"run.{reason}", actor=f"user:{cancel.user_id}", run_id=cancel.run_id, reason="not begun")
         return Next.COMMIT
     last = draft.head.last
@@ -244,12 +243,12 @@ def on_change(draft: Draft, change: ChangeThread) -> Next:
     """The user makes, renames, labels or deletes the thread."""
     head = draft.head
     if change.expired and not _is_over(head, change.expired):
-        return Next.COMMIT  # nobody asked for it, and who set its timer looks again
+        return Next.COMMIT  # no user requested it, and whoever set the timer checks again
     if head.deleted:
         return refuse(draft, "the thread was deleted")
     if change.action == "create" and draft.base.head is not None:
         return refuse(draft, "the thread exists")
-    said: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     if change.action == "delete":
         _cancel_queued(draft, "cancelled")
         if head.run:
@@ -257,12 +256,12 @@ def on_change(draft: Draft, change: ChangeThread) -> Next:
         draft.rows, draft.restore = (), None
     else:
         metadata = {**head.metadata, **(change.metadata or {})}
-        said = {
+        changed = {
             "title": head.title if change.title is None else change.title,
             "metadata": {name: value for name, value in metadata.items() if value is not None},
             "ttl": change.ttl or head.ttl,
         }
-    draft.event(ThreadChanged, run_id=draft.input_id, action=change.action, input_id=draft.input_id, **said)
+    draft.event(ThreadChanged, run_id=draft.input_id, action=change.action, input_id=draft.input_id, **changed)
     draft.audit(f"thread.{change.action}", actor=f"user:{change.user_id}", run_id=change.hide_run)
     return Next.COMMIT
 
@@ -280,8 +279,8 @@ def refuse(draft: Draft, reason: str, *, no_thread: bool = False) -> Next:
     return Next.COMMIT
 
 
-def go_on(draft: Draft) -> Next:
-    """Continues after a call was settled: calls the model when nothing is open, pauses when only the user is waited for."""
+def resume_or_pause(draft: Draft) -> Next:
+    """After a call was settled: calls the model when no call is open, pauses when only the user's decisions are."""
     if all(p.state == "done" for p in draft.head.pending):
         return Next.LEG
     if draft.head.status == "approval":
@@ -290,7 +289,7 @@ def go_on(draft: Draft) -> Next:
 
 
 def pause(draft: Draft) -> None:
-    """The run waits for the user alone; the time until they decide does not count."""
+    """The run waits for its user alone; the time until they decide does not count towards its limit."""
     run = draft.run
     waiting = tuple(asked.id for asked in draft.head.approvals)
     draft.event(RunPaused, run_id=run.run_id, reason="approval", call_ids=waiting)
@@ -316,31 +315,31 @@ def cancel_run(draft: Draft, reason: CancelReason) -> None:
     if reason == "rolled_back":
         remove(draft, draft.ids_from(run.first_message), stood_at(draft))
         draft.restore = run.state_before if draft.state_before is None else draft.state_before
-    draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=_WORDS[reason])
+    draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=_MESSAGES[reason])
     draft.audit("run.cancelled", actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)
-    send_for_the_next(draft)
+    request_next(draft)
 
 
 def fail_run(draft: Draft, code: str, message: str, *, error: str = "", asks: tuple[GraphInterrupt, ...] = ()) -> None:
-    """Ends the active run with a failure that the user sees. `error` is the class of a graph's own exception, `asks` what the
-    graph still waits for."""
+    """Ends the active run with a failure that the user sees. `error` is the class of a graph's own exception, `asks` its
+    questions that stay open."""
     run = draft.run
     for pending in draft.head.pending:
         if pending.state != "done":
             settle_call(draft, pending, "The run failed before this call had a result.", status="cancelled")
     draft.event(RunFailed, run_id=run.run_id, code=code, message=message, error=error, asks=asks)
     draft.audit("run.failed", actor="system", run_id=run.run_id, outcome="failed", reason=code)
-    send_for_the_next(draft)
+    request_next(draft)
 
 
 def complete_run(draft: Draft, message_id: str | None, notice: str | None = None) -> None:
-    """The run came to its end. `message_id` is of its answer, the last message that a model wrote in it, if there is one."""
+    """Completes the active run. `message_id` is of its answer, the last message that a model wrote in it, if there is one."""
     run = draft.run
     draft.event(
         RunCompleted, run_id=run.run_id, message_id=message_id, turns=run.turns, usage=run.counted, notice=notice
     )
     draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
-    send_for_the_next(draft)
+    request_next(draft)
 
 
 def fail_before_run(draft: Draft, run_id: str, code: str, message: str) -> None:
@@ -348,8 +347,8 @@ def fail_before_run(draft: Draft, run_id: str, code: str, message: str) -> None:
     draft.event(RunFailed, run_id=run_id, code=code, message=message)
 
 
-def send_for_the_next(draft: Draft) -> None:
-    """The thread is idle again: the next queued input is sent for."""
+def request_next(draft: Draft) -> None:
+    """The thread is idle again: a record to itself starts the next queued input."""
     if draft.head.queued:
         following = draft.head.queued[0].run_id
         record_id = derived_id("next", draft.thread, following)
@@ -358,4 +357,4 @@ def send_for_the_next(draft: Draft) -> None:
 
 def _cancel_queued(draft: Draft, reason: CancelReason) -> None:
     for waiting in draft.head.queued:
-        draft.event(RunCancelled, run_id=waiting.run_id, reason=reason, message=_WORDS[reason])
+        draft.event(RunCancelled, run_id=waiting.run_id, reason=reason, message=_MESSAGES[reason])

@@ -15,7 +15,7 @@ GROUP = ProcessorGroup(
     name="audit",
     reads=(Topic.AUDIT_EVENTS,),
     make=_make,
-    # A row has its place by its position, whenever it is written.
+    # A row is ordered by its position, whenever it is written.
     in_order=False,
     awaited=False,
     fetch_bytes=64 << 10,

@@ -19,9 +19,9 @@ _Refused = list[tuple[AuditRow, Exception]]
 class AuditProcessor:
     """Writes each event at its offset: its order is that of the topic whenever it is written, and a replay writes the same row.
 
-    An event that was replayed from `dead.letters` goes to the place that it had at first, where nothing stands there.
+    An event that was replayed from `dead.letters` is written at its original position, unless a row is there.
 
-    So the runtime hands over all events at once (`in_order=False`), and those of a tenant share a write.
+    So the runtime passes all events concurrently (`in_order=False`), and those of a tenant share a write.
     """
 
     def __init__(self, store: AuditStore) -> None:

@@ -19,9 +19,9 @@ class Step(Enum):
     SEND = "send"
     """The call was withdrawn: move it to sent, then send it."""
     REPEAT = "repeat"
-    """An owner before may have sent it, and sending it again does no harm: take it over and send it."""
+    """A previous owner may have sent it, and sending it again does no harm: take it over and send it."""
     CHECK = "check"
-    """An owner before may have sent it: take it over and find out by a read; never send it."""
+    """A previous owner may have sent it: take it over and find out by a read; never send it."""
     ANSWER = "answer"
     """The call is settled: return the stored result."""
 

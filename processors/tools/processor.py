@@ -44,7 +44,7 @@ SOURCE = "cauce/tools"
 ATTEMPTS = 6
 """Attempts at one call that were certainly not executed, before the model is informed."""
 MAX_DELAY = 30.0
-LONGEST_WORDS = 70_000
+LONGEST_RESULT = 70_000
 """Characters of a result, whatever it says; a toolset cuts what is longer before, with a note."""
 
 _NOT_KNOWN = (
@@ -71,7 +71,7 @@ class ToolsProcessor:
         self._ledger, self._tenants, self._toolsets, self._now = ledger, tenants, toolsets, now
 
     async def process(self, record: Record) -> Sequence[Output]:
-        """Makes the call, or gives the result that it came to before."""
+        """Makes the call, or returns the stored result of one that was made before."""
         request: ToolRequest = record.body
         tenant = await self._tenants.get(record.tenant_id)
         if tenant is None:
@@ -101,7 +101,7 @@ class ToolsProcessor:
         return await self._carry_out(record, mine, step, tool)
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
-        """The call gets a result in any case: otherwise its run would wait forever."""
+        """The call gets a result in any case: otherwise its run would never end."""
         if isinstance(record.body, UnreadableBody):
             return self._unreadable(record, reason)
         try:
@@ -113,8 +113,8 @@ class ToolsProcessor:
             return self._answer(record, entry)
         if entry and entry.state == "sent":
             return await self._settle(record, entry, "unknown", _NOT_KNOWN.format(name=record.body.name), 0.0)
-        words = f"{record.body.name} could not be called: processing failed repeatedly. The workers' log has the cause."
-        return await self._settle(record, entry, "error", words, 0.0)
+        text = f"{record.body.name} could not be called: processing failed repeatedly. The workers' log has the cause."
+        return await self._settle(record, entry, "error", text, 0.0)
 
     async def _forgotten(self, record: Record) -> bool:
         """Whether the ledger may have had an entry of the call, which was erased: a dead letter can be replayed even later."""
@@ -146,14 +146,14 @@ class ToolsProcessor:
     def arrived(self, raw: RawRecord) -> None:
         """Nothing in this group is urgent."""
 
-    async def _refuse(self, record: Record, tool: ToolSpec | None, words: str) -> Sequence[Output]:
-        """Settles a call that may not be made. One that an owner before may have sent is not called refused."""
+    async def _refuse(self, record: Record, tool: ToolSpec | None, text: str) -> Sequence[Output]:
+        """Settles a call that may not be made. One that a previous owner may have sent is not called refused."""
         entry = await self._ledger.get(record.tenant_id, record.body.call_id)
         if entry and entry.result:
             return self._answer(record, entry)
         if entry and entry.state == "sent" and not (tool and tool.read_only):
             return await self._settle(record, entry, "unknown", _NOT_KNOWN.format(name=record.body.name), 0.0)
-        return await self._settle(record, entry, "refused", words, 0.0)
+        return await self._settle(record, entry, "refused", text, 0.0)
 
     async def _take(self, record: Record, entry: LedgerEntry, step: Step, owner: str) -> bool:
         tenant_id, call_id, now = record.tenant_id, record.body.call_id, self._now()
@@ -183,8 +183,8 @@ class ToolsProcessor:
         seconds = time.monotonic() - started
         if outcome.kind in ("retry", "halt") or (outcome.kind == "unknown" and tool.repeatable):
             return await self._again(record, entry, tool, outcome, seconds)
-        status, words = _result_of(outcome, tool)
-        return await self._settle(record, entry, status, words, seconds)
+        status, text = _result_of(outcome, tool)
+        return await self._settle(record, entry, status, text, seconds)
 
     async def _again(
         self, record: Record, entry: LedgerEntry, tool: ToolSpec, outcome: ToolOutcome, seconds: float
@@ -193,8 +193,8 @@ class ToolsProcessor:
         if entry.attempts >= ATTEMPTS and outcome.kind == "unknown" and tool.side_effects:
             return await self._settle(record, entry, *_result_of(outcome, tool), seconds)
         if outcome.kind != "halt" and entry.attempts >= ATTEMPTS:
-            words = f"{entry.name} failed {entry.attempts} times: {outcome.message or 'the service does not answer'}."
-            return await self._settle(record, entry, "error", words, seconds)
+            text = f"{entry.name} failed {entry.attempts} times: {outcome.message or 'the service does not answer'}."
+            return await self._settle(record, entry, "error", text, seconds)
         await self._ledger.withdraw(record.tenant_id, entry.call_id, owner=entry.owner, at=self._now())
         delay = MAX_DELAY if outcome.kind == "halt" else pause_after(entry.attempts, 0.5, MAX_DELAY)
         if outcome.kind == "halt":
@@ -202,7 +202,7 @@ class ToolsProcessor:
         raise Retry(max(delay, outcome.retry_after or 0.0), outcome.message)
 
     async def _settle(
-        self, record: Record, entry: LedgerEntry | None, status: ToolStatus, words: str, seconds: float
+        self, record: Record, entry: LedgerEntry | None, status: ToolStatus, text: str, seconds: float
     ) -> Sequence[Output]:
         """Writes the result into the ledger, and gives what the ledger says then."""
         request: ToolRequest = record.body
@@ -211,7 +211,7 @@ class ToolsProcessor:
             run_id=request.run_id,
             name=request.name,
             status=status,
-            content=_fitting(words),
+            content=_fitting(text),
             finished_at=self._now(),
             duration_ms=round(seconds * 1000, 1),
         )
@@ -280,13 +280,13 @@ class ToolsProcessor:
         ]
 
 
-def _fitting(words: str) -> str:
+def _fitting(text: str) -> str:
     """What a tool or a service said, as a record can hold it."""
-    return storable_text(words if len(words) <= LONGEST_WORDS else words[: LONGEST_WORDS - 1] + "…")
+    return storable_text(text if len(text) <= LONGEST_RESULT else text[: LONGEST_RESULT - 1] + "…")
 
 
 def _refusal(tenant: Tenant, tool: ToolSpec) -> str | None:
-    """Why the tenant may not use this tool; what the model was shown is no boundary, so it is asked here again."""
+    """Why the tenant may not use this tool; what the model was shown is no boundary, so it is checked again here."""
     if tenant.paused:
         return "The tenant is paused; no tools are called."
     if not any(agent.allows(tool.name) for agent in tenant.agents):

@@ -1,7 +1,7 @@
 """The turns group: a thread's next step, from an input or a full set of tool results to tool calls or an answer.
 
 What happens is decided in `threads`, by pure functions on a draft. `leg` is the contract of what works on a run, and has two
-implementations: `agent_leg` asks a model (`agent`), `graph_leg` runs a hosted graph, whose streams are cut in `graph_parts` and
+implementations: `agent_leg` calls a model, `graph_leg` runs a hosted graph, whose streams are cut in `graph_parts` and
 `graph_stream`. `processor` hydrates, commits and publishes, and knows neither.
 """
 

@@ -25,11 +25,11 @@ from langgraph.runtime import Runtime
 from connectors.foreign import contained
 from processors.turns.leg import DELTA_SECONDS, Work
 from processors.turns.model_answers import to_answer
-from processors.turns.model_errors import is_hopeless, model_error_words
+from processors.turns.model_errors import is_hopeless, model_error_message
 from processors.turns.model_history import to_history
 from processors.turns.profile import Profile, Profiles
 from processors.turns.running_legs import Interrupted, RunningLegs
-from processors.turns.written import Gathered, Written, words_of
+from processors.turns.written import Gathered, Written, shown_text
 from schemas import (
     Delta,
     Envelope,
@@ -114,7 +114,7 @@ async def _ask(state: _State, runtime: Runtime[TurnContext]) -> _State:
     gathered = Gathered()
     async for piece in model.astream([SystemMessage(context.instructions), *state["messages"]]):
         gathered.add(piece)
-        if text := words_of(piece):
+        if text := shown_text(piece):
             pieces.add(text)
     pieces.flush(last=True)
     return {"answer": gathered.whole()}
@@ -207,11 +207,11 @@ class AgentLeg:
                     answer = await contained(self._agent.leg(history, context))
                     return _finished(answer, profile, instructions, history)
             except TimeoutError:
-                failure = ModelFailed("model_timeout", _timeout_words(settings))
+                failure = ModelFailed("model_timeout", _timeout_message(settings))
             except Exception as error:
                 log.warning("model %s failed, attempt %d: %r", settings.name, attempt, error)
-                words = model_error_words(settings, error)
-                failure = ModelFailed("model_error", f"{words} {profile.notice}".strip())
+                message = model_error_message(settings, error)
+                failure = ModelFailed("model_error", f"{message} {profile.notice}".strip())
                 if is_hopeless(error):
                     break
             if attempt < settings.attempts:
@@ -251,5 +251,5 @@ def _finished(answer: Answer, profile: Profile, instructions: str, history: Sequ
     return dataclasses.replace(answer, tools=tools, estimated_tokens=asked + text // CHARACTERS_PER_TOKEN + 1)
 
 
-def _timeout_words(settings: ModelSettings) -> str:
+def _timeout_message(settings: ModelSettings) -> str:
     return f"The model {settings.name} did not answer within {settings.timeout_seconds:g} s, {settings.attempts} times."

@@ -16,7 +16,7 @@ MOST_BYTES = 4_000_000
 async def copy_thread(draft: Draft, change: ChangeThread, journal: Journal) -> Next:
     """Makes the draft's thread, which is new, a copy of the one that the user names; or says why it cannot be one.
 
-    An active run is not copied, nor what it has not committed. The copy of a waiting graph stands where
+    An active run is not copied, nor what it has not committed. The copy of a paused graph stands where
     it stopped.
     """
     if draft.base.head is not None:

@@ -1,7 +1,7 @@
 """A leg of a hosted graph: it runs from an input or an answer to its end, an interrupt or a failure (decision 9).
 
-What it stages, streams and says is committed with the turn. A process that dies before leaves nothing: the leg is run again, from
-its start, or after the last superstep that was committed while it worked (`graph_saving.py`).
+What it stages, streams and writes is committed with the turn. A process that dies before leaves nothing: the leg is re-executed,
+from its start, or after the last superstep that was committed while it worked (`graph_saving.py`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from processors.turns.graph_state import (
 from processors.turns.graph_stream import EarlyPieces, stream
 from processors.turns.leg import LostRace, Work
 from processors.turns.running_legs import Interrupted, RunningLegs
-from processors.turns.underway import TOLD_AFTER
+from processors.turns.underway import ANNOUNCED_AFTER
 from schemas import (
     GraphRequest,
     Output,
@@ -81,8 +81,8 @@ class _Execution:
     early: EarlyPieces
     began_at: str
     """The checkpoint that the thread stood at; empty for none."""
-    goes_on: bool
-    """The leg's first supersteps are committed: a process died after them."""
+    resumed: bool
+    """The leg's first supersteps are committed: a process died after them, and the leg resumes from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class GraphLeg:
         *,
         limits: RunLimits | None = None,
         now: Clock = utc_now,
-        trail_after: float = TOLD_AFTER,
+        trail_after: float = ANNOUNCED_AFTER,
     ) -> None:
         self._trail_after = trail_after  # seconds, see `TrailingSaver`
         self._graphs, self._journal, self._items, self._emit, self._now = graphs, journal, items, emit, now
@@ -155,8 +155,8 @@ class GraphLeg:
 
         saver = saving(request.durability, rows, step, next_row=draft.head.next_row, after=self._trail_after)
         known = draft.base.head
-        goes_on = known is not None and known.progress == draft.input_id
-        if known and goes_on:
+        resumed = known is not None and known.progress == draft.input_id
+        if known and resumed:
             began_at = known.progress_from
             request = request.model_copy(update={"checkpoint_id": None})
         elif draft.restore is not None:
@@ -185,11 +185,11 @@ class GraphLeg:
             parts=parts,
             early=EarlyPieces(parts, draft.thread, of, self._emit, self._now, draft.traceparent),
             began_at=began_at,
-            goes_on=goes_on,
+            resumed=resumed,
         )
 
     async def _contained(self, leg: _Execution, hosted: HostedGraph) -> _Played:
-        """As `_play`, whatever the graph and the function that makes it end with, and however long they refuse to end."""
+        """As `_play`, however the graph and the function that makes it end, and however long they take to end."""
         draft, run = leg.work.draft, leg.work.run
         play = self._play(leg, hosted)
         try:
@@ -230,8 +230,8 @@ class GraphLeg:
 
     async def _go(self, leg: _Execution, graph: Any, limit: float) -> Failed | Stopped | None:
         draft, run = leg.work.draft, leg.work.run
-        given = None if leg.goes_on else graph_input(leg.request, waiting=asked_before(draft))
-        if leg.goes_on and await stopped_before_its_turn(graph, leg.saver, leg.thread_id, leg.request):
+        given = None if leg.resumed else graph_input(leg.request, waiting=asked_before(draft))
+        if leg.resumed and await stopped_before_its_turn(graph, leg.saver, leg.thread_id, leg.request):
             return None
         work = stream(graph, given, leg.config, leg.request, leg.parts, leg.early.touch)
         try:
@@ -257,7 +257,7 @@ _ROLLED_BACK = Stopped("rolled_back")
 
 
 def _result(leg: _Execution, played: _Played, at: datetime) -> LegResult:
-    """What the leg gives back: nothing of its work where that is rolled back."""
+    """What the leg returns: nothing of its work where that is rolled back."""
     early, after = played.early, played.after
     if early == _ROLLED_BACK:
         return LegResult(_ROLLED_BACK, at, GraphWork(leg.began_at))
@@ -286,5 +286,5 @@ def _kept(leg: _Execution) -> GraphWork:
 
 def _failed(leg: _Execution, error: Exception) -> Failed:
     log.warning("the graph %s failed", leg.request.graph, exc_info=error)
-    words = str(error) if isinstance(error, PartTooLarge) else error_text(error)
-    return Failed("graph_error", words, type(original_of(error)).__name__)
+    message = str(error) if isinstance(error, PartTooLarge) else error_text(error)
+    return Failed("graph_error", message, type(original_of(error)).__name__)

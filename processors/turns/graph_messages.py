@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from connectors.graphs import to_json
-from processors.turns.written import words_of
+from processors.turns.written import shown_text
 from schemas import MAX_TEXT, Message, TokenUsage, ToolCall, left_out, own_id, storable_text
 
 CHANNEL = "messages"
@@ -19,15 +19,15 @@ CHANNEL = "messages"
 def new_messages(before: Mapping[str, Any], after: Mapping[str, Any], *, run_id: str, at: datetime) -> list[Message]:
     """The messages that the state's `messages` gained, in order. None where the state has no list of LangChain messages.
 
-    A message without an id is known by its place.
+    A message without an id is identified by its index.
     """
     old, found = _messages_of(before), _messages_of(after)
     known = {message.id for message in old if message.id}
     new = []
-    for place, message in enumerate(found):
-        if message.id in known or (message.id is None and place < len(old)):
+    for index, message in enumerate(found):
+        if message.id in known or (message.id is None and index < len(old)):
             continue
-        if made := to_message(message, message.id or f"{run_id}/{place}", run_id=run_id, at=at):
+        if made := to_message(message, message.id or f"{run_id}/{index}", run_id=run_id, at=at):
             new.append(made)
     return new
 
@@ -43,7 +43,7 @@ def to_message(message: BaseMessage, id: str, *, run_id: str, at: datetime) -> M
     """A message of a person, a model or a tool as the thread has it; None for any other."""
     common: dict[str, Any] = {
         "message_id": own_id("msg", id),
-        "text": _cut(storable_text(words_of(message))),
+        "text": _cut(storable_text(shown_text(message))),
         "run_id": run_id,
         "at": at,
     }
@@ -62,14 +62,14 @@ def to_message(message: BaseMessage, id: str, *, run_id: str, at: datetime) -> M
     return None
 
 
-def _call(message_id: str, place: int, call_id: str | None, name: str, arguments: Mapping[str, Any]) -> ToolCall:
-    told = to_json(arguments)
-    if (size := len(json.dumps(told))) > MAX_TEXT:
-        told = left_out("arguments", size)
+def _call(message_id: str, index: int, call_id: str | None, name: str, arguments: Mapping[str, Any]) -> ToolCall:
+    stored = to_json(arguments)
+    if (size := len(json.dumps(stored))) > MAX_TEXT:
+        stored = left_out("arguments", size)
     return ToolCall(
-        call_id=own_id("call", call_id or f"{message_id}/{place}"),
+        call_id=own_id("call", call_id or f"{message_id}/{index}"),
         name=storable_text(name)[:128] or "unknown",
-        arguments=told,
+        arguments=stored,
     )
 
 

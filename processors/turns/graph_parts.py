@@ -88,15 +88,15 @@ class Parts:
             return
         self._settle()
         self._close()
-        told, size = encoded(mode, self.to_json(data))
-        if mode in WHOLE and is_left_out(told):
-            raise _too_large(mode, told[LEFT_OUT]["bytes"])
-        part = Part(mode, namespace, told, size=size)
+        sent, size = encoded(mode, self.to_json(data))
+        if mode in WHOLE and is_left_out(sent):
+            raise _too_large(mode, sent[LEFT_OUT]["bytes"])
+        part = Part(mode, namespace, sent, size=size)
         if mode == "values":
             part.data, part.size = None, 0  # the checkpoint has it
             self._unnamed[namespace].append(part)
         self._parts.append(part)
-        self._piece(len(self._parts) - 1, told, size)
+        self._piece(len(self._parts) - 1, sent, size)
 
     def checkpoint(self, namespace: Namespace, checkpoint_id: str) -> None:
         """A checkpoint was made: it is of the states that came before it."""
@@ -105,7 +105,7 @@ class Parts:
             part.checkpoint_id = checkpoint_id
 
     def take(self) -> list[tuple[GraphPiece, int]]:
-        """What has come since the last look, with its sizes in bytes."""
+        """What has come since the last call, with its sizes in bytes."""
         self._settle()
         fresh, self._fresh = self._fresh, []
         return fresh
@@ -154,8 +154,8 @@ class Parts:
                 self._open = _Text(text.namespace, text.about, list(text.chunks), text.index)
             part, more = self._parts[self._open.index], len(text.chunks)
             message = added_up(text.chunks)
-            told, size = encoded("messages", [self.to_json(message), self.to_json(text.about)])
-            self._piece(self._open.index, told, size, offset=self._open.length, after=part.chunks, chunks=more)
+            sent, size = encoded("messages", [self.to_json(message), self.to_json(text.about)])
+            self._piece(self._open.index, sent, size, offset=self._open.length, after=part.chunks, chunks=more)
             part.chunks += more
             self._open.length += len(text_of(message))
         self._texts = []
@@ -168,9 +168,9 @@ class Parts:
             part.data, part.size = encoded("messages", whole)
             self._open = None
 
-    def _piece(self, index: int, told: Any, size: int, **about: int) -> None:
+    def _piece(self, index: int, sent: Any, size: int, **about: int) -> None:
         part = self._parts[index]
-        piece = GraphPiece(index=index, mode=part.mode, namespace=part.namespace, data=told, **about)
+        piece = GraphPiece(index=index, mode=part.mode, namespace=part.namespace, data=sent, **about)
         self._fresh.append((piece, size))
 
 

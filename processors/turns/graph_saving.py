@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 
 from connectors.graphs import RowReader, StagingSaver
-from processors.turns.underway import TOLD_AFTER
+from processors.turns.underway import ANNOUNCED_AFTER
 from schemas import Durability, StateRow
 
 CommitRows = Callable[[tuple[StateRow, ...], int], Awaitable[None]]
@@ -136,7 +136,7 @@ class TrailingSaver(CommittingSaver):
     Not each by itself: what was made within `after` seconds goes in one batch, and a leg that is over by then has made none.
     """
 
-    def __init__(self, rows: RowReader, commit: CommitRows, *, next_row: int, after: float = TOLD_AFTER) -> None:
+    def __init__(self, rows: RowReader, commit: CommitRows, *, next_row: int, after: float = ANNOUNCED_AFTER) -> None:
         super().__init__(rows, commit, next_row=next_row)
         self._after = after
 

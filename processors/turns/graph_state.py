@@ -1,4 +1,4 @@
-"""The state of a graph's thread around a leg: taken back, looked at."""
+"""The state of a graph's thread around a leg: restored, inspected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def newest_id(saver: StagingSaver, thread_id: str) -> str:
 async def restore(saver: StagingSaver, thread_id: str, checkpoint_id: str) -> None:
     """Makes the state of a checkpoint the newest again, by a copy; an empty state where the id is empty.
 
-    Nothing where it is the newest, as when the run that is taken back has committed nothing.
+    Nothing where it is the newest, as when the run that is rolled back has committed nothing.
     """
     newest = await saver.aget_tuple(place(thread_id))
     if newest is None or newest.checkpoint["id"] == checkpoint_id:
@@ -41,35 +41,35 @@ async def restore(saver: StagingSaver, thread_id: str, checkpoint_id: str) -> No
 
 
 def interrupts_of(snapshot: StateSnapshot, namespace: tuple[str, ...] = ()) -> tuple[GraphInterrupt, ...]:
-    """What a graph waits for, each once, named by the deepest subgraph that asks."""
+    """The open interrupts of a graph, each once, named by the deepest subgraph that asks."""
     found: dict[str, GraphInterrupt] = {}
     for task in snapshot.tasks:
         if isinstance(task.state, StateSnapshot):
             deeper = (*namespace, storable_text(f"{task.name}:{task.id}"))
             found |= {i.id: i for i in interrupts_of(task.state, deeper)}
         for interrupt in task.interrupts:
-            found.setdefault(interrupt.id, _told(interrupt, namespace))
+            found.setdefault(interrupt.id, _stored(interrupt, namespace))
     for interrupt in snapshot.interrupts:
-        found.setdefault(interrupt.id, _told(interrupt, namespace))
+        found.setdefault(interrupt.id, _stored(interrupt, namespace))
     return tuple(found.values())
 
 
 def still_asked(draft: Draft, after: StateSnapshot | None) -> tuple[GraphInterrupt, ...]:
-    """What the state waits for after a run that failed; where it cannot be read, what it waited for before."""
+    """The open interrupts after a run that failed; where the state cannot be read, those before it."""
     if after is not None:
         return interrupts_of(after) if after.next else ()
     return asked_before(draft)
 
 
 def asked_before(draft: Draft) -> tuple[GraphInterrupt, ...]:
-    """What the state waited for before this turn: the run itself, or one before it that has failed."""
+    """The open interrupts before this turn: of the run itself, or of one before it that has failed."""
     known = draft.base.head
     if known is None or (known.run and known.run.run_id != draft.run.run_id):
         return ()
     return known.open_interrupts
 
 
-def _told(interrupt: Any, namespace: tuple[str, ...]) -> GraphInterrupt:
+def _stored(interrupt: Any, namespace: tuple[str, ...]) -> GraphInterrupt:
     return GraphInterrupt(id=interrupt.id, value=to_json(interrupt.value), namespace=namespace)
 
 

@@ -37,9 +37,9 @@ class Threads:
     async def hydrate(self, key: ThreadKey, input_id: str, *, waited_for: bool = False) -> Hydrated:
         """The thread, and the stored outputs of `input_id` when it was processed before.
 
-        `waited_for` says that the thread's own state tells that the input is new, as for a result of a call that is
-        pending. Otherwise an input that is not known here is looked up, so that a message that somebody sends again
-        does not cost a model call.
+        `waited_for` says that the thread's own state shows that the input is new, as for a result of a call that is
+        pending. Otherwise an input that is not known here is looked up, so that a message that is sent again does not
+        cost a model call.
         """
         kept = self._kept.get(key)
         if kept is None:

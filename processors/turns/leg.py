@@ -22,7 +22,7 @@ CommitStep = Callable[[tuple[StateRow, ...], int, str], Awaitable[None]]
 
 
 class LostRace(Exception):
-    """Another writer moved the thread on while a leg worked: the input is processed again from the start."""
+    """Another writer has changed the thread while a leg worked: the input is processed again from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Work:
 
     @property
     def request(self) -> GraphRequest:
-        """What a graph is told, whole. Raises `LookupError` for an agent, who is told by the thread's messages."""
+        """The whole request to a graph. Raises `LookupError` for an agent, whose input is the thread's messages."""
         if self.draft.request is None:
             raise LookupError(f"the run {self.run.run_id} is of no graph")
         return self.draft.request
@@ -57,12 +57,12 @@ class Leg(Protocol):
         """What a run may take; None where the tenant has no such agent."""
 
     def arrived(self, raw: RawRecord) -> None:
-        """A record has come for some thread: it stops the leg that it is about, if one works there. Neither waits nor raises."""
+        """A record has come for some thread: it stops the leg that it concerns, if one works there. Neither waits nor raises."""
 
     async def run(self, work: Work) -> LegResult:
         """Works up to an answer, a question, an end or a failure of the run. What comes of it the caller writes and commits.
 
-        A process that dies meanwhile leaves nothing but what `work.commit` has committed, and the leg is run again.
+        A process that dies meanwhile leaves nothing but what `work.commit` has committed, and the leg is re-executed.
 
         | raised | then |
         |---|---|

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage
 
 from processors.turns.provider_parts import provider_part
-from processors.turns.written import Written, WrittenCall, words_of, written_of
+from processors.turns.written import Written, WrittenCall, shown_text, written_of
 from schemas import MAX_TEXT, ProviderPart, TokenUsage, storable, storable_text
 from threads.leg_ends import Answer, AskedTool
 
@@ -47,21 +47,21 @@ _WHY: dict[End, str] = {
 
 
 def end_of(reasons: Sequence[Any]) -> End:
-    """How an answer ended, by the reasons that providers give: the worst of them counts, a word that nobody knows is no reason.
+    """How an answer ended, by the reasons that providers give: the worst of them counts, an unknown one is no reason.
 
     OpenAI `length`, `content_filter`; Anthropic `max_tokens`, `refusal`, `pause_turn`, `model_context_window_exceeded`; Gemini
     `MAX_TOKENS`, `SAFETY`, `RECITATION`, `MALFORMED_FUNCTION_CALL`; Mistral `model_length`; Bedrock `guardrail_intervened`;
-    Cohere `ERROR_TOXIC`; the Responses API's status `incomplete` with `max_output_tokens`; and those who took over their words.
+    Cohere `ERROR_TOXIC`; the Responses API's status `incomplete` with `max_output_tokens`; and those who copied them.
     """
-    words = [str(getattr(reason, "name", reason)).rpartition(".")[2].lower() for reason in reasons if reason]
+    names = [str(getattr(reason, "name", reason)).rpartition(".")[2].lower() for reason in reasons if reason]
     for end, pattern in (("filtered", _FILTERED), ("cut", _CUT), ("paused", _PAUSED)):
-        if any(pattern.search(word) for word in words):
+        if any(pattern.search(name) for name in names):
             return end  # type: ignore[return-value]
     return "whole"
 
 
 def to_answer(message: AIMessage | Written, model_key: str = "") -> Answer:
-    """What a model's message comes to. `model_key` names the model, see `provider_parts`."""
+    """The answer in a model's message. `model_key` names the model, see `provider_parts`."""
     written = message if isinstance(message, Written) else written_of(message)
     end = end_of(written.ends)
     text, was_cut = _text(written.message)
@@ -87,7 +87,7 @@ def to_answer(message: AIMessage | Written, model_key: str = "") -> Answer:
 
 def _text(message: AIMessage) -> tuple[str, bool]:
     """The text, and whether it was too long to be kept."""
-    text = storable_text(words_of(message))
+    text = storable_text(shown_text(message))
     kept = text[:MAX_TEXT]
     while len(json.dumps(kept, ensure_ascii=False).encode()) > MOST_TEXT_BYTES:
         kept = kept[: len(kept) * 3 // 4]
@@ -137,8 +137,8 @@ def _arguments(given: Any) -> tuple[dict[str, Any], str | None]:
             json.dumps(given, allow_nan=False)
     except (ValueError, TypeError, RecursionError) as error:
         reason = storable_text(str(error))[:200]
-        words = f"The arguments were not valid JSON, as when a call was cut off ({reason}). It was not made; write it again."
-        return {}, words
+        problem = f"The arguments were not valid JSON, as when a call was cut off ({reason}). It was not made; write it again."
+        return {}, problem
     if not isinstance(found, dict):
         kind = {list: "a list", str: "a text", type(None): "null", bool: "a boolean"}.get(type(found), "a number")
         return {}, f"The arguments must be a JSON object, not {kind}. The call was not made; write the call again."

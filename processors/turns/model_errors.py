@@ -46,7 +46,7 @@ def is_hopeless(error: BaseException) -> bool:
     return status is not None and 400 <= status < 500 and status not in _WORTH_ANOTHER_TRY
 
 
-def model_error_words(settings: ModelSettings, error: BaseException) -> str:
+def model_error_message(settings: ModelSettings, error: BaseException) -> str:
     """Words for the user, with the provider's own reason, from which everything that looks like a key is taken out."""
     status, reason = status_of(error), reason_of(error)
     if status in (401, 403):

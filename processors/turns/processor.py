@@ -85,15 +85,15 @@ class TurnsProcessor:
         now: Clock = utc_now,
         observe: Callable[[str, float], None] = lambda stage, seconds: None,
     ) -> None:
-        """`legs` do the work of runs, by kind; `states` is there where graphs are hosted. `observe` is told what a stage took in
-        seconds: `hydrate`, `model` (all that a leg waits for) and `commit`."""
+        """`legs` do the work of runs, by kind; `states` is there where graphs are hosted. `observe` gets the name of a stage
+        and its seconds: `hydrate`, `model` (all that a leg waits for) and `commit`."""
         self._observe, self._states = observe, states
         self._journal, self._ledger, self._tenants, self._legs, self._now = journal, ledger, tenants, legs, now
         self._threads = Threads(journal)
         self._runtime: RuntimeView = _Alone()
 
     async def process(self, record: Record) -> Sequence[Output]:
-        """Runs one turn, or returns what it came to before."""
+        """Runs one turn, or returns the stored outputs of an input that was processed before."""
         tenant = await self._tenants.get(record.tenant_id)
         if tenant is None:
             raise Reject(
@@ -111,17 +111,17 @@ class TurnsProcessor:
             return await self._end_unreadable(record, record.body, reason)
         return await self._until_committed(record, lambda draft: self._fail(draft, record))
 
-    async def _end_unreadable(self, record: Record, told: UnreadableBody, reason: str) -> Sequence[Output]:
-        """Answers whoever waits for it, as far as its headers and ids say who that is."""
+    async def _end_unreadable(self, record: Record, unreadable: UnreadableBody, reason: str) -> Sequence[Output]:
+        """Answers whoever waits for it, as far as its headers and ids identify them."""
         if await self._tenants.get(record.tenant_id) is None:
             return ()
 
         async def end(draft: Draft) -> None:
-            if told.kind in _STARTING:
-                words = f"This could not be read: {reason}."
-                run_id = told.run_id or record.envelope.id
-                transitions.fail_before_run(draft, run_id, "internal_error", words)
-            elif told.kind in _ANSWERED:
+            if unreadable.kind in _STARTING:
+                message = f"This could not be read: {reason}."
+                run_id = unreadable.run_id or record.envelope.id
+                transitions.fail_before_run(draft, run_id, "internal_error", message)
+            elif unreadable.kind in _ANSWERED:
                 transitions.refuse(draft, f"it could not be read: {reason}")
             else:
                 raise Reject(reason)
@@ -198,13 +198,13 @@ class TurnsProcessor:
             with self._timed("commit"):
                 return commit, await self._journal.commit(*draft.thread, commit)
         except ServerTrouble:
-            self._threads.forget(draft.thread)  # it may have been applied: the journal will tell
+            self._threads.forget(draft.thread)  # it may have been applied: the journal is read again
             raise
 
     async def _unpublished_before(self, record: Record, thread: Hydrated) -> list[Output]:
-        """What came of inputs that an owner before had processed and not published.
+        """Outputs of inputs that a previous owner had processed and not published.
 
-        Their records will be delivered again, but perhaps after this one where they are of another topic, and readers
+        Their records will be redelivered, but perhaps after this one where they are of another topic, and readers
         must get the thread's events in order.
         """
         key, found = record.thread, list[Output]()
@@ -255,7 +255,7 @@ class TurnsProcessor:
 
     async def _leg(self, draft: Draft, tenant: Tenant, record: Record) -> Next:
         work = Work(draft, tenant, lambda: self._runtime.waiting(record.raw), partial(self._commit_step, draft))
-        async with underway.told(self._journal, draft, record):
+        async with underway.announced(self._journal, draft, record):
             result = await self._legs[draft.run.kind].run(work)
         return on_leg(draft, result)
 
@@ -272,7 +272,7 @@ class TurnsProcessor:
         try:
             result = await self._journal.commit(*draft.thread, commit)
         except BaseException:
-            self._threads.forget(draft.thread)  # it may have been applied: the journal will tell
+            self._threads.forget(draft.thread)  # it may have been applied: the journal is read again
             raise
         if not isinstance(result, Committed):
             raise LostRace
@@ -320,21 +320,21 @@ class TurnsProcessor:
         draft.audit("tool.result_ignored", actor=f"tool:{result.name}", run_id=result.run_id, subject=result.call_id)
         return Next.COMMIT
 
-    async def _fail(self, draft: Draft, record: Record, words: str = "") -> None:
+    async def _fail(self, draft: Draft, record: Record, message: str = "") -> None:
         body, run = record.body, draft.head.run
         if isinstance(body, GraphInput) and run and graph_transitions.concerns_the_run(draft, body):
             asks = draft.head.open_interrupts
-            transitions.fail_run(draft, "internal_error", words or _given_up(run.run_id), asks=asks)
+            transitions.fail_run(draft, "internal_error", message or _given_up(run.run_id), asks=asks)
         elif isinstance(body, UserMessage | ExternalEvent | GraphInput):
             run_id = new_input(record).run_id
-            transitions.fail_before_run(draft, run_id, "internal_error", words or _given_up(run_id))
+            transitions.fail_before_run(draft, run_id, "internal_error", message or _given_up(run_id))
         elif isinstance(body, ContinueThread):
-            transitions.fail_next(draft, body, "internal_error", words or _given_up(body.run_id))
+            transitions.fail_next(draft, body, "internal_error", message or _given_up(body.run_id))
         elif isinstance(body, ToolResult):
             if find_pending(draft.head, body.call_id) is not None:
-                transitions.fail_run(draft, "internal_error", words or _given_up(body.run_id))
+                transitions.fail_run(draft, "internal_error", message or _given_up(body.run_id))
         else:
-            transitions.refuse(draft, (words or _given_up(record.envelope.id)).rstrip("."))
+            transitions.refuse(draft, (message or _given_up(record.envelope.id)).rstrip("."))
 
 
 def _given_up(id_: str) -> str:
@@ -356,7 +356,7 @@ class _Alone:
 def outputs_for(record: Record, stored: bytes) -> Sequence[Output]:
     """What this record must publish of an input that was processed before: all of it, or nothing.
 
-    All where this record is delivered again, since nobody has committed its outputs with its offset. Nothing where it is a
+    All where this record is redelivered, since nobody has committed its outputs with its offset. Nothing where it is a
     second record of the same input (a producer tried again): the first one is answerable for the outputs, and outside
     readers would see them twice.
     """
@@ -372,8 +372,8 @@ def new_input(record: Record) -> Input:
         names = ("text", "message_id", "metadata", "after", "time_zone")
         about = {name: getattr(body, name) for name in names}
     elif isinstance(body, GraphInput):
-        words = graph_transitions.first_words(body.request)
-        about = {"text": words, "metadata": body.metadata, "kind": "graph", "graph": body.request}
+        text = graph_transitions.first_text(body.request)
+        about = {"text": text, "metadata": body.metadata, "kind": "graph", "graph": body.request}
     else:
         about = {"text": body.summary}
     return Input(

@@ -51,7 +51,7 @@ class Profile:
     tools: tuple[Mapping[str, Any], ...]
     policy: Policy
     tools_missing: bool = False
-    """A toolset could not be read: the turn goes on without its tools."""
+    """A toolset could not be read: the turn continues without its tools."""
     model_key: str = ""
     """Names the model, see `provider_parts`."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -126,17 +126,17 @@ class Profiles:
 
 
 def offered_tools(agent: AgentSettings, all_tools: Mapping[str, ToolSpec]) -> tuple[dict[str, ToolSpec], str]:
-    """The tools that the agent may use, in their order and as many as models take, and words on those left out."""
+    """The tools that the agent may use, in their order and as many as models take, and a notice of those left out."""
     allowed = {name: spec for name, spec in all_tools.items() if agent.allows(name)}
     named = {name: spec for name, spec in allowed.items() if 0 < len(name) <= LONGEST_NAME}
-    words = []
+    notices = []
     if len(named) > MOST_TOOLS:
-        words.append(f"{len(named)} tools, the model takes {MOST_TOOLS}: name fewer with --tool.")
+        notices.append(f"{len(named)} tools, the model takes {MOST_TOOLS}: name fewer with --tool.")
     if unnamed := sorted(set(allowed) - set(named)):
-        words.append(
+        notices.append(
             f"{len(unnamed)} tools have names that are too long, such as {unnamed[0][:60]}…: they are left out."
         )
-    return dict(list(named.items())[:MOST_TOOLS]), " ".join(words)
+    return dict(list(named.items())[:MOST_TOOLS]), " ".join(notices)
 
 
 def _offer(agent: AgentSettings, all_tools: Mapping[str, ToolSpec]) -> _Offered:
@@ -157,7 +157,7 @@ def _schema(spec: ToolSpec) -> Mapping[str, Any]:
 
 
 def policy_of(agent: AgentSettings, user: User | None, tools: Mapping[str, ToolSpec]) -> Policy:
-    """The rules on tool calls: what the agent does not have is refused, what has side effects waits for the user."""
+    """The rules on tool calls: what the agent does not have is refused, what has side effects requires approval."""
     standing = user.approvals_allow if user else ()
 
     def rule(name: str) -> Ruling:

@@ -20,7 +20,7 @@ STOP_SECONDS = 5.0
 
 
 class Interrupted(Exception):
-    """The model call was stopped because of a record that waits in the lane."""
+    """The leg was stopped because of a record that waits in the lane."""
 
     def __init__(self, reason: CancelReason) -> None:
         super().__init__(reason)
@@ -39,12 +39,12 @@ class RunningLegs:
     """The legs of one worker, by thread. A lane runs one record at a time, so a thread has at most one."""
 
     def __init__(self) -> None:
-        self._going: dict[bytes, _Leg] = {}
+        self._running: dict[bytes, _Leg] = {}
 
     async def run(
         self, key: str, run_id: str, user_id: str, work: Coroutine[Any, Any, T], waiting: Waiting = lambda: ()
     ) -> T:
-        """Awaits `work`, a model call for this thread. Raises `Interrupted` when a record stops it: one that comes
+        """Awaits `work`, a leg of this thread. Raises `Interrupted` when a record stops it: one that comes
         meanwhile, or one that waits already, since it came between the turn's start and now; `ForeignStop` where the work
         ends with what is no `Exception`; else what the work raises."""
         for raw in waiting():
@@ -52,7 +52,7 @@ class RunningLegs:
                 work.close()
                 raise Interrupted(reason)
         contained = Contained(work)
-        leg = self._going[key.encode()] = _Leg(run_id, user_id, contained)
+        leg = self._running[key.encode()] = _Leg(run_id, user_id, contained)
         try:
             return await contained.result()
         except Exception as error:
@@ -60,12 +60,11 @@ class RunningLegs:
                 raise Interrupted(leg.reason) from error
             raise
         finally:
-            del self._going[key.encode()]
+            del self._running[key.encode()]
 
     def arrived(self, raw: RawRecord) -> bool:
-        """Stops the thread's model call when this record cancels its run, or is a message that takes its place. False where
-        there is none."""
-        leg = self._going.get(raw.key or b"")
+        """Stops the thread's leg when this record cancels its run or preempts it. False where no leg works."""
+        leg = self._running.get(raw.key or b"")
         if leg and (reason := _reason_to_stop(raw, leg.run_id, leg.user_id)):
             leg.reason = reason
             leg.work.stop(Interrupted(reason), after=STOP_SECONDS)
@@ -87,7 +86,7 @@ def _reason_to_stop(raw: RawRecord, run_id: str, user_id: str) -> CancelReason |
     if isinstance(body, ChangeThread) and body.action == "delete":
         return None if body.expired else "cancelled"
     if isinstance(body, GraphInput) and body.request.command and body.request.command.resumes:
-        return None  # it answers a run that waits, and starts none
+        return None  # it answers a paused run, and starts none
     if isinstance(body, UserMessage | GraphInput) and body.multitask_strategy == "interrupt":
         return "interrupted"
     if isinstance(body, UserMessage | GraphInput) and body.multitask_strategy == "rollback":

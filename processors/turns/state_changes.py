@@ -29,7 +29,7 @@ class StateChanges:
         self._limits = limits or RunLimits()
 
     async def restore(self, draft: Draft) -> None:
-        """Takes the state back to where the draft wants it, if it wants it anywhere."""
+        """Restores the state of the checkpoint that the draft names, if it names one."""
         if draft.restore is not None:
             saver = StagingSaver(rows_of(self._journal, *draft.thread), next_row=draft.head.next_row)
             await restore(saver, draft.thread.thread_id, draft.restore)
@@ -74,14 +74,14 @@ class StateChanges:
             log.info("the state of %s was not changed", draft.thread, exc_info=error)
             return refuse(draft, error_text(error))
         asked = interrupts_of(after)
-        if words := too_large_to_ask(draft, asked):
-            return refuse(draft, words)
+        if problem := too_large_to_ask(draft, asked):
+            return refuse(draft, problem)
         draft.rows = saver.staged()
         draft.count_rows(saver.next_row)
         checkpoint_id = changed["configurable"]["checkpoint_id"]
         state_updated(draft, checkpoint_id, asked, graph=update.graph, agent_id=update.agent_id)
         run_id = run.run_id if run else draft.input_id
         add_messages(draft, new_messages(before.values, after.values, run_id=run_id, at=draft.now))
-        if run and not after.next:  # there is nothing left to wait for
+        if run and not after.next:  # no question is open any more
             complete_run(draft, None)
         return Next.COMMIT

@@ -1,7 +1,7 @@
-"""Turns that take a while: readers of the thread learn of them while they go, from a row beside the journal.
+"""Turns that take a while: readers of the thread see them while they run, from a row beside the journal.
 
-A turn is journaled when it is over, and a model or a graph may work for minutes before. What is quick is not told, so that
-the usual turn costs no write more.
+A turn is journaled when it is over, and a model or a graph may work for minutes before. A quick turn is not announced, so that
+the usual turn costs no additional write.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from threads.graph_transitions import continues
 
 log = logging.getLogger("cauce.turns")
 
-TOLD_AFTER = 0.5
+ANNOUNCED_AFTER = 0.5
 """Seconds. Who polls once a second sees it; a turn of a fast model is over before, also on a busy worker."""
 
 
 @contextlib.asynccontextmanager
-async def told(journal: Journal, draft: Draft, record: Record, *, after: float = TOLD_AFTER) -> AsyncIterator[None]:
+async def announced(
+    journal: Journal, draft: Draft, record: Record, *, after: float = ANNOUNCED_AFTER
+) -> AsyncIterator[None]:
     """While the block lasts longer than `after` seconds, the draft's input is an open one that was begun.
 
     Best effort: a row that cannot be written changes nothing for the turn. Where the process dies the row stays, and is right:
@@ -52,7 +54,7 @@ async def _write(journal: Journal, draft: Draft, record: Record) -> None:
 def open_input(draft: Draft, record: Record) -> OpenInput:
     """What readers see of the turn."""
     run, body, before = draft.run, record.body, draft.base.head
-    went_on = before is not None and before.run is not None and before.run.run_id == run.run_id
+    resumed = before is not None and before.run is not None and before.run.run_id == run.run_id
     return OpenInput(
         input_id=draft.input_id,
         run_id=run.run_id,
@@ -60,7 +62,7 @@ def open_input(draft: Draft, record: Record) -> OpenInput:
         agent_id=run.agent_id,
         at=draft.now,
         begun=True,
-        resumes=went_on and isinstance(body, GraphInput) and continues(body.request),
+        resumes=resumed and isinstance(body, GraphInput) and continues(body.request),
         decides=(body.call_id,) if isinstance(body, ApprovalDecision) else (),
         graph=run.graph_name,
     )

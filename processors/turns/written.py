@@ -148,7 +148,7 @@ def _joined(pieces: Sequence[AIMessageChunk]) -> AIMessage:
         return bare[0] + list(bare[1:]) if len(bare) > 1 else bare[0]
     except Exception as error:
         log.warning("the pieces of an answer do not fit together, its text is kept: %r", error)
-        return AIMessage("".join(words_of(p) for p in pieces), id=pieces[0].id)
+        return AIMessage("".join(shown_text(p) for p in pieces), id=pieces[0].id)
 
 
 def _summed(usages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -168,15 +168,14 @@ def text_of(message: BaseMessage) -> str:
     return "".join(_texts(message.content))
 
 
-def words_of(message: BaseMessage) -> str:
-    """The text, and the words of a refusal, which OpenAI's models give in the place of an answer: in a block, or beside the
-    content."""
+def shown_text(message: BaseMessage) -> str:
+    """The text, and that of a refusal, which OpenAI's models give instead of an answer: in a block, or beside the content."""
     content, extra = message.content, message.additional_kwargs
     blocks = content if isinstance(content, list | tuple) else ()
     found = [block.get("refusal") for block in blocks if isinstance(block, Mapping) and block.get("type") == "refusal"]
     if not found and isinstance(extra, dict):
         found = [extra.get("refusal")]
-    return "".join([text_of(message), *(words for words in found if isinstance(words, str))])
+    return "".join([text_of(message), *(text for text in found if isinstance(text, str))])
 
 
 def _texts(content: Any) -> Iterable[str]:

@@ -145,7 +145,7 @@ class Groups:
         return _synced(Error.NONE, member.assignment)
 
     def heartbeat(self, request: Request) -> dict[str, Any]:
-        """Heartbeat: tells a living member when it must join again."""
+        """Heartbeat: says to a living member when it must join again."""
         q = request.body
         group = self.get(q.group)
         error = _check(group, q.member_id, q.generation_id)

@@ -142,7 +142,7 @@ class PartitionLog:
                     continue
                 try:
                     found = first_at_or_after(data, timestamp)
-                except Exception:  # a batch that cannot be read, which its readers will tell of
+                except Exception:  # a batch that cannot be read, which its readers will report
                     found = header.max_timestamp, header.base
                 if found:
                     return found

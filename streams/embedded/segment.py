@@ -32,7 +32,7 @@ class Segment:
     def recover(self, *, verify: bool) -> Iterator[tuple[Batch, bytes]]:
         """Reads the file from its start, yielding each batch's header and first bytes; cuts off a torn tail.
 
-        With `verify` the check sums are read as well. A whole batch that is damaged stays for its readers to tell of: what was
+        With `verify` the check sums are read as well. A whole batch that is damaged stays for its readers to report: what was
         taken after it is whole, and its offsets were given out. What its header says beyond that is not believed.
         """
         stat = os.fstat(self._fd)

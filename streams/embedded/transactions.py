@@ -80,7 +80,7 @@ class Transactions:
         return Error.NONE, meta.producer_id, meta.epoch
 
     def is_fenced(self, producer_id: int, epoch: int) -> bool:
-        """Whether a newer producer has taken this one's place."""
+        """Whether a newer producer has replaced this one."""
         return epoch < self._epochs.get(producer_id, epoch)
 
     def may_write(self, producer_id: int, topic: str, partition: int) -> bool:

@@ -2,7 +2,7 @@
 
 aiokafka's own request and response structures are symmetrical, so requests are decoded and responses encoded with them.
 `aiokafka.protocol` is not a public interface: this is the one module that uses it, aiokafka is pinned, and the
-conformance suite tells when it changes.
+conformance suite fails when it changes.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from streams.lanes import Lanes
 from streams.offsets import OffsetTracker
 from streams.runtime_options import RuntimeOptions
 from streams.slot import Slot
-from streams.unreadable import UnreadablePlaces
+from streams.unreadable import UnreadablePartitions
 
 __all__ = ["BUGS", "sim_bugs_of_intake", "with_bug"]  # the module adds its own
 
@@ -296,7 +296,7 @@ def records_of_a_failed_poll_are_passed_over() -> list[Any]:
     real = Intake._look_closer
 
     async def look_closer(self: Any) -> None:
-        for tp in self._places.due(float("inf")):
+        for tp in self._unreadable.due(float("inf")):
             if slot := self._slot_of(tp):
                 slot.trackers[tp].read_to(await self._consumer().position(tp))
         await real(self)
@@ -321,32 +321,32 @@ def unreadable_records_end_their_batch_of_partitions() -> list[Any]:
     async def nothing(_: Any) -> None:
         return
 
-    return [patch.object(UnreadablePlaces, "hold", lambda *_: None), patch.object(Intake, "_look_closer", nothing)]
+    return [patch.object(UnreadablePartitions, "hold", lambda *_: None), patch.object(Intake, "_look_closer", nothing)]
 
 
 @bug
 def one_look_is_enough() -> list[Any]:
     """Data that cannot be read is given up after one attempt."""
-    real = UnreadablePlaces.saw
+    real = UnreadablePartitions.saw
 
     def saw(self: Any, *look: Any) -> Any:
         self._looks = 1
         return real(self, *look)
 
-    return [patch.object(UnreadablePlaces, "saw", saw)]
+    return [patch.object(UnreadablePartitions, "saw", saw)]
 
 
 @bug
 def a_missing_library_is_the_records_fault() -> list[Any]:
     """Data that another installation could read is given up as well."""
-    real = UnreadablePlaces.saw
+    real = UnreadablePartitions.saw
 
     def saw(self: Any, tp: Any, stretch: Any, now: float) -> Any:
         if stretch.unreadable:
             stretch.unreadable = replace(stretch.unreadable, curable=False)
         return real(self, tp, stretch, now)
 
-    return [patch.object(UnreadablePlaces, "saw", saw)]
+    return [patch.object(UnreadablePartitions, "saw", saw)]
 
 
 @bug

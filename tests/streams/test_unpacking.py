@@ -23,7 +23,7 @@ from streams.dead_letters import list_dead_letters
 from streams.embedded import EmbeddedBroker
 from streams.raw_reading import Stretch, _Reader, read_batches, readable_again
 from streams.unpacking import MAX_RECORDS, MAX_UNPACKED, ROOM_BYTES, NoRoom, shared_room, unpacked
-from streams.unreadable import Next, UnreadablePlaces
+from streams.unreadable import Next, UnreadablePartitions
 
 TP = TopicPartition("t", 0)
 ONE = batch_of((b"k", b"v", ()))
@@ -128,7 +128,7 @@ def test_a_batch_of_too_many_records_is_refused_by_their_number() -> None:
 
 
 def test_a_partition_that_was_cut_short_goes_behind_those_that_wait() -> None:
-    places = UnreadablePlaces("g", looks=2, backoff=0.1, max_backoff=1)
+    places = UnreadablePartitions("g", looks=2, backoff=0.1, max_backoff=1)
     large, waiting = TP, TopicPartition("t", 1)
     for tp in (large, waiting):
         places.hold(tp)

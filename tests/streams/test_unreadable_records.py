@@ -232,13 +232,13 @@ async def test_retention_that_passes_a_running_worker_is_told_of_and_reading_goe
         assert tracker.read == 1
         intake = worker.runtime("turns")._intake
         intake._hold(PLACE)
-        intake._places.later([PLACE], 1e12, "held back by this test")
+        intake._unreadable.later([PLACE], 1e12, "held back by this test")
         for _ in range(3):
             await write(embedded.bootstrap, PLACE, batch_of(message_of(chat)[1]))
         await delete_records(embedded.bootstrap, PLACE, 4)
         message, record = message_of(chat)
         await write(embedded.bootstrap, PLACE, batch_of(record))
-        intake._places.release(PLACE)
+        intake._unreadable.release(PLACE)
         intake._consumer().resume(PLACE)
         await chat.answered([message])
         assert "was deleted from offset 1 to 3" in caplog.text

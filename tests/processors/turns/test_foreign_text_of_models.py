@@ -15,7 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import PrivateAttr
 from turns_kit import System, kinds, messages, opened_stores, requests, result_of, say
 
-from processors.turns.model_errors import is_hopeless, model_error_words, reason_of, status_of
+from processors.turns.model_errors import is_hopeless, model_error_message, reason_of, status_of
 from schemas import ModelSettings
 
 HALF = "\ud83d"
@@ -123,5 +123,5 @@ class Odd(Exception):
 def test_an_error_with_a_status_that_is_none_is_put_in_words() -> None:
     assert status_of(Odd("oh")) is None
     assert not is_hopeless(Odd("oh"))
-    assert model_error_words(ModelSettings(name="m"), Odd("oh")).startswith("The model m failed")
+    assert model_error_message(ModelSettings(name="m"), Odd("oh")).startswith("The model m failed")
     assert reason_of(Odd("oh")) == "oh"

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, Syst
 
 from processors.turns.graph_messages import new_messages
 from schemas import MAX_TEXT, GraphRequest, Message, TokenUsage, derived_id
-from threads.graph_transitions import first_words
+from threads.graph_transitions import first_text
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -84,4 +84,4 @@ def test_long_texts_and_arguments_are_cut() -> None:
     ],
 )
 def test_a_title_is_taken_from_the_first_person_that_speaks(given: Any, title: str) -> None:
-    assert first_words(GraphRequest(graph="g", input=given)) == title
+    assert first_text(GraphRequest(graph="g", input=given)) == title
