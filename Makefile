@@ -7,10 +7,8 @@ help: ## List the targets
 run: .venv/.run ## Start everything on this machine, embedded (installs into .venv first)
 	@exec .venv/bin/cauce up $(ARGS)
 
-test: check ## Everything that CI runs; starts a real Kafka and a real Cassandra itself
-	@deploy/test_tools.sh
-	@deploy/pythons.sh --if-possible forky
-	@.venv/bin/python -m deploy.cluster --fetch-only
+test: .venv/.dev ## Everything that CI runs; starts a real Kafka and a real Cassandra itself
+	@deploy/ready_for_tests.sh
 	@.venv/bin/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: .venv/.dev ## Format, lint, types and the direction of imports

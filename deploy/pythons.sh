@@ -28,8 +28,8 @@ if [ -n "$lacks" ]; then
 fi
 if ! command -v debootstrap >/dev/null 2>&1; then
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install -y -qq --no-install-recommends debootstrap >/dev/null 2>&1 ||
-        { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap >/dev/null; }
+    install=(apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends debootstrap)
+    "${install[@]}" >/dev/null 2>&1 || { apt-get update -qq && "${install[@]}" >/dev/null; }
 fi
 # The archive that this machine installs from.
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
+from shared_keyspace import SharedKeyspace
 
 from deploy.cluster import CassandraServer, KafkaServer
 from deploy.cluster.process import ServerProcess
@@ -32,11 +33,21 @@ def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServ
 
 @pytest.fixture(scope="session")
 def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraServer]:
-    """One Apache Cassandra for the session. A test that stops it starts it again before it ends.
+    """One Apache Cassandra for the session, which no test kills: what it has written may not be on the disk yet."""
+    yield from _until_the_end(CassandraServer(tmp_path_factory.mktemp("cassandra"), heap="2g", survives_kill=False))
 
-    The keyspaces of some seventy tests stay in it until its end, at about 15 MB of heap each.
-    """
-    yield from _until_the_end(CassandraServer(tmp_path_factory.mktemp("cassandra"), heap="3g"))
+
+@pytest.fixture(scope="session")
+def durable_cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraServer]:
+    """One Apache Cassandra for the tests that kill it. They start it again before they end."""
+    yield from _until_the_end(CassandraServer(tmp_path_factory.mktemp("durable-cassandra")))
+
+
+@pytest.fixture(scope="session")
+def shared_keyspace(cassandra: CassandraServer) -> Iterator[SharedKeyspace]:
+    """A keyspace with all tables, for tests that take it one after the other and leave it empty."""
+    with SharedKeyspace(cassandra) as keyspace:
+        yield keyspace
 
 
 def _until_the_end(server: Server) -> Iterator[Server]:

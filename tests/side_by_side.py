@@ -16,10 +16,29 @@ from typing import Any
 import pytest
 
 TESTS = Path(__file__).parent
-LONGEST = ("chaos", "simulation")
-"""Folders whose tests begin first, each in any process, so that no process ends long after the others."""
-SERVERS = {"apache_kafka", "cassandra", "cluster"}
+ON_KAFKA = {"apache_kafka", "apache"}
+ON_CASSANDRA = {"cassandra", "durable_cassandra", "shared_keyspace"}
+ON_BOTH = {"cluster", "servers"}
 """Fixtures that start Apache Kafka or Cassandra, which are also the names of parameters that ask for them."""
+LONGEST = (
+    "on servers",
+    "gateway embedded",
+    "chaos",
+    "on cassandra",
+    "on kafka",
+    "test_up",
+    "test_simulation",
+    "test_own_routes",
+    "test_arcade_client",
+    "test_command_line",
+    "test_bad_input",
+    "test_graphs_that_fail",
+    "test_encodings",
+    "test_graphs_that_misbehave",
+    "test_recovery",
+)
+"""Groups, and folders of groups, that take a minute or more, the longest first: what is long begins early, so that no process
+ends long after the others. A wrong place costs time only."""
 
 
 def group_of(item: pytest.Item) -> str:
@@ -27,15 +46,20 @@ def group_of(item: pytest.Item) -> str:
     path = item.path.relative_to(TESTS)
     if item.get_closest_marker("alone"):
         return "alone"
-    if path.parts[0] in LONGEST:
-        return item.name
+    if path.parts[0] == "chaos":
+        return item.name  # each has servers of its own
     callspec = getattr(item, "callspec", None)
     needs = {
         *getattr(item, "fixturenames", ()),
         *(v for v in (callspec.params if callspec else {}).values() if isinstance(v, str)),
     }
-    if needs & {*SERVERS, "apache"}:
-        return "on servers"  # one process, one Cassandra: each takes 2 GB, and servers that idle cost the others processor time
+    # One process for each kind of servers, which starts them once: a Cassandra takes 2 GB, and costs processor time when idle.
+    if needs & ON_BOTH or (needs & ON_KAFKA and needs & ON_CASSANDRA):
+        return "on servers"
+    if needs & ON_CASSANDRA:
+        return "on cassandra"
+    if needs & ON_KAFKA:
+        return "on kafka"
     if path.parts[0] == "gateway" and "embedded" in needs:
         return "gateway embedded"
     return path.stem
@@ -44,10 +68,9 @@ def group_of(item: pytest.Item) -> str:
 def place(item: pytest.Item, group: str) -> int:
     """When a test begins: the long ones first, those that run alone last, when nothing long is left to be waited for."""
     if group == "alone":
-        return 3
-    if item.path.relative_to(TESTS).parts[0] in LONGEST:
-        return 0
-    return 1 if "servers" in group or group == "gateway embedded" else 2
+        return len(LONGEST) + 1
+    name = group if group in LONGEST else item.path.relative_to(TESTS).parts[0]
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @contextmanager
@@ -107,5 +130,5 @@ def _storable(value: Any) -> Any:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than processors: most of what a test does is to wait."""
-    return (os.cpu_count() or 1) + 1
+    """Two processes for each processor: a test waits for more than half of its time."""
+    return 2 * (os.cpu_count() or 1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from forked_commands import run_command
 from waiting import until
 
 from deploy.cluster.process import free_port
@@ -36,7 +37,8 @@ class WorkerProcess:
     def get(self, path: str) -> httpx.Response | None:
         """What the health page answers; None while nobody does."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self._port}{path}", trust_env=False, timeout=5)
+            # Certificates, of which there are none here, would take longer to read than the page.
+            return httpx.get(f"http://127.0.0.1:{self._port}{path}", trust_env=False, verify=False, timeout=5)
         except httpx.TransportError:
             assert self._process.poll() is None, f"the {self.group} worker ended by itself"
             return None
@@ -78,8 +80,7 @@ class OnServers:
 
     def cauce(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end."""
-        command = [*CAUCE, *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120)
+        return run_command(arguments, self.environment)
 
     def told(self, *arguments: str) -> str:
         """What a command prints; it must succeed."""

@@ -37,6 +37,7 @@ class Engine:
     in_hand: int = 0
     """Executions that have begun and not ended."""
     _tools: list[dict[str, Any]] = field(default_factory=list)
+    _client: httpx.AsyncClient | None = None
 
     async def tools(self) -> list[dict[str, Any]]:
         """The worker's tools in the engine's public shape, by name."""
@@ -51,6 +52,12 @@ class Engine:
         """A tool by `Toolkit.Tool` or `Toolkit_Tool`, with or without a version."""
         plain = name.partition("@")[0].replace("_", ".", 1) if "." not in name else name.partition("@")[0]
         return next((t for t in await self.tools() if t["qualified_name"].lower() == plain.lower()), None)
+
+    async def invoke(self, payload: Mapping[str, Any]) -> httpx.Response:
+        """What the worker answers to a call. All calls have one client: making one takes longer than a call."""
+        self._client = self._client or httpx.AsyncClient(timeout=30, trust_env=False)
+        where = f"{self.base_url}/worker/tools/invoke"
+        return await self._client.post(where, json=payload, headers=self.worker_headers())
 
     def worker_headers(self) -> dict[str, str]:
         """The engine's token for its worker: HS256, audience `worker`, version 1."""
@@ -174,10 +181,7 @@ async def _execute(engine: Engine, body: dict[str, Any]) -> dict[str, Any] | JSO
         "inputs": body.get("input") or {},
         "context": {"user_id": user, "authorization": {"token": token}},
     }
-    async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
-        answer = await client.post(
-            f"{engine.base_url}/worker/tools/invoke", json=payload, headers=engine.worker_headers()
-        )
+    answer = await engine.invoke(payload)
     if answer.status_code >= 400:
         return problem(502, "worker_error", answer.text[:200])
     worked = answer.json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -32,14 +33,18 @@ class Faults:
 
     def __init__(self) -> None:
         self._on: list[Fault] = []
+        self._off = asyncio.Event()
+        """Set for those that are slow by a fault which is off again."""
 
     def add(self, fault: Fault) -> None:
         """Switches a fault on."""
         self._on.append(fault)
 
     def clear(self) -> None:
-        """Switches all faults off."""
+        """Switches all faults off; what was slow goes on at once."""
         self._on.clear()
+        self._off.set()
+        self._off = asyncio.Event()
 
     def take(self, name: str, *kinds: FaultKind) -> Fault | None:
         """The first fault of these kinds that matches, counted down; None when there is none."""
@@ -52,7 +57,8 @@ class Faults:
     async def before(self, name: str) -> Fault | None:
         """Applies what happens before the effect; returns the fault whose error is to be answered."""
         if slow := self.take(name, "slow"):
-            await asyncio.sleep(slow.seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._off.wait(), slow.seconds)
         return self.take(name, "status_before")
 
     def after(self, name: str) -> Fault | None:

@@ -123,12 +123,15 @@ class CassandraServer(ServerProcess):
 
         There is no replica that would still have what this node loses. With `survives_kill`, a write is on the disk
         before it is answered (`commitlog_sync: batch`). Without it, Cassandra's own default holds, made for nodes with
-        replicas: `kill -9` loses the acknowledged writes of the last 100 ms (commitlog_marker_period).
+        replicas: `kill -9` loses the acknowledged writes of the last 100 ms (commitlog_marker_period). It also loses
+        tables that were just made, because their definitions are not flushed each time (SchemaKeyspace.flush), which is
+        most of the time that it takes to make one.
         """
         super().__init__(data_dir, port)
         self.storage_port = storage_port or free_port()
         self.heap, self._compiler = heap, QUICK_COMPILER if short_lived else ()
         self._commitlog = "batch" if survives_kill else "periodic\ncommitlog_sync_period: 10s"
+        self._unflushed = () if survives_kill else ("-Dcassandra.test.flush_local_schema_changes=false",)
 
     @property
     def contact_point(self) -> str:
@@ -151,6 +154,7 @@ class CassandraServer(ServerProcess):
             *self._compiler,
             *("-Xms512m", f"-Xmx{self.heap}", "-XX:+ExitOnOutOfMemoryError"),
             *shlex.split((self.files / "jvm.options").read_text(), comments=True),
+            *self._unflushed,
             f"-Dcassandra.config={config.as_uri()}",
             f"-Dcassandra.storagedir={self.data_dir / 'data'}",
             f"-Dlogback.configurationFile={self.files / 'logback.xml'}",

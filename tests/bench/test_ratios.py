@@ -32,8 +32,13 @@ async def test_http_costs_as_little_beside_kafka_as_it_was_recorded(tmp_path: Pa
         async with Load(system.bootstrap) as load:
             await load.closed_loop(32, 200)
         keys = await system.keys({tenant: ["u"] for tenant in TENANTS})
-        rounds = [await http_load.both(system, workers, keys, 200) for _ in range(3)]
+        rounds = []
+        fast = quick = False
+        # Something else that ran beside one half of a round does not count; what is slower is slower in all of them.
+        while len(rounds) < 3 and not (fast and quick):
+            rounds.append(await http_load.both(system, workers, keys, 200))
+            fast = max(h.per_second / s.per_second for s, h in rounds) > SLACK * recorded["per_second"]
+            quick = min(h.p50 / s.p50 for s, h in rounds) < recorded["p50"] / SLACK
     assert not any(http.unanswered or http.repeated for _, http in rounds)
-    # Something else that ran beside one half of a round does not count; what is slower is slower in all of them.
-    assert max(h.per_second / s.per_second for s, h in rounds) > SLACK * recorded["per_second"], rounds
-    assert min(h.p50 / s.p50 for s, h in rounds) < recorded["p50"] / SLACK, rounds
+    assert fast, rounds
+    assert quick, rounds

@@ -44,6 +44,11 @@ async def opened(server: CassandraServer, **options: object) -> AsyncIterator[St
 
 
 @pytest.fixture
+def cassandra(durable_cassandra: CassandraServer) -> CassandraServer:
+    return durable_cassandra
+
+
+@pytest.fixture
 def tenant() -> str:
     return f"t-{secrets.token_hex(6)}"
 

@@ -82,25 +82,25 @@ async def test_kafka_keeps_its_topics_over_restart_and_kill(apache_kafka: KafkaS
     assert {"kept-over-restart", "kept-over-kill"} <= set(await topics_of(apache_kafka))
 
 
-def test_cassandra_keeps_its_rows_over_restart_and_kill(cassandra: CassandraServer) -> None:
+def test_cassandra_keeps_its_rows_over_restart_and_kill(durable_cassandra: CassandraServer) -> None:
     replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
     cql(
-        cassandra,
+        durable_cassandra,
         f"CREATE KEYSPACE kept WITH replication = {replication}",
         "CREATE TABLE kept.rows (id int PRIMARY KEY)",
         "INSERT INTO kept.rows (id) VALUES (1)",
     )
-    first_pid, port = cassandra.pid, cassandra.port
+    first_pid, port = durable_cassandra.pid, durable_cassandra.port
 
-    cassandra.restart()
-    assert (cassandra.pid != first_pid, cassandra.port) == (True, port)
-    cql(cassandra, "INSERT INTO kept.rows (id) VALUES (2)")
+    durable_cassandra.restart()
+    assert (durable_cassandra.pid != first_pid, durable_cassandra.port) == (True, port)
+    cql(durable_cassandra, "INSERT INTO kept.rows (id) VALUES (2)")
 
-    cassandra.kill()
-    gone = not cassandra.running and is_free(cassandra.port)
-    cassandra.start()
+    durable_cassandra.kill()
+    gone = not durable_cassandra.running and is_free(durable_cassandra.port)
+    durable_cassandra.start()
     assert gone
-    assert sorted(cql(cassandra, "SELECT id FROM kept.rows")) == [(1,), (2,)]
+    assert sorted(cql(durable_cassandra, "SELECT id FROM kept.rows")) == [(1,), (2,)]
 
 
 async def test_paused_server_answers_nothing_until_it_is_resumed(apache_kafka: KafkaServer) -> None:

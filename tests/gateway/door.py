@@ -97,7 +97,12 @@ class Door:
     def caller(self, key: str, url: str | None = None) -> httpx.AsyncClient:
         """A client with this key."""
         return httpx.AsyncClient(
-            base_url=url or self.url, headers={"x-api-key": key}, timeout=120, trust_env=False, follow_redirects=False
+            base_url=url or self.url,
+            headers={"x-api-key": key},
+            timeout=120,
+            trust_env=False,
+            verify=False,
+            follow_redirects=False,
         )
 
 

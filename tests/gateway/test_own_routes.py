@@ -141,7 +141,7 @@ class Shop:
     def client(self, url: str | None = None, *, key: str | None = "") -> httpx.AsyncClient:
         """Somebody who signs in; nobody with None."""
         headers = {} if key is None else {"x-api-key": key or self.key}
-        return httpx.AsyncClient(base_url=url or self.url, headers=headers, trust_env=False, timeout=120)
+        return httpx.AsyncClient(base_url=url or self.url, headers=headers, trust_env=False, verify=False, timeout=120)
 
     def langgraph(self, url: str | None = None) -> Any:
         """LangGraph's own client."""

@@ -97,17 +97,20 @@ def test_gateways_count_together_in_redis_and_go_on_without_it(embedded: Door, r
         both = _gateways(embedded, stack, 2, CAUCE_REDIS=f"redis://127.0.0.1:{redis.port}")
         headers = {"x-api-key": key}
         told = [
-            httpx.get(f"{both[n % 2].url}/v1/me", headers=headers, trust_env=False, timeout=120).status_code
+            httpx.get(
+                f"{both[n % 2].url}/v1/me", headers=headers, trust_env=False, verify=False, timeout=120
+            ).status_code
             for n in range(32)
         ]
         assert told == [200] * 30 + [429] * 2
         redis.kill()
         assert {
-            httpx.get(f"{g.url}/v1/me", headers=headers, trust_env=False, timeout=120).status_code for g in both
+            httpx.get(f"{g.url}/v1/me", headers=headers, trust_env=False, verify=False, timeout=120).status_code
+            for g in both
         } == {200}
         redis.start()
         again = [
-            httpx.get(f"{both[0].url}/v1/me", headers=headers, trust_env=False, timeout=120).status_code
+            httpx.get(f"{both[0].url}/v1/me", headers=headers, trust_env=False, verify=False, timeout=120).status_code
             for _ in range(31)
         ]
         assert again[-1] == 429

@@ -25,7 +25,8 @@ import sim_world  # noqa: E402
 CHUNK = 25
 
 
-def _without_pauses() -> None:
+def without_pauses() -> None:
+    """Makes a process fit for many seeds, and for nothing else: no pauses for garbage, and no log."""
     gc.freeze()
     gc.disable()
     logging.disable(logging.CRITICAL)
@@ -60,7 +61,7 @@ def one(seed: int, bug: str | None) -> int:
 def many(first: int, count: int) -> int:
     """Runs seeds on all processors."""
     started, failed, done, steps, inputs, wasted = time.monotonic(), 0, 0, 0, 0, 0
-    with ProcessPoolExecutor(os.cpu_count(), initializer=_without_pauses) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), initializer=without_pauses) as pool:
         for run in itertools.chain.from_iterable(pool.map(_run_chunk, _chunks(first, count))):
             done, steps, inputs, wasted = done + 1, steps + run.steps, inputs + run.inputs, wasted + run.wasted
             if run.broken:
@@ -90,7 +91,7 @@ def table(count: int) -> int:
     """Prints the table of deliberate bugs for docs/reliability.md."""
     print("| deliberate bug | seeds until noticed | what was noticed first |\n|---|---|---|")
     missed = 0
-    with ProcessPoolExecutor(os.cpu_count(), initializer=_without_pauses) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), initializer=without_pauses) as pool:
         for bug, found in zip(sim_bugs.BUGS, pool.map(catch, sim_bugs.BUGS, itertools.repeat(count)), strict=True):
             seeds, words = found or ("**not noticed**", "")
             missed += found is None
@@ -112,7 +113,7 @@ def main() -> int:
     if given.seed is not None:
         return one(given.seed, given.bug)
     if given.bug:
-        _without_pauses()
+        without_pauses()
         found = catch(given.bug, given.seeds, given.first)
         print(f"noticed after {found[0]} seeds: {found[1]}" if found else f"not noticed in {given.seeds} seeds")
         return found is not None

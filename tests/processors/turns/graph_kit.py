@@ -47,7 +47,7 @@ def _fresh_graphs() -> Iterator[None]:
 
 
 on_both_stores = pytest.mark.parametrize("hosting", ["sqlite", "cassandra"], indirect=True)
-"""For tests of what the store has a part in: each has a keyspace of its own, and a Cassandra has room for so many."""
+"""For tests of what the store has a part in."""
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from listed_tools import ListedTools, tool
+from shared_keyspace import SharedKeyspace
 
 from connectors.models import ModelChoice, chat_model
 from connectors.toolsets import Toolsets
@@ -84,16 +86,15 @@ class System:
 
 @asynccontextmanager
 async def opened_stores(request: pytest.FixtureRequest, folder: Path, kind: str) -> AsyncIterator[Stores]:
-    """Stores of a test: a file in the folder, or a keyspace of its own."""
-    url = f"sqlite://{folder / 'state'}"
-    if kind == "cassandra":
-        server = request.getfixturevalue("cassandra")
-        url = f"cassandra://{server.contact_point}:{server.port}/turns_{new_id('k')[2:14]}?rf=1"
-    stores = open_stores(url)
+    """Stores of a test: a file in the folder, or a keyspace that nobody else uses meanwhile."""
+    shared: SharedKeyspace | None = request.getfixturevalue("shared_keyspace") if kind == "cassandra" else None
+    stores = open_stores(shared.url if shared else f"sqlite://{folder / 'state'}")
     await stores.open()
     await stores.migrate()
     yield stores
     await stores.close()
+    if shared:
+        await asyncio.to_thread(shared.empty)
 
 
 @pytest.fixture(params=["sqlite", "cassandra"])
