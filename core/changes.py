@@ -9,11 +9,8 @@ from core.ingress import Ingress
 from core.principal import Principal
 from core.refusals import AGAIN_SECONDS, Conflict, Invalid, NotNow
 from schemas import (
-    ApprovalResolved,
     ChangeThread,
     InputRefused,
-    StateUpdated,
-    ThreadChanged,
     ThreadEvent,
     ThreadHead,
     ThreadKey,
@@ -22,8 +19,6 @@ from schemas import (
 from schemas.base import Body
 from state import Journal
 
-Done = ThreadChanged | ApprovalResolved | StateUpdated
-Answer = Done | InputRefused
 _LOOK_SECONDS = 1.0
 
 
@@ -33,7 +28,7 @@ class Changes:
     def __init__(self, journal: Journal, ingress: Ingress, streams: ThreadStreams, *, seconds: float) -> None:
         self._journal, self._ingress, self._streams, self._seconds = journal, ingress, streams, seconds
 
-    async def done(self, principal: Principal, thread_id: str, head: ThreadHead | None, body: Body) -> Done:
+    async def done(self, principal: Principal, thread_id: str, head: ThreadHead | None, body: Body) -> ThreadEvent:
         """The event that says that the change is done.
 
         Raises what `apply` raises, and where the thread rejects the change `Conflict`; `Invalid` for a change of a state that no
@@ -53,7 +48,7 @@ class Changes:
         body: Body,
         *,
         input_id: str | None = None,
-    ) -> Answer:
+    ) -> ThreadEvent:
         """The event that answers the input. `head` is the thread as the caller saw it.
 
         Raises `Refused` when nobody has processed it in time: it is done as soon as a worker runs.
@@ -67,8 +62,7 @@ class Changes:
             async with asyncio.timeout(self._seconds):
                 await producing
                 async for item in items:
-                    if isinstance(item, ThreadEvent) and getattr(item, "input_id", None) == input_id:
-                        assert isinstance(item, Answer), f"{type(item).__name__} answers an input and is not in Done"
+                    if isinstance(item, ThreadEvent) and item.ANSWERS and getattr(item, "input_id", None) == input_id:
                         return item
         except TimeoutError as error:
             detail = "It was accepted and will be done, but no worker has come to it yet."

@@ -13,7 +13,7 @@ from schemas import SettingsError
 
 def _found() -> dict[str, ProcessorGroup]:
     modules = (import_module(f"processors.{one.name}") for one in iter_modules(processors.__path__) if one.ispkg)
-    found = sorted((module.GROUP for module in modules), key=lambda group: (-len(group.reads), not group.in_order))
+    found = sorted((module.GROUP for module in modules), key=lambda g: (not g.awaited, -len(g.reads), not g.in_order))
     return {group.name: group for group in found}
 
 

@@ -25,6 +25,10 @@ class ThreadEvent(Body):
     TOPICS: ClassVar[tuple[Topic, ...]] = (Topic.CHAT_RESPONSES,)
     INTERNAL: ClassVar[frozenset[str]] = frozenset()
     """Fields from which the thread's head is rebuilt; protocols leave them out."""
+    OF_RUN: ClassVar[bool] = True
+    """Whether it is part of a run that has begun, so that a thread's stream shows it among what the run streams."""
+    ANSWERS: ClassVar[bool] = False
+    """Whether whoever sent its `input_id` waits for it."""
     seq: int = Field(ge=1)
     """Position in the thread's event log, 1, 2, 3, ..."""
     run_id: Id
@@ -41,6 +45,7 @@ class RunQueued(ThreadEvent):
     """The input was accepted and waits until the run before it is over."""
 
     TYPE: ClassVar[str] = "cauce.run.queued"
+    OF_RUN = False
     INTERNAL = frozenset({"input"})
     position: int = Field(ge=1)
     input: Input | None = None
@@ -227,6 +232,7 @@ class ApprovalResolved(ThreadEvent):
     """The approval is settled."""
 
     TYPE: ClassVar[str] = "cauce.approval.resolved"
+    ANSWERS = True
     call_id: Id
     decision: Literal["approve", "edit", "reject", "respond", "abandoned", "cancelled"]
     by: Id
@@ -239,6 +245,8 @@ class InputRefused(ThreadEvent):
     other run."""
 
     TYPE: ClassVar[str] = "cauce.input.refused"
+    OF_RUN = False
+    ANSWERS = True
     INTERNAL = frozenset({"no_thread"})
     input_id: Id
     reason: str
@@ -251,6 +259,8 @@ class ThreadChanged(ThreadEvent):
     asked for it."""
 
     TYPE: ClassVar[str] = "cauce.thread.changed"
+    OF_RUN = False
+    ANSWERS = True
     INTERNAL = frozenset({"next_message", "agent_id", "graph"})
     action: Literal["create", "update", "delete", "copy"]
     input_id: Id
@@ -285,6 +295,8 @@ class StateUpdated(ThreadEvent):
     """The thread's state was changed by hand. Its `run_id` is the id of the input that asked for it."""
 
     TYPE: ClassVar[str] = "cauce.state.updated"
+    OF_RUN = False
+    ANSWERS = True
     INTERNAL = frozenset({"agent_id", "graph", "interrupts"})
     input_id: Id
     checkpoint_id: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import processors
 from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, console, settings_of
 from cauce.commands.families import Family
 
@@ -79,8 +81,13 @@ def _hosted(worker: WorkerNote) -> list[str]:
     return [*lines, *(f"[bold yellow]Not served[/] {escape(words)}" for words in worker.not_served)]
 
 
+def _group_names() -> list[str]:
+    """Folders of processor groups; importing the groups would take help a second longer."""
+    return [one.name for one in iter_modules(processors.__path__) if one.ispkg]
+
+
 def work(
-    groups: Annotated[list[str], typer.Argument(help="One or more of: turns, tools, audit.")],
+    groups: Annotated[list[str], typer.Argument(help=f"One or more of: {', '.join(_group_names())}.")],
     data: DataOption = None,
     config: ConfigOption = None,
     langgraph: LangGraphOption = None,

@@ -21,12 +21,11 @@ from core.following.thread_stream import Heartbeat, StreamItem
 from core.principal import Principal
 from core.refusals import Invalid, Refused
 from core.run_views import OVER
-from schemas import InputRefused, RunQueued, StateUpdated, ThreadChanged, ThreadEvent
+from schemas import ThreadEvent
 from threads.open_questions import Questions
 
 RUN_MODES = "run_modes"
 """What each run was started with."""
-_NO_RUN = (ThreadChanged, StateUpdated, InputRefused, RunQueued)
 
 
 async def join_stream(request: Request) -> Any:
@@ -63,7 +62,7 @@ class _Following:
             async for item in items:
                 if isinstance(item, Heartbeat):
                     yield HEARTBEAT_FRAME
-                elif isinstance(item, _NO_RUN):
+                elif isinstance(item, ThreadEvent) and not item.OF_RUN:
                     if is_deletion(item):
                         return
                     position = Position(item.seq)
