@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -177,7 +178,7 @@ def _graphs(path: Path, given: object, folder: Path, notes: list[str]) -> tuple[
             )
             continue
         is_file = place.endswith(".py")
-        graphs[name] = f"{(folder / place).resolve()}:{thing}" if is_file else at
+        graphs[name] = f"{os.path.normpath(folder / place)}:{thing}" if is_file else at
         if isinstance(spec, dict) and isinstance(spec.get("description"), str):
             descriptions[name] = spec["description"]
     return graphs, descriptions

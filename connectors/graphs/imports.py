@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,12 +52,15 @@ def _of_module(what: str, spec: str, place: str, roots: Sequence[Path]) -> Modul
 
 
 def _of_file(what: str, spec: str, place: str, folder: Path) -> ModuleType:
-    file = (folder / place).resolve()
+    folder = folder.resolve()
+    file = Path(
+        os.path.normpath(folder / place)
+    )  # its own links are not followed: what they lead to may have another name each time
     if not file.is_file():
         raise _wrong(what, spec, f"there is no file {file}", "Paths are relative to the folder of the settings file.")
     APPLICATIONS.add(file.parent, home=True)
     try:
-        return APPLICATIONS.module(file, name_of_file(place))
+        return APPLICATIONS.module(file, name_of_file(os.path.relpath(file, folder)), name_of_file(place))
     except BaseException as error:  # `sys.exit` and panics of extensions, too
         raise _fails(what, spec, error) from error
 
@@ -67,6 +71,8 @@ def _fails(what: str, spec: str, error: BaseException) -> SettingsError:
     ours = (__file__, applications.__file__)
     own = [f for f in frames if "importlib" not in f.filename and f.filename not in ours]
     at = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    if isinstance(error, SyntaxError) and error.filename:
+        at = f" ({error.filename}, line {error.lineno})"
     return _wrong(what, spec, f"its import fails: {last}{at}", "Correct the code, or install what it needs.")
 
 

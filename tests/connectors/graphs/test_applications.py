@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
+import importlib
+import importlib.util
+import py_compile
+import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +17,8 @@ import pytest
 from graph_threads import DictRows
 
 from connectors.graphs import Graphs, StagingSaver, UserStore, place
-from schemas import ThreadHead
+from connectors.graphs.applications import APPLICATIONS
+from schemas import SettingsError, ThreadHead
 
 GRAPH = """
     from typing import Any, TypedDict
@@ -148,3 +155,148 @@ async def test_types_of_the_applications_own_modules_come_back(
     assert type(inner).__name__ == "Inner"
     assert (type(inner.offer).__name__, inner.offer.price, inner.size.name) == ("Offer", 5, "BIG")
     assert (str(inner.url), found["url"], found["n"]) == ("http://a.b/", "http://c.d/", 1)
+
+
+NAMES = """
+    import asyncio, sys
+    from pathlib import Path
+    from connectors.graphs import Graphs
+
+    async def main(folder, file, *names):
+        graphs = Graphs({name: f"{folder}/app-{name}/{file}.py:graph" for name in names}, folder=Path(folder))
+        for name in names:
+            module = (await graphs.get(name))._module
+            print(*(f"{name}:{kind.__module__}" for kind in (module.Deal, module.Offer, module.Here)))
+
+    asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("file", ["graph", "my-graph"])
+def test_types_have_the_same_names_in_every_process_and_wherever_the_application_is(tmp_path: Path, file: str) -> None:
+    told = set()
+    for folder, order in (("here", ("one", "two")), ("here", ("two", "one")), ("there", ("two", "one"))):
+        for name in ("one", "two"):
+            for module, kind in (("offer", "Offer"), ("state", "Deal")):
+                write(tmp_path / folder, f"app-{name}/{module}.py", f"class {kind}: ...\n")
+            imports = "from offer import Offer\nfrom state import Deal\nclass Here: ..."
+            write_graph(tmp_path / folder, f"app-{name}/{file}.py", "1", imports=imports)
+        command = [sys.executable, "-c", textwrap.dedent(NAMES), str(tmp_path / folder), file, *order]
+        out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+        told.add(tuple(sorted(out.split())))
+    assert len(told) == 1
+    names = [name.partition(":")[2] for name in told.pop()]
+    assert len(set(names)) == 6, "no two applications share one"
+
+
+async def test_what_is_put_into_builtins_or_replaced_there_is_seen(tmp_path: Path, user_store: UserStore) -> None:
+    write(tmp_path, "schemas.py", "def say():\n    return [cauce_test_word, len([])]\n")
+    late = (
+        "with mock.patch('builtins.len', lambda given: 42), mock.patch('builtins.cauce_test_word', 'hi', create=True):"
+    )
+    imports = "import schemas\nfrom unittest import mock"
+    write_graph(tmp_path, "graph.py", "said", imports=imports, late=f"{late} said = schemas.say()")
+    assert not hasattr(builtins, "cauce_test_word")
+    assert await told(Graphs({"g": "./graph.py:graph"}, folder=tmp_path), "g", user_store) == ["hi", 42]
+
+
+@pytest.mark.parametrize("where", ["app/lib", "shared"])
+async def test_folders_that_an_application_puts_on_the_path_win_over_cauces_packages(
+    tmp_path: Path, user_store: UserStore, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    write(tmp_path, f"{where}/schemas/__init__.py", "from threads import NAME\n")
+    write(tmp_path, f"{where}/threads.py", "NAME = 'mine'\n")
+    imports = f"import sys\nsys.path.insert(0, {str(tmp_path / where)!r})\nimport schemas"
+    write_graph(tmp_path, "app/graph.py", "schemas.NAME", imports=imports)
+    graphs = Graphs({"g": "./graph.py:graph"}, folder=tmp_path / "app")
+    assert await told(graphs, "g", user_store) == "mine"
+
+
+async def test_namespace_package_may_lie_in_two_folders(tmp_path: Path, user_store: UserStore) -> None:
+    for folder, part in (("one", "a"), ("two", "b")):
+        write(tmp_path, f"{folder}/company_of_test/{part}.py", "import state\nNAME = state.NAME\n")
+        write(tmp_path, f"{folder}/state.py", f"NAME = {folder!r}\n")
+    imports = "from company_of_test import a, b"
+    write_graph(tmp_path, "app/graph.py", "[a.NAME, b.NAME]", imports=imports)
+    graphs = Graphs(
+        {"g": "./graph.py:graph"}, folder=tmp_path / "app", dependencies=[tmp_path / "one", tmp_path / "two"]
+    )
+    assert await told(graphs, "g", user_store) == ["one", "two"]
+
+
+async def test_file_is_one_module_by_whatever_name_it_is_asked_for(
+    tmp_path: Path, user_store: UserStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys, "path", [*sys.path, str(tmp_path / "src")]
+    )  # as of a project that is installed where it lies
+    write(tmp_path, "src/agent_of_test/__init__.py", "from agent_of_test.graph import graph\n")
+    write(tmp_path, "src/agent_of_test/kinds_of_test.py", "class Kind: ...\n")
+    imports = "import importlib\nfrom agent_of_test import kinds_of_test as kinds"
+    names = ("agent_of_test.kinds_of_test", "src.agent_of_test.kinds_of_test", "kinds_of_test")
+    same = ", ".join(f"importlib.import_module({name!r}) is kinds" for name in names)
+    write_graph(
+        tmp_path,
+        "src/agent_of_test/graph.py",
+        f"[{same}, importlib.import_module('agent_of_test').graph is graph]",
+        imports=imports,
+    )
+    graphs = Graphs({"g": "./src/agent_of_test/graph.py:graph"}, folder=tmp_path)
+    assert await told(graphs, "g", user_store) == [True, True, True, True]
+
+
+async def test_module_that_failed_once_is_made_anew(tmp_path: Path) -> None:
+    write(tmp_path, "flat/broken_of_test.py", "import missing_of_test\nNAME = 1\n")
+    write_graph(tmp_path, "flat/graph.py", "1", imports="import broken_of_test")
+    with pytest.raises(SettingsError, match="missing_of_test"):
+        await Graphs({"g": "./flat/graph.py:graph"}, folder=tmp_path).get("g")
+    write(tmp_path, "flat/missing_of_test.py", "")
+    importlib.invalidate_caches()
+    await Graphs({"g": "./flat/graph.py:graph"}, folder=tmp_path).get("g")
+    assert importlib.import_module("broken_of_test").NAME == 1
+
+
+async def test_syntax_error_is_told_with_its_own_file_and_line(tmp_path: Path) -> None:
+    write(tmp_path, "wrong_of_test.py", "fine = 1\nfine =\n")
+    write_graph(tmp_path, "graph.py", "1", imports="import wrong_of_test")
+    with pytest.raises(SettingsError, match=r"wrong_of_test\.py, line 2"):
+        await Graphs({"g": "./graph.py:graph"}, folder=tmp_path).get("g")
+
+
+async def test_module_of_bytecode_alone_finds_its_own(tmp_path: Path, user_store: UserStore) -> None:
+    write(tmp_path, "state.py", "NAME = 'mine'\n")
+    write(tmp_path, "schemas.py", "from state import NAME\n")
+    for name in ("state", "schemas"):
+        py_compile.compile(str(tmp_path / f"{name}.py"), cfile=str(tmp_path / f"{name}.pyc"))
+        (tmp_path / f"{name}.py").unlink()
+    write_graph(tmp_path, "graph.py", "schemas.NAME", imports="import schemas")
+    assert await told(Graphs({"g": "./graph.py:graph"}, folder=tmp_path), "g", user_store) == "mine"
+
+
+def test_folders_may_come_while_other_threads_import(tmp_path: Path) -> None:
+    failed, done = list[BaseException](), threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            try:
+                importlib.util.find_spec("nothing_of_test")
+            except BaseException as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    switch, path = sys.getswitchinterval(), list(sys.path)
+    sys.setswitchinterval(1e-6)
+    for thread in threads:
+        thread.start()
+    try:
+        for n in range(40):
+            (tmp_path / f"app-{n}").mkdir()
+            APPLICATIONS.add(tmp_path / f"app-{n}", home=True)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(switch)
+        sys.path[:] = path
+    assert not failed
