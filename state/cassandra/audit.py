@@ -15,7 +15,7 @@ from schemas.common.recent import TtlCache
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.partitions import of_tenant
 from state.cassandra.queries import Kind, Query
-from state.stores.audit import AuditRow, AuditStore, decode_audit
+from state.stores.audit import AuditRow, AuditStore, audit_values, decode_audit
 
 _ROWS_A_BATCH, _BYTES_A_BATCH = 50, 1 << 20
 _MONTH_KNOWN_SECONDS = 60
@@ -53,7 +53,7 @@ class CassandraAudit(AuditStore):
         months: dict[int, list[tuple[Query, tuple[Any, ...]]]] = {}
         for row in rows:
             month = _month(row.event.at)
-            values = (tenant_id, month, row.position, row.event_id, self._codec.encode(tenant_id, row.event.to_bytes()))
+            values = (tenant_id, month, *audit_values(self._codec, tenant_id, row))
             months.setdefault(month, []).append((_APPEND, values))
         for month, inserts in months.items():
             await self._add_month(tenant_id, month)
@@ -64,8 +64,7 @@ class CassandraAudit(AuditStore):
         """See `state.AuditStore.add_missing`."""
         month = _month(row.event.at)
         await self._add_month(tenant_id, month)
-        values = (tenant_id, month, row.position, row.event_id, self._codec.encode(tenant_id, row.event.to_bytes()))
-        await self._session.execute(_ADD, *values)
+        await self._session.execute(_ADD, tenant_id, month, *audit_values(self._codec, tenant_id, row))
 
     async def tail(self, tenant_id: str, *, limit: int = 100) -> list[AuditRow]:
         """See `state.AuditStore.tail`."""

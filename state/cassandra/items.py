@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -61,7 +61,8 @@ class CassandraItems(ItemStore):
     async def get(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> Item | None:
         """See `state.ItemStore.get`."""
         rows = await self._session.execute(_GET, tenant_id, user_id, joined(namespace), checked_key(key))
-        return decode_item(self._codec, _row(rows[0]), tenant_id, user_id) if rows else None
+        there = _rows(rows)
+        return decode_item(self._codec, there[0], tenant_id, user_id) if there else None
 
     async def delete(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> None:
         """See `state.ItemStore.delete`."""
@@ -70,7 +71,7 @@ class CassandraItems(ItemStore):
     async def below(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[Item]:
         """See `state.ItemStore.below`."""
         async for page in self._session.pages(_LIST, tenant_id, user_id, *prefix_range(prefix)):
-            for item in decode_items(self._codec, map(_row, page), tenant_id, user_id):
+            for item in decode_items(self._codec, _rows(page), tenant_id, user_id):
                 if item.is_below(prefix):
                     yield item
 
@@ -83,7 +84,11 @@ class CassandraItems(ItemStore):
         await self._session.execute(_ERASE, tenant_id, user_id)
 
 
-def _row(stored: Sequence[Any]) -> tuple[Any, ...]:
-    namespace, key, content, created, updated, body = stored
-    # Where both are there, an older version wrote the body over the content: newer ones take it away.
-    return namespace, key, content if body is None else body, created, updated
+def _rows(stored: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return [
+        # Where both are there, an older version wrote the body over the content: newer ones remove it.
+        (namespace, key, content if body is None else body, created, updated)
+        for namespace, key, content, created, updated, body in stored
+        # Every version writes the times: without them, what was written last has expired, and the content is of before it.
+        if updated is not None
+    ]

@@ -67,10 +67,6 @@ _SPAN = Query(
     Kind.READ,
     "SELECT seq, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq >= ? AND seq <= ? LIMIT ?",
 )
-_VERSION = Query(Kind.READ, "SELECT version FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? LIMIT 1")
-_NEWEST_EVENT = Query(
-    Kind.READ, "SELECT seq FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 LIMIT 1"
-)
 _OUTPUTS = Query(
     Kind.READ,
     "SELECT body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 0 AND seq = 0 AND id = ?",
@@ -182,13 +178,6 @@ class CassandraJournal(Leftovers, Journal):
             messages=tuple(messages),
             outputs=decode_outputs(self._codec, stored[0][0], key, input_id or "") if stored else None,
         )
-
-    async def numbers(self, tenant_id: str, thread_id: str) -> tuple[int, int]:
-        """See `state.Journal.numbers`."""
-        # The version first: events that come after it make the commit that names it fail.
-        versions = await self._session.execute(_VERSION, tenant_id, thread_id)
-        events = await self._session.execute(_NEWEST_EVENT, tenant_id, thread_id)
-        return (versions[0][0] or 0) if versions else 0, events[0][0] if events else 0
 
     async def outputs_of(self, tenant_id: str, thread_id: str, input_id: str) -> bytes | None:
         """See `state.Journal.outputs_of`."""

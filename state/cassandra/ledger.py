@@ -12,7 +12,7 @@ from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
 from state.micros import to_micros
-from state.stores.ledger import ToolLedger, ledger_entries, ledger_entry, ledger_identity
+from state.stores.ledger import ToolLedger, ledger_entries, ledger_entry, ledger_row
 
 _COLUMNS = "identity, state, owner, attempts, updated_at, result"
 _GET = Query(Kind.READ, f"SELECT {_COLUMNS} FROM KEYSPACE.tool_calls WHERE tenant_id = ? AND call_id = ?")
@@ -64,15 +64,7 @@ class CassandraLedger(ToolLedger):
     async def claim(self, tenant_id: str, entry: LedgerEntry) -> LedgerEntry | None:
         """See `state.ToolLedger.claim`."""
         key = (tenant_id, entry.call_id)
-        result = None if entry.result is None else self._codec.encode(tenant_id, entry.result.to_bytes())
-        values = (
-            self._codec.encode(tenant_id, ledger_identity(entry)),
-            entry.state,
-            entry.owner,
-            entry.attempts,
-            to_micros(entry.updated_at),
-            result,
-        )
+        values = ledger_row(self._codec, tenant_id, entry)
 
         async def write() -> _Claim:
             (row,) = await self._session.execute(_CLAIM, *key, *values)

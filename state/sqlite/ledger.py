@@ -9,7 +9,7 @@ from typing import Any
 from schemas import LedgerEntry, ToolResult
 from state.micros import to_micros
 from state.sqlite.database import Database
-from state.stores.ledger import ToolLedger, ledger_entries, ledger_entry, ledger_identity
+from state.stores.ledger import ToolLedger, ledger_entries, ledger_entry, ledger_row
 
 _GET = """
 SELECT identity, state, owner, attempts, updated_at, result FROM tool_calls WHERE tenant_id = ? AND call_id = ?
@@ -57,14 +57,7 @@ class SqliteLedger(ToolLedger):
     async def claim(self, tenant_id: str, entry: LedgerEntry) -> LedgerEntry | None:
         """See `state.ToolLedger.claim`."""
         key = (tenant_id, entry.call_id)
-        values = (
-            self._codec.encode(tenant_id, ledger_identity(entry)),
-            entry.state,
-            entry.owner,
-            entry.attempts,
-            to_micros(entry.updated_at),
-            None if entry.result is None else self._codec.encode(tenant_id, entry.result.to_bytes()),
-        )
+        values = ledger_row(self._codec, tenant_id, entry)
         there = await self._writer.run(
             lambda c: None if c.execute(_CLAIM, (*key, *values)).rowcount == 1 else c.execute(_GET, key).fetchone()
         )

@@ -49,6 +49,11 @@ class AuditStore(Protocol):
         ...
 
 
+def audit_values(codec: Codec, tenant_id: str, row: AuditRow) -> tuple[int, str, bytes]:
+    """Position, id and body of a row."""
+    return row.position, row.event_id, codec.encode(tenant_id, row.event.to_bytes())
+
+
 def decode_audit(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[AuditRow]:
     """Audit events from rows of positions, ids and bodies."""
     return readable(

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from schemas import CauceError, contains
 from state.codec import Codec
-from state.keeping import Piece, StoreHolding
+from state.keeping import Piece, StoreHolding, erase_by_user, users_of
 from state.micros import from_micros
 from state.readable import json_object, read, readable
 
@@ -197,14 +197,9 @@ def _like(labels: Sequence[str], wanted: Sequence[str]) -> bool:
 
 
 async def _copy(items: ItemStore, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
-    for user in await items.users(tenant_id) if user_id is None else [user_id]:
+    for user in await users_of(items, tenant_id, user_id):
         async for item in items.below(tenant_id, user, []):
             yield Piece("/".join((user, *item.namespace, item.key)), json.dumps(item.value).encode())
-
-
-async def _erase(items: ItemStore, tenant_id: str, user_id: str | None, before: datetime) -> None:
-    for user in await items.users(tenant_id) if user_id is None else [user_id]:
-        await items.erase(tenant_id, user)
 
 
 HOLDING = StoreHolding(
@@ -215,5 +210,5 @@ HOLDING = StoreHolding(
     erased="At once.",
     tables=("items",),
     copy=_copy,
-    erase=_erase,
+    erase=erase_by_user,
 )

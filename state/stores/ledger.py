@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from schemas import LedgerEntry, ToolResult
 from state.codec import Codec
 from state.keeping import Piece, StoreHolding
-from state.micros import from_micros
+from state.micros import from_micros, to_micros
 from state.readable import read, readable
 
 
@@ -49,9 +49,11 @@ class ToolLedger(Protocol):
         ...
 
 
-def ledger_identity(entry: LedgerEntry) -> bytes:
-    """What of an entry never changes; the rest stands in columns that conditions can look at."""
-    return entry.model_copy(update={"result": None}).to_bytes()
+def ledger_row(codec: Codec, tenant_id: str, entry: LedgerEntry) -> tuple[Any, ...]:
+    """The columns of an entry behind its key. The first is what never changes, the rest is what conditions can look at."""
+    result = None if entry.result is None else codec.encode(tenant_id, entry.result.to_bytes())
+    identity = codec.encode(tenant_id, entry.model_copy(update={"result": None}).to_bytes())
+    return identity, entry.state, entry.owner, entry.attempts, to_micros(entry.updated_at), result
 
 
 def ledger_entry(codec: Codec, key: tuple[str, str], row: Sequence[Any]) -> LedgerEntry:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Protocol
 
 from state.codec import Codec
-from state.keeping import StoreHolding
+from state.keeping import StoreHolding, erase_by_user
 from state.readable import read
 
 
@@ -39,11 +38,6 @@ def decode_position(codec: Codec, stored: bytes, tenant_id: str, user_id: str, s
     return read(name, lambda: codec.decode(tenant_id, stored).decode())
 
 
-async def _erase(positions: PositionStore, tenant_id: str, user_id: str | None, before: datetime) -> None:
-    for user in await positions.users(tenant_id) if user_id is None else [user_id]:
-        await positions.erase(tenant_id, user)
-
-
 HOLDING = StoreHolding(
     name="positions",
     kind="store",
@@ -51,5 +45,5 @@ HOLDING = StoreHolding(
     exported="Nothing: they mean nothing to anybody but the source.",
     erased="At once.",
     tables=("positions",),
-    erase=_erase,
+    erase=erase_by_user,
 )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from state.codec import Codec
-from state.keeping import Piece, StoreHolding
+from state.keeping import Piece, StoreHolding, erase_by_user, users_of
 from state.micros import from_micros
 from state.readable import readable
 
@@ -77,14 +77,9 @@ def decode_timers(codec: Codec, rows: Iterable[Sequence[Any]]) -> Iterator[Timer
 
 
 async def _copy(timers: TimerStore, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
-    for user in await timers.users(tenant_id) if user_id is None else [user_id]:
+    for user in await users_of(timers, tenant_id, user_id):
         for timer in await timers.of_user(tenant_id, user):
             yield Piece(f"{user}/{timer.due.isoformat()}/{timer.timer_id}", timer.body)
-
-
-async def _erase(timers: TimerStore, tenant_id: str, user_id: str | None, before: datetime) -> None:
-    for user in await timers.users(tenant_id) if user_id is None else [user_id]:
-        await timers.erase(tenant_id, user)
 
 
 HOLDING = StoreHolding(
@@ -95,5 +90,5 @@ HOLDING = StoreHolding(
     erased="At once.",
     tables=("timers", "timers_by_user", "timer_buckets"),
     copy=_copy,
-    erase=_erase,
+    erase=erase_by_user,
 )

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from every_row import fill
-from state_samples import at, commit, entry, head
+from state_samples import NOON, at, commit, entry, head, until_none
 from stored_cells import cells_of, marked, unmarked
 
+from schemas import UnreadableRow
 from state import Committed, Stores, open_stores
 from state.cassandra.queries import Kind, Query
+from state.micros import to_micros
 
 
 async def read(stores: Stores, tenant: str) -> list[Any]:
@@ -95,6 +97,28 @@ async def test_rows_of_before_there_was_a_codec_are_read(new_url: Callable[[], s
     finally:
         for stores in (plain, coded):
             await stores.close()
+
+
+async def test_an_item_that_an_older_version_wrote_over_is_gone_when_it_expires(stores: Stores, tenant: str) -> None:
+    await stores.items.put(tenant, "u1", ["a"], "k1", {"of": "newer"})
+    if hasattr(stores, "path"):
+        await change(stores, "UPDATE items SET body = ?, expires_at = 0 WHERE tenant_id = ?", b"", tenant)
+    else:
+        columns = "tenant_id, user_id, namespace, item_key, body, created_at, updated_at"
+        values = f"VALUES (?, 'u1', 'a', 'k1', ?, {to_micros(NOON)}, {to_micros(NOON)}) USING TTL 1"
+        await change(stores, f"INSERT INTO KEYSPACE.items ({columns}) {values}", tenant, " ")
+    await until_none(lambda: expired(stores, tenant))
+    assert [item async for item in stores.items.below(tenant, "u1", [])] == []
+    await stores.items.put(tenant, "u1", ["a"], "k1", {"of": "others"})
+    assert [item.value async for item in stores.items.below(tenant, "u1", [])] == [{"of": "others"}]
+
+
+async def expired(stores: Stores, tenant: str) -> bool | None:
+    """None once nothing is there any more."""
+    try:
+        return None if await stores.items.get(tenant, "u1", ["a"], "k1") is None else True
+    except UnreadableRow:
+        return True
 
 
 BODIES = {
