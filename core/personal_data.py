@@ -64,8 +64,8 @@ class Holdings:
                     left.append(f"the store {name}: {error}")
         if left:
             named = "; ".join(left[:_MOST_NAMED]) + ("; ..." if len(left) > _MOST_NAMED else "")
-            words = f"{len(left)} things are not erased, everything else is. Erase again once their cause is removed: {named}"
-            raise NotNow("not_erased", words, left=left)
+            message = f"{len(left)} things are not erased, everything else is. Erase again once their cause is removed: {named}"
+            raise NotNow("not_erased", message, left=left)
 
     async def _delete_threads(self, tenant_id: str, user_id: str | None) -> list[str]:
         """Which could not be deleted, and why."""

@@ -45,7 +45,7 @@ class DeadLetter(Body):
     key: str | None = None
     """Base64 of the record's key; absent when it had none."""
     value: str | None = None
-    """Base64 of the record's value; absent when it had none, or when it was too large (`value_bytes` tells)."""
+    """Base64 of the record's value; absent when it had none, or when it was too large (`value_bytes` says how large)."""
     value_bytes: int = Field(default=0, ge=0)
     headers: tuple[tuple[str, str | None], ...] = ()
     """Names, and base64 of the values."""

@@ -15,7 +15,7 @@ from schemas.topics import Topic
 
 MultitaskStrategy = Literal["enqueue", "reject", "interrupt", "rollback"]
 """What happens to a message that arrives while a run is active: queued, rejected, or it preempts the run (keeping or
-dropping what the run wrote). The four words of the LangGraph Server API."""
+dropping what the run wrote). The four values of the LangGraph Server API."""
 
 MAX_METADATA = 16_000
 """Characters of a thread's metadata as JSON: every turn writes them again with the head."""
@@ -123,7 +123,7 @@ class ChangeThread(Body):
 
 
 class GivenMessage(Body):
-    """A message as a change of the conversation gives it: it takes the place of the one with its id, or comes last."""
+    """A message as a change of the conversation gives it: it replaces the one with its id, or comes last."""
 
     message_id: Id
     role: Literal["user", "assistant", "tool"]

@@ -21,7 +21,7 @@ LARGEST_CONFIGURATION = 64 << 10
 
 
 LEFT_OUT = "cauce:left_out"
-"""Stands in the place of a part of a stream that no record holds. No node has this name: LangGraph allows no colon in one."""
+"""Stands for a part of a stream that no record holds. No node has this name: LangGraph allows no colon in one."""
 
 
 def left_out(mode: str, size: int) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class GraphRequest(Stored):
     """What the caller's credential covers, for nodes that ask."""
 
     def without_words(self) -> GraphRequest:
-        """How it is to be done, without what the graph is told."""
+        """How it is to be done, without what the graph is given."""
         return self.model_copy(update={"input": None, "command": None})
 
     def configuration(self) -> GraphRequest | None:
@@ -128,7 +128,7 @@ class UpdateState(Body):
     checkpoint_id: str | None = None
     """The checkpoint to fork from; the newest when None."""
     supersteps: tuple[tuple[StateChange, ...], ...] = ()
-    """In the place of `values`: supersteps one after the other, each with what its nodes wrote."""
+    """Instead of `values`: supersteps one after the other, each with what its nodes wrote."""
     config: dict[str, Any] = Field(default_factory=dict)
     context: dict[str, Any] = Field(default_factory=dict)
     """What the graph is made with, as in a request."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """What one place keeps of a user and of a tenant, how they get a copy, and how it is erased. All in words for an operator."""
+    """What a store, topic, file or index keeps of a user and of a tenant, and how it is exported and erased, for an operator."""
 
     name: str
     kind: Literal["store", "topic", "file", "index"]
@@ -19,4 +19,4 @@ class Holding:
     exported: str
     """What of it an export has, and why it lacks the rest."""
     erased: str
-    """What is erased at once, and how long stays what is not."""
+    """What is erased immediately, and how long the rest stays."""

@@ -52,6 +52,6 @@ class Input(Stored):
 
     def started(self, text: str = "") -> Input:
         """As `RunStarted` carries it: the text is a message from then on, the metadata are the event's own, and what a graph
-        is told is in the graph's state."""
+        is given is in the graph's state."""
         graph = self.graph.without_words() if self.graph else None
         return self.model_copy(update={"text": text, "metadata": {}, "graph": graph})

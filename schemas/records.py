@@ -113,7 +113,7 @@ class RawRecord:
 
     @property
     def position(self) -> str:
-        """`topic/partition/offset`: tells a record that is delivered again from a second record of the same input."""
+        """`topic/partition/offset`: distinguishes a record that is redelivered from a second record of the same input."""
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
@@ -225,8 +225,8 @@ def decode(raw: RawRecord) -> Record:
     try:
         body = _body(raw, model)
     except BadRecord as error:
-        told = UnreadableBody.of(envelope.type, raw.value)
-        raise Unreadable(str(error), Record(raw, envelope, key, told, thread)) from error
+        unreadable = UnreadableBody.of(envelope.type, raw.value)
+        raise Unreadable(str(error), Record(raw, envelope, key, unreadable, thread)) from error
     return Record(raw, envelope, key, body, thread)
 
 

@@ -274,7 +274,7 @@ class ThreadChanged(ThreadEvent):
 
 
 class GraphStreamed(ThreadEvent):
-    """A part of what a graph streamed, in the words of LangGraph: `data` is a chunk of the stream mode `mode`.
+    """A part of what a graph streamed, in LangGraph's format: `data` is a chunk of the stream mode `mode`.
 
     `values` are not written again and again: their `data` is None, and `checkpoint_id` names the state.
     """

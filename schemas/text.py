@@ -33,7 +33,7 @@ def is_storable(text: str) -> bool:
 
 
 def storable_text(text: str) -> str:
-    """The text with U+FFFD in the place of each lone half of a surrogate pair; two halves that belong together become one."""
+    """The text with U+FFFD instead of each lone half of a surrogate pair; two halves that belong together become one."""
     return text if is_storable(text) else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

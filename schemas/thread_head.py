@@ -135,7 +135,7 @@ class ThreadHead(Stored):
     """Number of the next row of a graph's state (`StateRow`)."""
     progress: str = ""
     """Id of an input whose graph has committed supersteps and not ended (durability `sync`): when its record comes again,
-    the graph goes on from its newest checkpoint."""
+    the graph continues from its newest checkpoint."""
     progress_from: str = ""
     """The checkpoint that the thread stood at before that input, empty for none."""
     run: ActiveRun | None = None
@@ -270,7 +270,7 @@ class StoredRun(Stored):
     code: str = ""
     """The code of `failed`, the reason of `cancelled`."""
     message: str = ""
-    """In words, for the user; of `completed` the notice, where there is one."""
+    """A text for the user; of `completed` the notice, where there is one."""
     error: str = ""
     """The exception's class, where a graph failed."""
     accepted_at: Timestamp
@@ -313,7 +313,7 @@ class AcceptedRun(Body):
     user_id: Id
     agent_id: Id
     kind: RunKind | None = None
-    """None in rows of older versions that do not tell."""
+    """None in rows of older versions, which do not say."""
     graph: str = ""
     """Of the kind `graph`: the hosted graph that runs."""
     at: Timestamp

@@ -23,8 +23,8 @@ log = logging.getLogger("cauce.state")
 
 
 def read(name: str, decode: Callable[[], Result]) -> Result:
-    """What `decode` makes of one row. Raises `UnreadableRow` where it cannot, in words that begin with the row's name, such as
-    `the run r1 of acme/t1`."""
+    """What `decode` makes of one row. Raises `UnreadableRow` where it cannot; its message begins with the row's name, such
+    as `the run r1 of acme/t1`."""
     try:
         return decode()
     except CauceError:
@@ -69,5 +69,5 @@ def _fault(error: Exception) -> str:
         return "not JSON" if isinstance(error, ValueError) else type(error).__name__
     first, *more = error.errors(include_url=False, include_input=False, include_context=False)
     field = first["loc"][:1]  # further down may be keys of somebody's data
-    words = f"{field[0]}: {first['type']}" if field and isinstance(field[0], str) else first["type"]
-    return f"{words}, and {len(more)} more faults" if more else words
+    fault = f"{field[0]}: {first['type']}" if field and isinstance(field[0], str) else first["type"]
+    return f"{fault}, and {len(more)} more faults" if more else fault

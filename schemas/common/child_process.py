@@ -69,7 +69,7 @@ class ChildProcess(ABC):
                 await self.kill()
 
     async def kill(self) -> None:
-        """Ends it at once, as a crash would."""
+        """Ends it immediately, as a crash would."""
         if self._process and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

@@ -18,7 +18,7 @@ SECONDS_OF_A_RUN = (*SECONDS, 120)
 
 @dataclass(frozen=True)
 class Metric(Generic[Kind]):
-    """A definition in a class of metrics; an object of the class has the metric itself in its place."""
+    """A definition in a class of metrics; an object of the class has the metric itself instead."""
 
     kind: type[Kind]
     name: str

@@ -100,7 +100,7 @@ class CassandraAssistants(AssistantStore):
         return decode_assistants(self._codec, [row async for page in pages for row in page], tenant_id)
 
     async def delete(self, tenant_id: str, assistant_id: str) -> bool:
-        """See `state.AssistantStore.delete`. Two callers may both be told that they did it when an answer is lost."""
+        """See `state.AssistantStore.delete`. Two callers may both get True when an answer is lost."""
         key = (tenant_id, assistant_id)
 
         async def write() -> bool:

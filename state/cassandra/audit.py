@@ -1,6 +1,6 @@
 """The audit trail: see `state.AuditStore`. A partition holds a tenant's month.
 
-A row's month is that of its own clock, while its position is its place in the topic: around the turn of a month, and
+A row's month is that of its own clock, while its position is its offset in the topic: around the turn of a month, and
 with clocks that disagree, positions of neighbouring months interleave. Reads merge the months by position.
 """
 

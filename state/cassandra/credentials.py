@@ -26,7 +26,7 @@ _ERASE = Query(Kind.WRITE, "DELETE FROM KEYSPACE.credentials WHERE tenant_id = ?
 _LIST = Query(Kind.READ, "SELECT credential_id, body FROM KEYSPACE.credentials WHERE tenant_id = ? AND kind = ?")
 
 _LAST_EXPIRY = datetime(2038, 1, 1, tzinfo=UTC)
-"""Cassandra cannot count further unless its whole cluster was told to (CASSANDRA-14227); it refuses a later end of a row."""
+"""Cassandra cannot count further unless its whole cluster is configured to (CASSANDRA-14227); it refuses a later end of a row."""
 _NO_TTL = 0
 
 

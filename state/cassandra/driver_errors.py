@@ -19,7 +19,7 @@ class SchemaMissing(Unavailable):
 
 def explain(error: Exception, kind: Kind) -> Exception:
     """The error as one of ours; an error that only a mistake of ours can cause stays what it is."""
-    if isinstance(error, cassandra.InvalidRequest) and any(words in str(error) for words in _MISSING):
+    if isinstance(error, cassandra.InvalidRequest) and any(part in str(error) for part in _MISSING):
         return SchemaMissing(f"the tables do not exist in Cassandra ({error}). Run: cauce state migrate")
     if isinstance(error, cassandra.AuthenticationFailed | cassandra.Unauthorized):
         return SettingsError(
@@ -29,10 +29,10 @@ def explain(error: Exception, kind: Kind) -> Exception:
         return error
     if isinstance(error, NoHostAvailable) and (refused := _refused(error)):
         return explain(refused, kind)
-    words = f"Cassandra did not answer as it should: {type(error).__name__}: {error}"
+    message = f"Cassandra did not answer as it should: {type(error).__name__}: {error}"
     if kind.writes and not _certainly_not_done(error):
-        return OutcomeUnknown(words)
-    return Unavailable(words)
+        return OutcomeUnknown(message)
+    return Unavailable(message)
 
 
 def _refused(error: Exception) -> Exception | None:
@@ -44,7 +44,7 @@ def _refused(error: Exception) -> Exception | None:
 
 def _certainly_not_done(error: Exception) -> bool:
     if isinstance(error, cassandra.Unavailable):
-        # Told before anything is written, but the commit of a conditional write comes after its decision.
+        # Reported before anything is written, but the commit of a conditional write comes after its decision.
         return error.consistency in _SERIAL
     # With a retry policy that repeats no such statement, no host available means that it was never sent.
     return isinstance(error, NoHostAvailable | OverloadedErrorMessage | IsBootstrappingErrorMessage)

@@ -147,7 +147,7 @@ class CassandraLedger(ToolLedger):
         done: Callable[[LedgerEntry], bool],
         possible: Callable[[LedgerEntry], bool],
     ) -> bool:
-        """Whether the row moved. After a lost answer: `done` tells that it did, `possible` that it still can."""
+        """Whether the row moved. After a lost answer: `done` says whether it did, `possible` whether it still can."""
 
         async def write() -> bool:
             (row,) = await self._session.execute(query, *values)

@@ -1,4 +1,4 @@
-"""What is told of a thread beside its journal: runs that were accepted, inputs that have no turn yet. See `state.Journal`."""
+"""What is known of a thread beside its journal: runs that were accepted, inputs that have no turn yet. See `state.Journal`."""
 
 from __future__ import annotations
 

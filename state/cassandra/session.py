@@ -1,7 +1,7 @@
 """The bridge between the driver, which has threads of its own, and asyncio.
 
 The driver calls back in its thread; `call_soon_threadsafe` carries the answer to the event loop. A caller that is
-cancelled stops waiting; the statement goes on, and keeps its place among those in flight until it is answered.
+cancelled stops waiting; the statement continues, and counts as one of those in flight until it is answered.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Session:
                 attempt.abandon()
                 raise
             except Exception as error:
-                told = explain(error, Kind.READ)
-                if not isinstance(told, ServerTrouble):
-                    raise told from error
+                explained = explain(error, Kind.READ)
+                if not isinstance(explained, ServerTrouble):
+                    raise explained from error
                 if failures % 20 == 0:
                     log.warning("waiting for Cassandra at %s: %s", ", ".join(self.options.hosts), error)
                 failures += 1

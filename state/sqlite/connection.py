@@ -26,7 +26,7 @@ class File:
     def connect(self) -> sqlite3.Connection:
         """A connection in autocommit mode: transactions are begun and ended by statements of ours.
 
-        Raises `sqlite3.Error`; `explain` puts it in words.
+        Raises `sqlite3.Error`; `explain` turns it into an error of ours.
         """
         connection = sqlite3.connect(
             self.path, timeout=self.busy_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -64,8 +64,8 @@ class File:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return Unavailable(f"{path} is damaged or no SQLite database ({error}). Restore it from a backup.")
         if code == sqlite3.SQLITE_IOERR:
-            words = f"reading or writing {path} failed: {error}. Check the disk and the limits on file sizes."
-            return OutcomeUnknown(words) if sent else Unavailable(words)
-        if any(words in str(error) for words in ("no such table", "no such column", "has no column")):
+            message = f"reading or writing {path} failed: {error}. Check the disk and the limits on file sizes."
+            return OutcomeUnknown(message) if sent else Unavailable(message)
+        if any(part in str(error) for part in ("no such table", "no such column", "has no column")):
             return Unavailable(f"the database {path} lacks a table or a column ({error}). Run: cauce state migrate")
         return error

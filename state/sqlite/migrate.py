@@ -25,7 +25,7 @@ def pending(connection: sqlite3.Connection) -> list[str]:
 def apply_pending(connection: sqlite3.Connection) -> list[str]:
     """Applies what is pending and returns the names.
 
-    Runs inside a write transaction: several processes that migrate at once come one after the other, and each finds
+    Runs inside a write transaction: several processes that migrate at the same time come one after the other, and each finds
     what the one before it did.
     """
     names = pending(connection)

@@ -27,7 +27,7 @@ class _Job:
     result: Any = None
     error: BaseException | None = None
 
-    def tell(self) -> None:
+    def settle(self) -> None:
         """Hands the outcome to the caller, if it still waits. Runs on the caller's event loop."""
         if self.future.done():
             return
@@ -75,7 +75,7 @@ class Writer:
         try:
             while group := self._next_group():
                 self._commit(connection, group)
-                _tell(group)
+                _settle(group)
         finally:
             connection.close()
 
@@ -124,7 +124,7 @@ class Writer:
         connection.execute("RELEASE job")
 
 
-def _tell(group: Iterable[_Job]) -> None:
+def _settle(group: Iterable[_Job]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
     for job in group:
         by_loop.setdefault(job.future.get_loop(), []).append(job)
@@ -137,4 +137,4 @@ def _tell(group: Iterable[_Job]) -> None:
 
 def _tell_all(jobs: list[_Job]) -> None:
     for job in jobs:
-        job.tell()
+        job.settle()

@@ -15,7 +15,7 @@ from state.readable import readable
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """An audit event in its place: `position` rises within a tenant (the offset in `audit.events`)."""
+    """An audit event and where it stands in the trail: `position` rises within a tenant (the offset in `audit.events`)."""
 
     event_id: str
     position: int

@@ -79,7 +79,7 @@ HOLDING = StoreHolding(
     user="API keys, sessions and login links; of secrets only hashes.",
     tenant="Logins that have begun, for some minutes.",
     exported="Nothing: they are of no use to anybody but their holder, who has them.",
-    erased="At once. A gateway may know a key for 5 s more.",
+    erased="Immediately. A gateway may accept a key for 5 s more.",
     tables=("credentials",),
     erase=_erase,
 )

@@ -1,4 +1,4 @@
-"""The journal: every thread in one place, and how its rows are read."""
+"""The journal of every thread, and how its rows are read."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def summary(thread_id: str, head: ThreadHead) -> ThreadSummary:
 
 
 def line_body(head: ThreadHead) -> bytes:
-    """What a user's list has of a thread in words of the user, as JSON."""
+    """The title and the metadata of a thread, for its user's list, as JSON."""
     return json.dumps({"title": head.title, "metadata": head.metadata}, ensure_ascii=False).encode()
 
 
@@ -292,8 +292,8 @@ def decode_summaries(
     def decode(row: Sequence[Any]) -> ThreadSummary:
         thread_id, created_at, updated_at, agent_id, condition, line, title, metadata = row
         if line is not None and not title and not metadata:  # else an older version wrote over what a newer one had
-            words = json_object(codec.decode(tenant_id, line))
-            title, metadata = words["title"], words["metadata"]
+            body = json_object(codec.decode(tenant_id, line))
+            title, metadata = body["title"], body["metadata"]
         else:
             metadata = json_object(as_bytes(metadata)) if metadata else {}
         return ThreadSummary(
@@ -364,9 +364,9 @@ HOLDING = StoreHolding(
     user="Threads: what was said, what became of it, the states of graphs, runs, and titles and metadata in lists.",
     exported="Heads, messages, events, runs and rows of states of every thread that is not deleted.",
     erased=(
-        "What was said, at once: the thread is deleted as its user would delete it. That it was there stays for 8 days, so that "
-        "no record from a topic makes it anew; so do accepted runs and the outputs of inputs, which are for repeats. Erasing "
-        "again after that removes the rest."
+        "What was said, immediately: the thread is deleted as its user would delete it. That it was there stays for 8 days, so "
+        "that no record from a topic makes it anew; so do accepted runs and the outputs of inputs, which are for repeats. "
+        "Erasing again after that removes the rest."
     ),
     tables=(
         "threads",

@@ -43,7 +43,7 @@ HOLDING = StoreHolding(
     kind="store",
     user="How far event sources have read the user's accounts.",
     exported="Nothing: they mean nothing to anybody but the source.",
-    erased="At once.",
+    erased="Immediately.",
     tables=("positions",),
     erase=erase_by_user,
 )
