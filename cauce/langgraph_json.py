@@ -85,7 +85,7 @@ class LangGraphFile:
 def read_langgraph_file(path: Path) -> LangGraphFile:
     """Reads the file. Raises `SettingsError` for one that cannot be read, or asks for what must not be left out."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"the file {path} does not exist") from None
     except (OSError, ValueError) as error:
@@ -218,7 +218,7 @@ def _env(path: Path, given: object, folder: Path) -> dict[str, str]:
     if not isinstance(given, str):
         raise SettingsError(f"{path}: env has to be an object, or the path of a file with NAME=value in each line")
     try:
-        text = (folder / given).read_text()
+        text = (folder / given).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: the file {given!r} of env cannot be read: {error}") from None
     return {name: _unquoted(value) for name, value in _LINE.findall(text)}

@@ -279,22 +279,30 @@ def variables() -> dict[str, tuple[str, ...]]:
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Variables with our prefix that no setting has: most likely misspelt."""
     known = {variable for names in variables().values() for variable in names} | set(OTHER_VARIABLES)
-    return sorted(v for v in environment if v.startswith("CAUCE_") and v not in known)
+    services = [v.removesuffix("_SERVICE_HOST") for v in environment if v.endswith("_SERVICE_HOST")]  # of Kubernetes
+    theirs = tuple(f"{service}_{of}" for service in services for of in ("SERVICE_", "PORT_"))
+    return sorted(v for v in environment if v.startswith("CAUCE_") and v not in known and not v.startswith(theirs))
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
     found = {}
     for name, names in variables().items():
-        variable = next((v for v in names if environment.get(v)), None)
+        variable = next((v for v in names if environment.get(v) and not _is_service_link(v, environment)), None)
         if variable:
             found[name] = _Given(environment[variable], f"the environment variable {variable}")
     return found
 
 
+def _is_service_link(variable: str, environment: Mapping[str, str]) -> bool:
+    """Whether Kubernetes has put it there, for a Service that is called like a section: `tcp://IP:PORT`."""
+    service = variable.removesuffix("_PORT")
+    return environment[variable].startswith(("tcp://", "udp://")) and f"{service}_SERVICE_HOST" in environment
+
+
 def _from_file(path: Path | None) -> dict[str, _Given]:
     file = path or Path(CONFIG_FILE)
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8-sig")  # TOML is UTF-8 whatever the locale, and some editors mark it
     except FileNotFoundError:
         if path is None:
             return {}
@@ -312,6 +320,10 @@ def _from_file(path: Path | None) -> dict[str, _Given]:
                 if f"{name}_{own}" not in _PLACES:
                     raise SettingsError(
                         f"{file}: [{name}] has no setting {own!r}{_similar(own, SECTIONS[name].model_fields)}"
+                    )
+                if f"{name}_{own}" in found:
+                    raise SettingsError(
+                        f"{file}: {own!r} of [{name}] also stands outside as {name}_{own}; leave one out"
                     )
                 given[f"{name}_{own}"] = _Given(one, f"[{name}] of {file}")
         elif name in SECTIONS:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -209,3 +212,30 @@ def test_graphs_that_cannot_be_are_refused_in_words(value: str, allowed: str) ->
 def test_a_graph_that_is_no_text_is_refused_in_words() -> None:
     Path("cauce.toml").write_text("[graphs]\nagent = 5\n")
     assert "graphs is {'agent': 5} in cauce.toml" in refused()
+
+
+def test_files_are_utf_8_whatever_the_locale_and_whether_marked_or_not(tmp_path: Path) -> None:
+    Path("cauce.toml").write_bytes('\ufeffmodel = "modèle"\nlanggraph = "langgraph.json"\n'.encode())
+    Path("langgraph.json").write_bytes('\ufeff{"graphs": {"g": "./g.py:graph"}, "env": ".env"}'.encode())
+    Path(".env").write_bytes("\ufeffNAME=été\n".encode())
+    script = "from cauce.hosting import hosting_of; from cauce.settings import load_settings; s = load_settings(); "
+    script += "print(ascii([s.model, hosting_of(s).env]))"
+    other = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    out = subprocess.run(
+        [sys.executable, "-c", script], env=other, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert out.stdout.strip() == ascii(["modèle", {"NAME": "été"}])
+
+
+def test_variables_that_kubernetes_makes_of_a_service_are_no_settings() -> None:
+    made = {"CAUCE_GATEWAY_PORT": "tcp://10.0.0.1:8123", "CAUCE_GATEWAY_SERVICE_HOST": "10.0.0.1"}
+    made |= {"CAUCE_GATEWAY_SERVICE_PORT": "8123", "CAUCE_GATEWAY_PORT_8123_TCP": "tcp://10.0.0.1:8123"}
+    assert load_settings(environment=made).gateway.port is None
+    assert unknown_variables(made) == []
+    assert load_settings(environment={**made, "CAUCE_GATEWAY_PORT": "9000"}).gateway.port == 9000
+    assert "gateway_port is 'tcp://10.0.0.1:8123'" in refused({"CAUCE_GATEWAY_PORT": "tcp://10.0.0.1:8123"})
+
+
+def test_setting_that_stands_in_its_table_and_outside_is_refused() -> None:
+    Path("cauce.toml").write_text("gateway_port = 1000\n[gateway]\nport = 2000\n")
+    assert "'port' of [gateway] also stands outside as gateway_port" in refused()
