@@ -1,7 +1,7 @@
-"""Measures turns a second, latency, CPU and where the time goes: `make bench`, or
+"""Measures turns per second, latency, CPU and where the time goes: `make bench`, or
 `python -m bench [--only embedded,cluster,floor,scenarios,http,streams] [--turns N] [--clients 1,32,256]`.
 
-The fake model takes 2 x 0.2 s and the tool 0.05 s, so 0.45 s is the floor of a turn, and 32 clients can reach 71 turns/s.
+The fake model takes 2 x 0.2 s and the tool 0.05 s, so a turn takes at least 0.45 s, and 32 clients can reach 71 turns/s.
 Load, workers and servers share this machine; compare rows of one run, not runs.
 """
 
@@ -35,7 +35,7 @@ class Results:
     rows: list[Figures] = field(default_factory=list)
     stages: list[Stages] = field(default_factory=list)
     floor: list[floor.Part] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    report: list[str] = field(default_factory=list)
     http: list[Figures] = field(default_factory=list)
     streams: list[stream_capacity.Held] = field(default_factory=list)
 
@@ -47,11 +47,11 @@ def main() -> int:
     parser.add_argument(
         "--only",
         default="embedded,cluster,floor,scenarios,http,streams",
-        help="what to measure beside LangGraph in process; floor belongs to cluster, http takes both systems",
+        help="what to measure besides LangGraph in process; floor belongs to cluster, http uses both systems",
     )
     parser.add_argument("--clients", default="1,32,256", help="numbers of closed-loop clients")
     parser.add_argument(
-        "--turns", type=int, default=800, help="turns for 32 clients; others in proportion, at least 20"
+        "--turns", type=int, default=800, help="turns for 32 clients; proportional for others, at least 20"
     )
     options = parser.parse_args()
     cases = [(c, max(20, options.turns * min(c, 64) // 32)) for c in map(int, options.clients.split(","))]
@@ -69,7 +69,7 @@ def main() -> int:
         print("\n" + http_load.table(results.http))
     if results.streams:
         print("\n" + stream_capacity.table(results.streams))
-    print("".join(f"\n- {line}" for line in results.told))
+    print("".join(f"\n- {line}" for line in results.report))
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()}
     path.write_text(json.dumps({"machine": machine, **asdict(results)}, indent=2))
     print(f"\nsaved as {path}")
@@ -77,7 +77,7 @@ def main() -> int:
 
 
 async def measure(wanted: list[str], cases: list[tuple[int, int]], turns: int) -> Results:
-    """What is wanted; `turns` are those of each way in each round of `http`."""
+    """The measurements that were requested; `turns` are those of each path in each round of `http`."""
     results = Results()
     chosen = [name for name in SYSTEMS if name in wanted]
     for clients, asked in cases if chosen else ():
@@ -93,7 +93,7 @@ async def measure(wanted: list[str], cases: list[tuple[int, int]], turns: int) -
                 if name == "cluster" and "floor" in wanted:
                     results.floor = await floor.run(system)
         if "scenarios" in wanted:
-            results.told = await scenarios.run(Path(folder) / "scenarios")
+            results.report = await scenarios.run(Path(folder) / "scenarios")
         for name in SYSTEMS if "http" in wanted else ():
             print(f"HTTP, {name}: starting ...", flush=True)
             place = Path(folder) / f"{name}-http"
@@ -107,7 +107,7 @@ async def measure(wanted: list[str], cases: list[tuple[int, int]], turns: int) -
 
 
 async def turns_of(system: systems.System, cases: list[tuple[int, int]], results: Results) -> None:
-    """The rows and stages of one system."""
+    """Measures one system; returns its rows and stages."""
     async with system.workers() as workers, Load(system.bootstrap) as load:
         await warm_up(load, list(system.servers.values()))
         for clients, turns in cases:

@@ -16,7 +16,7 @@ TOOL = {
     "name": "Echo",
     "qualified_name": "Bench.Echo",
     "fully_qualified_name": "Bench.Echo@1.0.0",
-    "description": "Says the same again.",
+    "description": "Returns its argument.",
     "toolkit": {"name": "Bench", "version": "1.0.0"},
     "input": {
         "parameters": [{"name": "text", "required": True, "description": "", "value_schema": {"val_type": "string"}}]

@@ -1,4 +1,4 @@
-"""What a run measured, as numbers and as a table."""
+"""The results of a run, as numbers and as a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Figures:
-    """One row. Times in seconds, `cpu_ms` in CPU milliseconds a turn by process."""
+    """One row. Times in seconds; `cpu_ms`: CPU milliseconds per turn, by process."""
 
     name: str
     clients: int
@@ -28,7 +28,7 @@ class Figures:
     repeated: int = 0
     first_p50: float | None = None
     first_p99: float | None = None
-    """To the first token, where it was looked for."""
+    """Seconds to the first token, where it was measured."""
 
 
 def figures(
@@ -42,7 +42,7 @@ def figures(
     repeated: int = 0,
     first_tokens: Sequence[float] = (),
 ) -> Figures:
-    """Sums up the latencies of a run that took so many seconds."""
+    """Summarizes the latencies of a run that took `seconds`."""
     ordered, first = sorted(latencies), sorted(first_tokens)
     return Figures(
         name=name,
@@ -60,19 +60,19 @@ def figures(
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:
-    """The value below which a share `q` of an ordered sequence lies."""
+    """The quantile `q` of a sorted sequence."""
     return ordered[min(len(ordered) - 1, math.ceil(q * len(ordered)) - 1)] if ordered else float("nan")
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time that a process has used so far (Linux, proc(5))."""
+    """User and system CPU time of a process so far, in seconds (Linux, proc(5))."""
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def measured(loop: Awaitable[T], pids: Mapping[str, Sequence[int]]) -> tuple[T, float, dict[str, float]]:
-    """What a loop gives, the seconds that it takes, and the milliseconds of CPU that processes use meanwhile, by name."""
+    """Runs a loop; returns its result, its duration in seconds, and the CPU milliseconds used by processes, by name."""
     before = {name: sum(map(cpu_seconds, ids)) for name, ids in pids.items()}
     started = time.perf_counter()
     found = await loop
@@ -81,7 +81,7 @@ async def measured(loop: Awaitable[T], pids: Mapping[str, Sequence[int]]) -> tup
 
 
 def compiler_seconds(pid: int) -> float:
-    """The part of `cpu_seconds` that a JVM's compilers have used so far; 0 for other processes."""
+    """The part of `cpu_seconds` used by a JVM's compilers; 0 for other processes."""
     used = 0.0
     for thread in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/stat") as file:
@@ -93,7 +93,7 @@ def compiler_seconds(pid: int) -> float:
 
 
 def table(rows: Sequence[Figures]) -> str:
-    """The rows as Markdown; the ratios are to the first row with as many clients."""
+    """The rows as Markdown; ratios are relative to the first row with the same number of clients."""
     lines = [
         "| system | clients | turns/s | of in-process | p50 s | of in-process | p99 s | CPU ms a turn |",
         "|---|---|---|---|---|---|---|---|",

@@ -1,6 +1,6 @@
-"""What a turn costs workers in the libraries alone: the calls that a turn makes, one kind at a time, with nothing of ours around.
+"""The cost of a turn in the libraries alone: the calls that a turn makes, one kind at a time, without our own code.
 
-Each is made by 32 tasks at once in this process, on Apache Kafka and Cassandra; what counts is this process's CPU time.
+Each is made by 32 concurrent tasks in this process, on Apache Kafka and Cassandra; this process's CPU time is measured.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TASKS, CALLS = 32, 960
 
 @dataclass(frozen=True)
 class Part:
-    """One kind of call: how often a turn makes it, and CPU milliseconds of one."""
+    """One kind of call: how often a turn makes it, and its CPU milliseconds."""
 
     name: str
     a_turn: float
@@ -32,13 +32,13 @@ class Part:
 
     @property
     def of_a_turn(self) -> float:
-        """CPU milliseconds a turn."""
+        """CPU milliseconds per turn."""
         return self.a_turn * self.ms
 
 
 async def run(system: System) -> list[Part]:
     """The parts of a turn of two legs with one tool call."""
-    # While the markers of a transaction are being written Kafka refuses the next one, and aiokafka warns of it.
+    # While the markers of a transaction are being written, Kafka refuses the next one, and aiokafka logs a warning.
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     return [await _langgraph(), *await _cassandra(system), await _arcade(system), *await _kafka(system)]
 
@@ -62,7 +62,7 @@ async def _cost(name: str, a_turn: float, call: Callable[[], Awaitable[Any]]) ->
 
 
 async def _langgraph() -> Part:
-    """`create_agent` with a saver in memory: a whole turn, model and tool without their waits."""
+    """`create_agent` with an in-memory saver: a whole turn, without the delays of model and tool."""
     from langchain.agents import create_agent
     from langchain_core.tools import tool
     from langgraph.checkpoint.memory import InMemorySaver
@@ -71,7 +71,7 @@ async def _langgraph() -> Part:
 
     @tool("Bench_Echo")
     async def echo(text: str) -> str:
-        """Says the same again."""
+        """Returns its argument."""
         return text
 
     agent: Any = create_agent(ScriptedChatModel(tool="Bench_Echo"), [echo], checkpointer=InMemorySaver())
@@ -84,7 +84,7 @@ async def _langgraph() -> Part:
 
 
 async def _cassandra(system: System) -> list[Part]:
-    """The driver with a callback, its rows as tuples; rows as large as a turn's."""
+    """The driver with a callback and rows as tuples; rows have the size of a turn's."""
     from cassandra.cluster import Cluster
     from cassandra.query import BatchStatement, BatchType, tuple_factory
 
@@ -136,7 +136,7 @@ async def _cassandra(system: System) -> list[Part]:
 
 
 async def _arcade(system: System) -> Part:
-    """arcadepy, with the transport that we use."""
+    """arcadepy, with our transport."""
     import arcadepy
 
     async with process("-m", "bench.echo_arcade", environment={}, log=system.folder / "floor.log") as (_, url):

@@ -1,7 +1,6 @@
-"""Counts what tells whether the code stays easy to change; `python -m bench.house DIR...` prints a column for each checkout.
+"""Counts indicators of how easy the code is to change; `python -m bench.house DIR...` prints a column for each checkout.
 
-docs/architecture.md has the figures. They are counted in the product's own folders, `__init__.py` left out where names are
-compared.
+docs/architecture.md has the figures. Only the product's own folders are counted; comparisons of names leave out `__init__.py`.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from pathlib import Path
 
 ROOMS = ("schemas", "threads", "state", "streams", "core", "connectors", "processors", "cauce")
 SHOWS = re.compile(r"(projection|frames|transcript|asking|chatting|graph_channels|message_events|subgraph_events)\.py$")
-"""Files that turn events into what a client sees."""
+"""Files that convert events into what a client sees."""
 GRAPH = re.compile(r"\.graph\b(?!\()|\bis_graph\b|\bgraph is (?:not )?None\b")
 
 
 def figures(root: Path) -> dict[str, int | str]:
-    """Of one checkout, by what is counted."""
+    """The figures of one checkout, by title."""
     files = {path: path.read_text() for room in ROOMS for path in sorted((root / room).rglob("*.py"))}
     trees = {path: ast.parse(text) for path, text in files.items()}
     names = Counter(path.name for path in files if not path.name.startswith("__"))
@@ -50,7 +49,7 @@ def _calls(tree: ast.AST, name: str) -> int:
 
 
 def _branches(tree: ast.AST) -> Iterator[ast.expr]:
-    """Conditions that ask whether something is of a graph."""
+    """The number of conditions that test whether something belongs to a graph."""
     for node in ast.walk(tree):
         if isinstance(node, ast.If | ast.IfExp | ast.While) and GRAPH.search(ast.unparse(node.test)):
             yield node.test
@@ -65,7 +64,7 @@ def _asserts(tree: ast.AST) -> Iterator[ast.Assert]:
 
 
 def floors(root: Path, room: str, trees: dict[Path, ast.Module]) -> int:
-    """The longest way down the imports between a room's own modules, in modules."""
+    """The longest chain of imports between the modules of a folder, in modules."""
     prefix = room.replace("/", ".")
     modules = {_module(root, path): tree for path, tree in trees.items() if _module(root, path).startswith(prefix)}
     below = {name: {m for m in _imported(tree) if m in modules and m != name} for name, tree in modules.items()}
@@ -86,7 +85,7 @@ def _module(root: Path, path: Path) -> str:
 
 
 def _imported(tree: ast.Module) -> set[str]:
-    """Modules that are imported when the module is: those inside functions come later."""
+    """Modules imported together with the module; imports inside functions run later and do not count."""
     found = set()
     for node in tree.body:
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""A cheap HTTP/1.1 client for server-sent events: the load shares the cores with what it measures."""
+"""A lightweight HTTP/1.1 client for server-sent events: the load generator shares the cores with what it measures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ OnFrame = Callable[[bytes], None]
 
 
 class Connection(asyncio.Protocol):
-    """One connection, one request at a time, with one key. Frames of a stream go to the request's `on_frame`, as they are on
-    the wire without the empty line behind them."""
+    """One connection with one key, one request at a time. Frames of a stream are passed to the request's `on_frame` as received,
+    without the empty line after them."""
 
     def __init__(self, host: str, key: str) -> None:
         self._host, self._key = host, key
@@ -35,8 +35,8 @@ class Connection(asyncio.Protocol):
         return made
 
     async def send(self, method: str, path: str, body: object = None, on_frame: OnFrame | None = None) -> int:
-        """Sends a request and returns the status of its answer as soon as that begins."""
-        assert self._transport, "only an open connection sends"
+        """Sends a request and returns the status as soon as the response begins."""
+        assert self._transport, "the connection is not open"
         loop = asyncio.get_running_loop()
         self._on_frame, self._body = on_frame, b""
         self._status, self._over = loop.create_future(), loop.create_future()
@@ -47,17 +47,17 @@ class Connection(asyncio.Protocol):
         return await self._status
 
     async def over(self) -> bytes:
-        """Waits for the end of the answer; returns its body when it is no stream. Raises ConnectionError when it broke off."""
-        assert self._over, "only what was asked has an end"
+        """Waits for the end of the response; returns its body unless it is a stream. Raises ConnectionError if it was cut off."""
+        assert self._over, "no request was sent"
         return await self._over
 
     @property
     def is_open(self) -> bool:
-        """Whether the answer is still going."""
+        """Whether the response is still open."""
         return self._over is not None and not self._over.done()
 
     def close(self) -> None:
-        """Hangs up."""
+        """Closes the connection."""
         if self._transport:
             self._transport.close()
 
@@ -70,8 +70,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         for waiting in (self._status, self._over):
             if waiting and not waiting.done():
-                waiting.set_exception(exc or ConnectionResetError("the gateway hung up"))
-                waiting.exception()  # whoever closed it does not ask
+                waiting.set_exception(exc or ConnectionResetError("the gateway closed the connection"))
+                waiting.exception()  # closed on this side: nobody awaits the error
 
     def on_headers_complete(self) -> None:
         if self._status and not self._status.done():

@@ -1,4 +1,4 @@
-"""The closed loop through HTTP, as chat clients of the LangGraph API run it, beside the same loop straight through Kafka."""
+"""The closed loop over HTTP, as chat clients of the LangGraph API run it, compared with the same loop directly over Kafka."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from schemas import new_id
 
 CLIENTS = 32
 ROUNDS = 3
-"""Each way once a round, in turn: what else the machine does meets all of them."""
+"""Rounds; each measures every path once, so that other load on the machine affects all of them."""
 
 
 @dataclass
 class Streamed:
-    """A run that was streamed; times in seconds of `time.perf_counter`, 0 for what has not come."""
+    """A streamed run; times in seconds of `time.perf_counter`, 0 for what has not arrived."""
 
     sent: float = field(default_factory=time.perf_counter)
     first_token: float = 0.0
@@ -34,7 +34,7 @@ class Streamed:
     failed: bool = False
 
     def hear(self, frame: bytes) -> None:
-        """Takes a frame of the stream."""
+        """Handles a frame of the stream."""
         kind, _, data = frame.partition(b"\n")
         if kind == b"event: messages" and not self.first_token:
             chunk, _ = json.loads(data.removeprefix(b"data: "))
@@ -49,13 +49,13 @@ class Streamed:
 
 
 class HttpLoad:
-    """Clients of a gateway, each with a connection of its own. `keys` are those of its users, one for each tenant."""
+    """Clients of a gateway, each with its own connection. `keys` are the users' keys, one per tenant."""
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
         self._url, self._keys = url, keys
 
     async def closed_loop(self, clients: int, turns: int, *, asks: int = 6) -> list[Streamed]:
-        """Runs so many turns, `asks` in a thread; returns those whose streams came to an end."""
+        """Runs `turns` turns, `asks` per thread; returns those whose streams ended."""
         left, answered = turns, list[Streamed]()
 
         async def client(number: int) -> None:
@@ -77,7 +77,7 @@ class HttpLoad:
         return answered
 
     async def measure(self, name: str, clients: int, turns: int, pids: Mapping[str, Sequence[int]]) -> Figures:
-        """A closed loop as a row, as `Load.measure`."""
+        """Measures a closed loop as one row, like `Load.measure`."""
         answered, seconds, used = await measured(self.closed_loop(clients, turns), pids)
         return figures(
             name,
@@ -92,7 +92,7 @@ class HttpLoad:
 
 
 async def _stream(connection: Connection, thread: str) -> Streamed:
-    """One message and its run to the end, as `useStream` asks for it. Raises ConnectionError when it is not taken."""
+    """Sends one message and follows its run to the end, as `useStream` does. Raises ConnectionError if it is not accepted."""
     body = {
         "assistant_id": "agent",
         "input": {"messages": [{"role": "user", "content": "hi"}]},
@@ -108,7 +108,7 @@ async def _stream(connection: Connection, thread: str) -> Streamed:
 
 
 async def run(system: System, turns: int) -> list[Figures]:
-    """Bare LangGraph, the loop through Kafka and the one through HTTP, on a system: medians of some rounds."""
+    """Bare LangGraph, the loop over Kafka and the loop over HTTP on one system: medians of several rounds."""
     rounds: list[list[Figures]] = []
     keys = await system.keys({tenant: ["u"] for tenant in TENANTS})
     async with system.workers() as workers:
@@ -123,7 +123,7 @@ async def run(system: System, turns: int) -> list[Figures]:
 
 
 async def both(system: System, workers: Workers, keys: Sequence[str], turns: int) -> tuple[Figures, Figures]:
-    """The loop through Kafka, then through a gateway that runs only then."""
+    """The loop over Kafka, then over a gateway that runs only for it."""
     async with Load(system.bootstrap) as load:
         straight = await load.measure(f"{system.name}, no HTTP", CLIENTS, turns, workers.pids)
     async with system.gateway() as gateway:
@@ -134,7 +134,7 @@ async def both(system: System, workers: Workers, keys: Sequence[str], turns: int
 
 
 def median(rows: Sequence[Figures]) -> Figures:
-    """One row for several of the same kind: the median of each number, and all that went wrong."""
+    """Combines several rows of one kind: the median of each number, and the sum of all failures."""
 
     def of(name: str) -> float:
         return round(float(statistics.median(getattr(row, name) for row in rows)), 3)
@@ -155,7 +155,7 @@ def median(rows: Sequence[Figures]) -> Figures:
 
 
 def table(rows: Sequence[Figures]) -> str:
-    """The rows as Markdown: threes of bare LangGraph, the loop without and with HTTP."""
+    """The rows as Markdown, in groups of three: bare LangGraph, the loop without and with HTTP."""
     lines = [
         "| | turns/s | of in-process | of no HTTP | first token p50 s | p99 s | end p50 s | of no HTTP | p99 s | CPU ms a turn |",
         "|---|---|---|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""The yardstick: the same model and tool in one LangGraph agent in this process, with its in-memory saver."""
+"""The baseline: the same model and tool in one LangGraph agent in this process, with its in-memory saver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODEL_SECONDS, TOOL_SECONDS = 0.2, 0.05
 
 
 async def run(clients: int, turns: int) -> Figures:
-    """Closed-loop clients, each on its own conversation, `turns` in all."""
+    """Closed-loop clients, each with its own conversation; `turns` in total."""
     from langchain.agents import create_agent
     from langchain_core.tools import tool
     from langgraph.checkpoint.memory import InMemorySaver
@@ -22,7 +22,7 @@ async def run(clients: int, turns: int) -> Figures:
 
     @tool("Bench_Echo")
     async def echo(text: str) -> str:
-        """Says the same again."""
+        """Returns its argument."""
         await asyncio.sleep(TOOL_SECONDS)
         return text
 

@@ -24,24 +24,24 @@ _DELTA = Delta.TYPE.encode()
 
 @dataclass
 class Asked:
-    """A message that was sent; times in seconds of `time.perf_counter`, 0 for what has not come."""
+    """A sent message; times in seconds of `time.perf_counter`, 0 for what has not arrived."""
 
     sent: float = 0.0
     acknowledged: float = 0.0
     first_token: float = 0.0
     ended: float = 0.0
     fetched_after: float = 0.0
-    """From the end's record being produced until it was read, in seconds."""
+    """Seconds from producing the record of the run's end until it was read."""
     over: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
     def seconds(self) -> float:
-        """From sending until the run ended."""
+        """Seconds from sending until the run ended."""
         return self.ended - self.sent
 
 
 class Load:
-    """A producer and a reader of everything that comes out."""
+    """A producer, and a consumer of all responses."""
 
     def __init__(self, bootstrap: str, *, deltas: bool = False) -> None:
         self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
@@ -123,7 +123,7 @@ class Load:
         thread: Callable[[], str] = lambda: new_id("t"),
         asks: int = 6,
     ) -> list[Asked]:
-        """Runs so many turns with so many clients, `asks` in a thread; returns those that were answered."""
+        """Runs `turns` turns with `clients` clients, `asks` per thread; returns those that were answered."""
         left, answered = turns, list[Asked]()
 
         async def client(number: int) -> None:
@@ -142,9 +142,9 @@ class Load:
         return answered
 
     async def measure(self, name: str, clients: int, turns: int, pids: Mapping[str, Sequence[int]]) -> Figures:
-        """A closed loop as a row; `pids` are the processes whose CPU time counts, by name."""
+        """Measures a closed loop as one row; `pids` are the processes whose CPU time is counted, by name."""
         answered, seconds, used = await measured(self.closed_loop(clients, turns), pids)
-        await asyncio.sleep(1)  # what comes twice would come by now
+        await asyncio.sleep(1)  # a duplicate would have arrived by now
         latencies = [a.seconds for a in answered]
         repeated = sum(n - 1 for n in self._ends.values())
         self._asked.clear()
@@ -152,13 +152,13 @@ class Load:
 
 
 WARM_UP, LONGEST_WARM_UP = 500, 10_000
-"""Turns that are run before anything is measured: at a time, and at most."""
+"""Warm-up turns: per round, and in total at most."""
 QUIET = 0.05
-"""Share of a core at which the servers' compilers count as done."""
+"""Share of a core below which the servers' JIT compilers count as finished."""
 
 
 async def warm_up(load: Load, servers: Sequence[int]) -> None:
-    """Runs turns until the servers' JVMs have compiled what they run: before, a request costs them twice the CPU."""
+    """Runs turns until the servers' JVMs have compiled their hot code; before that, a request costs twice the CPU."""
     for done in range(WARM_UP, LONGEST_WARM_UP + 1, WARM_UP):
         before, started = sum(map(compiler_seconds, servers)), time.perf_counter()
         await load.closed_loop(32, WARM_UP)

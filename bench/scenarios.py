@@ -1,4 +1,4 @@
-"""Questions besides speed: what waits, who is in whose way, how it grows. On the embedded system, each with its comparison."""
+"""Scenarios besides throughput: waiting, interference, growth. On the embedded system, each with a comparison."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ MODELS = {
 
 
 async def run(folder: Path) -> list[str]:
-    """All of them; returns Markdown paragraphs."""
-    told = []
+    """Runs all scenarios; returns Markdown paragraphs."""
+    found = []
     for number, scenario in enumerate((waiting, first_token, workers, length, neighbours, tenants)):
         place = folder / f"scenario{number}"
         place.mkdir(parents=True)
         print(f"{scenario.__name__} ...", flush=True)
         async with embedded(place, MODELS) as system:
-            told.append(await scenario(system))
-        print(f"  {told[-1]}", flush=True)
-    return told
+            found.append(await scenario(system))
+        print(f"  {found[-1]}", flush=True)
+    return found
 
 
 async def waiting(system: System) -> str:
-    """1,000 threads that wait for a slow model, in one worker."""
+    """1,000 threads waiting for a slow model in one worker."""
     async with system.workers(tenant_running=1024) as workers, Load(system.bootstrap) as load:
         pid = workers.pids["worker"][0]
         before = _rss(pid)
@@ -56,7 +56,7 @@ async def waiting(system: System) -> str:
 
 
 async def first_token(system: System) -> str:
-    """How much later the first token comes than the model gives it (0.02 s)."""
+    """The delay of the first token beyond the model's own (0.02 s)."""
     async with system.workers(), Load(system.bootstrap, deltas=True) as load:
         await load.closed_loop(1, 5, tenants=["streaming"])
         answered = await load.closed_loop(1, 40, tenants=["streaming"])
@@ -68,7 +68,7 @@ async def first_token(system: System) -> str:
 
 
 async def workers(system: System) -> str:
-    """One worker against two, where the places of a worker are the limit."""
+    """One worker compared with two, where `max_running` of a worker is the limit."""
     rates = []
     for count in (1, 2):
         async with system.workers(count, max_running=8, tenant_running=8) as _, Load(system.bootstrap) as load:
@@ -76,7 +76,7 @@ async def workers(system: System) -> str:
             started = time.perf_counter()
             await load.closed_loop(32, 300 * count, tenants=["quiet", "loud"])
             rates.append(300 * count / (time.perf_counter() - started))
-    return f"One worker with 8 places: {rates[0]:.1f} turns/s, two: {rates[1]:.1f}, {rates[1] / rates[0]:.2f} times as many."
+    return f"One worker with max_running = 8: {rates[0]:.1f} turns/s, two: {rates[1]:.1f}, {rates[1] / rates[0]:.2f} times that."
 
 
 async def length(system: System) -> str:
@@ -127,12 +127,12 @@ async def neighbours(system: System) -> str:
         await asyncio.gather(*disturbing)
         return (
             f"100 threads of one partition, alone: {_quantiles(alone)}; beside a thread of 8 s, a failing one and 20 records "
-            f"that nobody can read: {_quantiles(beside)}."
+            f"that cannot be decoded: {_quantiles(beside)}."
         )
 
 
 async def tenants(system: System) -> str:
-    """A quiet tenant alone, and while another one posts 1,000 messages at once."""
+    """A quiet tenant alone, and while another tenant posts 1,000 messages in a burst."""
     async with system.workers(tenant_running=24) as _, Load(system.bootstrap) as load:
         await load.closed_loop(4, 40, tenants=["quiet", "loud"])
         alone = await load.closed_loop(4, 120, tenants=["quiet"])
@@ -174,7 +174,7 @@ def _rss(pid: int) -> float:
 
 
 def _written(pid: int) -> int:
-    """Bytes that a process has written to files (proc(5); what goes through sockets with send(2) does not count)."""
+    """Bytes that a process has written to files (proc(5); data sent through sockets with send(2) does not count)."""
     for line in Path(f"/proc/{pid}/io").read_text().splitlines():
         if line.startswith("wchar:"):
             return int(line.split()[1])

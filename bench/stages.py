@@ -1,4 +1,4 @@
-"""Where the time of a turn goes: means by stage, from the workers' own metrics and the load's clock, as text and picture."""
+"""Where the time of a turn goes: means by stage, from the workers' metrics and the load generator's clock, as text and SVG."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def scrape(workers: Workers) -> dict[tuple[str, str, str], float]:
 
 @dataclass(frozen=True)
 class Stages:
-    """Milliseconds by stage, of a whole turn: two records of the turns group, one of the tools group. The times of the
-    fake model and of the tool itself are left out."""
+    """Milliseconds by stage of a whole turn: two records of the turns group and one of the tools group. The time of the
+    fake model and of the tool itself is left out."""
 
     title: str
     parts: Mapping[str, float]
 
     def line(self) -> str:
-        """As one row of a table."""
+        """The stages as one row of a table."""
         return f"| {self.title} | " + " | ".join(f"{ms:.1f}" for ms in self.parts.values()) + " |"
 
 
@@ -61,7 +61,7 @@ def stages(
         return (after.get(key, 0.0) - before.get(key, 0.0)) * 1000 / turns
 
     model, hydrate, commit = (total("turn_stage", s) for s in ("model", "hydrate", "commit"))
-    # Age at the end, less what the worker did itself: from the producer's clock until intake.
+    # Age at the end minus the worker's own time: from the producer's timestamp until intake.
     to_turns = total("record_age", "turns") - total("lane_wait", "turns") - total("process", "turns")
     to_tools = total("record_age", "tools") - total("lane_wait", "tools") - total("process", "tools")
     given_model, given_tool = 2 * MODEL_SECONDS * 1000, TOOL_SECONDS * 1000

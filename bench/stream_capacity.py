@@ -1,4 +1,4 @@
-"""How many streams one gateway on one core holds: many that are quiet, and some in which agents write. On the embedded broker."""
+"""How many streams one gateway on one core can serve: many idle ones, and some with active agents. On the embedded broker."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ IDLE, IDLE_SECONDS = 2000, 60.0
 WRITTEN, TOKENS_PER_SECOND, WRITTEN_SECONDS = 200, 20, 20.0
 USERS = 10
 """Users per tenant; a user may have 100 streams."""
-AT_ONCE = 32
-"""Requests that are made at once to prepare."""
+CONCURRENT = 32
+"""Concurrent requests during preparation."""
 TICK = 0.005
-"""Seconds between two looks at which tokens are due."""
+"""Seconds between two batches of due tokens."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """What a gateway did with so many streams. Times in seconds, `rss` in MB, `cpu` a share of a core."""
+    """One measurement of a gateway. Times in seconds, `rss` in MB, `cpu` as a share of a core."""
 
     name: str
     streams: int
     broken: int
-    """Streams that ended by themselves."""
+    """Streams that ended unexpectedly."""
     heartbeats: int
     silence: float
-    """The longest between two frames of any stream, beginning and end included."""
+    """The longest time between two frames of any stream, including its beginning and end."""
     sent: int
     delivered: int
     p50: float
@@ -52,7 +52,7 @@ class Held:
 
 @dataclass
 class Reader:
-    """One stream of a thread, and what came in it; times of `time.perf_counter`."""
+    """One stream of a thread, and what it received; times of `time.perf_counter`."""
 
     tenant: str
     thread: str
@@ -61,12 +61,12 @@ class Reader:
     last: float = 0.0
     silence: float = 0.0
     delays: list[float] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
-    """The words that were written into the thread."""
+    """The tokens that were written into the thread."""
 
     async def follow(self) -> None:
-        """Asks for the thread's events from now on."""
+        """Requests the thread's future events."""
         path = f"/v1/threads/{self.thread}/events?since=1"
         status = await self.connection.send("GET", path, on_frame=self.hear)
         if status != 200:
@@ -74,26 +74,26 @@ class Reader:
         self.last = time.perf_counter()
 
     def hear(self, frame: bytes) -> None:
-        """Takes a frame. Every word of a text begins with the time at which it was sent."""
+        """Handles a frame. Every token of a text begins with the time at which it was sent."""
         now = time.perf_counter()
         self.pause(now)
         if frame == b": heartbeat":
             self.heartbeats += 1
         elif frame.startswith(b"event: message.delta"):
             data = next(line for line in frame.split(b"\n") if line.startswith(b"data: "))
-            for word in json.loads(data[6:])["text"].split():
-                self.words.append(word)
-                self.delays.append(now - float(word))
+            for token in json.loads(data[6:])["text"].split():
+                self.tokens.append(token)
+                self.delays.append(now - float(token))
 
     def pause(self, now: float) -> None:
-        """Notes how long nothing has come."""
+        """Records the silence since the last frame."""
         if self.last:
             self.silence, self.last = max(self.silence, now - self.last), now
 
 
 @asynccontextmanager
 async def readers(url: str, keys: Sequence[tuple[str, str]], count: int) -> AsyncIterator[list[Reader]]:
-    """So many threads, each of one of the tenants and keys in turn, and who is to follow them. A worker must run."""
+    """Creates threads, distributed over the tenants and keys, and their readers. A worker must be running."""
     made: list[Reader] = []
 
     async def prepare(number: int) -> None:
@@ -119,7 +119,7 @@ async def follow(held: Sequence[Reader]) -> None:
 
 
 async def _in_turn(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    free = asyncio.Semaphore(AT_ONCE)
+    free = asyncio.Semaphore(CONCURRENT)
 
     async def one(coroutine: Coroutine[Any, Any, None]) -> None:
         async with free:
@@ -130,7 +130,7 @@ async def _in_turn(work: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 @asynccontextmanager
 async def streams(system: System, gateway: Gateway, count: int) -> AsyncIterator[list[Reader]]:
-    """So many open streams; no worker runs any more."""
+    """Opens streams, and stops the workers afterwards."""
     users = {tenant: [f"u{n}" for n in range(USERS)] for tenant in TENANTS}
     owners = [tenant for tenant, names in users.items() for _ in names]
     keys = list(zip(owners, await system.keys(users), strict=True))
@@ -142,7 +142,7 @@ async def streams(system: System, gateway: Gateway, count: int) -> AsyncIterator
 
 
 async def hold(system: System, gateway: Gateway, count: int, seconds: float) -> Held:
-    """Quiet streams for a while."""
+    """Measures idle streams."""
     async with streams(system, gateway, count) as held:
         used, started = cpu_seconds(gateway.pid), time.perf_counter()
         await asyncio.sleep(seconds)
@@ -151,19 +151,19 @@ async def hold(system: System, gateway: Gateway, count: int, seconds: float) -> 
 
 
 async def write(system: System, gateway: Gateway, count: int, rate: int, seconds: float) -> Held:
-    """Streams of threads in which an agent writes so many tokens a second, each a record of its own."""
+    """Measures streams of threads in which an agent writes `rate` tokens per second, each in its own record."""
     async with streams(system, gateway, count) as held:
         used, started = cpu_seconds(gateway.pid), time.perf_counter()
         await produce(system.bootstrap, held, rate, seconds)
         share = (cpu_seconds(gateway.pid) - used) / (time.perf_counter() - started)
-        latest = time.perf_counter() + 2  # what comes late is counted, and shows in the delays
-        while any(r.words != r.sent for r in held) and time.perf_counter() < latest:
+        latest = time.perf_counter() + 2  # late tokens count as delivered; their delays are reported
+        while any(r.tokens != r.sent for r in held) and time.perf_counter() < latest:
             await asyncio.sleep(0.05)
         return _sum_up(f"{rate} tokens/s each", held, gateway, share)
 
 
 async def produce(bootstrap: str, held: Sequence[Reader], rate: int, seconds: float) -> None:
-    """An answer into each thread, a token a record: all at their times, the threads one after the other within a period."""
+    """Writes an answer into each thread, one token per record, at fixed times that are spread over a period."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks=1, linger_ms=5)
     await producer.start()
     runs = [new_id("m") for _ in held]
@@ -182,9 +182,9 @@ async def produce(bootstrap: str, held: Sequence[Reader], rate: int, seconds: fl
 
 
 async def _send(producer: AIOKafkaProducer, reader: Reader, run: str, index: int) -> None:
-    word = f"{time.perf_counter():.6f}"
-    reader.sent.append(word)
-    delta = Delta(run_id=run, message_id=f"{run}.1", turn=1, attempt=1, index=index, text=f"{word} ")
+    token = f"{time.perf_counter():.6f}"
+    reader.sent.append(token)
+    delta = Delta(run_id=run, message_id=f"{run}.1", turn=1, attempt=1, index=index, text=f"{token} ")
     envelope = Envelope(f"{run}.{index}", Delta.TYPE, "cauce/bench", reader.tenant, datetime.now(UTC))
     await producer.send(
         Topic.CHAT_DELTAS.value,
@@ -206,7 +206,7 @@ def _sum_up(name: str, held: Sequence[Reader], gateway: Gateway, share: float) -
         heartbeats=sum(reader.heartbeats for reader in held),
         silence=max(reader.silence for reader in held),
         sent=sum(len(reader.sent) for reader in held),
-        delivered=sum(len(set(reader.words)) for reader in held),
+        delivered=sum(len(set(reader.tokens)) for reader in held),
         p50=quantile(delays, 0.5),
         p99=quantile(delays, 0.99),
         rss=rss(gateway.pid),
@@ -215,13 +215,13 @@ def _sum_up(name: str, held: Sequence[Reader], gateway: Gateway, share: float) -
 
 
 def rss(pid: int) -> float:
-    """Memory of a process in MB."""
+    """Resident memory of a process in MB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 async def run(folder: Path) -> list[Held]:
-    """Both, each with a gateway of its own on the machine's last core."""
+    """Both measurements, each with its own gateway on the machine's last core."""
     allow_open_files()
     made = []
     core = max(os.sched_getaffinity(0))

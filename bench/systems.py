@@ -1,4 +1,4 @@
-"""What is measured: the servers, the tool service and worker processes, embedded or on Kafka and Cassandra."""
+"""The measured systems: servers, tool service and worker processes, embedded or on Kafka and Cassandra."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GROUPS = ("turns", "tools", "audit")
 
 @asynccontextmanager
 async def process(*arguments: str, environment: Mapping[str, str], log: Path) -> AsyncIterator[tuple[int, str]]:
-    """A child process; gives its id and the first line that it prints."""
+    """Starts a child process; returns its id and the first line that it prints."""
     with log.open("ab") as errors:
         child = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, env={**os.environ, **environment}, stdout=asyncio.subprocess.PIPE, stderr=errors
@@ -35,7 +35,7 @@ async def process(*arguments: str, environment: Mapping[str, str], log: Path) ->
             assert child.stdout
             line = await asyncio.wait_for(child.stdout.readline(), 60)
             if not line:
-                raise RuntimeError(f"{' '.join(arguments)} ended at once, see {log}")
+                raise RuntimeError(f"{' '.join(arguments)} exited immediately, see {log}")
             yield child.pid, line.decode().strip()
         finally:
             if child.returncode is None:
@@ -47,7 +47,7 @@ async def process(*arguments: str, environment: Mapping[str, str], log: Path) ->
 
 
 async def prepare(bootstrap: str, state_url: str, tenants: Mapping[str, str] = {}) -> None:
-    """Topics, tables, and tenants whose agents need no approvals; `tenants` are further ones with their models."""
+    """Creates topics, tables, and tenants whose agents need no approvals; `tenants` are additional ones with their models."""
     await topic_admin.apply(bootstrap, partitions=PARTITIONS)
     stores = open_stores(state_url)
     await stores.open()
@@ -63,7 +63,7 @@ async def prepare(bootstrap: str, state_url: str, tenants: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Workers:
-    """Worker processes: pids and addresses of their health pages, by name of what they run."""
+    """Worker processes: pids and addresses of health pages, by the names of their groups."""
 
     pids: dict[str, list[int]] = field(default_factory=dict)
     health: dict[str, list[str]] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Gateway:
 
 @dataclass(frozen=True)
 class System:
-    """Servers that run. `together`: all groups are in one worker process, as in the embedded system."""
+    """Running servers. `together`: one worker process runs all groups, as in the embedded system."""
 
     name: str
     bootstrap: str
@@ -91,7 +91,7 @@ class System:
 
     @asynccontextmanager
     async def workers(self, count: int = 1, **settings: object) -> AsyncIterator[Workers]:
-        """`count` workers of each kind, with these settings, and the tool service."""
+        """Runs `count` workers of each group with these settings, and the tool service."""
         log = self.folder / "workers.log"
         environment = {**self.state, "CAUCE_KAFKA": self.bootstrap, "CAUCE_LOG_LEVEL": "error"}
         environment |= {f"CAUCE_{name.upper()}": str(value) for name, value in settings.items()}
@@ -119,7 +119,7 @@ class System:
 
     @asynccontextmanager
     async def gateway(self, core: int | None = None) -> AsyncIterator[Gateway]:
-        """A `cauce gateway` that counts requests and refuses none; `core` is the only one that it may use."""
+        """Runs a `cauce gateway` that counts requests but rejects none; `core` is the only CPU core it may use."""
         environment = {**self.state, "CAUCE_KAFKA": self.bootstrap, "CAUCE_LOG_LEVEL": "error"}
         environment |= dict.fromkeys(("CAUCE_RATE_USER", "CAUCE_RATE_TENANT", "CAUCE_RATE_RUNS"), "1000000/second")
         command = ("-m", "cauce", "gateway", "--port", "0")
@@ -130,7 +130,7 @@ class System:
             yield Gateway(pid, line.split()[-1])
 
     async def keys(self, users: Mapping[str, Sequence[str]]) -> list[str]:
-        """An API key for each user of each tenant."""
+        """Creates an API key for each user of each tenant."""
         stores = open_stores(self.state_url)
         await stores.open()
         try:
@@ -167,7 +167,7 @@ async def cluster(folder: Path, tenants: Mapping[str, str] = {}) -> AsyncIterato
     from deploy.cluster import CassandraServer, KafkaServer
 
     kafka = KafkaServer(folder / "kafka", short_lived=False)
-    # Cassandra's own default commit log, as nodes with replicas run.
+    # Cassandra's default commit log mode, as used on nodes with replicas.
     cassandra = CassandraServer(folder / "cassandra", survives_kill=False, short_lived=False)
     try:
         await asyncio.gather(asyncio.to_thread(kafka.start), asyncio.to_thread(cassandra.start))

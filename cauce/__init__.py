@@ -1,3 +1,3 @@
-"""Settings, the composition of the parts, the command line: the only place that knows everything."""
+"""Settings, the composition of the parts, and the command line: the only package that may import all others."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m cauce` is `cauce`."""
+"""Makes `python -m cauce` the same as `cauce`."""
 
 from cauce.cli import main
 

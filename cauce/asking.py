@@ -1,4 +1,4 @@
-"""One question, one answer: what `cauce ask` does."""
+"""Implements `cauce ask`: sends one question and returns the answer."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from schemas import (
 from streams.dead_letters import until_dead
 
 ROUNDS = 50
-"""Approvals given in one run before `--yes` gives up."""
+"""Number of pauses in one run that `--yes` approves before it gives up."""
 
 
 @dataclass
 class Answer(EventMethods):
-    """What became of a question. `state`: completed, approval, failed, cancelled or timeout."""
+    """The outcome of a question. `state`: completed, approval, failed, cancelled or timeout."""
 
     LEAVES_OUT = frozenset(kinds()) - {
         MessageAdded,
@@ -49,12 +49,12 @@ class Answer(EventMethods):
     tool_calls: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """The outcome as plain JSON values, for `--json`."""
         calls = list(self.tool_calls.values())
         return {"thread": self.thread, "run": self.run, "text": self.text, "tool_calls": calls, "state": self.state}
 
     def on_message_added(self, event: MessageAdded) -> None:
-        """The text, and what is called."""
+        """Records the answer's text and its tool calls."""
         if event.message.role == "assistant":
             self.text = event.message.text or self.text
             for call in event.message.tool_calls:
@@ -62,29 +62,31 @@ class Answer(EventMethods):
                 self.tool_calls[call.call_id] = row
 
     def on_tool_finished(self, event: ToolFinished) -> None:
-        """How a call ended."""
+        """Records the status of a finished tool call."""
         self.tool_calls[event.call_id]["status"] = event.status
 
     def on_approval_requested(self, event: ApprovalRequested) -> None:
-        """A call that waits."""
+        """Marks a tool call as waiting for approval."""
         self.tool_calls[event.call_id]["status"] = "approval"
 
     def on_run_paused(self, event: RunPaused) -> None:
-        """What waits for the user, and how to continue."""
+        """Explains which tool calls need approval and how to continue."""
         names = ", ".join(self.tool_calls[c]["name"] for c in event.call_ids)
         self.state = "approval"
-        self.explanation = f"{names} waits for your approval: cauce chat --thread {self.thread}, or ask with --yes"
+        self.explanation = (
+            f"approval needed for {names}; decide in `cauce chat --thread {self.thread}`, or ask again with --yes"
+        )
 
     def on_run_completed(self, event: RunCompleted) -> None:
-        """The end."""
+        """Ends as completed."""
         self.state, self.explanation = "completed", event.notice or ""
 
     def on_run_failed(self, event: RunFailed) -> None:
-        """The end."""
+        """Ends as failed."""
         self.state, self.explanation = "failed", event.message
 
     def on_run_cancelled(self, event: RunCancelled) -> None:
-        """The end."""
+        """Ends as cancelled."""
         self.state, self.explanation = "cancelled", event.message
 
 

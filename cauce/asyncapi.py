@@ -1,7 +1,7 @@
 """The AsyncAPI 3.0 document and the JSON Schemas, made from the topic registry and the record bodies.
 
-FastStream can only describe what its handlers are typed with; ours take any record of a topic, so the registry is the
-better source.
+FastStream describes only the types that its handlers declare. Our handlers accept any record of a topic, so the registry is
+the better source.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def json_schemas() -> dict[str, dict[str, Any]]:
 
 
 def document() -> dict[str, Any]:
-    """The AsyncAPI 3.0.0 document: a channel for each topic, a message for each record type, an operation for each reader
-    and writer of ours."""
+    """The AsyncAPI 3.0.0 document: one channel per topic, one message per record type, and one operation for each of our readers
+    and writers."""
     models: list[type[Body]] = [body for topic in TOPICS for body in bodies_of(topic)]
     _, definitions = models_json_schema([(m, "validation") for m in models], ref_template=_REF)
     return {
@@ -104,7 +104,7 @@ def _headers() -> dict[str, Any]:
             "ce_source": text,
             "ce_time": {**text, "format": "date-time"},
             "ce_tenantid": {**text, "description": "The tenant; must be the one of the record's key."},
-            "ce_requestid": {**text, "description": "The gateway's request that the record comes from."},
+            "ce_requestid": {**text, "description": "Id of the gateway request that produced the record."},
             "content-type": {"const": "application/json"},
             "traceparent": {**text, "description": "W3C Trace Context."},
         },

@@ -1,7 +1,7 @@
-"""The chat in the terminal: prompt, stream, tool calls, approvals.
+"""The terminal chat: prompt, stream, tool calls, approvals.
 
-The prompt waits in the main thread, outside of the event loop, so that Ctrl-C means what people expect: at the prompt it
-leaves, during a run it stops the run.
+The prompt blocks in the main thread, outside the event loop, so that Ctrl-C behaves as users expect: at the prompt it exits,
+during a run it stops the run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rich.text import Text
 from cauce.lines import Line
 from cauce.transcript import Transcript, shown_value
 from schemas import (
-    ID_WORDS,
+    ID_RULE,
     ApprovalRequested,
     TooLarge,
     is_id,
@@ -33,16 +33,16 @@ from schemas import (
 
 T = TypeVar("T")
 LEAVE_SECONDS = 3.0
-"""Nobody who leaves waits longer for connections to be closed."""
-HELP = """/threads     your threads, the last changed first
+"""How long leaving the chat waits for connections to close, at most."""
+HELP = """/threads     your threads, most recently changed first
 /open ID     continue in another thread
 /new         start a new thread
-/history     what was said in this thread
+/history     the messages of this thread
 /quit        leave (or Ctrl-D); Ctrl-C stops a run"""
 
 
 class Chat:
-    """One person at one terminal."""
+    """One user's chat session at one terminal."""
 
     def __init__(self, line: Line, thread: str | None) -> None:
         self._line = line
@@ -51,7 +51,7 @@ class Chat:
         self._shown = Transcript(self._out)
 
     def loop(self) -> None:
-        """Talks until the person leaves."""
+        """Runs the chat until the user leaves."""
         with asyncio.Runner() as runner:
             self._runner = runner
             self._do(self._line.open())
@@ -96,7 +96,7 @@ class Chat:
             self._out.print(f"[yellow]{escape(str(error))}[/]")
 
     def _follow(self, run: str) -> None:
-        """Shows a run to its end, with what the person decides on the way."""
+        """Shows a run until it ends, asking the user to decide on each approval."""
         while True:
             self._shown.taken()
             self._do(self._show(run))
@@ -108,7 +108,7 @@ class Chat:
                     return
 
     async def _show(self, run: str) -> None:
-        """Prints a run until it ends or pauses, or why it never begins. The first Ctrl-C cancels the run, which then ends."""
+        """Prints a run until it ends or pauses, or why it was not accepted. Ctrl-C cancels the run."""
         showing = asyncio.ensure_future(self._print_events(run))
         refused = asyncio.ensure_future(self._line.refused(run))
         try:
@@ -127,14 +127,14 @@ class Chat:
             await asyncio.wait_for(showing, 30)
         finally:
             refused.cancel()
-            await asyncio.wait([refused], timeout=LEAVE_SECONDS)  # it closes a consumer, which takes a loop that runs
+            await asyncio.wait([refused], timeout=LEAVE_SECONDS)  # closing its consumer needs the running loop
 
     async def _print_events(self, run: str) -> None:
         async for event in self._line.events(self._thread, run):
             self._shown.show(event)
 
     def _decide(self, asked: ApprovalRequested) -> bool:
-        """Asks the person about a call. False when they leave it open."""
+        """Asks the user about a tool call. False when it is left open."""
         self._out.print(f"\n[bold yellow]? {escape(asked.name)}[/] [dim]{escape(asked.description)}[/]")
         for key, value in asked.arguments.items():
             self._out.print(f"    {escape(key)}: [bold]{escape(shown_value(value))}[/]")
@@ -150,18 +150,18 @@ class Chat:
                     continue
                 self._do(self._line.decide(self._thread, asked.call_id, "edit", arguments=arguments))
             elif key == "t":
-                if not (text := self._answer_line("  text that stands for the result: ")):
+                if not (text := self._answer_line("  text to use as the result: ")):
                     continue
                 self._do(self._line.decide(self._thread, asked.call_id, "respond", message=text))
             elif key in ("l", ""):
-                self._out.print("[dim]  left open; it waits for as long as it takes[/]")
+                self._out.print("[dim]  left open; you can decide at any time[/]")
                 return False
             else:
                 continue
             return True
 
     def _key(self, question: str) -> str:
-        """One key of a terminal, or the first letter of a line from elsewhere."""
+        """One key press from a terminal; from other input, the first letter of a line."""
         if not sys.stdin.isatty():
             self._out.print(Text(question, style="bold"))
             return sys.stdin.readline().strip()[:1].lower()
@@ -180,7 +180,7 @@ class Chat:
             return ""
 
     def _edited(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
-        """New arguments, one question each; an empty answer keeps the old value."""
+        """The arguments after asking for each; an empty line keeps the current value. None if one is not valid JSON."""
         edited = dict(arguments)
         for name, value in arguments.items():
             text = self._answer_line(f"  {name} [{shown_value(value)}]: ")
@@ -188,12 +188,12 @@ class Chat:
                 try:
                     edited[name] = text if isinstance(value, str) else json.loads(text)
                 except ValueError:
-                    self._out.print(f"[red]  {escape(text)} is not JSON; {escape(name)} is not a text[/]")
+                    self._out.print(f"[red]  {escape(text)} is not valid JSON, and {escape(name)} is not a string[/]")
                     return None
         return edited
 
     def _command(self, line: str) -> bool:
-        """A line that begins with a slash. False to leave."""
+        """Runs a line that begins with a slash. Returns False to leave the chat."""
         name, _, argument = line[1:].partition(" ")
         if name in ("quit", "exit", "q"):
             return False
@@ -203,7 +203,7 @@ class Chat:
             self._thread = new_id("t")
             self._greet()
         elif name == "open" and not is_id(argument.strip()):
-            self._out.print(f"{escape(argument)} cannot be the id of a thread: it may have {ID_WORDS}", style="yellow")
+            self._out.print(f"{escape(argument)} cannot be the id of a thread: it may have {ID_RULE}", style="yellow")
         elif name == "open":
             self._thread = argument.strip()
             self._greet()
@@ -214,7 +214,7 @@ class Chat:
         elif name == "history":
             self._do(self._print_history(100))
         else:
-            self._out.print(f"there is no /{escape(name)}; /help lists what there is", style="yellow")
+            self._out.print(f"unknown command /{escape(name)}; /help lists all commands", style="yellow")
         return True
 
     async def _print_threads(self) -> None:
@@ -232,7 +232,7 @@ class Chat:
                 self._out.print(f"[dim]  {escape(message.tool_name or '')}: {escape(message.text[:100])}[/]")
 
     def _decide_open(self, runner: asyncio.Runner) -> None:
-        """Shows the approvals that the thread waits for."""
+        """Asks for a decision on each open approval of the thread."""
         open_calls, run = runner.run(self._line.open_approvals(self._thread))
         for asked in open_calls:
             if not self._decide(asked):
@@ -243,9 +243,9 @@ class Chat:
 
 @contextmanager
 def _single_keys() -> Iterator[Callable[[], str]]:
-    """A way to read one key without waiting for the line's end; "" for Ctrl-C and a closed terminal.
+    """Yields a function that reads one key without waiting for Enter; it returns "" for Ctrl-C and a closed terminal.
 
-    Forgets what was typed before: no key that was meant for something else may approve a call. So print the question inside.
+    Discards earlier input, so that no key typed for another purpose approves a call. Print the question inside the block.
     """
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)

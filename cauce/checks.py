@@ -1,4 +1,4 @@
-"""What `cauce doctor` looks at."""
+"""The checks that `cauce doctor` runs."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 FREE_BYTES = 1 << 30
 HEALTH_SECONDS = 5.0
-"""For one health page; its own checks take 3 s at most."""
+"""Timeout of a request to a health page, whose own checks take at most 3 s."""
 RECENT = timedelta(days=1)
-"""A dead letter older than this is told, and is no warning any more."""
+"""A dead letter older than this is listed without a warning."""
 PINNED = ("aiokafka", "faststream", "langgraph", "langchain", "arcadepy", "cassandra-driver", "pydantic")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `words` say what is there, what is wrong, and what to do."""
+    """The result of one check. `detail` says what was found, what is wrong, and what to do."""
 
     subject: str
     verdict: Literal["ok", "warning", "problem"]
-    words: str
+    detail: str
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Looks at everything; one failing check does not keep the others from being made."""
+    """Runs all checks; a check that fails does not prevent the others."""
     findings = [_python(), _packages(), _environment(), _folder(settings)]
     if settings.cassandra:
         findings.append(_driver())
@@ -90,7 +90,7 @@ def _packages() -> Finding:
 def _environment() -> Finding:
     unknown = unknown_variables(os.environ)
     if unknown:
-        return Finding("Settings", "warning", f"{', '.join(unknown)} means nothing to Cauce; is it misspelt?")
+        return Finding("Settings", "warning", f"{', '.join(unknown)} is not a setting of Cauce; check the spelling")
     return Finding("Settings", "ok", "understood")
 
 
@@ -99,8 +99,8 @@ def _folder(settings: Settings) -> Finding:
     if not os.access(folder, os.W_OK):
         return Finding("Data folder", "problem", f"{settings.data} cannot be written; choose another with --data")
     free = shutil.disk_usage(folder).free
-    words = f"{settings.data.absolute()}, {free / (1 << 30):.1f} GiB free"
-    return Finding("Data folder", "ok" if free > FREE_BYTES else "warning", words)
+    detail = f"{settings.data.absolute()}, {free / (1 << 30):.1f} GiB free"
+    return Finding("Data folder", "ok" if free > FREE_BYTES else "warning", detail)
 
 
 def _driver() -> Finding:
@@ -110,11 +110,11 @@ def _driver() -> Finding:
         check_driver()
     except SettingsError as error:
         return Finding("Cassandra driver", "problem", str(error))
-    return Finding("Cassandra driver", "ok", "libev is there")
+    return Finding("Cassandra driver", "ok", "libev is available")
 
 
 def _running(settings: Settings) -> tuple[Settings, Finding]:
-    """The settings with the running system's addresses, when there is one."""
+    """The settings, with the addresses of the running system if one runs."""
     if not settings.embedded:
         return settings, Finding("System", "ok", f"a cluster: Kafka at {settings.kafka}")
     try:
@@ -122,16 +122,16 @@ def _running(settings: Settings) -> tuple[Settings, Finding]:
     except NotRunning as error:
         return settings, Finding("System", "warning", str(error))
     if not find_workers(settings):
-        words = (
-            f"runs from {settings.data}, but no worker does: nothing is answered until one is back "
+        detail = (
+            f"runs from {settings.data}, but without a worker: no message is answered until one is running "
             f"(log: {settings.data / 'logs' / 'worker.log'})"
         )
-        return found, Finding("System", "warning", words)
+        return found, Finding("System", "warning", detail)
     return found, Finding("System", "ok", f"runs from {settings.data}")
 
 
 async def _health(subject: str, base_url: str, pid: int) -> Finding:
-    """What a process says of itself at `/readyz`, or that it says nothing: then its event loop is blocked or it is frozen."""
+    """What a process reports at `/readyz`. No answer means that its event loop is blocked or the process is frozen."""
     import httpx
 
     try:
@@ -139,15 +139,15 @@ async def _health(subject: str, base_url: str, pid: int) -> Finding:
             answer = await client.get(f"{base_url}/readyz")
         found = answer.json()
     except (httpx.HTTPError, ValueError) as error:
-        words = (
-            f"process {pid} does not answer at {base_url}/readyz ({type(error).__name__}): something blocks it, such as a node "
-            f"of a graph that does not await, or it is frozen. It may recover by itself; if not, end it (kill -9 {pid}): nothing "
-            "is lost, and `cauce up` starts it again"
+        detail = (
+            f"process {pid} does not answer at {base_url}/readyz ({type(error).__name__}): it is frozen, or something blocks it, "
+            f"such as a graph node that does not await. It may recover by itself; if not, end it with kill -9 {pid}: nothing "
+            "is lost, and `cauce up` restarts it"
         )
-        return Finding(subject, "problem", words)
+        return Finding(subject, "problem", detail)
     if answer.status_code == 200:
         return Finding(subject, "ok", f"process {pid} is ready")
-    wrong = "; ".join(f"{name}: {words}" for name, words in found.items() if name != "status")
+    wrong = "; ".join(f"{name}: {detail}" for name, detail in found.items() if name != "status")
     return Finding(subject, "problem", f"process {pid} is not ready: {wrong} ({base_url}/readyz)")
 
 
@@ -156,14 +156,14 @@ async def _model(settings: Settings, workers: Sequence[WorkerNote]) -> Finding:
 
     if (
         settings.model == "auto" and workers
-    ):  # may have other variables than this process: of their shell, of a langgraph.json
+    ):  # workers may have other environment variables than this process, from their shell or a langgraph.json
         return _model_finding(workers[0].model, workers[0].model_why)
 
     if settings.model != "auto":
         if not is_chat_model(settings.model.partition(":")[2]):
-            words = f"{settings.model}, as the settings say; by its name it is no chat model: name one that can chat"
-            return Finding("Model", "warning", words)
-        return Finding("Model", "ok", f"{settings.model}, as the settings say")
+            detail = f"{settings.model}, from the settings; its name is not that of a chat model: set one that can chat"
+            return Finding("Model", "warning", detail)
+        return Finding("Model", "ok", f"{settings.model}, from the settings")
     found = await detect_model(os.environ, url=settings.model_url)
     return _model_finding(found.choice.name, found.why)
 
@@ -180,7 +180,7 @@ async def _kafka(settings: Settings) -> Finding:
     drift = [f"{s.topic} {'; '.join(s.drift)}" for s in states if s.drift]
     if drift:
         return Finding("Kafka", "problem", f"{settings.kafka} answers, but {drift[0]} (see: cauce topics show)")
-    return Finding("Kafka", "ok", f"{settings.kafka}, {len(states)} topics as they should be")
+    return Finding("Kafka", "ok", f"{settings.kafka}, {len(states)} topics match the registry")
 
 
 async def _dead_letters(settings: Settings) -> Finding:
@@ -196,23 +196,25 @@ async def _dead_letters(settings: Settings) -> Finding:
         f"{letter.topic}, partition {letter.partition}, offset {letter.offset}, at {letter.at:%Y-%m-%d %H:%M:%S} UTC"
     )
     if not recent:
-        return Finding("Dead letters", "ok", f"none in the last 24 hours; the newest is of {where}")
+        return Finding("Dead letters", "ok", f"none in the last 24 hours; the newest is from {where}")
     several = f"{len(recent)}{' or more' if len(recent) == 20 else ''} records"
-    words = (
+    detail = (
         f"{'1 record' if len(recent) == 1 else several} could not be processed in the last 24 hours, the last one in {where}: "
         f"{letter.reason[:300]}. See: cauce dlq list, cauce dlq show {newest.number}"
     )
-    return Finding("Dead letters", "warning", words)
+    return Finding("Dead letters", "warning", detail)
 
 
 async def _store(settings: Settings) -> Finding:
     if not settings.has_state:
-        return Finding("Store", "ok", "SQLite; made at the first start")
+        return Finding("Store", "ok", "SQLite; created at the first start")
     async with opened_stores(settings) as stores:
         await stores.ping()
         missing = await stores.pending_migrations()
     if missing:
-        return Finding("Store", "problem", f"lacks {len(missing)} migrations; apply them with: cauce state migrate")
+        return Finding(
+            "Store", "problem", f"{len(missing)} migrations are missing; apply them with: cauce state migrate"
+        )
     return Finding("Store", "ok", settings.state_url)
 
 
@@ -223,8 +225,8 @@ async def _tools(settings: Settings) -> Finding:
         toolsets = made_toolsets(settings.connectors)
     except SettingsError as error:
         if settings.embedded:
-            return Finding("Tools", "ok", "emulated, once `cauce up` runs; set ARCADE_API_KEY for real accounts")
-        return Finding("Tools", "warning", f"{error}. Until then workers for turns and tools cannot start")
+            return Finding("Tools", "ok", "emulated while `cauce up` runs; set ARCADE_API_KEY for real accounts")
+        return Finding("Tools", "warning", f"{error}. Until then, workers of the groups turns and tools cannot start")
     try:
         checked = await asyncio.gather(*(one.check() for one in toolsets.all), return_exceptions=True)
         if wrong := [one for one in checked if isinstance(one, BaseException)]:
@@ -238,7 +240,7 @@ async def _tools(settings: Settings) -> Finding:
 
 
 def _channels(settings: Settings) -> Iterator[tuple[str, Callable[[], Awaitable[Finding]]]]:
-    """Checks of the event sources and senders that are set up."""
+    """A check for each event source and sender that is configured."""
     from connectors.connector import connectors
 
     async def checked(subject: str, made: EventSource | Sender) -> Finding:
@@ -261,6 +263,6 @@ async def _left_out(settings: Settings, tools: Mapping[str, ToolSpec]) -> str:
     async with opened_core(settings) as core:
         for tenant in await core.tenants.all(OPERATOR):
             for agent in tenant.agents:
-                if words := offered_tools(agent, tools)[1]:
-                    return f"the agent {agent.agent_id} of {tenant.tenant_id}: {words}"
+                if notice := offered_tools(agent, tools)[1]:
+                    return f"the agent {agent.agent_id} of {tenant.tenant_id}: {notice}"
     return ""

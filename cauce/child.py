@@ -1,8 +1,8 @@
-"""Runs a module of ours as a child that does not outlive its parent: `python -m cauce.child MODULE ARGUMENTS...`.
+"""Runs one of our modules as a child that does not outlive its parent: `python -m cauce.child MODULE ARGUMENTS...`.
 
-The parent holds the other end of our standard input. When that closes, the parent is gone, however it died, and nobody is
-left to stop us or to start us again: so we end as it did, immediately. A crash at any moment is something every part recovers
-from; a second broker or worker over the same data folder, started by the next `cauce up`, is something nobody asked for.
+The parent holds the other end of our standard input. When it closes, the parent is gone, however it died, and nothing would
+stop or restart this process: it exits immediately. Every part recovers from a crash at any moment, whereas a process left
+behind would share the data folder with the broker or worker that the next `cauce up` starts.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ for _family in families():
 
 
 def main() -> None:
-    """Runs a command. What goes wrong is said in one line; `CAUCE_DEBUG=1` shows where."""
+    """Runs a command. An error is printed in one line; `CAUCE_DEBUG=1` shows the traceback."""
     _take_any_text()
     try:
         app()
@@ -42,8 +42,8 @@ def main() -> None:
 
 
 def _take_any_text() -> None:
-    """A terminal that cannot show a character shows `?`, and what was given in another encoding is read as far as it can be: no
-    answer is lost for a character. Names of files that are there stay as they are."""
+    """A terminal that cannot show a character shows `?`, and input in another encoding is decoded as far as possible, so that no
+    answer fails because of one character. Names of existing files stay unchanged."""
     for stream in (sys.stdout, sys.stderr, sys.stdin):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

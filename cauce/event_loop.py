@@ -1,8 +1,8 @@
-"""The event loops of processes that run code of others, and the end of such a process.
+"""Event loops for processes that run application code, and how such a process exits.
 
 asyncio ends a loop, and with it the process, when any task raises `SystemExit` or `KeyboardInterrupt`: one `sys.exit` in a
-node of a graph would end the runs of everybody. On these loops the task has its exception, and everything else goes on.
-Signals are handled (`loop.add_signal_handler`), so nobody who may ask for the process's end does so by these exceptions.
+graph node would end the runs of all users. On these loops the task keeps its exception, and everything else continues.
+Signals are handled (`loop.add_signal_handler`), so no legitimate request to stop arrives as one of these exceptions.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ log = logging.getLogger("cauce")
 T = TypeVar("T")
 
 END_SECONDS = 5.0
-"""For what is left when everything of ours was closed."""
+"""Time for what is still running after everything of ours was closed."""
 
 
 class _Outliving:
-    """What a loop's `run_forever` and `run_until_complete` do beside their own."""
+    """Overrides `run_forever` and `run_until_complete` of a loop."""
 
     _main: asyncio.Future[Any] | None = None
 
@@ -42,7 +42,7 @@ class _Outliving:
                 main = self._main
                 if main is None or (main.done() and not main.cancelled() and main.exception() is error):
                     raise
-                log.error("%r in a task of foreign code; this process continues", error, exc_info=error)
+                log.error("%r in a task of application code; this process continues", error, exc_info=error)
             else:
                 if self._main is None:
                     return
@@ -51,11 +51,11 @@ class _Outliving:
 
 
 class OutlivingLoop(_Outliving, asyncio.SelectorEventLoop):
-    """asyncio's loop, which survives what ends others."""
+    """asyncio's loop; it survives `SystemExit` and `KeyboardInterrupt` in a task."""
 
 
 def outliving_loop(*, uv: bool = False) -> asyncio.AbstractEventLoop:
-    """A new loop; of uvloop's kind where that is asked for and can be had."""
+    """A new loop; uvloop's if requested and installed."""
     if uv:
         try:
             import uvloop
@@ -66,8 +66,8 @@ def outliving_loop(*, uv: bool = False) -> asyncio.AbstractEventLoop:
 
 
 def run(work: Coroutine[Any, Any, T], *, uv: bool = False) -> T:
-    """As `asyncio.run`, on an outliving loop. Where tasks or threads of somebody else's refuse to end once the work is done, the
-    process ends without them after `END_SECONDS`."""
+    """Like `asyncio.run`, on a loop that survives such exceptions. If tasks or threads of application code do not end once the
+    work is done, the process exits without them after `END_SECONDS`."""
     with asyncio.Runner(loop_factory=lambda: outliving_loop(uv=uv)) as runner:
         found = runner.run(work)
         last = threading.Timer(END_SECONDS, _leave_behind)
@@ -78,11 +78,11 @@ def run(work: Coroutine[Any, Any, T], *, uv: bool = False) -> T:
 
 
 def _leave_behind() -> None:
-    _exit_now(0, f"code of somebody else's does not end within {END_SECONDS:g} s")
+    _exit_now(0, f"application code does not end within {END_SECONDS:g} s")
 
 
 def _exit_now(code: int, why: str) -> None:
-    log.warning("ending although %s", why)
+    log.warning("exiting although %s", why)
     sys.stdout.flush()
     sys.stderr.flush()
     logging.shutdown()
@@ -90,7 +90,7 @@ def _exit_now(code: int, why: str) -> None:
 
 
 def end_process(code: int = 0) -> None:
-    """Ends this process now where threads of somebody else's would keep Python from ending it; else does nothing."""
+    """Exits this process immediately if threads of application code would keep Python from exiting; else does nothing."""
     left = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
     if left:
         _exit_now(code, f"threads run: {', '.join(t.name for t in left)[:300]}")

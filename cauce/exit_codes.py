@@ -1,4 +1,4 @@
-"""How a command ends that fails: one table from kinds of errors to exit codes, and one way to say what happened."""
+"""How commands fail: one table from error classes to exit codes, and one way to report an error."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Exit(IntEnum):
 
 MEANING = {
     Exit.DONE: "done",
-    Exit.FAILED: "it failed, or what was looked at is not as it should be",
-    Exit.USAGE: "it cannot be done as it was asked for, or as the settings are",
-    Exit.NOT_RUNNING: "Cauce does not run here",
-    Exit.WAITS: "the run waits for an approval",
+    Exit.FAILED: "it failed, or a check found a problem",
+    Exit.USAGE: "the arguments or the settings do not allow it",
+    Exit.NOT_RUNNING: "Cauce is not running here",
+    Exit.WAITS: "the run needs an approval",
     Exit.INTERRUPTED: "stopped with Ctrl-C",
 }
 WHAT_NEXT = {
@@ -31,11 +31,11 @@ WHAT_NEXT = {
     "thread_not_found": "list yours with: cauce threads list",
     "key_not_found": "list them with: cauce tenant key list",
 }
-"""By codes of refusals: what a person at a terminal does then."""
+"""What a user at a terminal can do next, by code of the refusal."""
 
 
 def codes() -> dict[type[Exception], Exit]:
-    """What each kind of error ends a command with; the nearest kind counts."""
+    """The exit code for each error class; the most specific class counts."""
     from cauce.running import NotRunning
     from core import refusals
     from schemas import SettingsError
@@ -55,26 +55,26 @@ def codes() -> dict[type[Exception], Exit]:
     }
 
 
-def words_of(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """What happened and what to do, in one line."""
     from core.refusals import Refused
     from schemas import CauceError
 
     if isinstance(error, Refused):
-        words = error.detail[:1].lower() + error.detail[1:].rstrip(".")
-        return f"{words}; {WHAT_NEXT[error.code]}" if error.code in WHAT_NEXT else words
+        detail = error.detail[:1].lower() + error.detail[1:].rstrip(".")
+        return f"{detail}; {WHAT_NEXT[error.code]}" if error.code in WHAT_NEXT else detail
     if isinstance(error, CauceError):
         return str(error)
     return f"{type(error).__name__}: {error} (CAUCE_DEBUG=1 shows where)"
 
 
-def complain(words: str) -> None:
-    """Says at the terminal what went wrong."""
-    print(f"cauce: {words}", file=sys.stderr)  # noqa: T201
+def complain(message: str) -> None:
+    """Prints an error to standard error."""
+    print(f"cauce: {message}", file=sys.stderr)  # noqa: T201
 
 
 def failed(error: Exception) -> Exit:
-    """Says what went wrong; how the command ends."""
-    complain(words_of(error))
+    """Prints the error; returns the command's exit code."""
+    complain(error_line(error))
     known = codes()
     return next(known[kind] for kind in type(error).__mro__ if kind in known)

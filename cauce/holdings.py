@@ -1,4 +1,4 @@
-"""All that an installation keeps of people: its stores, its topics, and the files of its data folder. It has no index."""
+"""All personal data that an installation keeps: its stores, its topics, and the files of its data folder. There is no index."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ FILE_HOLDINGS = (
         name="state",
         kind="file",
         user="The stores, where they are SQLite.",
-        exported="What the stores say.",
+        exported="See the stores.",
         erased=(
-            "What the stores say. Bytes of what was erased may stay in the file's free pages until they are used again; "
+            "See the stores. Bytes of erased rows may remain in the file's free pages until those are reused; "
             "`sqlite3 FILE VACUUM` removes them. Backups are the operator's."
         ),
     ),
@@ -21,8 +21,8 @@ FILE_HOLDINGS = (
         name="kafka",
         kind="file",
         user="The topics, where the broker is the embedded one.",
-        exported="What the topics say.",
-        erased="What the topics say: segments are deleted as their records get too old.",
+        exported="See the topics.",
+        erased="See the topics: segments are deleted when their records expire.",
     ),
     Holding(
         name="logs",
@@ -34,8 +34,8 @@ FILE_HOLDINGS = (
     Holding(
         name="emulators",
         kind="file",
-        user="Mail and tasks of the emulated services, which are made up, and what runs did there.",
-        exported="Nothing: it takes the place of services of others, who have exports of their own.",
+        user="Invented mail and tasks of the emulated services, and what runs did there.",
+        exported="Nothing: it emulates external services, which have their own exports.",
         erased="By the operator: remove the folder.",
     ),
     Holding(
@@ -52,6 +52,6 @@ FILE_HOLDINGS = (
     ),
     Holding(name="lock", kind="file", exported="Nothing: it is empty.", erased="Never."),
 )
-"""Of the data folder, by the names in it."""
+"""The holdings of the data folder, by file or folder name."""
 
 HOLDINGS = (*STORE_HOLDINGS.values(), *TOPIC_HOLDINGS, *FILE_HOLDINGS)

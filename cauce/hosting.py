@@ -1,4 +1,4 @@
-"""What this installation hosts: the graphs of `cauce.toml` and those of a `langgraph.json`, together."""
+"""What this installation hosts: the graphs of `cauce.toml` together with those of a `langgraph.json`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What came of it: names of the graphs that run, and in sentences what does not."""
+    """The result of hosting: names of the graphs that run, and a sentence about each part that does not."""
 
     graphs: tuple[str, ...] = ()
     not_served: tuple[str, ...] = ()
@@ -36,16 +36,16 @@ class Hosting:
     env: Mapping[str, str] | None = None
     http: HttpPart = field(default_factory=HttpPart)
     thread_ttl: tuple[float, TtlStrategy] | None = None
-    """As in `LangGraphFile`."""
+    """See `LangGraphFile`."""
     not_served: tuple[str, ...] = ()
     """Sentences about the parts of a `langgraph.json` that are not supported."""
 
     def set_environment(self) -> None:
-        """Puts the variables of a `langgraph.json` into this process's environment, where they win, as on LangGraph's server."""
+        """Sets the variables of a `langgraph.json` in this process's environment, overriding it, as on LangGraph's server."""
         os.environ.update(self.env or {})
 
     def graphs(self, *, threads: int | None = None) -> Graphs:
-        """The graphs, of which none is imported yet; they find the variables of `set_environment`."""
+        """The graphs, none of them imported yet; they find the variables of `set_environment`."""
         from connectors.graphs import Graphs
 
         more = {} if threads is None else {"threads": threads}
@@ -55,14 +55,14 @@ class Hosting:
 
 
 def hosting_of(settings: Settings) -> Hosting:
-    """What the settings say. Raises `SettingsError` for a `langgraph.json` that cannot be read or served, and for a name that
-    both files give."""
+    """What the settings ask to host. Raises `SettingsError` for a `langgraph.json` that cannot be read or served, and for a name
+    that both files define."""
     if settings.langgraph is None:
         return Hosting(settings.graphs, {}, settings.folder)
     file: LangGraphFile = read_langgraph_file(settings.langgraph)
     if both := sorted(settings.graphs.keys() & file.graphs.keys()):
         raise SettingsError(
-            f"the graph {both[0]!r} is named in {settings.langgraph} and in {settings.file or 'the settings'}"
+            f"the graph {both[0]!r} is defined in both {settings.langgraph} and {settings.file or 'the settings'}"
         )
     folder, folders = (settings.folder, file.folders) if settings.graphs else (file.folders[0], file.folders[1:])
     specs = {**settings.graphs, **file.graphs}

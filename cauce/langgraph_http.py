@@ -1,4 +1,4 @@
-"""The part `http` of a `langgraph.json`: routes of the application's own, and what is served of ours to whom."""
+"""The part `http` of a `langgraph.json`: the application's own routes, and which of our routes are served."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from schemas import SettingsError
 
 Group: TypeAlias = Literal["assistants", "threads", "runs", "store", "meta"]
 GROUPS: tuple[Group, ...] = ("assistants", "threads", "runs", "store", "meta")
-"""What `http.disable_*` takes away from the LangGraph API."""
+"""What each `http.disable_*` removes from the LangGraph API."""
 NOT_THERE = ("mcp", "a2a", "ui", "webhooks")
-"""What `http.disable_*` may name and is not served in any case."""
+"""What `http.disable_*` may name although it is never served."""
 _ORDERS = ("middleware_first", "auth_first")
 
 
 @dataclass(frozen=True, slots=True)
 class CorsRules:
-    """Which pages of other origins may call, and how, as Starlette's CORS middleware takes it; None is that one's own."""
+    """CORS rules, as arguments of Starlette's CORS middleware."""
 
     allow_origins: tuple[str, ...] = ()
     allow_origin_regex: str | None = None
     allow_methods: tuple[str, ...] = ("*",)
     allow_headers: tuple[str, ...] = ("*",)
     expose_headers: tuple[str, ...] = ()
-    """Beside those of ours."""
+    """Headers exposed in addition to ours."""
     max_age: int = 600
 
 
 @dataclass(frozen=True, slots=True)
 class HttpPart:
-    """What it says. `app` is as in `[graphs]`, with an absolute path; None for none."""
+    """The contents of the part. `app` is written as in `[graphs]`, with an absolute path; None if there is none."""
 
     app: str | None = None
     opened: bool = False
-    """Whether routes of the application's own need no credential: only where the file says so itself."""
+    """Whether the application's own routes are open to requests without a credential; only if the file opens them explicitly."""
     auth_first: bool = False
-    """Whether its middleware sees only requests that have signed in."""
+    """Whether its middleware sees only authenticated requests."""
     without: frozenset[Group] = frozenset()
     cors: CorsRules = field(default_factory=CorsRules)
 
@@ -51,18 +51,18 @@ def http_part(path: Path, given: Mapping[str, Any], folder: Path) -> HttpPart:
         if name.startswith("disable_") and value not in (None, False):
             group = name.removeprefix("disable_")
             if value is not True:
-                raise SettingsError(f"{path}: http.{name} has to be true or false, not {value!r:.150}")
+                raise SettingsError(f"{path}: http.{name} must be true or false, not {value!r:.150}")
             if group in GROUPS:
                 without.add(group)
             elif group not in NOT_THERE:
                 raise SettingsError(
-                    f"{path} names http.{name}, which is not supported. Take it out of the file to run without it"
+                    f"{path} names http.{name}, which is not supported. Remove it from the file to run without it"
                 )
     signed_in, order = given.get("enable_custom_route_auth"), given.get("middleware_order")
     if signed_in not in (None, True, False):
-        raise SettingsError(f"{path}: http.enable_custom_route_auth has to be true or false, not {signed_in!r:.150}")
+        raise SettingsError(f"{path}: http.enable_custom_route_auth must be true or false, not {signed_in!r:.150}")
     if order is not None and order not in _ORDERS:
-        raise SettingsError(f"{path}: http.middleware_order is one of {', '.join(_ORDERS)}, not {order!r:.150}")
+        raise SettingsError(f"{path}: http.middleware_order must be one of {', '.join(_ORDERS)}, not {order!r:.150}")
     return HttpPart(
         _app(path, given.get("app"), folder),
         opened=signed_in is False,
@@ -77,37 +77,35 @@ def _app(path: Path, given: object, folder: Path) -> str | None:
         return None
     place, _, thing = given.rpartition(":") if isinstance(given, str) else ("", "", "")
     if not place or not thing:
-        raise SettingsError(f"{path}: http.app has to be ./path/file.py:object or module:object, not {given!r:.150}")
+        raise SettingsError(f"{path}: http.app must be ./path/file.py:object or module:object, not {given!r:.150}")
     if re.search(r"\.[cm]?[jt]sx?$", place):
         raise SettingsError(
-            f"{path} names http.app {given!r}, which is JavaScript; applications in Python are served here. Serve it by a "
-            "server of its own, and take `app` out of the file"
+            f"{path} names http.app {given!r}, which is JavaScript; only Python applications are served here. Run it on its own "
+            "server, and remove `app` from the file"
         )
     return f"{(folder / place).resolve()}:{thing}" if place.endswith(".py") else f"{place}:{thing}"
 
 
 def _cors(path: Path, given: object) -> CorsRules:
     if not isinstance(given, dict):
-        raise SettingsError(
-            f'{path}: http.cors has to be an object, such as {{"allow_origins": ["https://a.example"]}}'
-        )
+        raise SettingsError(f'{path}: http.cors must be an object, such as {{"allow_origins": ["https://a.example"]}}')
     found: dict[str, Any] = {}
     for name in ("allow_origins", "allow_methods", "allow_headers", "expose_headers"):
         value = given.get(name)
         if value is not None:
             if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-                raise SettingsError(f"{path}: http.cors.{name} has to be a list of texts, not {value!r:.150}")
+                raise SettingsError(f"{path}: http.cors.{name} must be a list of strings, not {value!r:.150}")
             found[name] = tuple(value)
     if (pattern := given.get("allow_origin_regex")) is not None:
         try:
             re.compile(pattern)
         except (re.error, TypeError) as error:
             raise SettingsError(
-                f"{path}: http.cors.allow_origin_regex is no regular expression: {pattern!r:.150} ({error})"
+                f"{path}: http.cors.allow_origin_regex must be a regular expression, not {pattern!r:.150} ({error})"
             ) from None
         found["allow_origin_regex"] = pattern
     if (age := given.get("max_age")) is not None:
         if not isinstance(age, int) or isinstance(age, bool) or age < 0:
-            raise SettingsError(f"{path}: http.cors.max_age has to be a number of seconds, not {age!r:.150}")
+            raise SettingsError(f"{path}: http.cors.max_age must be a number of seconds, not {age!r:.150}")
         found["max_age"] = age
     return CorsRules(**found)

@@ -1,4 +1,4 @@
-"""`langgraph.json`, the file by which LangGraph's own server hosts an application, read unchanged."""
+"""Reads `langgraph.json`, the file with which LangGraph's own server hosts an application, unchanged."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _OF_THE_IMAGE = (
     *("$schema", "python_version", "node_version", "api_version", "base_image", "image_distro", "dockerfile_lines"),
     *("pip_config_file", "pip_installer", "keep_pkg_tools", "source", "internal_docker_tag", "_INTERNAL_docker_tag"),
 )
-"""What only concerns the image that LangGraph's command line builds, and its editors."""
+"""Keys that concern only the image that LangGraph's command line builds, and editors."""
 _NOT_SERVED = {
-    "store.index": "items of the store are found by namespace, key and filter, not by meaning",
-    "store.ttl": "items of the store stay until they are deleted",
-    "store.path": "items of the store are kept in Cauce's own",
-    "checkpointer.path": "states are kept in Cauce's own store, with the turn",
-    "checkpointer.serde": "states are written by LangGraph's serialiser as it comes",
-    "http.mount_prefix": "the API is below /lg, or at the root of a port of its own (CAUCE_GATEWAY_LANGGRAPH_PORT)",
-    "http.cors.allow_credentials": "pages of other origins send a key or a token; a browser's session is for our own pages",
-    "http.configurable_headers": "headers of a request do not get into the config of its run",
+    "store.index": "items of the store are found by namespace, key and filter; there is no semantic search",
+    "store.ttl": "items of the store are kept until they are deleted",
+    "store.path": "items are kept in Cauce's own store",
+    "checkpointer.path": "states are kept in Cauce's own store, committed with the turn",
+    "checkpointer.serde": "states are written by LangGraph's serializer with its defaults",
+    "http.mount_prefix": "the API is served under /lg, or at the root of its own port (CAUCE_GATEWAY_LANGGRAPH_PORT)",
+    "http.cors.allow_credentials": "pages of other origins must send a key or a token; browser sessions are for our own pages",
+    "http.configurable_headers": "headers of a request are not copied into the config of its run",
     "http.logging_headers": "headers of a request are not logged",
     "ui": "there is no page for components of the application's own",
     "ui_config": "there is no page for components of the application's own",
-    "webhooks": "a run calls nobody; follow its stream, or read chat.responses",
+    "webhooks": "runs call no webhooks; follow the stream, or read chat.responses",
     "mcp": "graphs are not offered as tools over MCP",
     "a2a": "agents are not offered over A2A",
 }
 _REFUSED = {
     "auth.path": (
-        "people sign in with Cauce's own API keys, OpenID access tokens or browser sessions (docs/gateway.md), and threads, runs "
-        "and items are their user's alone. What the handlers in this file allow or forbid would not be asked: take `auth` out of "
-        "the file to run without them"
+        "users sign in with Cauce's own API keys, OpenID access tokens or browser sessions (docs/gateway.md), and threads, runs "
+        "and items belong to one user. The handlers in this file would not be called: remove `auth` from the file to run without "
+        "them"
     ),
-    "encryption.path": "what is stored is not encrypted by a handler. Take `encryption` out of the file to run without it",
+    "encryption.path": "Cauce does not call encryption handlers. Remove `encryption` from the file to run without it",
 }
-"""What must not be left out without its owner's word: somebody relies on it."""
+"""Keys that are refused rather than ignored, because their owner relies on them."""
 _SERVED = (
     "graphs",
     "dependencies",
@@ -68,22 +68,22 @@ _LINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LangGraphFile:
-    """What the file says. `graphs` are as in `[graphs]`, with absolute paths."""
+    """The contents of the file. `graphs` are written as in `[graphs]`, with absolute paths."""
 
     graphs: Mapping[str, str]
     descriptions: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
-    """To import from; the file's own is the first."""
+    """Folders to import from; the file's own folder is the first."""
     env: Mapping[str, str] = field(default_factory=dict)
     http: HttpPart = field(default_factory=HttpPart)
     thread_ttl: tuple[float, TtlStrategy] | None = None
-    """Minutes that threads live whose clients say nothing, and what happens to them then."""
+    """Lifetime in minutes of threads without one of their own, and what happens when it has passed."""
     not_served: tuple[str, ...] = ()
     """Sentences about the parts that are not supported."""
 
 
 def read_langgraph_file(path: Path) -> LangGraphFile:
-    """Reads the file. Raises `SettingsError` for one that cannot be read, or asks for what must not be left out."""
+    """Reads the file. Raises `SettingsError` if it cannot be read, or asks for something that cannot be ignored."""
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -91,12 +91,12 @@ def read_langgraph_file(path: Path) -> LangGraphFile:
     except (OSError, ValueError) as error:
         raise SettingsError(f"the file {path} cannot be read: {error}") from None
     if not isinstance(found, dict):
-        raise SettingsError(f"the file {path} has to be a JSON object with `graphs`")
+        raise SettingsError(f"the file {path} must be a JSON object with `graphs`")
     _check_shapes(path, found)
     folder, notes = path.resolve().parent, list[str]()
     if asked := _newer_python(found.get("python_version")):
         notes.append(
-            f"python_version of {path.name}: it asks for {asked}, and this is Python {sys.version_info[0]}.{sys.version_info[1]}"
+            f"python_version of {path.name}: it requires {asked}, but this is Python {sys.version_info[0]}.{sys.version_info[1]}"
         )
     for name in _names(found):
         if name in _REFUSED:
@@ -104,7 +104,7 @@ def read_langgraph_file(path: Path) -> LangGraphFile:
         if name in _NOT_SERVED:
             notes.append(f"{name} of {path.name}: {_NOT_SERVED[name]}")
         elif not name.startswith((*_SERVED, *_OF_THE_IMAGE)):
-            notes.append(f"{name} of {path.name}: nothing is known of it here")
+            notes.append(f"{name} of {path.name}: unknown here, ignored")
     graphs, descriptions = _graphs(path, found.get("graphs"), folder, notes)
     folders = _dependencies(path, found.get("dependencies") or [], folder, notes)
     http = http_part(path, found.get("http") or {}, folder)
@@ -113,14 +113,14 @@ def read_langgraph_file(path: Path) -> LangGraphFile:
 
 
 def _check_shapes(path: Path, found: Mapping[str, Any]) -> None:
-    """Raises `SettingsError` where something of another kind stands than what is read here."""
+    """Raises `SettingsError` if a part that is read here is not an object."""
     for name in ("store", "checkpointer", "http", "auth", "encryption"):
         if not isinstance(found.get(name) or {}, dict):
-            raise SettingsError(f"{path}: {name} has to be an object, not {found[name]!r:.150}")
+            raise SettingsError(f"{path}: {name} must be an object, not {found[name]!r:.150}")
 
 
 def _thread_ttl(path: Path, found: Mapping[str, Any], notes: list[str]) -> tuple[float, TtlStrategy] | None:
-    """What `checkpointer.ttl` says. How often LangGraph's server looks has no meaning here: threads go when their time is up."""
+    """The value of `checkpointer.ttl`. Its sweep interval is ignored: threads are deleted when their time is up."""
     given = (found.get("checkpointer") or {}).get("ttl")
     if given is None:
         return None
@@ -129,13 +129,13 @@ def _thread_ttl(path: Path, found: Mapping[str, Any], notes: list[str]) -> tuple
     )
     if isinstance(minutes, bool) or not isinstance(minutes, int | float | None) or minutes == 0 or (minutes or 1) < 0:
         raise SettingsError(
-            f"{path}: checkpointer.ttl.default_ttl has to be a number of minutes above 0, not {given!r:.150}"
+            f"{path}: checkpointer.ttl.default_ttl must be a number of minutes above 0, not {given!r:.150}"
         )
     if strategy not in ("delete", "keep_latest"):
-        raise SettingsError(f"{path}: checkpointer.ttl.strategy has to be delete or keep_latest, not {strategy!r:.150}")
+        raise SettingsError(f"{path}: checkpointer.ttl.strategy must be delete or keep_latest, not {strategy!r:.150}")
     if strategy == "keep_latest":
         notes.append(
-            f"checkpointer.ttl of {path.name}: with the strategy keep_latest threads and their histories stay whole"
+            f"checkpointer.ttl of {path.name}: with the strategy keep_latest, threads keep their whole history"
         )
         return None
     return None if minutes is None else (float(minutes), strategy)
@@ -148,7 +148,7 @@ def _newer_python(asked: object) -> str:
 
 
 def _names(found: Mapping[str, Any]) -> Iterator[str]:
-    """The settings of the file that say something, with dots."""
+    """The keys of the file that have a value, joined with dots."""
     for name, value in found.items():
         if name not in ("store", "checkpointer", "http", "auth", "encryption") or not isinstance(value, dict):
             if value not in (None, {}, [], False, ""):
@@ -170,11 +170,11 @@ def _graphs(path: Path, given: object, folder: Path, notes: list[str]) -> tuple[
     for name, spec in given.items():
         at = spec.get("path") if isinstance(spec, dict) else spec
         if not is_id(name) or not isinstance(at, str) or not all(at.rpartition(":")):
-            raise SettingsError(f"{path}: the graph {name!r:.150} has to be ./path/file.py:object or module:object")
+            raise SettingsError(f"{path}: the graph {name!r:.150} must be ./path/file.py:object or module:object")
         place, _, thing = at.rpartition(":")
         if place.endswith((".ts", ".js", ".mts", ".mjs", ".cts", ".cjs", ".tsx", ".jsx")):
             notes.append(
-                f"the graph {name!r} ({at}) of {path.name}: it is JavaScript, and graphs in Python are hosted here"
+                f"the graph {name!r} ({at}) of {path.name}: it is JavaScript; only Python graphs are hosted here"
             )
             continue
         is_file = place.endswith(".py")
@@ -186,13 +186,13 @@ def _graphs(path: Path, given: object, folder: Path, notes: list[str]) -> tuple[
 
 def _dependencies(path: Path, given: object, folder: Path, notes: list[str]) -> tuple[Path, ...]:
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
-        raise SettingsError(f"{path}: dependencies has to be a list of folders and of names of packages")
+        raise SettingsError(f"{path}: dependencies must be a list of folders and of names of packages")
     folders = [folder]
     for name in given:
         if name.startswith((".", "/")):
             place = (folder / name).resolve()
             if not place.is_dir():
-                raise SettingsError(f"{path}: the dependency {name!r} is no folder (looked for {place})")
+                raise SettingsError(f"{path}: the dependency {name!r} is not a folder (looked for {place})")
             folders.append(place)
         elif not _is_installed(name):
             notes.append(
@@ -211,12 +211,12 @@ def _is_installed(requirement: str) -> bool:
 
 
 def _env(path: Path, given: object, folder: Path) -> dict[str, str]:
-    if given is None or isinstance(given, list):  # a list names variables that are to be there
+    if given is None or isinstance(given, list):  # a list names variables that must be set already
         return {}
     if isinstance(given, dict):
         return {str(name): str(value) for name, value in given.items()}
     if not isinstance(given, str):
-        raise SettingsError(f"{path}: env has to be an object, or the path of a file with NAME=value in each line")
+        raise SettingsError(f"{path}: env must be an object, or the path of a file with NAME=value in each line")
     try:
         text = (folder / given).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""How the chat in the terminal reaches Cauce: over Kafka and the store, or over HTTP (`HttpChatClient`)."""
+"""How the terminal chat reaches Cauce: through Kafka and the store, or over HTTP (`HttpChatClient`)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from streams.dead_letters import until_dead
 
 
 class Line(Protocol):
-    """A way to the user's threads."""
+    """A connection to the user's threads."""
 
     async def open(self) -> None:
         """Connects."""
         ...
 
     async def close(self) -> None:
-        """Lets go."""
+        """Closes the connection."""
         ...
 
     async def send(self, thread_id: str, text: str) -> str:
-        """Sends a message; the id of its run."""
+        """Sends a message; returns the id of its run."""
         ...
 
     async def decide(
@@ -38,7 +38,7 @@ class Line(Protocol):
         arguments: dict[str, Any] | None = None,
         message: str | None = None,
     ) -> None:
-        """Decides on a call that waits for approval."""
+        """Decides on a tool call that needs approval."""
         ...
 
     async def cancel(self, thread_id: str, run_id: str) -> None:
@@ -50,11 +50,11 @@ class Line(Protocol):
         ...
 
     async def refused(self, run_id: str) -> str:
-        """Waits until it is known that a message was rejected; returns why."""
+        """Waits until a message is rejected; returns the reason."""
         ...
 
     async def threads(self, *, limit: int) -> list[ThreadSummary]:
-        """The user's threads, the last changed first."""
+        """The user's threads, most recently changed first."""
         ...
 
     async def messages(self, thread_id: str, *, limit: int) -> list[Message]:
@@ -62,12 +62,12 @@ class Line(Protocol):
         ...
 
     async def open_approvals(self, thread_id: str) -> tuple[list[ApprovalRequested], str | None]:
-        """Calls of the thread that wait, and their run."""
+        """The tool calls of the thread that need approval, and their run."""
         ...
 
 
 class KafkaLine:
-    """Straight to the topics and the store, as the user that the settings name."""
+    """Uses the topics and the store directly, as the user of the settings."""
 
     def __init__(self, settings: Settings) -> None:
         assert settings.kafka
@@ -148,5 +148,5 @@ class KafkaLine:
         async with opened_core(self._settings) as core:
             try:
                 return await core.threads.read(self._me, thread_id, window=limit)
-            except Missing:  # nothing was said in it yet
+            except Missing:  # the thread has no messages yet
                 return None, []

@@ -1,4 +1,4 @@
-"""The table of metrics in docs/operations.md, made of their definitions."""
+"""The table of metrics in docs/operations.md, generated from their definitions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def table() -> str:
 
 
 def put_into(page: str) -> str:
-    """The page with the table of now. Raises `SettingsError` for a page that has no place for it."""
+    """The page with its table replaced by the current one. Raises `SettingsError` if the page has no markers for it."""
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not (begin and end):
-        raise SettingsError(f"the page has no place for the table: the lines {_BEGIN.strip()} and {_END.strip()}")
+        raise SettingsError(f"the page has no markers for the table: the lines {_BEGIN.strip()} and {_END.strip()}")
     return "".join((before, begin, "\n", table(), "\n", end, after))

@@ -1,5 +1,5 @@
-"""The stores that the settings name, opened for a while, and the use cases on them. Imports what it needs when it is used, as
-commands do."""
+"""The stores of the settings, opened for the length of a block, and the use cases on them. Imports its dependencies when used,
+as commands do."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from state import Stores
 
 OPEN_SECONDS = 10.0
-"""How long a server may take to answer somebody who waits at a terminal."""
+"""Timeout for opening the stores while a user waits at the terminal."""
 
 
 @asynccontextmanager
 async def opened_stores(settings: Settings, *, create: bool = False) -> AsyncIterator[Stores]:
-    """The stores, closed again at the end of the block.
+    """The stores, closed at the end of the block.
 
-    Raises `NotRunning` when nothing was ever kept in the data folder and `create` is not given, and `Unavailable` when a
+    Raises `NotRunning` when the data folder has no store and `create` is not given, and `Unavailable` when a
     server does not answer within `OPEN_SECONDS`.
     """
     from cauce.running import NotRunning
@@ -30,7 +30,7 @@ async def opened_stores(settings: Settings, *, create: bool = False) -> AsyncIte
     from state import open_stores
 
     if not create and not settings.has_state:
-        raise NotRunning(f"nothing was kept in {settings.data} yet. Start Cauce with: cauce up")
+        raise NotRunning(f"{settings.data} has no data yet. Start Cauce with: cauce up")
     stores = open_stores(settings.state_url)
     try:
         await asyncio.wait_for(stores.open(), OPEN_SECONDS)
@@ -44,7 +44,7 @@ async def opened_stores(settings: Settings, *, create: bool = False) -> AsyncIte
 
 @asynccontextmanager
 async def opened_core(settings: Settings) -> AsyncIterator[StoreCore]:
-    """The use cases on the stores, which are closed again at the end of the block. Raises what `opened_stores` raises."""
+    """The use cases on the stores, which are closed at the end of the block. Raises what `opened_stores` raises."""
     from core.store_core import StoreCore
 
     async with opened_stores(settings) as stores:
@@ -52,7 +52,7 @@ async def opened_core(settings: Settings) -> AsyncIterator[StoreCore]:
 
 
 def user_of(settings: Settings) -> Principal:
-    """The user that the settings name, as whom who has the stores may act."""
+    """The user of the settings; whoever has access to the stores may act as this user."""
     from core.principal import Principal
 
     return Principal(settings.tenant, settings.user, kind="operator")

@@ -12,34 +12,34 @@ from cauce.settings import Settings
 
 
 def run_folder(data: Path) -> Path:
-    """Where processes put the files by which others find them."""
+    """The folder of the files by which processes find each other."""
     return data / "run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What a module of `cauce/services/` declares: as `PROGRAM`, or by its `SERVICE`."""
+    """What a module of `cauce/services/` declares, as `PROGRAM` or through its `SERVICE`."""
 
     name: str
     arguments: Callable[[Settings], Sequence[str]]
-    """What `python -m` gets: a module and its arguments. It takes `--port` as well, where it has an address."""
+    """Arguments of `python -m`: a module and its own arguments. A program with an address accepts `--port` as well."""
     file: str
-    """In `run_folder`: the program writes it, whole, once it is ready."""
+    """Name of a file in `run_folder` that the program writes atomically once it is ready."""
     address: Callable[[str], str | None] = lambda text: None
-    """Of the text of its file: the URL at which others know it. It is started again with the port of this."""
+    """From the text of its file, the URL at which others reach it. A restarted program gets the same port."""
     after: Sequence[str] = ()
-    """Programs that have to be ready before it can work, and that are stopped after it."""
+    """Programs that must be ready before this one can work, and are stopped after it."""
     wanted: Callable[[Settings], bool] = lambda settings: True
     then: Callable[[Settings, str], Awaitable[Mapping[str, Any]]] | None = None
-    """Done with the text of its file before those after it go on; gives fields of the runtime file."""
+    """Called with the text of its file before dependent programs are awaited; returns fields of the runtime file."""
     stop_seconds: float | None = None
-    """Until it is killed when it was told to stop; None: somewhat more than the grace period of the settings."""
+    """Time between the request to stop and SIGKILL; None: slightly more than the grace period of the settings."""
 
 
 def levels(programs: Iterable[Program]) -> list[list[Program]]:
-    """In the order of `after`: those of a level need only levels before it. Raises `ValueError` for a circle.
+    """Sorted by `after`: the programs of one level depend only on earlier levels. Raises `ValueError` for a cycle.
 
-    A name that nobody has is left out: that program is not wanted here.
+    Names in `after` that no program has are ignored: those programs do not run here.
     """
     known = {program.name: program for program in programs}
     sorter = TopologicalSorter({one.name: [name for name in one.after if name in known] for one in known.values()})

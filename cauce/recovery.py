@@ -1,7 +1,7 @@
-"""A store that was restored from a backup is behind its topics: what happened since is read from them (docs/operations.md).
+"""Brings a store that was restored from a backup up to date from the topics (docs/operations.md).
 
 Threads come from `chat.responses`, the ledger from `tool.requests` and `tool.results`, the audit trail from `audit.events`, which
-its group reads again. No model is asked and no tool is called.
+its group reads again. No model and no tool is called.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from streams.reading import read_since, require_no_members, set_back
 from threads.replay import Gap, Replayed
 
 MARGIN = timedelta(hours=1)
-"""So much before the backup the topics are read: clocks differ, and calls are asked for before they are answered."""
+"""How long before the backup reading starts: clocks differ, and calls are requested before their results arrive."""
 EVENTS_A_COMMIT = 200
 READ = (
     Topic.CHAT_MESSAGES,
@@ -46,7 +46,7 @@ READ = (
 
 @dataclass
 class Recovered:
-    """What was written. `gaps` are threads whose events are not all in the topic any more, with the reason."""
+    """What was written. `gaps` are threads whose events are no longer all in the topic, with the reason."""
 
     threads: int = 0
     events: int = 0
@@ -55,7 +55,7 @@ class Recovered:
     """Calls without a known result: they may have been executed, and are not repeated."""
     gaps: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
-    """Places in the topics that cannot be read, with the reason."""
+    """Positions in the topics that cannot be read, with the reason."""
 
 
 @dataclass
@@ -67,28 +67,28 @@ class _Found:
 
 
 async def recover(bootstrap: str, stores: Stores, since: datetime) -> Recovered:
-    """Brings a store that was backed up at `since` up to what is committed in the topics. Workers must not run.
+    """Adds to a store that was backed up at `since` what is committed in the topics. Workers must not run.
 
     Safe to repeat. Raises `SettingsError` when a worker runs, `Unavailable` when a server does not answer.
     """
     await require_no_members(bootstrap, {name: group.reads for name, group in GROUPS.items()})
-    told = Recovered()
-    found = await _read(bootstrap, since - MARGIN, told)
+    recovered = Recovered()
+    found = await _read(bootstrap, since - MARGIN, recovered)
     for key, events in found.events.items():
-        await _recover_thread(stores, key, events, found.queueable[key], told)
+        await _recover_thread(stores, key, events, found.queueable[key], recovered)
     for request in found.requests.values():
-        await _recover_call(stores, request, found.results.get(request.body.call_id), told)
+        await _recover_call(stores, request, found.results.get(request.body.call_id), recovered)
     await set_back(bootstrap, "audit", Topic.AUDIT_EVENTS, since - MARGIN)
-    return told
+    return recovered
 
 
-async def _read(bootstrap: str, since: datetime, told: Recovered) -> _Found:
+async def _read(bootstrap: str, since: datetime, recovered: Recovered) -> _Found:
     found = _Found()
-    async for raw in read_since(bootstrap, READ, since, unreadable=told.unreadable.append):
+    async for raw in read_since(bootstrap, READ, since, unreadable=recovered.unreadable.append):
         try:
             record = decode(raw)
         except BadRecord:
-            continue  # it is among the dead letters
+            continue  # it has become a dead letter
         assert record.thread
         if isinstance(record.body, ThreadEvent):
             found.events[record.thread].append(record.body)
@@ -103,7 +103,7 @@ async def _read(bootstrap: str, since: datetime, told: Recovered) -> _Found:
 
 
 async def _recover_thread(
-    stores: Stores, key: ThreadKey, events: list[ThreadEvent], queueable: dict[str, Input], told: Recovered
+    stores: Stores, key: ThreadKey, events: list[ThreadEvent], queueable: dict[str, Input], recovered: Recovered
 ) -> None:
     thread = await stores.journal.hydrate(*key, window=0)
     behind = thread.head.next_event if thread.head else 1
@@ -130,27 +130,27 @@ async def _recover_thread(
             if not isinstance(result, Committed):
                 raise Gap("something else writes to it: stop all workers")
             version = result.version
-            told.events += len(replayed.events)
+            recovered.events += len(replayed.events)
             replayed.messages, replayed.events, replayed.runs = [], [], []
             replayed.remove_from, replayed.erased = None, False
     except Gap as gap:
-        told.gaps.append(f"{key}: {gap}")
+        recovered.gaps.append(f"{key}: {gap}")
     else:
-        told.threads += 1
+        recovered.threads += 1
 
 
-async def _recover_call(stores: Stores, request: Record, result: ToolResult | None, told: Recovered) -> None:
-    """Writes the result of a call, so that it is not repeated. The entry answers whoever asks (`source` is empty)."""
+async def _recover_call(stores: Stores, request: Record, result: ToolResult | None, recovered: Recovered) -> None:
+    """Writes the result of a call, so that it is not repeated. The entry has no source record (`source` is empty)."""
     asked, now = request.body, utc_now()
     assert request.thread
     if result is None:
-        words = f"It is not known whether {asked.name} was executed: its records were lost. It will not be repeated."
+        content = f"It is not known whether {asked.name} was executed: its records were lost. It will not be repeated."
         result = ToolResult(
             call_id=asked.call_id,
             run_id=asked.run_id,
             name=asked.name,
             status="unknown",
-            content=words,
+            content=content,
             finished_at=now,
         )
     unknown = result.status == "unknown"
@@ -170,5 +170,5 @@ async def _recover_call(stores: Stores, request: Record, result: ToolResult | No
     if there is not None and there.result is None:
         await stores.ledger.finish(request.tenant_id, asked.call_id, owner=there.owner, result=result, at=now)
     if there is None or there.result is None:
-        told.calls += 1
-        told.unknown += unknown
+        recovered.calls += 1
+        recovered.unknown += unknown

@@ -1,7 +1,7 @@
-"""Who runs here: the runtime file of `cauce up`, and the notes of services, in the data folder.
+"""What runs on this machine: the runtime file of `cauce up`, and the notes of services, in the data folder.
 
 `<data>/cauce.json` is written by the supervisor, `<data>/run/NAME.json` by its services, and `<data>/run/NAME-PID.json` by those
-that run beside it. Files are written whole and readable by their owner alone; one whose process is gone counts as absent.
+that run beside it. Files are written atomically and readable only by their owner; a file whose process is gone is ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from schemas.common.clock import utc_now
 log = logging.getLogger("cauce")
 
 POLL_SECONDS = 0.05
-"""Between two looks at the runtime file while it is waited for."""
+"""Interval at which the runtime file is read while waiting for it."""
 
 
 class NotRunning(CauceError):
@@ -41,30 +41,30 @@ class _Note(BaseModel):
 
 
 class ServiceNote(_Note):
-    """What a service says about itself. `health` is the base URL of its health page."""
+    """A service's description of itself. `health` is the base URL of its health page."""
 
     title: str = ""
-    """What people call it."""
+    """Its name in messages to users."""
     health: str
     url: str | None = None
-    """Where its clients find it, if it has any. A service of `cauce up` is started again with the port of this."""
+    """The URL for its clients, if it has any. `cauce up` restarts a service on the same port."""
 
 
 class WorkerNote(ServiceNote):
-    """What a worker says about itself."""
+    """A worker's description of itself."""
 
     groups: tuple[str, ...]
     model: str
-    """The model that agents with the model `auto` get."""
+    """The model used for agents with the model `auto`."""
     model_why: str
     graphs: tuple[str, ...] = ()
     """Hosted graphs that it runs."""
     not_served: tuple[str, ...] = ()
-    """In sentences, which are not, and what else of a `langgraph.json` is not there."""
+    """A sentence about each graph and each part of a `langgraph.json` that is not served."""
 
 
 class GatewayNote(ServiceNote):
-    """What a gateway says about itself. `login` begins a session of the owner, once."""
+    """A gateway's description of itself. `login` is a one-time link that signs the owner in."""
 
     url: str
     login: str | None = None
@@ -75,26 +75,26 @@ class Running(_Note):
 
     version: str
     state: Literal["starting", "ready"] = "starting"
-    """`ready`: all that is meant to run does."""
+    """`ready`: every program is ready."""
     kafka: str | None = None
     state_url: str
     arcade_emulated: bool = True
     children: dict[str, int] = {}
     """Process ids by name."""
     ready: tuple[str, ...] = ()
-    """Names of those that were ready once."""
+    """Names of the processes that have been ready."""
 
 
 Note = TypeVar("Note", bound=_Note)
 
 
 def runtime_file(data: Path) -> Path:
-    """Where the supervisor describes what runs."""
+    """The file in which the supervisor describes what runs."""
     return data / "cauce.json"
 
 
 def emulators_file(data: Path) -> Path:
-    """Where the emulators put their address and key."""
+    """The file with the emulators' address and key."""
     return run_folder(data) / "emulators.json"
 
 
@@ -114,24 +114,24 @@ def find_services(settings: Settings) -> list[ServiceNote]:
 
 
 def find_workers(settings: Settings) -> list[WorkerNote]:
-    """The workers of this machine that use the data folder: that of `cauce up`, and then the oldest first."""
+    """The workers of this machine that use the data folder: first that of `cauce up`, then the oldest first."""
     return _notes(settings, "worker.json", WorkerNote) + _notes(settings, "worker-*.json", WorkerNote)
 
 
 def find_gateway(settings: Settings) -> GatewayNote | None:
-    """A gateway of this machine that uses the data folder: that of `cauce up`, or else the oldest."""
+    """A gateway of this machine that uses the data folder: that of `cauce up`, otherwise the oldest."""
     found = _notes(settings, "gateway.json", GatewayNote) + _notes(settings, "gateway-*.json", GatewayNote)
     return found[0] if found else None
 
 
 def write_running(data: Path, running: Running) -> None:
-    """Puts the runtime file in place."""
+    """Writes the runtime file."""
     write_private(runtime_file(data), running.model_dump_json(indent=2))
 
 
 @contextlib.contextmanager
 def announced(settings: Settings, name: str, note: ServiceNote, *, supervised: bool = False) -> Iterator[None]:
-    """Leaves the note of the service in this process for as long as the block lasts."""
+    """Keeps the note of this process's service in place for the length of the block."""
     path = run_folder(settings.data) / (f"{name}.json" if supervised else f"{name}-{note.pid}.json")
     try:
         write_private(path, note.model_dump_json(indent=2))
@@ -145,9 +145,9 @@ def announced(settings: Settings, name: str, note: ServiceNote, *, supervised: b
 
 
 def connected(settings: Settings, *, wait: float = 0, after: Sequence[str] | None = None) -> Settings:
-    """The settings with the addresses of the running system filled in; as they are when they name a cluster.
+    """The settings with the addresses of the running system filled in; unchanged if they name a cluster.
 
-    Blocks up to `wait` seconds while the system of the data folder starts: all of it, or what of it is named in `after`. Raises
+    Blocks up to `wait` seconds while the system of the data folder starts: all of it, or the programs named in `after`. Raises
     `NotRunning` when there is none, or when it is not ready in time.
     """
     if not settings.embedded:
@@ -171,7 +171,7 @@ def _are_ready(running: Running, names: Sequence[str]) -> bool:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, all of it or nothing. Makes its folder."""
+    """Writes a file atomically, readable only by its owner. Creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -180,7 +180,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this id exists."""
+    """Whether a process with this id exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

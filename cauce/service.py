@@ -1,7 +1,7 @@
-"""A service: one process of Cauce's with stores, metrics, a health page, traces, logs and an end in order, whatever it does.
+"""A service: a process of Cauce with stores, metrics, a health page, traces, logs and a graceful shutdown.
 
-What a service does itself is one function, `run`: it prepares, opens the stores for a block (`Process.opened`), says that it
-is `ready`, and waits for `stop`. `run_here` makes this process such a service.
+What is specific to a service is one function, `run`: it prepares, opens the stores for a block (`Process.opened`), reports
+that it is `ready`, and waits for `stop`. `run_here` makes this process such a service.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ LIVE_OBJECTS = 50_000
 """Allocations between two runs of the cyclic garbage collector: with hundreds of turns in memory its default of 700 takes more
 time than the turns (docs/performance.md)."""
 START_SECONDS = 60.0
-"""How long a service of `cauce up` waits for those that it comes after."""
+"""How long a service of `cauce up` waits for the programs it depends on."""
 
 
 class Stopped(Exception):
-    """The process was told to stop before something was done."""
+    """The process was asked to stop before the work was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,23 +47,23 @@ class Service:
 
     name: str
     run: Callable[[Process], Awaitable[None]]
-    """Returns when it is done, after `Process.stop` was set. `Stopped` may come out of it, and `SettingsError`."""
+    """Returns after `Process.stop` is set and its work is finished. May raise `Stopped` and `SettingsError`."""
     command: Sequence[str] = ()
-    """Of `cauce`, with arguments; empty: `cauce service NAME`."""
+    """The subcommand of `cauce`, with arguments; empty: `cauce service NAME`."""
     after: Sequence[str] = ("broker", "emulators")
     """See `Program.after`."""
     wanted: Callable[[Settings], bool] = lambda settings: True
     """Whether `cauce up` runs it."""
     imports: Sequence[str] = ()
-    """Modules that take long to import: they are loaded while what it comes after starts."""
+    """Modules that are slow to import; they are loaded while the programs it depends on start."""
     health_port: Callable[[Settings], int] = lambda settings: 0
     traced_as: str = ""
-    """Its name in traces, behind `cauce-`; empty: as it is called."""
+    """Its name in traces, after `cauce-`; empty: the service's name."""
     uvloop: bool = False
-    """Whether it runs on uvloop where that can be had."""
+    """Whether it runs on uvloop if that is installed."""
 
     def program(self) -> Program:
-        """It as a part of `cauce up`."""
+        """The service as a program of `cauce up`."""
         return Program(
             name=self.name,
             arguments=self._arguments,
@@ -81,7 +81,7 @@ class Service:
 
 
 class Process:
-    """What a service has while it runs. `settings` name Kafka; `supervised`: `cauce up` runs it."""
+    """What a running service uses. `settings` name a Kafka; `supervised` is true under `cauce up`."""
 
     def __init__(
         self,
@@ -90,38 +90,38 @@ class Process:
         *,
         supervised: bool,
         port: int | None,
-        told: Callable[[ServiceNote], None],
+        on_ready: Callable[[ServiceNote], None],
     ) -> None:
         from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
         from streams.health import Health
 
-        self._service, self._told = service, told
+        self._service, self._on_ready = service, on_ready
         self._is_ready = False
         self.settings, self.supervised, self.port = settings, supervised, port
         self.stores: Stores = open_stores(settings.state_url)
-        """Open inside of `opened`."""
+        """Open inside `opened`."""
         self.registry = CollectorRegistry()
         for collector in (GCCollector, PlatformCollector, ProcessCollector):
             collector(registry=self.registry)
         self.health = Health(ready={"start": self._started, "store": self._store_answers})
         self.health_address = ""
-        """Base URL of `/metrics`, `/healthz` and `/readyz`, inside of `opened`."""
+        """Base URL of `/metrics`, `/healthz` and `/readyz`; set inside `opened`."""
         self.stop = asyncio.Event()
         """Set by SIGTERM and SIGINT."""
 
     @cached_property
     def tracing(self) -> Tracing:
-        """Made when it is first used: hosted applications bring variables that exporters read. Raises `SettingsError`."""
+        """Created at first use, because hosted applications set variables that exporters read. Raises `SettingsError`."""
         from cauce.telemetry import Tracing
 
         return Tracing(self.settings, f"cauce-{self._service.traced_as or self._service.name}")
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """For the block, the stores are open and have all their tables, and health is served.
+        """Opens the stores, checks their tables, and serves the health page for the length of the block.
 
-        Raises `Stopped`, and `SettingsError` where tables are missing.
+        Raises `Stopped`, and `SettingsError` if tables are missing.
         """
         from streams.health import HealthServer
 
@@ -137,15 +137,15 @@ class Process:
             await self.stores.close()
 
     def ready(self, note: ServiceNote) -> None:
-        """It works. `note` is what others on this machine find it by."""
+        """Reports that the service works. Other processes on this machine find it by `note`."""
         gc.collect()
         gc.freeze()
         gc.set_threshold(LIVE_OBJECTS, 20, 50)
         self._is_ready = True
-        self._told(note)
+        self._on_ready(note)
 
     async def unless_stopped(self, work: Awaitable[T]) -> T:
-        """What `work` gives. Raises `Stopped` where the process is told to stop before; `work` is cancelled then."""
+        """The result of `work`. If the process is asked to stop first, cancels `work` and raises `Stopped`."""
         working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self.stop.wait())
         try:
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -159,9 +159,11 @@ class Process:
 
     async def _check_tables(self) -> None:
         if self.settings.cassandra is None:
-            await self.stores.migrate()  # a file on this machine: there is nobody to coordinate with
+            await self.stores.migrate()  # a local file needs no coordination with other processes
         elif missing := await self.stores.pending_migrations():
-            raise SettingsError(f"the store lacks {len(missing)} migrations; apply them with: cauce state migrate")
+            raise SettingsError(
+                f"{len(missing)} migrations of the store are missing; apply them with: cauce state migrate"
+            )
 
     async def _started(self) -> str | None:
         return None if self._is_ready else "is starting"
@@ -182,9 +184,9 @@ def run_here(
     port: int | None = None,
     on_ready: Callable[[ServiceNote], None] = lambda note: None,
 ) -> None:
-    """Makes this process the service, until it is told to stop.
+    """Runs the service in this process until it is asked to stop.
 
-    Raises `NotRunning` where the embedded system is meant and does not run, and `SettingsError` for what does not fit.
+    Raises `NotRunning` if the settings mean the embedded system and it does not run, and `SettingsError` for invalid settings.
     """
     from cauce.event_loop import end_process, run
     from cauce.telemetry import set_up_logging
@@ -196,11 +198,11 @@ def run_here(
     settings = connected(settings, wait=START_SECONDS if supervised else 0, after=service.after)
     with contextlib.ExitStack() as stack:
 
-        def told(note: ServiceNote) -> None:
+        def write_note(note: ServiceNote) -> None:
             stack.enter_context(announced(settings, service.name, note, supervised=supervised))
             on_ready(note)
 
-        work = run_service(service, settings, supervised=supervised, port=port, on_ready=told)
+        work = run_service(service, settings, supervised=supervised, port=port, on_ready=write_note)
         run(work, uv=service.uvloop)
     end_process()
 
@@ -213,10 +215,10 @@ async def run_service(
     port: int | None = None,
     on_ready: Callable[[ServiceNote], None] = lambda note: None,
 ) -> None:
-    """Runs the service until SIGTERM or SIGINT, and ends it in order. `on_ready` gets what it says of itself."""
+    """Runs the service until SIGTERM or SIGINT, then shuts it down. `on_ready` is called with its note."""
     if settings.kafka is None:
         raise SettingsError("Kafka is not configured: set CAUCE_KAFKA=host:port, or run everything here with: cauce up")
-    process = Process(service, settings, supervised=supervised, port=port, told=on_ready)
+    process = Process(service, settings, supervised=supervised, port=port, on_ready=on_ready)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stop.set)

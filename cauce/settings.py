@@ -1,8 +1,8 @@
 """Settings: from the command line, `CAUCE_*` variables, `cauce.toml` and defaults, in this order.
 
-The same names everywhere: `max_running` is `CAUCE_MAX_RUNNING` in the environment and `max_running` in the file. What rooms set
-for themselves are sections: `port` of `[gateway]` is `CAUCE_GATEWAY_PORT`, and `gateway_port` outside of the table. Read once at
-start; what is wrong is said in words before anything runs. docs/settings.md has all of them (`settings_page.py` writes it).
+Names are the same everywhere: `max_running` is `CAUCE_MAX_RUNNING` in the environment and `max_running` in the file. Packages
+declare their own sections: `port` of `[gateway]` is `CAUCE_GATEWAY_PORT`, and `gateway_port` outside the table. Settings are
+read once at start, and errors are reported before anything runs. docs/settings.md lists all of them (see `settings_page.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streams.settings import BrokerSettings, PartitionSettings
 
 CONFIG_FILE = "cauce.toml"
 OTHER_VARIABLES = ("CAUCE_KEY", "CAUCE_CONFIG", "CAUCE_DEBUG", "CAUCE_CLUSTER_CACHE")
-"""Variables with our prefix that are no settings."""
+"""Variables with our prefix that are not settings."""
 
 S = TypeVar("S", bound=Section)
 
@@ -36,10 +36,10 @@ _ADDRESS = re.compile(r"^[A-Za-z0-9_.\-]+:\d{1,5}$|^\[[0-9A-Fa-f:.]+\]:\d{1,5}$"
 
 
 class LogSettings(Section):
-    """What is logged, and how."""
+    """Logging."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
-    format: Literal["text", "json"] = Field("text", description="how it is logged")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="minimum level of log messages")
+    format: Literal["text", "json"] = Field("text", description="format of log messages")
 
     @field_validator("level", mode="before")
     @classmethod
@@ -48,40 +48,52 @@ class LogSettings(Section):
 
 
 class Settings(BaseModel):
-    """Everything that can be set. Without `kafka` and `cassandra` the system of this machine (`cauce up`) is meant."""
+    """All settings. Without `kafka` and `cassandra` they mean the embedded system of this machine (`cauce up`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data: Path = Field(Path("var"), description="folder for everything that an embedded system keeps")
-    kafka: str | None = Field(None, description="bootstrap servers, host:port[,host:port]; embedded when not set")
-    cassandra: str | None = Field(None, description="contact points, host:port[,host:port]; SQLite when not set")
-    keyspace: str = Field("cauce", pattern=r"^[a-z][a-z0-9_]{0,47}$", description="keyspace in that Cassandra")
+    data: Path = Field(Path("var"), description="folder for all data of the embedded system")
+    kafka: str | None = Field(
+        None, description="Kafka bootstrap servers, host:port[,host:port]; the embedded broker when not set"
+    )
+    cassandra: str | None = Field(
+        None, description="Cassandra contact points, host:port[,host:port]; SQLite when not set"
+    )
+    keyspace: str = Field("cauce", pattern=r"^[a-z][a-z0-9_]{0,47}$", description="Cassandra keyspace")
     model: str = Field("auto", min_length=1, description="auto, rules, or provider:model such as ollama:llama3.2")
-    model_url: HttpUrl = Field(None, description="an OpenAI-compatible server to find a model at")
+    model_url: HttpUrl = Field(None, description="URL of an OpenAI-compatible server whose models to use")
     tenant: str = Field("home", description="the tenant that chat, ask and threads act for")
     user: str = Field("owner", description="the user that chat, ask and threads act for")
     replication: int = Field(1, ge=1, le=10, description="copies of each topic and of each row in Cassandra")
     session_timeout_ms: int = Field(
-        6000, ge=6000, le=1_800_000, description="silence in ms after which a worker loses its slots"
+        6000, ge=6000, le=1_800_000, description="ms without a heartbeat after which a worker loses its slots"
     )
     instance_id: str | None = Field(
-        None, description="name of a worker: the next worker of this name takes over its slots immediately"
+        None, description="name of a worker: the next worker with this name takes over its slots immediately"
     )
-    max_running: int = Field(1024, ge=1, description="records that one worker processes concurrently, for each group")
-    tenant_running: int | None = Field(None, ge=1, description="the most of them of one tenant; 3/4 when not set")
+    max_running: int = Field(1024, ge=1, description="records that one worker processes concurrently, per group")
+    tenant_running: int | None = Field(
+        None, ge=1, description="how many of these may be of one tenant; 3/4 when not set"
+    )
     threads: int | None = Field(
         None, ge=1, description="threads of a worker for plain functions of hosted graphs; max_running when not set"
     )
-    grace_seconds: float = Field(20, ge=0, le=3600, description="seconds that a stop waits for running turns")
+    grace_seconds: float = Field(
+        20, ge=0, le=3600, description="seconds that a stopping worker waits for running turns"
+    )
     transactions_at_once: int = Field(4, ge=1, le=1000, description="concurrent Kafka transactions of one worker")
-    publish_linger_ms: float = Field(5, ge=0, le=1000, description="ms that finished records are gathered for")
+    publish_linger_ms: float = Field(
+        5, ge=0, le=1000, description="ms for which finished records are batched before publishing"
+    )
     health_port: int = Field(0, ge=0, le=65_535, description="port of a worker's health page; 0 takes any free one")
-    redis: str | None = Field(None, description="redis://host:port, where several gateways count rates together")
+    redis: str | None = Field(
+        None, description="redis://host:port of the Redis in which several gateways share rate limits"
+    )
     otlp_endpoint: HttpUrl = Field(None, description="OpenTelemetry collector to send spans to, http:// or https://")
     graphs: dict[str, str] = Field(
         default_factory=dict, description='LangGraph graphs of your own: name = "module:object" or "./file.py:object"'
     )
-    langgraph: Path | None = Field(None, description="a langgraph.json, whose graphs are hosted as it says")
+    langgraph: Path | None = Field(None, description="a langgraph.json whose graphs to host")
     gateway: GatewaySettings = GatewaySettings()
     rate: RateSettings = RateSettings()
     partitions: PartitionSettings = PartitionSettings()
@@ -90,7 +102,7 @@ class Settings(BaseModel):
     connectors: Mapping[str, Section] = Field(
         default_factory=lambda: {one.name: one.settings() for one in connectors()}
     )
-    """By name: the sections that connectors declare."""
+    """The sections that connectors declare, by name."""
     _file: Path | None = PrivateAttr(None)
 
     @field_validator("kafka", "cassandra")
@@ -100,7 +112,7 @@ class Settings(BaseModel):
             return None
         for address in value.split(","):
             if not _ADDRESS.fullmatch(address.strip()) or not 0 < int(address.rpartition(":")[2]) < 65_536:
-                raise ValueError("it must be host:port, or several with commas between them, such as 127.0.0.1:9092")
+                raise ValueError("it must be host:port, or several separated by commas, such as 127.0.0.1:9092")
         return ",".join(address.strip() for address in value.split(","))
 
     @field_validator("tenant")
@@ -127,12 +139,12 @@ class Settings(BaseModel):
     @field_validator("graphs", mode="before")
     @classmethod
     def _pairs(cls, value: Any) -> Any:
-        """In a variable: name=spec, with commas between them."""
+        """Parses an environment variable: name=spec, separated by commas."""
         if not isinstance(value, str):
             return value
         pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
         if any(not equals for _, equals, _ in pairs):
-            raise ValueError("it must be name=module:object, or several with commas between them")
+            raise ValueError("it must be name=module:object, or several separated by commas")
         return {name.strip(): spec.strip() for name, _, spec in pairs}
 
     @field_validator("graphs")
@@ -146,22 +158,22 @@ class Settings(BaseModel):
         return value
 
     def of(self, kind: type[S]) -> S:
-        """What is set of the connector that has this section."""
+        """The settings of the connector with this section."""
         return next(one for one in self.connectors.values() if isinstance(one, kind))
 
     @property
     def file(self) -> Path | None:
-        """The settings file that was read, if there was one."""
+        """The settings file that was read, if any."""
         return self._file
 
     @property
     def folder(self) -> Path:
-        """Where paths in the settings begin: the folder of the file, or the working directory."""
+        """The base of relative paths in the settings: the folder of the file, or the working directory."""
         return self._file.parent if self._file else Path()
 
     @property
     def partition_counts(self) -> Mapping[PartitionSet, int]:
-        """As `streams.topic_admin` takes them."""
+        """Partition counts, as arguments of `streams.topic_admin`."""
         return {
             PartitionSet.CONVERSATION: self.partitions.conversation,
             PartitionSet.TENANT: self.partitions.tenant,
@@ -169,36 +181,36 @@ class Settings(BaseModel):
 
     @property
     def state_url(self) -> str:
-        """Where the state is kept, as `state.open_stores` takes it."""
+        """URL of the store, as an argument of `state.open_stores`."""
         if self.cassandra:
             return f"cassandra://{self.cassandra}/{self.keyspace}?rf={self.replication}"
         return f"sqlite://{quote(str(self.data.absolute() / 'state'))}"
 
     @property
     def graph_threads(self) -> int:
-        """Threads of one worker for blocking code of hosted graphs."""
+        """Number of threads of one worker for blocking code of hosted graphs."""
         return self.threads or self.max_running
 
     @property
     def has_state(self) -> bool:
-        """Whether there may be something to read: a Cassandra is set, or the data folder has a store."""
+        """Whether there may be state to read: Cassandra is configured, or the data folder has a store."""
         return self.cassandra is not None or (self.data / "state").exists()
 
     @property
     def embedded(self) -> bool:
-        """Whether the system that `cauce up` runs on this machine is meant, rather than a cluster."""
+        """Whether the settings mean the system of `cauce up` on this machine, rather than a cluster."""
         return self.kafka is None
 
 
 def load_settings(
     config: Path | None = None, *, environment: Mapping[str, str] | None = None, **given: object
 ) -> Settings:
-    """The settings that hold here.
+    """The effective settings.
 
     Args:
         config: The file to read; `CAUCE_CONFIG`, or `cauce.toml` in the working directory when None.
-        environment: Where variables are looked up; the process's own when None.
-        given: What the command line says, which wins; None counts as not said.
+        environment: Environment variables; those of the process when None.
+        given: Values from the command line, which take precedence; None counts as not given.
 
     Raises:
         SettingsError: Names the setting, its value, where it comes from and what is allowed.
@@ -239,21 +251,21 @@ def load_settings(
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A value and where it stands."""
+    """A value and its origin."""
 
     value: Any
     origin: str
 
 
 def all_settings() -> dict[str, FieldInfo]:
-    """By name, those of sections with the section's in front: `gateway_port`."""
+    """All settings by name; in sections, with the section's name in front: `gateway_port`."""
     return plain_settings() | {
         f"{section}_{own}": field for section, kind in SECTIONS.items() for own, field in kind.model_fields.items()
     }
 
 
 def plain_settings() -> dict[str, FieldInfo]:
-    """Those that are in no section, by name."""
+    """The settings outside sections, by name."""
     return {n: field for n, field in Settings.model_fields.items() if n not in SECTIONS and n != "connectors"}
 
 
@@ -263,7 +275,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     for name, field in Settings.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 } | _OF_CONNECTORS
-"""By name: the sections of rooms, and those of connectors."""
+"""All sections by name, including those of connectors."""
 _PLACES = {name: name for name in plain_settings()} | {
     f"{section}_{own}": f"{section}.{own}" for section, kind in SECTIONS.items() for own in kind.model_fields
 }
@@ -271,13 +283,13 @@ _PLACES = {name: name for name in plain_settings()} | {
 
 
 def variables() -> dict[str, tuple[str, ...]]:
-    """By setting: the environment variables that give it, the first that is set wins."""
+    """For each setting, its environment variables; the first one that is set wins."""
     theirs = {f"{section}_{own}": names for section, kind in SECTIONS.items() for own, names in kind.VARIABLES.items()}
     return {name: (f"CAUCE_{name.upper()}", *theirs.get(name, ())) for name in all_settings()}
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Variables with our prefix that no setting has: most likely misspelt."""
+    """Variables with our prefix that match no setting, most likely misspelled."""
     known = {variable for names in variables().values() for variable in names} | set(OTHER_VARIABLES)
     services = [v.removesuffix("_SERVICE_HOST") for v in environment if v.endswith("_SERVICE_HOST")]  # of Kubernetes
     theirs = tuple(f"{service}_{of}" for service in services for of in ("SERVICE_", "PORT_"))
@@ -340,11 +352,11 @@ def _from_file(path: Path | None) -> dict[str, _Given]:
 
 def _similar(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f". Settings are: {', '.join(sorted(known))}"
+    return f"; did you mean {close[0]!r}?" if close else f". The settings are: {', '.join(sorted(known))}"
 
 
 def _explain(problems: Sequence[Any], found: Mapping[str, _Given]) -> str:
-    """For each problem: the setting, its value, where that stands, and what is allowed."""
+    """For each problem: the setting, its value, its origin, and what is allowed."""
     sentences = []
     for problem in problems:
         loc = problem["loc"]

@@ -1,4 +1,4 @@
-"""docs/settings.md, made of the settings themselves."""
+"""Generates docs/settings.md from the settings themselves."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cauce.settings import SECTIONS, plain_settings, variables
 
 _HEAD = """# Settings
 
-From the command line, `CAUCE_*` variables, `cauce.toml` in the working directory (or the file that `--config` or `CAUCE_CONFIG`
-names) and defaults, in this order. This page is written by `cauce settings --out docs/settings.md`.
+Settings come from the command line, `CAUCE_*` variables, `cauce.toml` in the working directory (or the file that `--config` or
+`CAUCE_CONFIG` names) and defaults; earlier sources take precedence. `cauce settings --out docs/settings.md` generates this page.
 
 ```toml
 # cauce.toml
@@ -23,7 +23,7 @@ model = "ollama:llama3.2"
 port = 8123
 ```
 
-A setting of a section may also stand outside of its table, under its whole name: `gateway_port = 8123`.
+A setting of a section may also be written outside its table, under its full name: `gateway_port = 8123`.
 """
 
 
@@ -51,5 +51,5 @@ def _default(field: FieldInfo) -> str:
     return f"`{value if isinstance(value, str | Path) else repr(value)}`"
 
 
-def _escaped(words: str) -> str:
-    return words.replace("|", "\\|")
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""`cauce up`: the programs of an installation as child processes, started together, watched, stopped in order."""
+"""`cauce up`: runs the programs of an installation as child processes, restarts them when they die, stops them in order."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from schemas.common.recent import pause_after
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
-"""Seconds beyond its grace period before a child that was asked to stop is killed."""
+"""Seconds after its grace period before a child that was asked to stop is killed."""
 REFUSED = Exit.USAGE
-"""How a child ends whose settings cannot work: another start would not help."""
+"""Exit code of a child with invalid settings: restarting would not help."""
 BACKOFF = (0.2, 10.0)
-"""First and longest pause, in seconds, before a child that died is started again; a child that ran for a minute begins anew."""
+"""First and longest pause, in seconds, before a child that died is restarted; a child that ran for a minute starts over."""
 SAME_SIGNAL_SECONDS = 1.0
-"""make passes SIGTERM on to us, and so may whoever signals the whole process group: twice at once is once."""
+"""Two signals within this time count as one: make forwards a SIGTERM that the process group has received as well."""
 
-Told = Callable[[str], None]
+Tell = Callable[[str], None]
 
 
 class AlreadyRunning(CauceError):
@@ -41,7 +41,7 @@ class AlreadyRunning(CauceError):
 
 
 class Child(ChildProcess):
-    """The process of a program, started again when it dies."""
+    """The process of a program, which can be restarted when it dies."""
 
     def __init__(self, program: Program, settings: Settings) -> None:
         super().__init__()
@@ -55,20 +55,20 @@ class Child(ChildProcess):
     async def start(self) -> None:
         """Starts the process; its output goes to the log file."""
         self._started = time.monotonic()
-        # A worker that takes the place of a dead one need not wait until that one's session is over.
+        # A worker that replaces a dead one need not wait until that one's session has timed out.
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "CAUCE_INSTANCE_ID": "up"}
         with self.log.open("ab") as log:
             await self.run(
                 *("cauce.child", *self._arguments),
-                stdin=asyncio.subprocess.PIPE,  # closes with us, however we end
+                stdin=asyncio.subprocess.PIPE,  # closes when this process ends, however that happens
                 stdout=log,
                 stderr=log,
                 env=environment,
-                start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on, in order
+                start_new_session=True,  # the supervisor handles Ctrl-C and stops children in order
             )
 
-    async def start_again(self) -> None:
-        """Starts it where the others know it: at the port that it had, whatever port it was told before."""
+    async def restart(self) -> None:
+        """Starts the process at the port it had, where other processes expect it."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             address = self.program.address(self.file.read_text())
             if address and (port := urlsplit(address).port):
@@ -76,18 +76,18 @@ class Child(ChildProcess):
         await self.start()
 
     def backoff(self) -> float:
-        """How long to wait before it is started again."""
+        """How long to wait before the next start, in seconds."""
         if time.monotonic() - self._started > 60:
             self._deaths = 0
         self._deaths += 1
         return pause_after(self._deaths, *BACKOFF)
 
     async def end(self) -> None:
-        """Stops it; kills it when it takes too long."""
+        """Stops the process; kills it if that takes too long."""
         await self.stop(self._stop_seconds)
 
-    def last_words(self) -> str:
-        """The end of its log."""
+    def log_tail(self) -> str:
+        """The last lines of its log."""
         with contextlib.suppress(OSError):
             lines = self.log.read_text(errors="replace").strip().splitlines()
             return "\n".join(lines[-8:])
@@ -95,10 +95,10 @@ class Child(ChildProcess):
 
 
 class Supervisor:
-    """The embedded system of one data folder. `tell` is given lines for the user."""
+    """The embedded system of one data folder. `tell` is called with lines for the user."""
 
-    def __init__(self, settings: Settings, tell: Told, programs: Iterable[Program] | None = None) -> None:
-        """`programs` that are not wanted with the settings are left out; by default all that there are."""
+    def __init__(self, settings: Settings, tell: Tell, programs: Iterable[Program] | None = None) -> None:
+        """`programs` that the settings do not need are left out; by default, all programs."""
         if programs is None:
             programs = all_programs()
         self._settings, self._tell, self._data = settings, tell, settings.data
@@ -151,7 +151,7 @@ class Supervisor:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._lock)
-            raise AlreadyRunning(f"Cauce runs from {self._data} already; talk to it with: cauce chat") from error
+            raise AlreadyRunning(f"Cauce is already running from {self._data}; chat with: cauce chat") from error
 
     def _make_children(self) -> None:
         for program in self._programs:
@@ -160,7 +160,7 @@ class Supervisor:
         self._levels = [[Child(program, self._settings) for program in level] for level in levels(wanted)]
 
     async def _become_ready(self) -> bool:
-        """All were started at once; waits for them in their order, and publishes their addresses. False when told to stop."""
+        """Waits for the children, all started together, in order, and publishes their addresses. False if asked to stop."""
         self._note()
         for child in self._children:
             if not await self._until_ready(child):
@@ -192,7 +192,9 @@ class Supervisor:
             if self._refusal:
                 raise SettingsError(self._refusal)
             if time.monotonic() > deadline:
-                raise CauceError(f"the {child.program.name} did not start; the end of its log:\n{child.last_words()}")
+                raise CauceError(
+                    f"the {child.program.name} did not start; the last lines of its log:\n{child.log_tail()}"
+                )
             await asyncio.sleep(0.02)
         return True
 
@@ -203,12 +205,12 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             if code == REFUSED and (self.running is None or self.running.state != "ready"):
-                self._refusal = f"the {name} cannot start; the end of its log:\n{child.last_words()}"
+                self._refusal = f"the {name} cannot start; the last lines of its log:\n{child.log_tail()}"
                 return
-            wait = child.backoff()
-            self._tell(f"the {name} ended with code {code}; starting it again in {wait:g} s (log: {child.log})")
-            await asyncio.sleep(wait)
-            await child.start_again()
+            seconds = child.backoff()
+            self._tell(f"the {name} ended with code {code}; restarting it in {seconds:g} s (log: {child.log})")
+            await asyncio.sleep(seconds)
+            await child.restart()
             if self.running:
                 self._note()
 
@@ -224,7 +226,7 @@ class Supervisor:
             self._stopping.set()
 
     async def _stop_children(self) -> None:
-        """Those that need others first."""
+        """Stops dependent programs before those they depend on."""
         self._stopping.set()
         for level in reversed(self._levels):
             await asyncio.gather(*(child.end() for child in level))

@@ -1,4 +1,4 @@
-"""Logs and traces of a process."""
+"""Logging and tracing of a process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 LONGEST_TEXT = 20_000
-"""Characters of a message, and of a traceback, in a line of the log."""
+"""Maximum characters of a message, and of a traceback, in one log line."""
 LOG_FIELDS: ContextVar[dict[str, str]] = ContextVar("log_fields", default={})  # noqa: B039  # never changed in place
-"""Tenant, thread, run and trace of the record that is being processed."""
+"""Tenant, thread, run and trace of the record being processed."""
 
 
 @contextmanager
 def log_fields(**fields: str | None) -> Iterator[None]:
-    """Adds fields to everything that is logged inside."""
+    """Adds fields to everything logged inside the block."""
     token = LOG_FIELDS.set({**LOG_FIELDS.get(), **{k: v for k, v in fields.items() if v}})
     try:
         yield
@@ -35,7 +35,7 @@ def log_fields(**fields: str | None) -> Iterator[None]:
 
 
 def bounded(text: str) -> str:
-    """The text, or its beginning and its end where it is longer than `LONGEST_TEXT`; without halves of characters."""
+    """The text, shortened in the middle if longer than `LONGEST_TEXT`, without unpaired surrogates."""
     if len(text) > LONGEST_TEXT:
         half = LONGEST_TEXT // 2
         text = f"{text[:half]} [... {len(text) - 2 * half:,} characters left out ...] {text[-half:]}"
@@ -43,15 +43,15 @@ def bounded(text: str) -> str:
 
 
 class BoundedFormatter(logging.Formatter):
-    """What others' exceptions say may have megabytes: a line of the log has its beginning and its end."""
+    """Shortens long messages: those of application exceptions may have megabytes."""
 
-    def formatException(self, ei: Any) -> str:  # the name is logging's
+    def formatException(self, ei: Any) -> str:  # overrides logging.Formatter
         """The traceback."""
         return bounded(super().formatException(ei))
 
 
 class JsonFormatter(BoundedFormatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -68,12 +68,12 @@ class JsonFormatter(BoundedFormatter):
 
 
 class TextFormatter(BoundedFormatter):
-    """A line for people: time, level, logger, message, fields."""
+    """A human-readable line: time, level, logger, message, fields."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # the name is logging's
+    def formatMessage(self, record: logging.LogRecord) -> str:  # overrides logging.Formatter
         """The line without a traceback."""
         record.message = bounded(record.message)
         fields = " ".join(f"{k}={v}" for k, v in LOG_FIELDS.get().items())
@@ -81,21 +81,21 @@ class TextFormatter(BoundedFormatter):
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Logs to standard error in the form that the settings ask for."""
+    """Sends logs to standard error in the format of the settings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log.format == "json" else TextFormatter())
     logging.basicConfig(level=settings.log.level.upper(), handlers=[handler], force=True)
     for name in ("httpx", "httpcore", "faststream", "cassandra"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # The server warns about each statement that the driver prepares again after a reconnect.
+    # The server warns about each statement that the driver re-prepares after a reconnect.
     logging.getLogger("cassandra.protocol").setLevel(logging.ERROR)
 
 
 class Tracing:
-    """Sends spans to the endpoint of the settings; nothing is imported or sent without one."""
+    """Sends spans to the endpoint of the settings. Without one, nothing is imported or sent."""
 
     def __init__(self, settings: Settings, service: str) -> None:
-        """Raises `SettingsError` when there is an endpoint and the extra is missing."""
+        """Raises `SettingsError` when an endpoint is set but the extra is not installed."""
         self._provider: TracerProvider | None = None
         if not settings.otlp_endpoint:
             return
@@ -105,13 +105,13 @@ class Tracing:
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError as error:
-            raise SettingsError('otlp_endpoint needs packages: pip install "cauce[telemetry]"') from error
+            raise SettingsError('otlp_endpoint needs extra packages: pip install "cauce[telemetry]"') from error
         self._provider = TracerProvider(resource=Resource.create({"service.name": service}))
         exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
 
     def of_records(self) -> list[object]:
-        """The FastStream middlewares that make a span of each record."""
+        """The FastStream middlewares that create a span for each record."""
         if self._provider is None:
             return []
         from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
@@ -119,7 +119,7 @@ class Tracing:
         return [KafkaTelemetryMiddleware(tracer_provider=self._provider)]
 
     def of_requests(self, app: Any) -> Any:
-        """The ASGI application with a span of each request."""
+        """The ASGI application with a span for each request."""
         if self._provider is None:
             return app
         from cauce.traced_requests import TracedRequests
@@ -127,6 +127,6 @@ class Tracing:
         return TracedRequests(app, self._provider)
 
     def close(self) -> None:
-        """Sends what is left."""
+        """Sends the remaining spans."""
         if self._provider:
             self._provider.shutdown()

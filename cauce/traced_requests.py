@@ -1,4 +1,4 @@
-"""Spans of requests."""
+"""Tracing spans of HTTP requests."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _HEADERS = (b"traceparent", b"tracestate")
 
 
 class TracedRequests:
-    """ASGI middleware: a span of each HTTP request, until its answer has ended.
+    """ASGI middleware: a span for each HTTP request, until its response has ended.
 
-    It belongs to the trace that the caller names (W3C Trace Context), and the request goes on with the context of the span, so
-    that the spans of its records belong to it. Attributes are named as in OpenTelemetry's semantic conventions for HTTP.
+    The span belongs to the trace that the caller names (W3C Trace Context), and the request runs in the context of the span, so
+    that the spans of its records are its children. Attributes are named as in OpenTelemetry's semantic conventions for HTTP.
     """
 
     def __init__(self, app: Callable[[ASGIScope, Any, Any], Awaitable[None]], provider: TracerProvider) -> None:
         self._app, self._tracer = app, provider.get_tracer("cauce.gateway")
 
     async def __call__(self, scope: ASGIScope, receive: Any, send: Any) -> None:
-        """Passes everything on."""
+        """Calls the application inside a span."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

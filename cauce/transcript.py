@@ -1,4 +1,4 @@
-"""A run as the terminal shows it: pieces of the answer, tool calls, questions, and how it ends."""
+"""Shows a run in the terminal: pieces of the answer, tool calls, questions, and how it ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from schemas import (
 
 
 class Transcript(EventMethods):
-    """Prints events as they come."""
+    """Prints events as they arrive."""
 
     LEAVES_OUT = frozenset(
         {
@@ -58,10 +58,10 @@ class Transcript(EventMethods):
         """The message whose pieces are being printed."""
         self._printed = ""
         self._finished: set[str] = set()
-        """Calls whose results were shown."""
+        """Calls whose results have been shown."""
 
     def taken(self) -> list[ApprovalRequested]:
-        """What was asked since this was called the last time."""
+        """The approvals requested since the last call."""
         asked, self._asked = self._asked, []
         return asked
 
@@ -70,57 +70,57 @@ class Transcript(EventMethods):
         if isinstance(event, Delta):
             self._print_piece(event)
         elif isinstance(event, Unread):
-            self._say(event.words)
+            self._notify(event.message)
         else:
             self.dispatch(event)
 
     def on_message_added(self, event: MessageAdded) -> None:
-        """Answers: what they type themselves people have seen."""
+        """Prints the agent's messages only: users have seen what they typed."""
         if event.message.role == "assistant":
             self._print_message(event)
 
     def on_tool_requested(self, event: ToolRequested) -> None:
-        """A call, with its arguments as far as they fit."""
+        """Prints a tool call, with its arguments as far as they fit."""
         self._out.print(f"[dim]  → {escape(event.name)} {escape(_short(event.arguments))}[/]")
 
     def on_tool_finished(self, event: ToolFinished) -> None:
-        """How a call ended, once: it may come before its event."""
+        """Prints how a call ended, once: the live result may arrive before the event."""
         if event.call_id in self._finished:
             return
         self._finished.add(event.call_id)
         mark, style = ("✓", "green") if event.status == "ok" else ("✗", "red")
         took = f" {event.duration_ms:.0f} ms" if event.duration_ms else ""
-        words = "" if event.status == "ok" else f": {escape(event.content[:200])}"
-        self._out.print(f"  [{style}]{mark}[/] [dim]{escape(event.name)} {event.status}{took}{words}[/]")
+        reason = "" if event.status == "ok" else f": {escape(event.content[:200])}"
+        self._out.print(f"  [{style}]{mark}[/] [dim]{escape(event.name)} {event.status}{took}{reason}[/]")
 
     def on_approval_requested(self, event: ApprovalRequested) -> None:
-        """Kept until the run pauses, which asks the question."""
+        """Keeps the request until the run pauses; then the chat asks the user."""
         self._asked.append(event)
 
     def on_run_queued(self, event: RunQueued) -> None:
         """Prints the position of the input in the queue."""
-        self._out.print(f"[dim]queued, place {event.position}[/]")
+        self._out.print(f"[dim]queued at position {event.position}[/]")
 
     def on_run_completed(self, event: RunCompleted) -> None:
-        """Only what there is to know of it."""
+        """Prints the notice, if there is one."""
         if event.notice:
-            self._say(event.notice)
+            self._notify(event.notice)
 
     def on_run_failed(self, event: RunFailed) -> None:
-        """Why."""
-        self._say(event.message)
+        """Prints the reason."""
+        self._notify(event.message)
 
     def on_run_cancelled(self, event: RunCancelled) -> None:
-        """Why."""
-        self._say(event.message)
+        """Prints the reason."""
+        self._notify(event.message)
 
     def on_input_refused(self, event: InputRefused) -> None:
-        """Why."""
+        """Prints the reason."""
         self._out.print(f"[yellow]rejected: {escape(event.reason)}[/]")
 
-    def _say(self, words: str) -> None:
+    def _notify(self, text: str) -> None:
         self._end_stream()
-        self._out.print(f"[yellow]{escape(words)}[/]")
+        self._out.print(f"[yellow]{escape(text)}[/]")
 
     def _print_piece(self, delta: Delta) -> None:
         key = f"{delta.message_id}/{delta.attempt}"
@@ -132,7 +132,7 @@ class Transcript(EventMethods):
         self._out.print(Text(delta.text), end="")
 
     def _print_message(self, event: MessageAdded) -> None:
-        """The whole text: what the pieces left out, or everything if none came."""
+        """Prints the rest of the text after the pieces, or all of it if there were none."""
         text = event.message.text
         if self._streaming.startswith(f"{event.message.message_id}/") and text.startswith(self._printed):
             self._out.print(Text(text[len(self._printed) :]), end="")
@@ -153,5 +153,5 @@ def _short(arguments: dict[str, Any]) -> str:
 
 
 def shown_value(value: Any) -> str:
-    """An argument in one line."""
+    """An argument on one line."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

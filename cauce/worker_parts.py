@@ -1,4 +1,4 @@
-"""What a worker's processors are made of, from the settings: see `processors.group.Parts`."""
+"""The dependencies of a worker's processors, created from the settings: see `processors.group.Parts`."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ log = logging.getLogger("cauce.worker")
 
 
 class WorkerParts:
-    """Made when they are asked for. `close` them when the processors are done."""
+    """Each part is created at first use. Call `close` when the processors are done."""
 
     def __init__(
         self, settings: Settings, stores: Stores, metrics: RuntimeMetrics, emit: Callable[[Output], None]
     ) -> None:
         self._settings, self.stores, self._metrics, self._emit = settings, stores, metrics, emit
         self.model = Detected(ModelChoice(settings.model), "")
-        """The model of agents that name none; as in the settings until `models` is first used."""
+        """The model of agents that name none; until `models` is first used, the value in the settings."""
         self.served = Served()
-        """The graphs that are hosted, and what is not served and why."""
+        """The hosted graphs, and what is not served and why."""
         self._graphs: Graphs | None = None
 
     @cached_property
@@ -51,7 +51,7 @@ class WorkerParts:
         return made_toolsets(self._settings.connectors)
 
     async def graphs(self) -> Graphs:
-        """See `Parts`. What is not served is logged, too."""
+        """See `Parts`. Logs what is not served."""
         if self._graphs is None:
             from connectors.graphs import GraphThreads
 
@@ -62,19 +62,19 @@ class WorkerParts:
             missing = await graphs.missing()
             names = tuple(name for name in graphs.names if name not in missing)
             self.served = Served(names, (*missing.values(), *hosting.not_served))
-            for words in self.served.not_served:
-                log.error("not served: %s", words)
+            for reason in self.served.not_served:
+                log.error("not served: %s", reason)
         return self._graphs
 
     async def models(self) -> Callable[[Tenant, AgentSettings], BaseChatModel]:
         """See `Parts`."""
-        await self.graphs()  # whose settings may bring variables that say which models there are
+        await self.graphs()  # hosted applications may set variables that name the models
         settings = self._settings
         if settings.model == "auto":
             self.model = await detect_model(os.environ, url=settings.model_url)
             log.info("model for agents that name none: %s (%s)", self.model.choice.name, self.model.why)
         else:
-            self.model = Detected(ModelChoice(settings.model, settings.model_url), "the settings say so")
+            self.model = Detected(ModelChoice(settings.model, settings.model_url), "from the settings")
         return model_for(self.model.choice)
 
     def emit(self, output: Output) -> None:
@@ -86,7 +86,7 @@ class WorkerParts:
         self._metrics.stage_seconds.labels(stage).observe(seconds)
 
     async def close(self) -> None:
-        """Lets go of connections."""
+        """Closes connections."""
         if "toolsets" in self.__dict__:
             await self.toolsets.close()
 
@@ -94,14 +94,14 @@ class WorkerParts:
 def model_for(
     default: ModelChoice, environment: Mapping[str, str] = os.environ
 ) -> Callable[[Tenant, AgentSettings], BaseChatModel]:
-    """Gives agents their chat models; `default` is for those whose model is `auto`."""
+    """Creates the chat models of agents; `default` is used where the model is `auto`."""
     cache = ModelCache()
 
     def choose(tenant: Tenant, agent: AgentSettings) -> BaseChatModel:
         wanted = agent.model
         output = wanted.max_output_tokens
         if agent.limits.tokens < (output or OUTPUT_TOKENS):
-            output = agent.limits.tokens  # no answer may be longer than what the whole run may use
+            output = agent.limits.tokens  # no answer may be longer than the limit of the whole run
         if wanted.name == "auto":
             return cache.get(None, replace(default, max_output_tokens=output) if output else default)
         key = None
@@ -110,7 +110,7 @@ def model_for(
             if not key:
                 raise SettingsError(
                     f"the environment variable {wanted.api_key_env} of the agent's API key is not set where the worker "
-                    "runs; set it and start the worker again, or name none with: cauce tenant set TENANT --api-key-env ''"
+                    "runs; set it and restart the worker, or use no key with: cauce tenant set TENANT --api-key-env ''"
                 )
         choice = ModelChoice(wanted.name, wanted.base_url, key, wanted.temperature, output)
         return cache.get(tenant.tenant_id, choice)

@@ -1,4 +1,4 @@
-"""A connector: one service outside, and what it brings into an installation. Each folder of this room has its `CONNECTOR`."""
+"""A connector: an external service and what it provides to an installation. Each folder here declares its `CONNECTOR`."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connector:
-    """What a folder of `connectors/` declares: nothing but its name where it is used by name, such as the gateway.
+    """The declaration of a folder of `connectors/`; only its name where other code uses it directly, such as the gateway.
 
-    What is made gets the connector's settings, and is None where they say that there is none.
+    The factories get the connector's settings and return None if these do not configure it.
     """
 
     name: str
-    """Its folder, and the section of its settings."""
+    """The name of its folder and of its settings section."""
     settings: type[Section] = Section
     toolset: Callable[[Any], Toolset | None] | None = None
-    """Makes its tools (`connectors.toolset`)."""
+    """Creates its toolset (`connectors.toolset`)."""
     source: Callable[[Any], EventSource | None] | None = None
-    """Makes what brings events from it (`connectors.event_source`)."""
+    """Creates its event source (`connectors.event_source`)."""
     sender: Callable[[Any], Sender | None] | None = None
-    """Makes what notifies users through it (`connectors.sender`)."""
+    """Creates its sender of notifications (`connectors.sender`)."""
     unset: str = ""
-    """What a person has to do so that there is one, such as "set ARCADE_API_KEY"."""
+    """What configures it, for messages to users, such as "set ARCADE_API_KEY"."""
     imports: tuple[str, ...] = ()
-    """Modules that take long to import: they are loaded while other parts of the system start."""
+    """Modules that are slow to import; they are loaded while other parts of the system start."""
 
 
 @cache
 def connectors() -> tuple[Connector, ...]:
-    """All of them, by walking the folders."""
+    """All connectors, found by walking the folders."""
     return tuple(_declared(one.name) for one in iter_modules(room.__path__) if one.ispkg)
 
 
@@ -50,6 +50,6 @@ def _declared(name: str) -> Connector:
     found = getattr(import_module(f"{room.__name__}.{name}"), "CONNECTOR", None)
     if not isinstance(found, Connector) or found.name != name:
         raise TypeError(
-            f"connectors/{name}/__init__.py has to declare CONNECTOR = Connector(name={name!r}, ...): see docs/extending.md"
+            f"connectors/{name}/__init__.py must declare CONNECTOR = Connector(name={name!r}, ...): see docs/extending.md"
         )
     return found

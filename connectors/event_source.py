@@ -1,17 +1,19 @@
-"""What an event source is: what brings events from outside, each of which begins one run. It is given an inbox.
+"""The contract of event sources, which receive external events. Each event starts one run, through an inbox.
 
-A source runs in any number of processes, and dies at any time. What it sees twice begins one run as long as it keeps these rules:
+A source may run in any number of processes and may die at any time. An event that is read twice still starts only one run, if
+the source follows these rules:
 
-- An event has the service's own id, or one that follows from what happened; never one that is made up when it is read.
-- First `begin`, and when that returned, `keep` the position behind it. A source that dies in between reads the event again and
-  begins the same run. The other way round the event would be lost.
-- Where `begin` raises `ServerTrouble` it is not certain that a run comes: the source goes no further, and tells the event again.
-  It may simply let the error out of `run`, which is called again after a while. Where `begin` raises `core.refusals.Refused` no
-  run will ever come: on with the next event.
-- `run` begins at the kept position, and ends when it is cancelled: nothing that matters may be left to a `finally` block.
-- For whom an event is, the source knows of its settings and of the service, never of what the event says: whoever can write a
-  mail must not choose whose agent reads it.
-- What an event says is text of others. It is told in the summary as what was said, with who said it, and never as an instruction.
+- An event has the service's own id, or one derived from the event itself; never one generated when it is read.
+- Call `begin` first and, after it returns, `keep` with the position after the event. A source that dies in between reads the
+  event again and starts the same run. In the opposite order the event would be lost.
+- If `begin` raises `ServerTrouble`, it is not certain that the run will start: the source must not advance, and must report the
+  event again. It may let the error propagate out of `run`, which is called again after a pause. If `begin` raises
+  `core.refusals.Refused`, the run will never start: continue with the next event.
+- `run` starts at the kept position and ends when it is cancelled. A process may also be killed, so nothing essential may depend
+  on a `finally` block.
+- The source determines the user of an event from its settings and from the service, never from the event's content: the sender
+  of a mail must not choose whose agent reads it.
+- The content of an event is untrusted text. The summary quotes it, with its author, and never presents it as an instruction.
 """
 
 from __future__ import annotations
@@ -31,30 +33,30 @@ if TYPE_CHECKING:
 log = logging.getLogger("cauce.sources")
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds before a source whose `run` has ended runs again."""
+"""First and longest pause, in seconds, before a source whose `run` has ended is restarted."""
 
 
 class Inbox:
-    """Where a source puts events, and how far it is."""
+    """Accepts the events of a source, and keeps its position."""
 
     def __init__(self, source: str, events: ExternalEvents) -> None:
         self._source, self._events = source, events
 
     async def begin(self, principal: Principal, event: NewEvent) -> Begun:
-        """Begins the run of an event; it is certain to come when this returns. See `ExternalEvents.begin` for what is raised."""
+        """Starts the run of an event; once this returns, the run is guaranteed. Raises what `ExternalEvents.begin` raises."""
         return await self._events.begin(principal, self._source, event)
 
     async def position(self, of: Principal | None = None) -> str | None:
-        """The position that was kept last, of a user's account or, without one, of the source; None at the beginning."""
+        """The position that was kept last, for a user's account or for the whole source; None at the beginning."""
         return await self._events.position(self._source, of)
 
     async def keep(self, position: str, of: Principal | None = None) -> None:
-        """Keeps a position; when this returns, whoever runs the source next begins there."""
+        """Keeps a position durably; the next process that runs the source starts there."""
         await self._events.keep(self._source, position, of)
 
 
 class EventSource(Protocol):
-    """One source. See the module's docstring for the rules."""
+    """An event source. See the module's docstring for the rules."""
 
     @property
     def id(self) -> str:
@@ -62,29 +64,29 @@ class EventSource(Protocol):
         ...
 
     async def run(self, inbox: Inbox) -> None:
-        """Reads events and begins their runs until it is cancelled."""
+        """Reads events and starts their runs until it is cancelled."""
         ...
 
     async def check(self) -> str:
-        """Looks whether it works, for `cauce doctor`: what was found, in words.
+        """Checks for `cauce doctor` whether the source works; returns a description.
 
-        Raises `schemas.CauceError` with what is wrong and what to do about it.
+        Raises `schemas.CauceError` with the problem and what to do about it.
         """
         ...
 
 
 async def keep_running(source: EventSource, inbox: Inbox) -> None:
-    """Runs a source until it is cancelled, again and again where it fails."""
+    """Runs a source until it is cancelled, and restarts it when it fails."""
     backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
     while True:
         began = time.monotonic()
         try:
             await source.run(inbox)
-            log.warning("the event source %s has ended by itself; it runs again", source.id)
+            log.warning("the event source %s ended unexpectedly; restarting it", source.id)
         except ServerTrouble as error:
-            log.warning("the event source %s has to wait: %s", source.id, error)
+            log.warning("the event source %s is waiting: %s", source.id, error)
         except Exception:
-            log.exception("the event source %s failed; it runs again", source.id)
+            log.exception("the event source %s failed; restarting it", source.id)
         if time.monotonic() - began > LONGEST_PAUSE:
             backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         await asyncio.sleep(backoff.next())

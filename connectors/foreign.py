@@ -1,7 +1,7 @@
-"""The one door to code that is not ours: graphs, the functions that make them, models and whatever they bring along.
+"""Runs code that is not ours: graphs, the functions that create them, models and their libraries.
 
 Such code may end in ways that no caller expects: `sys.exit`, a panic of an extension (pyo3's `PanicException` is a
-`BaseException`), a cancel of its own task that nobody asked for. Behind this door each of them is an `Exception`.
+`BaseException`), a spurious cancellation of its own task. This module turns each of these into an `Exception`.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from schemas import error_words
+from schemas import storable_error
 
 T = TypeVar("T")
 
 
 class ForeignStop(Exception):
-    """Foreign code ended with what is no `Exception`; `original` is that, and the text names its class."""
+    """Foreign code raised something that is not an `Exception`; `original` is that object, and the message names its class."""
 
     def __init__(self, original: BaseException) -> None:
-        super().__init__(error_words(original))
+        super().__init__(storable_error(original))
         self.original = original
         self.__cause__ = original
 
 
 def original_of(error: BaseException) -> BaseException:
-    """What the foreign code itself raised."""
+    """The exception that the foreign code itself raised."""
     return error.original if isinstance(error, ForeignStop) else error
 
 
 def error_text(error: BaseException) -> str:
     """An error of foreign code as text for its user: its class and the first 500 characters of its message."""
-    return error_words(original_of(error), 500)
+    return storable_error(original_of(error), 500)
 
 
 def close_unless_begun(work: Coroutine[Any, Any, Any]) -> None:
-    """Keeps Python from reporting work that was never awaited. What has begun is its task's to end."""
+    """Keeps Python from warning about work that was never awaited. Work that has started is left to its task."""
     if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
         work.close()
 
 
 @contextmanager
 def no_exits() -> Iterator[None]:
-    """In a task that runs foreign code: a `SystemExit` or `KeyboardInterrupt` of that is raised as `ForeignStop`, since either
-    would end the event loop."""
+    """For a task that runs foreign code: converts its `SystemExit` or `KeyboardInterrupt` to `ForeignStop`, since either would
+    end the event loop."""
     try:
         yield
     except (SystemExit, KeyboardInterrupt) as error:
@@ -54,18 +54,18 @@ def no_exits() -> Iterator[None]:
 
 
 class Contained(Generic[T]):
-    """Foreign work in a task of its own, so that it can neither cancel ours nor end them."""
+    """Foreign work in its own task, so that it can neither cancel nor end our tasks."""
 
     def __init__(self, work: Awaitable[T]) -> None:
         self._task = asyncio.ensure_future(work)
-        # Not the task itself is awaited: a GeneratorExit that it ended with would close whoever waits for it.
+        # The task itself is not awaited: a GeneratorExit that it ended with would close the awaiting coroutine.
         self._outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._task.add_done_callback(partial(_settle, self._outcome))
 
     async def result(self) -> T:
-        """What the work comes to. Raises what it raises where that is an `Exception`, and `ForeignStop` for anything else.
+        """The result of the work. Raises what it raises if that is an `Exception`, and `ForeignStop` for anything else.
 
-        A cancel of the caller is passed to the work, which is not awaited: it may not end.
+        A cancellation of the caller is passed to the work, but the work is not awaited: it may never end.
         """
         try:
             return await self._outcome
@@ -74,7 +74,7 @@ class Contained(Generic[T]):
             raise
 
     def stop(self, reason: Exception, *, after: float) -> None:
-        """Cancels the work. Where it has not ended so many seconds later, `result` raises `reason` without it."""
+        """Cancels the work. If it has not ended after that many seconds, `result` raises `reason` without waiting for it."""
         self._task.cancel()
         asyncio.get_running_loop().call_later(after, self._abandon, reason)
 
@@ -84,14 +84,14 @@ class Contained(Generic[T]):
 
 
 async def contained(work: Awaitable[T]) -> T:
-    """Awaits foreign work, see `Contained.result`."""
+    """Awaits foreign work; see `Contained.result`."""
     return await Contained(work).result()
 
 
 def _settle(outcome: asyncio.Future[T], task: asyncio.Future[T]) -> None:
     error = asyncio.CancelledError() if task.cancelled() else task.exception()
     if outcome.done():
-        return  # nobody waits for it any longer
+        return  # it is no longer awaited
     if error is None:
         outcome.set_result(task.result())
     else:

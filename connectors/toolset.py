@@ -1,27 +1,28 @@
-"""What a toolset is: where tools come from, and what a call of one may come to.
+"""The contract of toolsets, which provide tools to agents, and the possible outcomes of a tool call.
 
-Agents are offered the tools of all toolsets together (`connectors.toolsets`), and a call goes to the toolset whose prefix its
-tool's name has. The rules:
+Agents are offered the tools of all toolsets together (`connectors.toolsets`); the prefix of a tool's name determines the toolset
+that a call goes to. The rules:
 
-- `tools` is asked in every turn. A toolset keeps what it has read, gives what is old while it reads anew, and raises only while
-  it has never been able to read.
-- `call` makes a call once, and never again by itself: repeats belong to the tools processor and its ledger. What matters most
-  about an outcome is whether the call may have been carried out:
+- `tools` is called in every turn. A toolset caches its tools, returns the cached ones while it refreshes them, and raises only if
+  it has never been able to read them.
+- `call` makes a call once, and never retries: retries belong to the tools processor and its ledger. The most important property
+  of an outcome is whether the call may have been executed:
 
-  | kind | carried out | then |
+  | kind | executed | next |
   |---|---|---|
   | `ok` | yes | the model gets the value |
-  | `unknown` | perhaps | `reconcile` is asked, or the call is made again where its tool is `repeatable`; else the model is told |
-  | `retry` | certainly not | the same call is made again later, a few times |
-  | `halt` | certainly not | no call can work, such as with a bad key: the same call is made again until it does |
-  | `tell_model`, `needs_authorization`, `refused`, `failed` | certainly not | the model is told |
+  | `unknown` | perhaps | `reconcile` is called, or the call is repeated if its tool is `repeatable`, or the model is informed |
+  | `retry` | no | the same call is retried later, a few times |
+  | `halt` | no | no call can succeed, for example because of a bad key: the same call is retried until it does |
+  | `tell_model`, `needs_authorization`, `refused`, `failed` | no | the model is informed |
 
-  In doubt it is `unknown`: no answer in time, a connection that broke after the request was sent, an answer that makes no sense.
-- A call that raises, or is cancelled, counts as `unknown`, and so does one whose worker dies before the outcome is in the
-  ledger: whoever comes next asks `reconcile`.
-- Users' credentials stay in the toolset: none is returned, logged, or put into an outcome.
-- A value of more than 64,000 characters is cut by the toolset, with a note: it would fill the model's window and the journal.
-- Nothing is connected or imported before it is needed, and nothing blocks the event loop.
+  In doubt it is `unknown`: a timeout, a connection that broke after the request was sent, a response that makes no sense.
+- A call that raises or is cancelled counts as `unknown`, and so does one whose worker dies before the outcome is in the ledger:
+  the next worker calls `reconcile`.
+- Users' credentials stay in the toolset: they are never returned, logged, or put into an outcome.
+- The toolset truncates a value of more than 64,000 characters, with a note: it would fill the model's context window and the
+  journal.
+- Connect and import only when needed, and do not block the event loop.
 """
 
 from __future__ import annotations
@@ -32,53 +33,53 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 OutcomeKind = Literal["ok", "retry", "tell_model", "needs_authorization", "refused", "unknown", "failed", "halt"]
-"""`ok`: carried out. `retry`: certainly not carried out, later it may be. `tell_model`: not carried out, plan anew.
-`needs_authorization`: the user must consent first. `refused`: a policy forbids it. `unknown`: it may have been carried out.
-`failed`: not carried out, and it is no use to try. `halt`: no call can work (the API key is bad)."""
+"""`ok`: executed. `retry`: not executed, but a later attempt may succeed. `tell_model`: not executed; the model should change its
+plan. `needs_authorization`: the user must consent first. `refused`: a policy forbids it. `unknown`: it may have been executed.
+`failed`: not executed, and retrying is pointless. `halt`: no call can succeed (the API key is bad)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
-    """One tool, as models see it and as it behaves."""
+    """A tool: its description for models, and its behaviour."""
 
     name: str
-    """What models call it: letters, digits, `_` and `-`, 64 at most, beginning with its toolset's prefix."""
+    """The name for models: up to 64 letters, digits, `_` and `-`, beginning with its toolset's prefix."""
     description: str
     parameters: Mapping[str, Any]
-    """JSON schema of its arguments, an object."""
+    """JSON Schema of its arguments, an object."""
     read_only: bool = False
-    """A call changes nothing outside; calls of others may wait for the user's approval."""
+    """Whether calls have no side effects; other calls may need the user's approval."""
     idempotent: bool = False
-    """It may be called twice without harm."""
+    """Whether repeating a call has no further effect."""
     qualified_name: str = ""
-    """The service's own name of it."""
+    """The service's own name for it."""
     version: str = ""
-    """The version that is called; empty where the service has none."""
+    """The version to call; empty if the service has no versions."""
     provider: str | None = None
-    """Whose account it needs, as a user knows it."""
+    """The service whose account it needs, by a name that users know."""
     scopes: tuple[str, ...] = ()
-    """What the user consents to."""
+    """The permissions to which the user consents."""
 
     @property
     def side_effects(self) -> bool:
-        """Whether a call changes something outside."""
+        """Whether a call may have side effects."""
         return not self.read_only
 
     @property
     def repeatable(self) -> bool:
-        """Whether a call that may have been carried out may be made again. Not so for a tool that nobody knows."""
+        """Whether a call that may have been executed can safely be repeated. False for unknown tools."""
         return self.read_only or self.idempotent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call of a tool for a user. The same on every attempt."""
+    """One tool call for a user. It is identical on every attempt."""
 
     call_id: str
-    """Unique within the tenant: the idempotency key, for a service that takes one."""
+    """Unique within the tenant: the idempotency key for services that accept one."""
     tool: ToolSpec
     arguments: Mapping[str, Any]
-    """As the model wrote them, or its user changed them: not checked against the tool's schema yet."""
+    """As the model wrote them or the user changed them; not yet validated against the tool's schema."""
     tenant_id: str
     user_id: str
     """Unique within the tenant only."""
@@ -86,11 +87,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ToolOutcome:
-    """The outcome of an attempt. `message` is in words for the model, `retry_after` in seconds."""
+    """The outcome of an attempt. `message` is a text for the model, `retry_after` is in seconds."""
 
     kind: OutcomeKind
     value: Any = None
-    """Of `ok`: text, or what becomes JSON."""
+    """The result, if `ok`: text, or a value that can be written as JSON."""
     message: str = ""
     retry_after: float | None = None
     error_kind: str | None = None
@@ -100,7 +101,7 @@ class ToolOutcome:
 
 
 class Toolset(Protocol):
-    """One source of tools. See the module's docstring for the rules."""
+    """A source of tools. See the module's docstring for the rules."""
 
     @property
     def id(self) -> str:
@@ -109,35 +110,35 @@ class Toolset(Protocol):
 
     @property
     def prefix(self) -> str:
-        """What the names of its tools begin with, and nobody else's: its id and `_`. Empty for the one toolset of an
-        installation whose names are as its service has them, which is Arcade."""
+        """The prefix of its tools' names, unique to it: its id and `_`. Empty for the one toolset of an installation that
+        keeps the names of its service, which is Arcade."""
         ...
 
     async def tools(self) -> Mapping[str, ToolSpec]:
-        """All tools by name; the same object until they were read anew, since what is made of it is kept as long.
+        """All tools by name; the same object until they are refreshed, so that callers can cache what they derive from it.
 
-        Raises `schemas.Unavailable` while they have never been read.
+        Raises `schemas.Unavailable` if they have never been read.
         """
         ...
 
     async def call(self, call: Call) -> ToolOutcome:
-        """Makes the call once. What comes of it is the outcome, never an error."""
+        """Makes the call once. Failures are outcomes, not exceptions."""
         ...
 
     async def reconcile(self, call: Call, since: datetime) -> ToolOutcome | None:
-        """Finds out by a read what became of a call that was sent at `since`; None when that cannot be told.
+        """Determines with a read the outcome of a call that was sent at `since`; None if that is not possible.
 
-        An outcome is certain: a hit must be of this call, and that nothing is found is no proof where searches lag behind.
+        A returned outcome must be certain: a match must belong to this call, and no match proves nothing if search results lag.
         """
         ...
 
     async def check(self) -> str:
-        """Looks whether it works, for `cauce doctor`: what was found, in words.
+        """Checks for `cauce doctor` whether the toolset works; returns a description.
 
-        Raises `schemas.CauceError` with what is wrong and what to do about it.
+        Raises `schemas.CauceError` with the problem and what to do about it.
         """
         ...
 
     async def close(self) -> None:
-        """Lets go of connections. Nothing is called afterwards."""
+        """Closes connections. Nothing is called afterwards."""
         ...

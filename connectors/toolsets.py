@@ -1,7 +1,7 @@
-"""All toolsets of an installation as one: what agents are offered, and which toolset a call goes to.
+"""All toolsets of an installation together: which tools agents are offered, and which toolset a call goes to.
 
-A call goes to the toolset with the longest prefix that its tool's name begins with. The name is in every stored call, so a call
-goes to the toolset that offered it also after a restart; calls from before there were several have no prefix, and are Arcade's.
+A call goes to the toolset with the longest prefix of its tool's name. Every stored call has the name, so it goes to the same
+toolset after a restart. Calls stored before there were several toolsets have no prefix and belong to Arcade.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ log = logging.getLogger("cauce.tools")
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The tools of all toolsets by name; the same object until one of them was read anew."""
+    """The tools of all toolsets by name; the same object until one of them is refreshed."""
 
     tools: Mapping[str, ToolSpec]
     missing: tuple[str, ...] = ()
-    """Toolsets whose tools have never been read."""
+    """Toolsets whose tools could not be read yet."""
     left_out: tuple[str, ...] = ()
-    """In sentences, which tools are not offered since their names are another toolset's."""
+    """A sentence about each set of tools that are not offered because their names belong to another toolset."""
 
 
 class Toolsets:
-    """The toolsets of one process. `close` them when nothing is called any more."""
+    """The toolsets of one process. Call `close` at the end."""
 
     def __init__(self, toolsets: Iterable[Toolset]) -> None:
-        """Raises `SettingsError` where the names of two toolsets begin alike."""
+        """Raises `SettingsError` if two toolsets have the same prefix."""
         self.all = tuple(toolsets)
         self._longest_first = sorted(self.all, key=lambda one: len(one.prefix), reverse=True)
         for one, other in zip(self._longest_first, self._longest_first[1:], strict=False):
@@ -49,21 +49,23 @@ class Toolsets:
         self._offer = Offer({})
 
     def owner(self, name: str) -> Toolset | None:
-        """The toolset that tools of this name are of, whether it has one or not."""
+        """The toolset to which a tool with this name belongs, whether or not the tool exists."""
         return next((one for one in self._longest_first if name.startswith(one.prefix)), None)
 
     async def offer(self) -> Offer:
-        """What agents can be offered now. A toolset that cannot be read keeps nobody from using the others."""
+        """The tools that agents can be offered now. Toolsets that cannot be read are left out."""
         reads = [_tools_of(one) for one in self.all]
-        read = [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)  # one needs no task in every turn
+        read = (
+            [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
+        )  # a single one needs no task in every turn
         if self._read is None or any(new is not old for new, old in zip(read, self._read, strict=True)):
             self._read, self._offer = read, self._put_together(read)
-            for words in self._offer.left_out:
-                log.warning(words)
+            for notice in self._offer.left_out:
+                log.warning(notice)
         return self._offer
 
     async def find(self, name: str) -> ToolSpec | None:
-        """The tool of this name. Raises `Unavailable` where its toolset has never been able to read its tools."""
+        """The tool with this name. Raises `Unavailable` if its toolset has never been able to read its tools."""
         owner = self.owner(name)
         return (await owner.tools()).get(name) if owner else None
 
@@ -76,13 +78,13 @@ class Toolsets:
         return await self._of(call).reconcile(call, since)
 
     async def close(self) -> None:
-        """Lets go of connections."""
+        """Closes connections."""
         for one in self.all:
             await one.close()
 
     def _of(self, call: Call) -> Toolset:
         owner = self.owner(call.tool.name)
-        assert owner, "a tool that was found is a toolset's"
+        assert owner, "a tool that was found belongs to a toolset"
         return owner
 
     def _put_together(self, read: Iterable[Mapping[str, ToolSpec] | None]) -> Offer:
@@ -116,14 +118,16 @@ async def _tools_of(toolset: Toolset) -> Mapping[str, ToolSpec] | None:
 
 
 def made_toolsets(settings: Mapping[str, Section]) -> Toolsets:
-    """The toolsets that the settings set up, by connector. Raises `SettingsError` where that is none, and says what to set."""
+    """The toolsets that the settings configure. Raises `SettingsError`, with what to set, if there is none."""
     with_tools = [one for one in connectors() if one.toolset]
     made = [toolset for one in with_tools if one.toolset and (toolset := one.toolset(settings[one.name]))]
     if not made:
-        raise SettingsError("no toolset is set up: " + "; ".join(f"for {one.name}, {one.unset}" for one in with_tools))
+        raise SettingsError(
+            "no toolset is configured: " + "; ".join(f"for {one.name}, {one.unset}" for one in with_tools)
+        )
     return Toolsets(made)
 
 
 def toolset_imports() -> tuple[str, ...]:
-    """Modules that calls of tools need and that take long to import."""
+    """Modules that tool calls need and that are slow to import."""
     return tuple(module for one in connectors() if one.toolset for module in one.imports)

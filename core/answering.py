@@ -31,7 +31,7 @@ from state import Journal
 
 
 class Answering:
-    """Of two answers to one question the first counts; the second is refused."""
+    """Accepts answers to open questions. The first answer to a question counts; a second one is refused."""
 
     def __init__(self, journal: Journal, ingress: Ingress, changes: Changes, threads: Threads, runs: Runs) -> None:
         self._journal, self._ingress, self._changes = journal, ingress, changes
@@ -54,7 +54,7 @@ class Answering:
     async def decide(
         self, principal: Principal, thread_id: str, call_id: str, decision: Mapping[str, Any]
     ) -> ApprovalResolved:
-        """Settles one approval. Raises `Refused` 409 when it is not open any more; it says what became of it."""
+        """Resolves one approval. Raises `Refused`, with the decision that was made, if it is no longer open."""
         principal.require("approve")
         head = await self._threads.get(principal, thread_id)
         body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)

@@ -23,7 +23,7 @@ _LOOK_SECONDS = 1.0
 
 
 class Changes:
-    """Produces an input and waits until the turns processor has journaled what came of it."""
+    """Produces an input and waits until the turns processor has journaled its result."""
 
     def __init__(self, journal: Journal, ingress: Ingress, streams: ThreadStreams, *, seconds: float) -> None:
         self._journal, self._ingress, self._streams, self._seconds = journal, ingress, streams, seconds

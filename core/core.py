@@ -76,7 +76,7 @@ class Core(StoreCore):
         await self.timers.start()
 
     async def stop(self) -> None:
-        """Lets go of Kafka."""
+        """Closes the connections to Kafka."""
         await self.timers.stop()
         await self.stateless.stop()
         await self.feed.stop()

@@ -10,8 +10,8 @@ class CoreOptions:
     """Limits and times of one process that has the use cases."""
 
     heartbeat: float = 5.0
-    """A stream that has nothing to say says so this often: the LangGraph client for JavaScript reconnects when it hears
-    nothing for three times its cadence."""
+    """Seconds between the heartbeats of an idle stream: the LangGraph client for JavaScript reconnects when it receives nothing
+    for three times its cadence."""
     stream_items: int = 2_000
     """Events and pieces of text that may wait for a slow reader before its stream is closed."""
     wait_seconds: float = 900.0

@@ -144,7 +144,7 @@ def _values(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _both(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What changes an assistant: what it says in `configurable` stands in its context, too, and the other way round."""
+    """The changed fields of an assistant, with `configurable` and context kept equal to each other."""
     made = dict(fields)
     config, context = fields.get("config"), fields.get("context")
     check_configuration(config or {}, context or {})

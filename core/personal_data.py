@@ -22,7 +22,7 @@ def _of_topic(spec: TopicSpec) -> Holding:
         name=spec.name,
         kind="topic",
         user=spec.about,
-        exported="Nothing: what became of its records is in the stores.",
+        exported="Nothing: the results of its records are in the stores.",
         erased=f"By Kafka, {spec.retention_ms / DAY_MS:g} days after it was written, and not before.",
     )
 
@@ -32,26 +32,26 @@ TOPIC_HOLDINGS = tuple(_of_topic(spec) for spec in TOPICS.values())
 
 
 class Holdings:
-    """Copies and erases. Nobody asks here whether who wants it may: that is for whoever calls.
+    """Exports and erases personal data. Callers check the permission.
 
-    `user_id` None stands for the tenant with all its users. What is erased while somebody still writes may come again: close the
-    door first, by pausing the tenant or taking the user's rights away. Erasing is repeatable, and does what is left.
+    `user_id` None means the tenant with all its users. Data that is written during the erasure may remain: first pause the
+    tenant or revoke the user's access. Erasing can be repeated, and continues with what is left.
     """
 
     def __init__(self, stores: Stores, delete_thread: DeleteThread) -> None:
         self._stores, self._delete_thread = stores, delete_thread
 
     async def export(self, tenant_id: str, user_id: str | None = None) -> AsyncIterator[tuple[str, Piece]]:
-        """All that an export has, with the names of the stores. What cannot be read is left out, and the log says so."""
+        """All pieces of an export, with the names of their stores. Unreadable data is left out and logged."""
         for name, holding in HOLDINGS.items():
             if holding.copy is not None:
                 async for piece in holding.copy(getattr(self._stores, name), tenant_id, user_id):
                     yield name, piece
 
     async def erase(self, tenant_id: str, user_id: str | None = None, *, now: datetime) -> None:
-        """Erases what the holdings say, also where some of it cannot be erased.
+        """Erases everything that the holdings declare, even if some of it cannot be erased.
 
-        Raises `NotNow` at the end then, which says what is left and why; `more["left"]` has all of it.
+        In that case raises `NotNow` at the end, with what is left and why; `more["left"]` lists all of it.
         """
         left = await self._delete_threads(tenant_id, user_id)
         # No turn of a tenant that is not there is processed: its row stays for as long as it has a thread to delete.

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from schemas import ID_WORDS, CauceError, UnreadableRow, check_zone, is_id
+from schemas import ID_RULE, CauceError, UnreadableRow, check_zone, is_id
 
 log = logging.getLogger("cauce.core")
 
@@ -123,7 +123,7 @@ def invalid(errors: Any) -> Invalid:
 def known_id(what: str, given: str) -> str:
     """An id that a caller names. Raises `Invalid` where it cannot be one."""
     if not is_id(given):
-        raise Invalid("invalid", f"{given[:200]!r} cannot be the id of a {what}: it may have {ID_WORDS}.")
+        raise Invalid("invalid", f"{given[:200]!r} cannot be the id of a {what}: it may have {ID_RULE}.")
     return given
 
 

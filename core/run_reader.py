@@ -1,4 +1,4 @@
-"""Runs as they stand: found, listed, and what was said in them."""
+"""Reads runs: by id, in lists, and their messages."""
 
 from __future__ import annotations
 

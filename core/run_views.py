@@ -68,7 +68,7 @@ class RunView:
     kind: RunKind | None = None
     """None where what is known of it was written by a version that did not store it."""
     graph: str = ""
-    """Of the kind `graph`: the hosted graph that runs."""
+    """The hosted graph, if the kind is `graph`."""
 
     @property
     def delay(self) -> float:

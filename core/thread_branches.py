@@ -1,4 +1,4 @@
-"""The messages of a thread on all branches, and what was said up to each of them."""
+"""The messages of a thread on all branches, and the conversation up to each of them."""
 
 from __future__ import annotations
 

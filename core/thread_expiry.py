@@ -22,14 +22,14 @@ _ON_ITS_WAY = timedelta(days=8)
 
 
 def from_now(minutes: float, strategy: TtlStrategy) -> ThreadTtl:
-    """The time to live of a thread of which it is said now."""
+    """The time to live of a thread, counted from now."""
     return ThreadTtl(strategy=strategy, minutes=minutes, expires_at=utc_now() + timedelta(minutes=minutes))
 
 
 class Expiry:
-    """The timer is stored before the thread says when its time is up, so that no thread says it in vain. What the thread says
-    counts: a timer of a time before that does nothing. The timer stays until the thread is gone: the worker who
-    comes to the deletion leaves a thread alone that has got more time meanwhile, or in which something runs."""
+    """Stores the timer before the expiry time in the thread, so that no thread has an expiry time without a timer. The thread's
+    time is authoritative: a timer for an earlier time does nothing. The timer remains until the thread is deleted: the worker
+    that processes the deletion skips a thread whose time was extended in the meantime, or that has an active run."""
 
     def __init__(self, timers: Timers, journal: Journal, directory: Directory, ingress: Ingress) -> None:
         self._timers, self._journal, self._directory, self._ingress = timers, journal, directory, ingress

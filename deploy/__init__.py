@@ -1,5 +1,4 @@
-"""How Cauce is run: what sets it up and the servers it can run on.
+"""Set-up of Cauce, and the servers it can run on.
 
-Nothing in the product imports this room. It uses the standard library only, so that it works before anything is
-installed.
+Nothing in the product imports this folder. It uses only the standard library, so that it works before anything is installed.
 """

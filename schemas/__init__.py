@@ -47,7 +47,7 @@ from schemas.graphs import (
 )
 from schemas.holding import Holding
 from schemas.ids import (
-    ID_WORDS,
+    ID_RULE,
     SYSTEM_TENANT,
     Id,
     TenantId,
@@ -104,7 +104,7 @@ from schemas.responses import (
     ToolRequested,
 )
 from schemas.tenants import AgentSettings, ApprovalPolicy, IdentityProvider, ModelSettings, RunLimits, Tenant, User
-from schemas.text import DEEPEST, error_words, is_storable, storable, storable_text
+from schemas.text import DEEPEST, is_storable, storable, storable_error, storable_text
 from schemas.thread_head import (
     QUEUED_BYTES,
     AcceptedRun,
@@ -129,7 +129,7 @@ from schemas.zones import check_zone, known_zone, time_in, zone_of
 
 __all__ = [
     "DEEPEST",
-    "ID_WORDS",
+    "ID_RULE",
     "LEFT_OUT",
     "MAX_BODY_BYTES",
     "MAX_OUTPUT_BYTES",
@@ -263,7 +263,6 @@ __all__ = [
     "decode_outputs",
     "derived_id",
     "encode_outputs",
-    "error_words",
     "first_offset",
     "forked",
     "is_id",
@@ -276,6 +275,7 @@ __all__ = [
     "newest",
     "own_id",
     "storable",
+    "storable_error",
     "storable_text",
     "time_in",
     "within",

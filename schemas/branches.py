@@ -1,7 +1,8 @@
 """Branches of a conversation: messages are numbered as they come, and a fork says which one the next of them follows.
 
 `(7, 3)`: message 7 follows message 3, so that 4, 5 and 6 are on another branch. All others follow the one before them. Forks of a
-thread are in the order of their first messages; together with a number they say what was said up to it, on any branch.
+thread are in the order of their first messages; together with a message number they determine the conversation up to it, on any
+branch.
 """
 
 from __future__ import annotations

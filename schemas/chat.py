@@ -102,7 +102,7 @@ class ChangeThread(Body):
     metadata: dict[str, Any] | None = None
     """Merged into what is there; a key whose value is null goes."""
     ttl: ThreadTtl | None = None
-    """When the thread's time is up; what was said before stays when absent."""
+    """When the thread expires; unchanged when absent."""
     expired: Timestamp | None = None
     """For `delete` of an expired thread: when it expires. Nothing happens if the thread has another expiry by now, or
     a run is active in it."""

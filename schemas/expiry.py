@@ -17,5 +17,5 @@ class ThreadTtl(Stored):
 
     strategy: TtlStrategy = "delete"
     minutes: float = Field(gt=0)
-    """From when it was said."""
+    """Counted from when it was set."""
     expires_at: Timestamp

@@ -70,12 +70,12 @@ class GraphRequest(Stored):
     permissions: tuple[str, ...] = ()
     """What the caller's credential covers, for nodes that ask."""
 
-    def without_words(self) -> GraphRequest:
-        """How it is to be done, without what the graph is given."""
+    def without_input(self) -> GraphRequest:
+        """The request without the input or command of the graph."""
         return self.model_copy(update={"input": None, "command": None})
 
     def configuration(self) -> GraphRequest | None:
-        """What it says of how the graph is made and looked at; None where that is too large to be kept with a thread."""
+        """The part that determines how the graph is created and read; None if it is too large to be kept with a thread."""
         found = GraphRequest(graph=self.graph, config=self.config, context=self.context, permissions=self.permissions)
         return found if len(found.to_bytes()) <= LARGEST_CONFIGURATION else None
 
@@ -108,7 +108,7 @@ class GraphInput(Body):
 
 
 class StateChange(Stored):
-    """What a node is said to have written."""
+    """A change of the state, as if a node had written it."""
 
     values: Any = None
     as_node: str | None = None

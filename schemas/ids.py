@@ -20,7 +20,7 @@ from schemas.errors import BadRecord
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}$"
 TENANT_PATTERN = r"^[a-z0-9][a-z0-9_\-]{0,63}$"
 
-ID_WORDS = "1 to 128 letters, digits, _, . and -, beginning with a letter or digit"
+ID_RULE = "1 to 128 letters, digits, _, . and -, beginning with a letter or digit"
 """`ID_PATTERN` for people."""
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]

@@ -31,7 +31,7 @@ class Input(Stored):
     metadata: dict[str, Any] = Field(default_factory=dict)
     kind: RunKind = "agent"
     graph: GraphRequest | None = None
-    """Of the kind `graph`: what the graph is to do."""
+    """The request to the graph, if the kind is `graph`."""
     after: int | None = None
     """As in `UserMessage`."""
     time_zone: str | None = None
@@ -53,5 +53,5 @@ class Input(Stored):
     def started(self, text: str = "") -> Input:
         """As `RunStarted` carries it: the text is a message from then on, the metadata are the event's own, and what a graph
         is given is in the graph's state."""
-        graph = self.graph.without_words() if self.graph else None
+        graph = self.graph.without_input() if self.graph else None
         return self.model_copy(update={"text": text, "metadata": {}, "graph": graph})

@@ -12,7 +12,7 @@ from schemas.tools import ToolResult
 
 CallState = Literal["intent", "sent", "done", "unknown"]
 """`intent`: will be sent, has certainly not been. `sent`: on its way, may have happened. `done`: `result` is final.
-`unknown`: may have happened and nobody knows; `result` says so."""
+`unknown`: may have happened, and cannot be determined; `result` states this."""
 
 
 class LedgerEntry(Body):

@@ -15,15 +15,15 @@ class Question:
 
     kind: QuestionKind
     id: str
-    """Of the tool call, or of the interrupt."""
+    """The id of the tool call or of the interrupt."""
     answered_by: str
     """The user who may answer."""
     value: Any
-    """Of an approval the arguments of the call, of an interrupt what the graph asks."""
+    """The arguments of the call for an approval; the value of an interrupt."""
     name: str = ""
-    """Of an approval: the tool."""
+    """The tool, for an approval."""
     namespace: tuple[str, ...] = ()
-    """Of an interrupt: the subgraph that asks, empty for the graph itself."""
+    """The subgraph that asks, for an interrupt; empty for the graph itself."""
 
     @classmethod
     def about(cls, call_id: str, name: str, arguments: dict[str, Any], *, answered_by: str) -> Question:

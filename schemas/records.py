@@ -22,7 +22,7 @@ from schemas.topics import TOPICS, KeyKind, Topic
 Headers = tuple[tuple[str, bytes], ...]
 
 MAX_BODY_BYTES = 900_000
-"""Bytes of what is asked for: inputs, requests and results of tools. What comes of them repeats them with a little more."""
+"""Maximum bytes of inputs and of requests and results of tools. Records that result from them repeat them with slightly more."""
 MAX_OUTPUT_BYTES = 1_000_000
 """Bytes of any other record. Kafka's default `message.max.bytes` is 1,048,588 for a whole batch with keys and headers, and a
 record that it refuses would block its slot's transactions."""
@@ -122,7 +122,7 @@ REPLAY_OF = "cauce-replay-of"
 
 
 def first_offset(raw: RawRecord) -> int | None:
-    """The offset that a replayed record had at first; None for one that was not replayed, or whose header says nothing."""
+    """The original offset of a replayed record; None for one that was not replayed, or whose header is invalid."""
     for name, value in raw.headers:
         if name == REPLAY_OF:
             topic, _, rest = (value or b"").decode("utf-8", "replace").rpartition("/")[0].partition("/")
@@ -269,8 +269,8 @@ class Output:
     value: bytes
     headers: Headers
     source: str = ""
-    """Position of the record that this came of, where that is not the one being processed: the owner before had processed
-    it and not published what came of it. It counts as done with this."""
+    """Position of the record that this results from, if that is not the one being processed: the previous owner had processed
+    it but not published its outputs. Publishing this completes that record."""
 
     @classmethod
     def of(cls, topic: Topic, key: str, body: Body, envelope: Envelope) -> Output:

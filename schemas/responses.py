@@ -155,7 +155,7 @@ class MessageAdded(ThreadEvent):
 
 
 class AnswerDiscarded(ThreadEvent):
-    """A model answered without a word. It counts for the run, and no message is written: no provider takes such a history."""
+    """A model's answer was empty. It counts for the run, but no message is written: no provider accepts such a history."""
 
     TYPE: ClassVar[str] = "cauce.answer.discarded"
     INTERNAL = frozenset({"estimated_tokens"})

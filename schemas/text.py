@@ -22,7 +22,7 @@ LONGEST_ERROR = 500
 
 
 def is_storable(text: str) -> bool:
-    """Whether the text is Unicode that UTF-8 can say."""
+    """Whether UTF-8 can represent the text."""
     if text.isascii():
         return True
     try:
@@ -38,11 +38,11 @@ def storable_text(text: str) -> str:
 
 
 def storable(value: Any) -> Any:
-    """The value as JSON can say it and read it back the same. Never raises.
+    """The value in a form that JSON preserves. Never raises.
 
     Texts by `storable_text`, keys as texts, lists for tuples and sets, ISO 8601 for times, null for what is no finite number,
     the digits as a text for a whole number of more than `LARGEST_NUMBER_BITS`, `...` below `DEEPEST` levels, and the `repr` of
-    what JSON has no word for.
+    values that JSON cannot represent.
     """
     return _storable(value, 0)
 
@@ -91,9 +91,9 @@ def _said(say: Callable[[], str]) -> str:
         return ""
 
 
-def error_words(error: BaseException, longest: int = LONGEST_ERROR) -> str:
-    """Text of a foreign error that fits into a record: its class and its message, cut to `longest` characters. An error that
-    cannot say what it is has its class alone."""
+def storable_error(error: BaseException, longest: int = LONGEST_ERROR) -> str:
+    """A text for a foreign error that fits into a record: its class and message, cut to `longest` characters. For an error whose
+    message cannot be read, only its class."""
     said = _said(lambda: str(error))
     name = type(error).__name__[:longest]
     return storable_text((f"{name}: {said[:longest]}" if said else name)[:longest])

@@ -1,7 +1,7 @@
 """What the journal keeps of a thread beside its messages: one small head, rewritten by every turn.
 
-The head never grows with the conversation; it holds counters, the run that is going, the calls it waits for and the
-inputs that wait behind it.
+The head does not grow with the conversation; it holds counters, the active run, the calls it waits for and the
+queued inputs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PendingCall(Stored):
 
 
 class ActiveRun(Input):
-    """The run that is going."""
+    """The active run."""
 
     started_at: Timestamp
     resumed_at: Timestamp
@@ -134,7 +134,7 @@ class ThreadHead(Stored):
     next_row: int = Field(default=1, ge=1)
     """Number of the next row of a graph's state (`StateRow`)."""
     progress: str = ""
-    """Id of an input whose graph has committed supersteps and not ended (durability `sync`): when its record comes again,
+    """Id of an input whose graph has committed supersteps but not ended (durability `sync`): when its record is redelivered,
     the graph continues from its newest checkpoint."""
     progress_from: str = ""
     """The checkpoint that the thread stood at before that input, empty for none."""
@@ -143,8 +143,8 @@ class ThreadHead(Stored):
     queued: tuple[Input, ...] = ()
     last: FinishedRun | None = None
     unpublished: tuple[ProcessedInput, ...] = ()
-    """Processed inputs, oldest first, of which it was not certain yet that what came of them is published: who takes the
-    thread over publishes it before anything else of the thread."""
+    """Processed inputs, oldest first, whose outputs were not yet known to be published: a new owner of the
+    thread publishes those before anything else of the thread."""
 
     @property
     def status(self) -> ThreadStatus:
@@ -265,7 +265,7 @@ class StoredRun(Stored):
     kind: RunKind | None = None
     """None in rows of older versions, and of runs that were never let in."""
     graph: str = ""
-    """Of the kind `graph`: the hosted graph that ran."""
+    """The hosted graph that ran, if the kind is `graph`."""
     outcome: Literal["completed", "failed", "cancelled"]
     code: str = ""
     """The code of `failed`, the reason of `cancelled`."""
@@ -315,7 +315,7 @@ class AcceptedRun(Body):
     kind: RunKind | None = None
     """None in rows of older versions, which do not say."""
     graph: str = ""
-    """Of the kind `graph`: the hosted graph that runs."""
+    """The hosted graph, if the kind is `graph`."""
     at: Timestamp
     begins_at: Timestamp | None = None
     """When the run's record is produced; None for immediately."""

@@ -30,7 +30,7 @@ class ToolRequest(Body):
 
 
 class ToolResult(Body):
-    """What a tool call came to. `content` is what the model reads: text, or JSON as text."""
+    """The result of a tool call. `content` is what the model reads: text, or JSON as text."""
 
     TYPE: ClassVar[str] = "cauce.tool.result"
     TOPICS = (Topic.TOOL_RESULTS,)

@@ -77,7 +77,7 @@ TOPICS: dict[Topic, TopicSpec] = {
             Delivery.AT_ONCE,
             ("gateway", "chat clients", "turns"),
             ("turns",),
-            "What people say: messages, decisions on approvals, cancels.",
+            "Inputs of users: messages, decisions on approvals, cancellations.",
         ),
         TopicSpec(
             Topic.EXTERNAL_EVENTS,
@@ -107,7 +107,7 @@ TOPICS: dict[Topic, TopicSpec] = {
             Delivery.AT_ONCE,
             ("tools",),
             ("turns",),
-            "What tool calls came to; the journal takes each once.",
+            "Results of tool calls; the journal accepts each once.",
         ),
         TopicSpec(
             Topic.CHAT_RESPONSES,

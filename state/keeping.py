@@ -25,7 +25,7 @@ class StoreHolding(Holding):
     """Both functions take the store, the tenant, and the user; None for the tenant with all its users."""
 
     tables: tuple[str, ...]
-    """Of both twins."""
+    """The tables in both implementations."""
     copy: Callable[[Any, str, str | None], AsyncIterator[Piece]] | None = None
     """All that an export has."""
     erase: Callable[[Any, str, str | None, datetime], Awaitable[None]] | None = None

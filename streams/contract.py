@@ -9,7 +9,7 @@ The rules:
   must then return the same outputs and must not repeat an effect. The journal and the tool ledger make that easy.
 - It never blocks the event loop and never waits for a later record of the same key: that record is queued behind it.
 - It may be cancelled at any await; what it had not committed did not happen.
-- What it raises decides what becomes of the record:
+- The exception that it raises determines what happens to the record:
 
   | raised | consequence |
   |---|---|
@@ -85,7 +85,7 @@ class RuntimeView(Protocol):
         """What is known about the outputs of the record at this position (`RawRecord.position`).
 
         A processor that reads several topics asks it: records of one key are redelivered in order within a topic only,
-        and what a previous owner had left unpublished must come before what comes of the record at hand.
+        and outputs that a previous owner left unpublished must precede those of the current record.
         """
         ...
 

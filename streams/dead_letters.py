@@ -144,7 +144,7 @@ class DeadLetterRow:
 async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLetterRow]:
     """The newest dead letters, oldest first. Raises `Unavailable` when Kafka does not answer, `NotFound` without the topic.
 
-    A letter that itself cannot be read is among them, as a letter that says so.
+    A letter that itself cannot be read is included, as a letter that states this.
     """
     with unavailable(bootstrap):
         starts, ends = await _bounds(bootstrap)

@@ -64,7 +64,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._lanes: Lanes[HeldRecord] = Lanes(max_running=options.max_running, tenant_running=options.tenant_share)
         self._slots: dict[int, Slot] = {}
         self._limbo: dict[int, Slot] = {}
-        """Slots that a rebalance took away and may give back."""
+        """Slots that a rebalance took away and may return."""
         self._tasks: dict[asyncio.Task[None], HeldRecord] = {}
         self._openings: set[asyncio.Task[None]] = set()
         self._bring_ups: dict[int, asyncio.Task[None]] = {}
@@ -165,7 +165,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         let_go = partial(self._lets_go, slot)
         await self._holdings.restore(record, lambda: not let_go())
         if record.spilled:
-            return  # let go of before its value was there again: the next owner reads it
+            return  # released before its value was re-read: the next owner reads it
         raw = record.raw
         started = time.monotonic()
         self._metrics.lane_seconds.labels(self.group).observe(started - record.received_at)

@@ -18,7 +18,7 @@ from schemas import (
     UnreadableRow,
     check_sizes,
     decode,
-    error_words,
+    storable_error,
 )
 from schemas.common.clock import Clock, utc_now
 from schemas.common.metrics import RuntimeMetrics
@@ -79,7 +79,7 @@ class RecordHandler:
             return self._dead_letter(raw, str(error), 1)
         except Exception as error:  # of an unforeseen kind; endless retries would help nobody
             log.error("group %s: %s cannot be decoded", self._group, raw.position, exc_info=error)
-            return self._dead_letter(raw, f"it cannot be decoded: {error_words(error, 2000)}", 1)
+            return self._dead_letter(raw, f"it cannot be decoded: {storable_error(error, 2000)}", 1)
         if failed > self._options.crashes:
             return self._dead_letter(raw, "it could not be processed, nor could its failure be reported", failed)
         if failed == self._options.crashes:
@@ -141,7 +141,7 @@ class RecordHandler:
                     "group %s: %s failed, attempt %d", self._group, record.raw.position, failures, exc_info=error
                 )
                 if failures >= options.attempts:
-                    reason = error_words(error, 2000)
+                    reason = storable_error(error, 2000)
                     return await self._give_up(record, reason, failures)
                 await asyncio.sleep(pause_after(failures, options.backoff, options.max_backoff))
 

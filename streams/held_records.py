@@ -71,7 +71,7 @@ class Holdings:
         return "bytes" if self.bytes >= self._options.max_queued_bytes else None
 
     def take(self, record: HeldRecord) -> None:
-        """Counts a record that is taken in. Its value is dropped where its thread or tenant has had its share."""
+        """Counts a record that is taken in. Its value is dropped if its thread or tenant has used up its share."""
         size = len(record.raw.value or b"")
         if not self._spills or self._has_room(record, size):
             self._hold(record, size)
@@ -100,7 +100,7 @@ class Holdings:
         """Reads a value again that was dropped, and those of others behind it for which there is room by now.
 
         Waits for Kafka as long as it takes while the record is `wanted`. One that is not in its partition any more stays
-        without a value, and becomes a dead letter that says so.
+        without a value, and becomes a dead letter with this reason.
         """
         backoff, looks = Backoff(self._options.backoff, self._options.max_backoff), 0
         while record.spilled and wanted():

@@ -206,7 +206,7 @@ class KafkaClients:
             return self._sender
 
     async def _discard_sender(self, broken: AIOKafkaProducer | None) -> None:
-        """Lets go of a producer that broke. Somebody else may have replaced it already, and that one is whole."""
+        """Discards a broken producer, unless another task has already replaced it with a working one."""
         async with self._sender_lock:
             if broken is None or self._sender is not broken:
                 return
@@ -317,7 +317,7 @@ def _batches(producer: AIOKafkaProducer) -> list[Any]:
 
 
 async def acknowledged(acks: Sequence[asyncio.Future[object]]) -> list[object]:
-    """What each acknowledgement came to, or its exception. One that does not come in `PATIENCE_SECONDS` has failed.
+    """The result of each acknowledgement, or its exception. One that does not arrive within `PATIENCE_SECONDS` has failed.
 
     aiokafka leaves acknowledgements without an end where its sender dies.
     """

@@ -38,7 +38,7 @@ def encode_completed(watermark: int, completed: Iterable[int]) -> str:
 
 
 def decode_completed(watermark: int, metadata: str | None) -> frozenset[int]:
-    """The inverse. A text that is foreign, damaged or of another watermark says nothing: no offset is complete."""
+    """The inverse. A text that is foreign, damaged or for another watermark is ignored: no offset is complete."""
     version, _, rest = (metadata or "").partition(".")
     base, _, text = rest.partition(".")
     if version != _VERSION or base != str(watermark):

@@ -1,7 +1,7 @@
 """Reading partitions batch by batch, past what cannot be read.
 
 aiokafka's consumer gives up a whole poll for one batch that it cannot read, names neither partition nor offset for most
-reasons, and says nothing at all of some errors of the broker. Here one request reads a stretch of a partition as its bytes:
+reasons, and does not report some errors of the broker at all. Here one request reads a stretch of a partition as its bytes:
 what can be made into records comes as records, and what cannot comes as `Unreadable`, with its position, reason and bytes.
 
 A legitimate gap between offsets is one of: a control batch, a batch of an aborted transaction, what compaction has taken out

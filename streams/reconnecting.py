@@ -34,7 +34,7 @@ class Reconnecting(ABC):
 
     @abstractmethod
     async def _work(self) -> None:
-        """Connects, works, and lets go. Returns when nothing is left to do; what it raises makes it begin again."""
+        """Connects, works, and disconnects. Returns when nothing is left to do; after an exception it is called again."""
 
     async def _again_and_again(self) -> None:
         while True:

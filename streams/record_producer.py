@@ -32,7 +32,7 @@ class RecordProducer(Reconnecting):
         self._producer = producer
 
     async def stop(self) -> None:
-        """Lets go of the connection."""
+        """Closes the connection."""
         await super().stop()
         if self._producer:
             await close_producer(self._producer)

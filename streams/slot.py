@@ -143,7 +143,7 @@ class Slot:
     async def room(self, key: bytes | None) -> bool:
         """Waits while `MAX_UNPUBLISHED` records of one key are unpublished. False once the slot is closed.
 
-        Of one topic, records come again in their order, and nobody has to remember what is unpublished.
+        Within one topic, records are redelivered in order, and the unpublished ones need not be remembered.
         """
         while len(self.partitions) > 1 and self._unpublished[key] >= MAX_UNPUBLISHED and not self.closed:
             self._published.clear()
@@ -177,7 +177,7 @@ class Slot:
                 pass
 
     async def close(self) -> None:
-        """Lets go of the slot. What was not published is dropped: the next owner finds it in the journal."""
+        """Closes the slot. Unpublished outputs are dropped: the next owner finds them in the journal."""
         self.closed = True
         self._open.set()  # whoever waits for the gate, or for room, learns that it is over
         self._published.set()
@@ -281,7 +281,7 @@ class Slot:
     async def _recover(self) -> None:
         """After a failed transaction: a new producer settles it, and what is committed shows whether it counted.
 
-        A producer that was fenced means that another worker took the slot; the rebalance that says so is on its
+        A fenced producer means that another worker took the slot; the rebalance that reports this is on its
         way, and the pause leaves it time to come.
         """
         backoff = Backoff(max(self._options.backoff, 1.0), self._options.max_backoff)

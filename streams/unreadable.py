@@ -148,7 +148,7 @@ class UnreadablePartitions:
 
 
 def is_in_order(records: Sequence[ConsumerRecord], end: int) -> bool:
-    """Whether offsets rise and lie below where the consumer stands. aiokafka believes what a record says of its own offset."""
+    """Whether offsets rise and lie below where the consumer stands. aiokafka trusts the offset in a record itself."""
     return records[-1].offset < end and all(a.offset < b.offset for a, b in pairwise(records))
 
 
@@ -174,5 +174,5 @@ class Stalls:
                 self._stood = stand
                 ends = await consumer.end_offsets(same) if same else {}
         except (KafkaError, TimeoutError):
-            return []  # a poll will say so, or the next look
+            return []  # a poll will report it, or the next check
         return [tp for tp in same if ends[tp] > stand[tp]]

@@ -43,7 +43,7 @@ def on_any_input(draft: Draft, new: Input, limits: RunLimits, strategy: Multitas
             return refuse(draft, f"the run that waits is of the graph {run.graph_name!r}, not of {request.graph!r}")
         if not _fits(request, draft):
             return refuse(draft, _NOT_OPEN)
-        draft.event(RunResumed, run_id=run.run_id, input_id=new.input_id, graph=request.without_words())
+        draft.event(RunResumed, run_id=run.run_id, input_id=new.input_id, graph=request.without_input())
         draft.request = request
         return Next.LEG
     if answers(request) and not (run is None and draft.head.interrupts):

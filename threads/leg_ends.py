@@ -79,7 +79,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What the policy says about a tool call. The model is given `reason` when the call is refused."""
+    """The policy's verdict on a tool call. The model is given `reason` if the call is refused."""
 
     verdict: Literal["run", "approval", "refuse"]
     reason: str = ""

@@ -14,7 +14,7 @@ MOST_CHANGED = 400_000
 
 
 def on_change_messages(draft: Draft, change: ChangeMessages) -> Next:
-    """The user changes what the conversation says."""
+    """The user changes the messages of the conversation."""
     head = draft.head
     if head.deleted:
         return refuse(draft, "the thread was deleted")

@@ -297,7 +297,7 @@ def pause(draft: Draft) -> None:
 
 def cancel_run(draft: Draft, reason: CancelReason) -> None:
     """Ends the active run without an answer. Running calls get a result, so that no provider sees a call
-    without one; the calls themselves cannot be stopped, and the text says so."""
+    without one; the calls themselves cannot be stopped, as the text explains."""
     run = draft.run
     for pending in draft.head.pending:
         if pending.state == "approval":

@@ -1,4 +1,4 @@
-"""What commands share: options, output, and the settings that they run with."""
+"""Shared by all commands: options, output, and the settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of the embedded system [default: var].")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file [default: cauce.toml].")]
-LangGraphOption = Annotated[Path | None, typer.Option("--langgraph", help="A langgraph.json, whose graphs are hosted.")]
+LangGraphOption = Annotated[Path | None, typer.Option("--langgraph", help="A langgraph.json whose graphs to host.")]
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="Tenant to act for [default: home].")]
 UserOption = Annotated[str | None, typer.Option("--user", help="User to act for [default: owner].")]
 TenantArgument = Annotated[str, typer.Argument(help="Id of the tenant.")]
@@ -28,14 +28,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def settings_of(data: Path | None = None, config: Path | None = None, **given: object) -> Settings:
-    """The settings with a command's options."""
+    """The settings, with a command's options applied."""
     from cauce.settings import load_settings
 
     return load_settings(config, environment=None, data=data, **given)
 
 
 def typed_id(what: str, given: str | None) -> None:
-    """Raises `Invalid` for what cannot be an id; None is no id."""
+    """Raises `Invalid`, quoting what was typed, if it cannot be an id. None is accepted."""
     from core.refusals import known_id
 
     if given is not None:
@@ -43,7 +43,7 @@ def typed_id(what: str, given: str | None) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where people read."""
+    """The console for human-readable output."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
@@ -55,7 +55,7 @@ def print_json(value: Any) -> None:
 
 
 def on_stores(settings: Settings, use: Callable[[StoreCore], Awaitable[Result]]) -> Result:
-    """What a use case gives on the stores that the settings name. Raises what it raises, and what `opened_stores` raises."""
+    """The result of a use case on the stores of the settings. Raises what the use case and `opened_stores` raise."""
     import asyncio
 
     from cauce.opened_stores import opened_core
@@ -69,7 +69,7 @@ def on_stores(settings: Settings, use: Callable[[StoreCore], Awaitable[Result]])
 
 @contextmanager
 def fields_as_options(options: Mapping[str, str]) -> Iterator[None]:
-    """Names the options, by fields, where a use case in the block says which fields do not fit."""
+    """Replaces field names by option names when a use case in the block reports invalid fields."""
     from core.refusals import Invalid
 
     try:
@@ -77,5 +77,5 @@ def fields_as_options(options: Mapping[str, str]) -> Iterator[None]:
     except Invalid as error:
         if not (found := error.more.get("errors")):
             raise
-        told = [f"{options.get(one['field'], one['field'])}: {one['problem']}" for one in found]
-        raise Invalid(error.code, "; ".join(told), **error.more) from error
+        problems = [f"{options.get(one['field'], one['field'])}: {one['problem']}" for one in found]
+        raise Invalid(error.code, "; ".join(problems), **error.more) from error

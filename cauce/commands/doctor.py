@@ -18,22 +18,23 @@ FAMILY = Family(register, rank=90)
 
 
 def doctor(as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:
-    """Check the machine, the settings and every server, and say what to do. Exit code 1 when something is wrong."""
+    """Check the machine, the settings and every server, and show what to do. Exit code 1 if there is a problem."""
     import asyncio
-    from dataclasses import asdict
 
     from cauce.checks import examine
 
     findings = asyncio.run(examine(settings_of(data, config)))
     if as_json:
-        print_json([asdict(f) for f in findings])
+        print_json(
+            [{"subject": f.subject, "verdict": f.verdict, "words": f.detail} for f in findings]
+        )  # scripts read these keys
     else:
         from rich.table import Table
 
         marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
         table = Table(box=None, show_header=False)
         for finding in findings:
-            table.add_row(marks[finding.verdict], f"[bold]{finding.subject}[/]", finding.words)
+            table.add_row(marks[finding.verdict], f"[bold]{finding.subject}[/]", finding.detail)
         console().print(table)
     if any(f.verdict == "problem" for f in findings):
         raise typer.Exit(Exit.FAILED)

@@ -1,4 +1,4 @@
-"""`cauce schemas`, `asyncapi`, `openapi`, `settings`, `metrics` and `version`: what the system speaks."""
+"""`cauce schemas`, `asyncapi`, `openapi`, `settings`, `metrics` and `version`: documents generated from the code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAMILY = Family(register, rank=80)
 
 
 def schemas(
-    out: Annotated[Path | None, typer.Option(help="Folder to write a file for each type into.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to, one file per type.")] = None,
 ) -> None:
     """Print the JSON Schemas of all records, or write them into a folder."""
     from cauce.asyncapi import json_schemas
@@ -58,7 +58,7 @@ def openapi(out: FileOption = None) -> None:
 
 
 def settings(out: FileOption = None) -> None:
-    """Print the page of all settings as Markdown, or write it to a file."""
+    """Print the reference of all settings as Markdown, or write it to a file."""
     from cauce.settings_page import page
 
     if out is None:
@@ -69,7 +69,7 @@ def settings(out: FileOption = None) -> None:
 
 
 def metrics(out: FileOption = None) -> None:
-    """Print the table of all metrics as Markdown, or write it into a page, in the place of the one that it has."""
+    """Print the table of all metrics as Markdown, or replace the table of an existing page."""
     from cauce.metrics_table import put_into, table
 
     if out is None:

@@ -1,4 +1,4 @@
-"""Families of commands: each module of this folder that has commands for the top level declares its `FAMILY`."""
+"""Command families: each module of this folder with top-level commands declares its `FAMILY`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from cauce import commands
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Commands that belong together."""
+    """A group of related commands."""
 
     register: Callable[[typer.Typer], None]
-    """Adds them to the application."""
+    """Adds the commands to the application."""
     rank: int = 100
-    """Where they stand in `cauce --help`: the lower, the earlier; those of one rank by the names of their modules."""
+    """Position in `cauce --help`: lower ranks first, equal ranks by module name."""
 
 
 def families() -> list[Family]:
-    """All of them, by walking the folder, in the order of the help."""
+    """All families found in this folder, in the order of the help."""
     names = sorted(one.name for one in iter_modules(commands.__path__))
     found = (getattr(import_module(f"{commands.__name__}.{name}"), "FAMILY", None) for name in names)
     return sorted((family for family in found if isinstance(family, Family)), key=lambda family: family.rank)

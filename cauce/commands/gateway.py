@@ -31,7 +31,7 @@ def gateway(
     """Serve HTTP: /v1, the LangGraph API under /lg, AG-UI under /agui. `cauce up` runs one already.
 
     Example: `CAUCE_KAFKA=127.0.0.1:19092 CAUCE_CASSANDRA=127.0.0.1:19042 cauce gateway --port 8123`.
-    As many as you like; each can serve every request.
+    Run as many as you like; each can serve every request.
     """
     from cauce.service import run_here
     from cauce.services.gateway_service import SERVICE
@@ -47,7 +47,7 @@ def login(
     config: ConfigOption = None,
     user: Annotated[str | None, typer.Option("--user", help="User to sign in [default: owner].")] = None,
 ) -> None:
-    """Print a link that signs a browser in, once, within 15 minutes. For the system of this machine."""
+    """Print a one-time link that signs a browser in, valid for 15 minutes. For the system on this machine."""
     from cauce.running import NotRunning, find_gateway
     from core.principal import OPERATOR
 

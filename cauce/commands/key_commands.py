@@ -18,23 +18,23 @@ from cauce.commands.common import (
 )
 from schemas.common.clock import utc_now
 
-key = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys for the gateway.")
+key = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys for the gateway.")
 
 
 @key.command()
 def create(
     tenant_id: TenantArgument,
     user: Annotated[
-        str, typer.Option("--user", help="User whose key it is; everything done with it is done as this user.")
+        str, typer.Option("--user", help="User who owns the key; requests with it act as this user.")
     ] = "owner",
-    name: Annotated[str, typer.Option(help="What it is for.")] = "",
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "",
     scopes: Annotated[list[str] | None, typer.Option("--scope", help="read, write, approve; repeat it [all].")] = None,
     days: Annotated[float | None, typer.Option(min=0, help="Days until it expires [ten years].")] = None,
     as_json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Create a key and print it. It is shown only this once and stored nowhere.
+    """Create a key and print it. It is shown only once; Cauce stores only its hash.
 
     Example: `cauce tenant key create acme --user ana --name laptop --scope read --scope write`
     """

@@ -1,4 +1,4 @@
-"""`cauce tenant login`: OpenID providers that a tenant's users come from."""
+"""`cauce tenant login`: the OpenID providers with which a tenant's users sign in."""
 
 from __future__ import annotations
 
@@ -20,22 +20,26 @@ login = typer.Typer(
     no_args_is_help=True, help="Let users sign in with an OpenID provider, such as Google or Microsoft."
 )
 
-NameArgument = Annotated[str, typer.Argument(help="Name of the provider here; part of its login address.")]
+NameArgument = Annotated[str, typer.Argument(help="Name for the provider; part of its sign-in URL.")]
 
 
 @login.command()
 def add(
     tenant_id: TenantArgument,
     name: NameArgument,
-    issuer: Annotated[str, typer.Option(help="Issuer, as in its tokens, such as https://accounts.google.com.")],
+    issuer: Annotated[
+        str, typer.Option(help="Issuer as it appears in the provider's tokens, such as https://accounts.google.com.")
+    ],
     client_id: Annotated[str, typer.Option(help="Client id of Cauce at the provider.")],
-    client_secret_env: Annotated[str | None, typer.Option(help="Variable of the gateways with the secret.")] = None,
+    client_secret_env: Annotated[
+        str | None, typer.Option(help="Environment variable of the gateways that holds the client secret.")
+    ] = None,
     audience: Annotated[str | None, typer.Option(help="Audience of access tokens [the client id].")] = None,
     user_claim: Annotated[str, typer.Option(help="Claim that names the user: sub, or email.")] = "sub",
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Add a provider, or replace the one of this name. Its redirect address is GATEWAY/auth/TENANT/NAME/callback.
+    """Add a provider, or replace the one of this name. Its redirect URL is GATEWAY/auth/TENANT/NAME/callback.
 
     Google: `--issuer https://accounts.google.com`. Microsoft: `--issuer https://login.microsoftonline.com/TENANT_ID/v2.0`.
     """

@@ -21,7 +21,7 @@ from cauce.opened_stores import opened_stores
 from schemas import SettingsError
 
 topics = typer.Typer(no_args_is_help=True, help="Create topics, and compare them with the registry.")
-state = typer.Typer(no_args_is_help=True, help="Create tables, and see which are missing.")
+state = typer.Typer(no_args_is_help=True, help="Create tables, and show which are missing.")
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +59,7 @@ def apply(data: DataOption = None, config: ConfigOption = None) -> None:
 
 @topics.command()
 def grow(
-    partitions: Annotated[int, typer.Argument(min=2, help="partitions that each conversation topic is to have")],
+    partitions: Annotated[int, typer.Argument(min=2, help="new number of partitions of each conversation topic")],
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -78,13 +78,13 @@ def grow(
     settings = connected(settings_of(data, config))
     assert settings.kafka
     if settings.embedded:
-        raise SettingsError("the embedded broker needs no more partitions: one worker has them all")
+        raise SettingsError("the embedded broker needs no more partitions: a single worker owns them all")
     grown = asyncio.run(growth.grow(settings.kafka, partitions))
     if grown is None:
         console().print(f"nothing to do: the conversation topics have {partitions} partitions")
         return
     console().print(f"the conversation topics have {grown.after} partitions instead of {grown.before}")
-    console().print("[dim]new partitions begin once the old ones are done with what they had; `cauce work` logs it[/]")
+    console().print("[dim]new partitions start once the old ones have published what they had; `cauce work` logs it[/]")
 
 
 @topics.command("show")
@@ -139,8 +139,8 @@ def recover(
 ) -> None:
     """Bring a store that was restored from a backup up to date with the topics. Stop all workers first.
 
-    Threads, tool calls and the audit trail since the backup are written again from the topics; no model and no tool is called.
-    What the topics no longer keep cannot be recovered: they keep messages and events for 7 days.
+    Threads, tool calls and the audit trail since the backup are restored from the topics; no model and no tool is called.
+    Messages and events older than 7 days are no longer in the topics and cannot be recovered.
     Safe to repeat.
     """
     import asyncio
@@ -157,22 +157,22 @@ def recover(
         async with opened_stores(settings) as stores:
             return await run_recovery(kafka, stores, since.replace(tzinfo=since.tzinfo or UTC))
 
-    told = asyncio.run(run())
+    recovered = asyncio.run(run())
     console().print(
-        f"{told.threads} threads were behind and have {told.events} events more; {told.calls} tool calls were written, of "
-        f"{told.unknown} with an unknown outcome. The audit trail follows when its workers run."
+        f"{recovered.threads} threads were behind and got {recovered.events} events; {recovered.calls} tool calls were "
+        f"written, {recovered.unknown} of them with an unknown outcome. The audit trail follows when its workers run."
     )
-    for gap in told.gaps:
+    for gap in recovered.gaps:
         console().print(f"[yellow]not recovered: {gap}[/]")
-    for place in told.unreadable:
-        console().print(f"[yellow]cannot be read: {place}[/]")
-    if told.gaps or told.unreadable:
+    for position in recovered.unreadable:
+        console().print(f"[yellow]cannot be read: {position}[/]")
+    if recovered.gaps or recovered.unreadable:
         raise typer.Exit(Exit.FAILED)
 
 
 @state.command()
 def status(data: DataOption = None, config: ConfigOption = None) -> None:
-    """Say whether the store answers and which migrations are missing. Exit code 1 if any are."""
+    """Check that the store answers and show missing migrations. Exit code 1 if any are missing."""
     import asyncio
 
     settings = settings_of(data, config)

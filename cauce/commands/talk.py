@@ -19,9 +19,7 @@ from cauce.commands.common import (
 from cauce.commands.families import Family
 from cauce.exit_codes import Exit, complain
 
-ThreadOption = Annotated[
-    str | None, typer.Option("--thread", "-t", help="Thread to talk in; a new one when not given.")
-]
+ThreadOption = Annotated[str | None, typer.Option("--thread", "-t", help="Thread to use; a new one by default.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +44,7 @@ def ask(
 ) -> None:
     """Ask one question and print the answer.
 
-    Exit code 0: answered. 4: it waits for your approval (decide in `cauce chat`, or use --yes). 1: it failed.
+    Exit code 0: answered. 4: the run needs your approval (decide in `cauce chat`, or use --yes). 1: the run failed.
     """
     import asyncio
 
@@ -74,15 +72,15 @@ def chat(
     tenant: TenantOption = None,
     user: UserOption = None,
     url: Annotated[
-        str | None, typer.Option("--url", help="Talk over HTTP to this gateway, with the key in CAUCE_KEY.")
+        str | None, typer.Option("--url", help="Connect over HTTP to this gateway, with the key in CAUCE_KEY.")
     ] = None,
 ) -> None:
-    """Talk with your agent in the terminal.
+    """Chat with your agent in the terminal.
 
     Tokens and tool calls are shown live, and side effects ask for your approval first.
     Ctrl-C stops the active run. In the chat, /help lists the commands.
 
-    From elsewhere: `CAUCE_KEY=... cauce chat --url http://127.0.0.1:8123`; make a key with `cauce tenant key create home`.
+    From another machine: `CAUCE_KEY=... cauce chat --url http://127.0.0.1:8123`; create keys with `cauce tenant key create home`.
     """
     import os
 
@@ -98,7 +96,7 @@ def chat(
 
         key = os.environ.get("CAUCE_KEY")
         if not key:
-            raise SettingsError("set CAUCE_KEY to an API key; make one with: cauce tenant key create home")
+            raise SettingsError("set CAUCE_KEY to an API key; create one with: cauce tenant key create home")
         line = HttpChatClient(url, key)
     else:
         from cauce.running import connected

@@ -37,7 +37,7 @@ _OPTIONS = {
     "limits.tokens": "--max-tokens",
     "limits.seconds": "--max-seconds",
 }
-"""By fields of an agent's settings."""
+"""The options, by field of an agent's settings."""
 
 
 def register(app: typer.Typer) -> None:
@@ -117,11 +117,11 @@ def set_tenant(
     paused: Annotated[
         bool | None, typer.Option("--pause/--resume", help="Reject inputs, or accept them again.")
     ] = None,
-    agent: Annotated[str, typer.Option(help="Which agent the options below change; made when new.")] = "default",
+    agent: Annotated[str, typer.Option(help="Which agent the options below change; created if new.")] = "default",
     model: Annotated[str | None, typer.Option(help="auto, rules, or provider:model such as ollama:llama3.2.")] = None,
     model_url: Annotated[str | None, typer.Option(help="Base URL of the model's server.")] = None,
     api_key_env: Annotated[
-        str | None, typer.Option(help="Variable of the workers with the model's key; '' for none.")
+        str | None, typer.Option(help="Environment variable of the workers that holds the model's key; '' for none.")
     ] = None,
     instructions: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     tools: Annotated[list[str] | None, typer.Option("--tool", help="Pattern of allowed tools; repeat it.")] = None,
@@ -129,7 +129,7 @@ def set_tenant(
     allow: Annotated[list[str] | None, typer.Option(help="Pattern of tools without approval; repeat it.")] = None,
     max_turns: Annotated[int | None, typer.Option(help="Model calls in one run.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens in one run.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Seconds of work in one run.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Seconds of model and tool work in one run.")] = None,
     max_output_tokens: Annotated[int | None, typer.Option(help="Tokens of one answer of the model.")] = None,
     context_tokens: Annotated[int | None, typer.Option(help="Tokens of history sent to the model.")] = None,
     time_zone: Annotated[

@@ -1,4 +1,4 @@
-"""`cauce threads`: what is in the store, whether the system runs or not."""
+"""`cauce threads`: reads the store, whether or not the system is running."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def list_threads(
     table = Table("thread", "title", "changed", box=None, header_style="bold")
     for row in rows:
         table.add_row(row["thread"], row["title"], row["updated_at"][:16].replace("T", " "))
-    console().print(table if rows else "There are no threads yet. Begin one with: cauce chat")
+    console().print(table if rows else "There are no threads yet. Start one with: cauce chat")
 
 
 @threads.command()
@@ -79,7 +79,7 @@ def show(
     tenant: TenantOption = None,
     user: UserOption = None,
 ) -> None:
-    """Show a thread: its messages, what it waits for, and why its newest run failed, if it did."""
+    """Show a thread: its messages, its open questions, and why its newest run failed, if it did."""
     from cauce.opened_stores import user_of
     from core.run_views import OVER, RunView
 
@@ -122,6 +122,6 @@ def show(
             text += f"\n  → {call.name} {call.arguments}"
         out.print(Text.assemble((f"{message.at:%H:%M} {who:5} ", f"bold {style}"), text))
     for asked in head.approvals:
-        out.print(f"[yellow]waits for approval:[/] {asked.name} {asked.value}")
+        out.print(f"[yellow]needs approval:[/] {asked.name} {asked.value}")
     if failed:
         out.print(Text.assemble((f"{failed.updated_at:%H:%M} failed ", "bold red"), f"{failed.code}: {failed.message}"))

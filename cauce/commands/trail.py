@@ -1,4 +1,4 @@
-"""`cauce audit` and `cauce dlq`: what happened, and what could not."""
+"""`cauce audit` and `cauce dlq`: the audit trail and dead letters."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def tail(
             typer.echo(json.dumps(_row(row), ensure_ascii=False))
             return
         style = {"ok": "green", "refused": "yellow", "failed": "red", "unknown": "magenta"}[event.outcome]
-        words = " ".join(
+        line = " ".join(
             filter(None, (event.subject, event.reason, f"thread={event.thread_id}" if event.thread_id else ""))
         )
         out.print(
             f"[dim]{event.at:%Y-%m-%d %H:%M:%S}[/] [{style}]{event.outcome:8}[/] {event.action:22} [dim]{event.actor}[/] ",
             end="",
         )
-        out.print(words, markup=False)
+        out.print(line, markup=False)
 
     async def run() -> None:
         async with opened_core(settings) as core:
@@ -93,12 +93,12 @@ def tail(
 
 @audit.command()
 def export(
-    since: Annotated[str | None, typer.Option(help="From this time on, such as 2026-01-31.")] = None,
+    since: Annotated[str | None, typer.Option(help="Start at this time, such as 2026-01-31.")] = None,
     data: DataOption = None,
     config: ConfigOption = None,
     tenant: TenantOption = None,
 ) -> None:
-    """Print all events of a tenant in order, a JSON object a line. Example: `cauce audit export > audit.jsonl`"""
+    """Print all events of a tenant in order, one JSON object per line. Example: `cauce audit export > audit.jsonl`"""
     import asyncio
     from datetime import UTC, datetime
 
@@ -123,7 +123,7 @@ def export(
 
 
 def _text(encoded: str) -> str | None:
-    """The text of bytes in base64; None where it is no base64."""
+    """The bytes in base64, decoded as text; None if it is not base64."""
     try:
         return base64.b64decode(encoded).decode("utf-8", "replace")
     except ValueError:
@@ -169,7 +169,7 @@ def list_letters(
 
 @dlq.command()
 def show(number: NumberArgument, data: DataOption = None, config: ConfigOption = None) -> None:
-    """Show one dead letter as JSON: the record as it was, and why it could not be processed."""
+    """Show one dead letter as JSON: the original record, and why it could not be processed."""
     import asyncio
 
     from cauce.running import connected
@@ -188,8 +188,8 @@ def replay(
 ) -> None:
     """Send records again to the topic they came from, once the cause is fixed.
 
-    Their ids stay the same, so what was done in the meantime is not done twice. What cannot be sent is named, and the exit
-    code is then 1; the others are sent.
+    Their ids stay the same, so nothing is done twice. Records that cannot be sent are listed, and the exit code is then 1; the
+    others are sent.
     """
     import asyncio
 

@@ -1,4 +1,4 @@
-"""`cauce up`, `cauce work`, `cauce service`, `cauce emulators`: what runs."""
+"""`cauce up`, `cauce work`, `cauce service`, `cauce emulators`: commands that run processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAMILY = Family(register, rank=10)
 def up(data: DataOption = None, config: ConfigOption = None, langgraph: LangGraphOption = None) -> None:
     """Run everything on this machine: broker, tools, worker, gateway.
 
-    Keeps its data in `./var` or `--data`. Stops with Ctrl-C; a second one does not wait.
+    Keeps its data in `./var` or `--data`. Stop it with Ctrl-C; a second Ctrl-C does not wait.
     """
     import asyncio
 
@@ -39,10 +39,10 @@ def up(data: DataOption = None, config: ConfigOption = None, langgraph: LangGrap
     from schemas.errors import SettingsError
 
     settings = settings_of(data, config, langgraph=langgraph)
-    hosting_of(settings)  # what is wrong with it is said before anything starts
+    hosting_of(settings)  # its errors are reported before anything starts
     if not settings.embedded:
         raise SettingsError(
-            "`cauce up` runs its own broker, but a Kafka is set; use `cauce work` with it, or unset CAUCE_KAFKA"
+            "`cauce up` runs its own broker, but CAUCE_KAFKA is set; use `cauce work` with that Kafka, or unset CAUCE_KAFKA"
         )
     out = console()
 
@@ -51,7 +51,7 @@ def up(data: DataOption = None, config: ConfigOption = None, langgraph: LangGrap
 
         worker, door = find_workers(settings)[0], find_gateway(settings)
         option = "" if str(settings.data) == "var" else f" --data {settings.data}"
-        tools = "emulated Gmail and Asana, nothing leaves this machine" if running.arcade_emulated else "Arcade"
+        tools = "emulated Gmail and Asana; nothing leaves this machine" if running.arcade_emulated else "Arcade"
         lines = [
             f"[bold]Model[/]   {worker.model} [dim]({worker.model_why})[/]",
             f"[bold]Tools[/]   {tools}",
@@ -61,7 +61,7 @@ def up(data: DataOption = None, config: ConfigOption = None, langgraph: LangGrap
             *([f"[bold]HTTP[/]    {door.url}/v1/docs  /lg  /agui", f"[bold]Sign in[/] {door.login}"] if door else []),
             "",
             f"Talk to your agent in another terminal:  [bold cyan]cauce chat{option}[/]",
-            f'Or ask one thing:                        [bold cyan]cauce ask{option} "What mail do I have?"[/]',
+            f'Or ask a single question:                [bold cyan]cauce ask{option} "What mail do I have?"[/]',
             "[dim]From a clone: .venv/bin/cauce. Ctrl-C stops.[/]",
         ]
         if out.is_terminal:
@@ -74,11 +74,11 @@ def up(data: DataOption = None, config: ConfigOption = None, langgraph: LangGrap
 
 
 def _hosted(worker: WorkerNote) -> list[str]:
-    """Lines on the graphs that are hosted, and on what is not served and why."""
+    """Lines that list the hosted graphs, and what is not served and why."""
     from rich.markup import escape
 
     lines = [f"[bold]Graphs[/]  {', '.join(worker.graphs)}"] if worker.graphs else []
-    return [*lines, *(f"[bold yellow]Not served[/] {escape(words)}" for words in worker.not_served)]
+    return [*lines, *(f"[bold yellow]Not served[/] {escape(reason)}" for reason in worker.not_served)]
 
 
 def _group_names() -> list[str]:
@@ -96,7 +96,7 @@ def work(
     """Run one worker against a cluster, or beside a running `cauce up`.
 
     Example: `CAUCE_KAFKA=127.0.0.1:19092 CAUCE_CASSANDRA=127.0.0.1:19042 cauce work turns`.
-    As many as you like of each group; they share the partitions. SIGTERM lets running turns finish first.
+    Run as many as you like of each group; they share the partitions. On SIGTERM, running turns finish first.
     """
     from cauce.service import run_here
     from cauce.services.worker_service import worker_service
@@ -106,11 +106,11 @@ def work(
 
 
 def service(
-    name: Annotated[str, typer.Argument(help="Its name.")],
+    name: Annotated[str, typer.Argument(help="Name of the service.")],
     data: DataOption = None,
     config: ConfigOption = None,
     langgraph: LangGraphOption = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port to listen on, where it listens on one.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on, for services that do.")] = None,
     supervised: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run one service of an installation against a cluster. `cauce up` runs all of them.
@@ -123,13 +123,13 @@ def service(
 
     services = all_services()
     if name not in services:
-        raise SettingsError(f"there is no service {name!r}; there are {', '.join(services)}")
+        raise SettingsError(f"there is no service {name!r}; the services are {', '.join(services)}")
     settings = settings_of(data, config, langgraph=langgraph)
     run_here(services[name], settings, supervised=supervised, port=port)
 
 
 def emulators(data: DataOption = None, config: ConfigOption = None) -> None:
-    """Run the emulated Arcade, Gmail and Asana alone, for trying workers against a cluster without accounts."""
+    """Run only the emulated Arcade, Gmail and Asana, to try workers on a cluster without accounts."""
     import asyncio
 
     from cauce.running import emulators_file
@@ -139,9 +139,9 @@ def emulators(data: DataOption = None, config: ConfigOption = None) -> None:
 
     async def serve() -> None:
         async with EmulatorProcess(settings.data / "emulators", port_file=emulators_file(settings.data)) as running:
-            typer.echo("The emulated tools run. For workers:")
+            typer.echo("The emulated tools are running. Set for the workers:")
             typer.echo(f"export CAUCE_ARCADE_URL={running.base_url} ARCADE_API_KEY={running.api_key}")
-            typer.echo(f"Look inside: {running.base_url}/   Ctrl-C stops.")
+            typer.echo(f"View the data: {running.base_url}/   Ctrl-C stops.")
             await asyncio.Event().wait()
 
     asyncio.run(serve())

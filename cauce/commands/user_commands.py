@@ -1,4 +1,4 @@
-"""`cauce user`: people inside a tenant."""
+"""`cauce user`: the users of a tenant."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def set_user(
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Change a user; other settings stay unchanged. Creates a new user. Workers follow within seconds.
+    """Create a user or change one; other settings stay unchanged. Workers follow within seconds.
 
     Example: `cauce user set home owner --time-zone Europe/Madrid`
     """

@@ -1,7 +1,7 @@
-"""The processes of an installation, one in each module: found by walking this folder, all of them part of `cauce up`.
+"""The processes of an installation, one per module, found by walking this folder; `cauce up` runs all of them.
 
-A module declares a `SERVICE` (`cauce/service.py`: a process of ours with stores, metrics and a health page), or a `PROGRAM`
-(`cauce/program.py`: a server that the others use). It imports little; what a process needs is imported when it runs.
+A module declares a `SERVICE` (`cauce/service.py`: one of our processes, with stores, metrics and a health page) or a `PROGRAM`
+(`cauce/program.py`: a server that the others use). Modules import little; a process imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from cauce.service import Service
 
 @cache
 def all_services() -> dict[str, Service]:
-    """By name."""
+    """All services, by name."""
     return {module.SERVICE.name: module.SERVICE for module in _modules() if hasattr(module, "SERVICE")}
 
 
 @cache
 def all_programs() -> tuple[Program, ...]:
-    """What `cauce up` runs, services included."""
+    """Everything that `cauce up` runs, services included."""
     return tuple(m.SERVICE.program() if hasattr(m, "SERVICE") else m.PROGRAM for m in _modules())
 
 

@@ -1,4 +1,4 @@
-"""The event sources that are set up: each brings what happens outside, and events become runs."""
+"""Runs the configured event sources, whose events start runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _sources(settings: Settings) -> list[EventSource]:
 
 
 async def _run(process: Process) -> None:
-    """Any number of processes may do the same: what two of them see begins one run."""
+    """Any number of processes may run the same sources: an event that two of them see starts one run."""
     from core.core_options import CoreOptions
     from core.external_events import ExternalEvents
     from core.ingress import Ingress
@@ -26,7 +26,7 @@ async def _run(process: Process) -> None:
     settings = process.settings
     sources = _sources(settings)
     if not sources:
-        raise SettingsError("no event source is set up: docs/settings.md has the settings of connectors")
+        raise SettingsError("no event source is configured: see the settings of connectors in docs/settings.md")
     assert settings.kafka
     ingress = Ingress(settings.kafka, seconds=CoreOptions().produce_seconds)
 

@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("cauce.gateway")
 
 DEFAULT_PORT = 8123
-"""Where LangGraph's own servers are found by their clients."""
+"""The port at which clients expect LangGraph's own server."""
 UNREAD_MS = 15_000
-"""How long what was sent may wait unread or unacknowledged, before the connection is broken off (RFC 5482)."""
+"""How long sent data may stay unread or unacknowledged before the connection is closed (RFC 5482)."""
 OPEN_FILES = 65_536
 STOP_SECONDS = 3
-"""Open streams are closed then; their clients come back, here or elsewhere."""
+"""Open streams are closed after this time; their clients reconnect, here or to another gateway."""
 
 
 async def _run(process: Process) -> None:
-    """Raises `SettingsError` when an address cannot be listened on. `cauce up` gets a login link for its owner."""
+    """Raises `SettingsError` when it cannot listen on an address. Under `cauce up` the note has a login link for the owner."""
     settings = process.settings
     allow_open_files()
     listening = _listen(settings.gateway.host, settings.gateway.port if process.port is None else process.port)
@@ -59,7 +59,7 @@ async def _run(process: Process) -> None:
         if own:
             await process.unless_stopped(stack.enter_async_context(own.running()))
         serving = asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
-        with _told_to_end([server for server, _ in servers], process.stop):
+        with _shut_down_on([server for server, _ in servers], process.stop):
             ready: asyncio.Future[Any] = asyncio.ensure_future(core.feed.ready.wait())
             await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
             ready.cancel()
@@ -70,7 +70,7 @@ async def _run(process: Process) -> None:
 
 
 def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
-    """The use cases. The gateway is ready while it hears Kafka."""
+    """Runs the use cases for the length of the block. The gateway is ready while it is connected to Kafka."""
     from connectors.gateway.app import make_core
     from connectors.gateway.gateway_options import GatewayOptions
 
@@ -107,8 +107,8 @@ async def _link(process: Process, core: GatewayCore, url: str) -> str:
 
 
 @contextlib.contextmanager
-def _told_to_end(servers: Sequence[QuietServer], stop: asyncio.Event) -> Iterator[None]:
-    """Ends the servers once the process is to stop."""
+def _shut_down_on(servers: Sequence[QuietServer], stop: asyncio.Event) -> Iterator[None]:
+    """Shuts the servers down when the process is asked to stop."""
 
     async def tell() -> None:
         await stop.wait()
@@ -123,28 +123,28 @@ def _told_to_end(servers: Sequence[QuietServer], stop: asyncio.Event) -> Iterato
 
 
 async def _own_app(graphs: Graphs, http: HttpPart) -> OwnApp:
-    """Routes of the application's own. Raises `SettingsError` where they cannot be loaded: their middleware may protect what is
-    ours."""
+    """The application's own routes. Raises `SettingsError` if they cannot be loaded, since their middleware may protect our
+    routes as well."""
     from connectors.gateway.own_routes import OwnApp
 
     assert http.app
     found = await graphs.imported("http.app", http.app)
     if not callable(found) or inspect.isclass(found):
         raise SettingsError(
-            f"http.app ({http.app}) is a {type(found).__name__}. It has to be an ASGI application, such as one of FastAPI or "
-            "Starlette"
+            f"http.app ({http.app}) is a {type(found).__name__}. It must be an ASGI application, such as one made with "
+            "FastAPI or Starlette"
         )
-    open_to = "everybody" if http.opened else "those who sign in"
-    log.info("routes of the application's own are served to %s: %s", open_to, http.app)
+    open_to = "everybody" if http.opened else "authenticated users"
+    log.info("the application's own routes are served to %s: %s", open_to, http.app)
     return OwnApp(found, opened=http.opened, auth_first=http.auth_first)
 
 
 def allow_open_files() -> None:
-    """Lets this process have as many open files as it may: systems begin with 1,024, and each stream takes one."""
+    """Raises this process's limit of open files: systems start with 1,024, and each stream needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # a system may allow less than it says
+        with contextlib.suppress(OSError, ValueError):  # a system may allow less than its hard limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
@@ -171,12 +171,12 @@ def _server(app: Any, **options: Any) -> QuietServer:
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
-    """A listening socket; with no port given the usual one, or any when somebody has that."""
+    """A listening socket; without a port, on the default one, or any free one if that is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in (DEFAULT_PORT, 0) if port is None else (port,):
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if sys.platform == "linux":  # a closed connection whose reader does not read would keep its buffers for ever
+        if sys.platform == "linux":  # otherwise a closed connection whose peer does not read keeps its buffers forever
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         try:
             sock.bind((host, candidate))
@@ -191,7 +191,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
             ) from error
         sock.setblocking(False)
         return sock
-    raise AssertionError("any free port can be had")
+    raise AssertionError("binding to port 0 always finds a free port")
 
 
 def _url(sock: socket.socket) -> str:

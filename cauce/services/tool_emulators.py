@@ -1,4 +1,4 @@
-"""The emulated Arcade, Gmail and Asana, where no key for the real one is set."""
+"""The emulated Arcade, Gmail and Asana, used when no Arcade key is set."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ log = logging.getLogger("cauce.worker")
 
 
 def worker_service(names: Sequence[str]) -> Service:
-    """A worker of the groups. Raises `SettingsError` for one that there is not."""
+    """A worker of the groups. Raises `SettingsError` for an unknown group."""
     groups = groups_of(names)
     return Service(
         name="worker",
@@ -40,7 +40,7 @@ def worker_service(names: Sequence[str]) -> Service:
 
 
 async def _run(names: Sequence[str], process: Process) -> None:
-    """Each agent's default model and the hosted graphs stand in the note. `cauce up` gets its owner at the first start."""
+    """The note names the default model and the hosted graphs. Under `cauce up`, creates the owner at the first start."""
     from cauce.worker_parts import WorkerParts
     from core.principal import OPERATOR
     from core.store_core import StoreCore
@@ -53,7 +53,7 @@ async def _run(names: Sequence[str], process: Process) -> None:
     metrics, options = RuntimeMetrics(process.registry), _options(settings)
     deltas = BestEffortPublisher(settings.kafka, metrics)
     parts = WorkerParts(settings, stores, metrics, deltas.emit)
-    # What is wrong with the settings is said before a store is waited for.
+    # Errors in the settings are reported before waiting for a store.
     processors: dict[Group, Processor] = {group: _Logged(await group.make(parts)) for group in groups_of(names)}
     async with process.opened():
         if process.supervised:
@@ -72,7 +72,7 @@ async def _run(names: Sequence[str], process: Process) -> None:
         await deltas.start()
         try:
             await process.unless_stopped(worker.start())
-            log.info("groups %s run, health at %s", ", ".join(names), process.health_address)
+            log.info("running groups %s, health at %s", ", ".join(names), process.health_address)
             await process.unless_stopped(_has_slots(worker, names))
             process.ready(
                 WorkerNote(
@@ -87,7 +87,7 @@ async def _run(names: Sequence[str], process: Process) -> None:
             )
             await process.stop.wait()
         finally:
-            log.info("stopping: finishing what runs, for at most %g s", options.grace)
+            log.info("stopping: finishing running records, for at most %g s", options.grace)
             await worker.stop()
             await deltas.stop()
             await parts.close()
@@ -112,7 +112,7 @@ async def _has_slots(worker: Worker, groups: Sequence[str]) -> None:
 
 
 class _Logged:
-    """Puts the record's tenant, thread and trace into everything that its processing logs."""
+    """Adds the record's tenant, thread and trace to everything logged while it is processed."""
 
     def __init__(self, processor: Processor) -> None:
         self._processor = processor
@@ -147,4 +147,4 @@ def _fields(record: Record):  # type: ignore[no-untyped-def]
 
 
 SERVICE = worker_service(("turns", "tools", "audit"))
-"""That of `cauce up`."""
+"""The worker of `cauce up`."""

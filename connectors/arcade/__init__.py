@@ -1,4 +1,4 @@
-"""Arcade: the catalogue of tools, and calls of them that are made once and classified.
+"""Arcade: the catalogue of tools, and tool calls, each made once and its outcome classified.
 
 Users' provider tokens stay in Arcade: nothing here returns, logs or stores them.
 """

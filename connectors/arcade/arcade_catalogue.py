@@ -15,13 +15,13 @@ log = logging.getLogger("cauce.arcade")
 
 TTL = 3600.0
 RETRY = 5.0
-"""Seconds until a catalogue that could not be read is asked for again."""
+"""Seconds before reading the catalogue is tried again after an error."""
 
 ListTools = Callable[[], Awaitable[list[dict[str, Any]]]]
 
 
 class Catalogue:
-    """All tools by their model-facing names. Once read it is never missing again: what is old is served while it is renewed."""
+    """All tools by their names for models. After the first read it is always available; a refresh serves the old one."""
 
     def __init__(self, list_tools: ListTools, *, ttl: float = TTL, clock: Callable[[], float] = time.monotonic) -> None:
         self._list_tools, self._ttl, self._clock = list_tools, ttl, clock
@@ -30,7 +30,7 @@ class Catalogue:
         self._reading: asyncio.Task[dict[str, ToolSpec]] | None = None
 
     async def tools(self) -> dict[str, ToolSpec]:
-        """The tools. Raises what reading raises only when they were never read."""
+        """The tools. Raises a read error only if they have never been read."""
         if self._clock() >= self._due and (self._reading is None or self._reading.done()):
             self._reading = asyncio.create_task(self._read(), name="read-tool-catalogue")
             self._reading.add_done_callback(lambda t: t.cancelled() or t.exception())
@@ -40,7 +40,7 @@ class Catalogue:
         return await asyncio.shield(self._reading)
 
     async def get(self, name: str) -> ToolSpec | None:
-        """The tool of this name."""
+        """The tool with this name."""
         return (await self.tools()).get(name)
 
     async def _read(self) -> dict[str, ToolSpec]:

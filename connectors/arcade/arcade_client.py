@@ -1,7 +1,7 @@
-"""Calls of Arcade's engine through arcadepy, each made once: repeats belong to the tools processor and its ledger.
+"""Calls to Arcade's engine through arcadepy, each made once: retries belong to the tools processor and its ledger.
 
-arcadepy 1.10 repeats POSTs by itself after time-outs and errors and sends no idempotency key, so a lost answer would send a
-mail three times; hence `max_retries=0`.
+arcadepy 1.10 retries POSTs after timeouts and errors without an idempotency key, so a lost response would send a mail three
+times; hence `max_retries=0`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 DEFAULT_BASE_URL = "https://api.arcade.dev"
 TIMEOUT = 35.0
-"""Seconds for one call; the engine gives its workers 30."""
+"""Timeout of one call in seconds; the engine gives its workers 30."""
 PAGE = 100
 MAX_RESULT_CHARS = 64_000
 
 
 def arcade_user_id(tenant_id: str, user_id: str) -> str:
-    """The user's id at Arcade: opaque, and never the same for users of two tenants."""
+    """The user's id at Arcade: opaque, and different for users of different tenants."""
     return f"t_{tenant_id}:u_{user_id}"
 
 
 class ArcadeClient:
-    """One engine. Nothing is imported or connected before the first call."""
+    """A client of one engine. Imports and connects at the first call."""
 
     def __init__(self, base_url: str | None, api_key: str, *, timeout: float = TIMEOUT) -> None:
-        """`base_url`: Arcade's own cloud when None; `timeout` in seconds."""
+        """`base_url`: Arcade's cloud when None; `timeout` in seconds."""
         self.base_url = base_url or DEFAULT_BASE_URL
         self._api_key, self._timeout = api_key, timeout
         self._made: AsyncArcade | None = None
@@ -61,7 +61,7 @@ class ArcadeClient:
                 return found
 
     async def healthy(self, seconds: float | None = None) -> str | None:
-        """None when the engine answers and takes the key, in time, else what is wrong in words."""
+        """None if the engine answers in time and accepts the key; otherwise a description of the problem."""
         try:
             await self._page(limit=1, offset=0, seconds=seconds)
         except Unavailable as error:
@@ -69,10 +69,10 @@ class ArcadeClient:
         return None
 
     async def execute(self, *, tool: ToolSpec, arguments: Mapping[str, Any], user_id: str) -> ToolOutcome:
-        """Makes the call once. Never raises for the call's fate."""
+        """Makes the call once. Failures of the call are outcomes, not exceptions."""
         if problems := problems_with(arguments, tool.parameters):
             return ToolOutcome("tell_model", message=f"{tool.name} was not called: {'; '.join(problems[:5])}.")
-        # Models write null for "not given"; tools take it for a value of the wrong type.
+        # Models write null for "not given"; tools reject it as a value of the wrong type.
         given = {name: value for name, value in arguments.items() if value is not None}
         outcome = await self._execute(tool.qualified_name, tool.version, given, user_id)
         return _shortened(outcome)
@@ -80,7 +80,7 @@ class ArcadeClient:
     async def reconcile(
         self, *, tool: ToolSpec, arguments: Mapping[str, Any], user_id: str, since: datetime
     ) -> ToolOutcome | None:
-        """Finds out by a read whether a call sent at `since` was executed; None if that cannot be determined."""
+        """Determines with a read whether a call sent at `since` was executed; None if that cannot be determined."""
 
         async def read(name: str, query: Mapping[str, Any]) -> ToolOutcome:
             return await self._execute(name, None, query, user_id)
@@ -99,10 +99,10 @@ class ArcadeClient:
                 tool_version=version or arcadepy.omit,
             )
         except arcadepy.APIConnectionError as error:
-            # A connection that could not be made carried nothing; one that broke, or took too long, may have.
+            # If no connection was made, nothing was sent; if one broke or timed out, the call may have been executed.
             late = isinstance(error, arcadepy.APITimeoutError)
-            words = "no answer in time" if late else "the connection to Arcade failed"
-            return ToolOutcome("retry" if _is_connect_error(error.__cause__) else "unknown", message=words)
+            message = "no answer in time" if late else "the connection to Arcade failed"
+            return ToolOutcome("retry" if _is_connect_error(error.__cause__) else "unknown", message=message)
         except arcadepy.APIStatusError as error:
             return of_http_error(error.status_code, error.body, _retry_after(error.response.headers))
         except ValueError:  # the body is not JSON
@@ -121,7 +121,7 @@ class ArcadeClient:
             raise Unavailable(f"{where} answers HTTP {error.status_code}{key}") from error
         except arcadepy.APIConnectionError as error:
             raise Unavailable(f"{where} does not answer: {error}") from error
-        except (AttributeError, ValueError) as error:  # not JSON, or no page: arcadepy does not check
+        except (AttributeError, ValueError) as error:  # not JSON, or not a page: arcadepy does not check
             raise Unavailable(f"what answers at {self.base_url} is not Arcade (check the address)") from error
         if not isinstance(page.items, list):
             raise Unavailable(f"what answers at {self.base_url} is not Arcade (check the address)")
@@ -135,29 +135,29 @@ class ArcadeClient:
                 base_url=self.base_url,
                 max_retries=0,
                 timeout=self._timeout,
-                http_client=arcadepy.DefaultAioHttpClient(),  # half the CPU a call of the usual one
+                http_client=arcadepy.DefaultAioHttpClient(),  # takes half the CPU per call of the default one
             )
         return self._made
 
 
-_NOT_ARCADE = ToolOutcome("unknown", message="the answer was not Arcade's")
+_NOT_ARCADE = ToolOutcome("unknown", message="the response was not from Arcade")
 
 
 def _of_answer(answer: Any) -> ToolOutcome:
-    """The outcome of an answer with status 200. arcadepy does not check it, and a proxy on the way may have written it."""
+    """The outcome of a response with status 200. arcadepy does not validate it, and a proxy may have written it."""
     from arcadepy import BaseModel
 
     execution_id = getattr(answer, "execution_id", None) or getattr(answer, "id", None)
     output = getattr(answer, "output", None)
-    told: dict[str, Any] = output.to_dict(warnings=False) if isinstance(output, BaseModel) else {}
-    if told.keys() & {"value", "error", "authorization"} or getattr(answer, "success", None):
-        return of_output(told, execution_id)
+    reported: dict[str, Any] = output.to_dict(warnings=False) if isinstance(output, BaseModel) else {}
+    if reported.keys() & {"value", "error", "authorization"} or getattr(answer, "success", None):
+        return of_output(reported, execution_id)
     return _NOT_ARCADE
 
 
 def _is_connect_error(cause: BaseException | None) -> bool:
-    """Whether no connection was made. httpx-aiohttp gives every broken connection as a ConnectTimeout, also one that
-    carried the request: what aiohttp itself raised tells them apart."""
+    """Whether no connection was made. httpx-aiohttp reports every broken connection as a ConnectTimeout, even if it carried
+    the request; the exception of aiohttp itself distinguishes the two."""
     import aiohttp
 
     broken = cause.__cause__ if cause else None
@@ -176,7 +176,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _shortened(outcome: ToolOutcome) -> ToolOutcome:
-    """Cuts a very large result: it would fill the model's window and the journal."""
+    """Truncates a very large result, which would fill the model's context window and the journal."""
     if outcome.kind != "ok":
         return outcome
     text = outcome.value if isinstance(outcome.value, str) else json.dumps(outcome.value, ensure_ascii=False)

@@ -14,7 +14,7 @@ CHECK_SECONDS = 5.0
 
 
 class ArcadeToolset:
-    """See `connectors.toolset.Toolset`. One engine, with its catalogue."""
+    """A toolset of one Arcade engine and its catalogue. See `connectors.toolset.Toolset`."""
 
     id = "arcade"
     prefix = ""
@@ -23,7 +23,7 @@ class ArcadeToolset:
         self._client, self._catalogue = client, Catalogue(client.list_tools)
 
     async def tools(self) -> Mapping[str, ToolSpec]:
-        """See `Toolset`; read once an hour."""
+        """See `Toolset`. The catalogue is read once an hour."""
         return await self._catalogue.tools()
 
     async def call(self, call: Call) -> ToolOutcome:
@@ -31,7 +31,7 @@ class ArcadeToolset:
         return await self._client.execute(tool=call.tool, arguments=call.arguments, user_id=_user_of(call))
 
     async def reconcile(self, call: Call, since: datetime) -> ToolOutcome | None:
-        """See `Toolset`; mails and tasks are searched for."""
+        """See `Toolset`. Searches for the sent mail or the created task."""
         return await self._client.reconcile(
             tool=call.tool, arguments=call.arguments, user_id=_user_of(call), since=since
         )
@@ -40,7 +40,7 @@ class ArcadeToolset:
         """See `Toolset`."""
         if wrong := await self._client.healthy(CHECK_SECONDS):
             raise Unavailable(wrong)
-        return f"{self._client.base_url} answers and takes the key"
+        return f"{self._client.base_url} answers and accepts the key"
 
     async def close(self) -> None:
         """See `Toolset`."""

@@ -1,7 +1,7 @@
-"""What one attempt of a tool call came to, decided from the HTTP status, then the error's kind, then the tool's behaviour.
+"""The outcome of one attempt of a tool call, decided from the HTTP status, then the error's kind, then the tool's behaviour.
 
-`can_retry` in Arcade's errors means that a new attempt may work, not that it is safe: whether a call may have been carried
-out is decided here.
+`can_retry` in Arcade's errors means that a new attempt may work, not that it is safe: whether a call may have been executed
+is decided here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _QUOTA_REASONS = ("ratelimitexceeded", "quota", "dailylimitexceeded")
 
 
 def of_http_error(status: int, body: object, retry_after: float | None) -> ToolOutcome:
-    """The outcome of an error answer of the engine itself."""
+    """The outcome of an error response of the engine itself."""
     name, message = "", ""
     if isinstance(body, Mapping):
         name = str(body.get("name") or body.get("error") or "")
@@ -58,14 +58,14 @@ def of_output(output: Mapping[str, Any], execution_id: str | None) -> ToolOutcom
     if not isinstance(error, Mapping):
         error = {"message": str(error)}
     kind = str(error.get("kind") or "UNKNOWN")
-    words = str(error.get("message") or kind)
+    message = str(error.get("message") or kind)
     if extra := error.get("additional_prompt_content"):
-        words = f"{words}\n{extra}"
+        message = f"{message}\n{extra}"
     after = error.get("retry_after_ms")
     seconds = after / 1000 if isinstance(after, int | float) and after > 0 else None
     return ToolOutcome(
         _kind_of(kind, error),
-        message=words[:4000],
+        message=message[:4000],
         retry_after=seconds,
         error_kind=kind,
         status=error.get("status_code"),
@@ -80,8 +80,8 @@ def _kind_of(kind: str, error: Mapping[str, Any]) -> OutcomeKind:
         return "retry"
     if kind == "UPSTREAM_RUNTIME_AUTH_ERROR":
         # Gmail's quota errors are HTTP 403 and have this kind; the reason is only in the developer's message.
-        told = f"{error.get('developer_message') or ''} {error.get('message') or ''}".lower()
-        return "retry" if any(reason in told for reason in _QUOTA_REASONS) else "needs_authorization"
+        reported = f"{error.get('developer_message') or ''} {error.get('message') or ''}".lower()
+        return "retry" if any(reason in reported for reason in _QUOTA_REASONS) else "needs_authorization"
     if kind == "TOOL_REQUIREMENTS_NOT_MET":
         return "needs_authorization"
     if kind in _FOR_THE_MODEL or kind == "TOOL_RUNTIME_FATAL":

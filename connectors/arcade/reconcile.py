@@ -1,7 +1,7 @@
-"""Finding out by a read whether a call whose answer was lost was carried out.
+"""Determines with a read whether a call whose response was lost was executed.
 
-A hit must be certain enough to tell the user "done": made after the call was sent, with the same recipient and subject, or
-the same name. No hit is not certain, since searches lag behind: it says nothing.
+A match must be certain enough to tell the user "done": created after the call was sent, with the same recipient and subject,
+or the same name. The absence of a match proves nothing, since search results lag behind.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from connectors.toolset import ToolOutcome, ToolSpec
 Read = Callable[[str, Mapping[str, Any]], Awaitable[ToolOutcome]]
 
 CLOCK_SLACK = timedelta(seconds=5)
-"""Between our clock and the service's."""
+"""Assumed difference between our clock and the service's."""
 
 
 async def find_effect(tool: ToolSpec, arguments: Mapping[str, Any], since: datetime, read: Read) -> ToolOutcome | None:
-    """The outcome when the effect of a call sent at `since` is found, else None. `read` calls a reading tool."""
+    """The outcome if the effect of a call sent at `since` is found, otherwise None. `read` calls a read-only tool."""
     if tool.qualified_name == "Gmail.SendEmail":
         recipient, subject = str(arguments.get("recipient", "")), " ".join(str(arguments.get("subject", "")).split())
         query = {"query": f'in:sent newer_than:1d to:{recipient} subject:"{subject}"', "max_results": 20}
@@ -39,7 +39,9 @@ async def find_effect(tool: ToolSpec, arguments: Mapping[str, Any], since: datet
     for row in rows:
         made = _time(row.get(time_key))
         if row.get("name") == wanted and made is not None and made >= since - CLOCK_SLACK:
-            return ToolOutcome("ok", {"id": row.get("id"), "note": "the answer was lost; found afterwards by a search"})
+            return ToolOutcome(
+                "ok", {"id": row.get("id"), "note": "the response was lost; the effect was found by a search"}
+            )
     return None
 
 
@@ -59,7 +61,7 @@ def _addresses(text: object) -> set[str]:
 
 
 def _time(text: object) -> datetime | None:
-    """A time as services write it: a mail's header has RFC 5322 (`Mon, 23 Nov 2026 18:00:05 +0000 (UTC)`), others ISO 8601."""
+    """Parses a service's time: mail headers use RFC 5322 (`Mon, 23 Nov 2026 18:00:05 +0000 (UTC)`), others ISO 8601."""
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             time = read(str(text).strip())

@@ -1,4 +1,4 @@
-"""What can be set about Arcade: `[arcade]`."""
+"""The settings of Arcade: section `[arcade]`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def _empty_is_unset(value: SecretStr | None) -> SecretStr | None:
 
 
 class ArcadeSettings(Section):
-    """Arcade, whose tools agents call."""
+    """Arcade, which provides tools for agents."""
 
     VARIABLES: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "url": ("ARCADE_BASE_URL",),
         "api_key": ("ARCADE_API_KEY",),
     }
-    url: HttpUrl = Field(None, description="Arcade's engine, http:// or https://")
+    url: HttpUrl = Field(None, description="URL of Arcade's engine, http:// or https://")
     api_key: Annotated[SecretStr | None, AfterValidator(_empty_is_unset)] = Field(
         None, description="Arcade's API key; tools are emulated when not set"
     )

@@ -23,20 +23,20 @@ _IDEMPOTENT = frozenset(
         "Asana.UpdateTask",
     ]
 )
-"""Writing tools that may be called twice without harm (Arcade's published flags for Gmail 8.9.1 and Asana 1.2.2)."""
+"""Writing tools that are idempotent (Arcade's published flags for Gmail 8.9.1 and Asana 1.2.2)."""
 
 _KNOWN_TOOLKITS = frozenset({"Gmail", "Asana"})
 
 
 def behaviour_of(qualified_name: str) -> tuple[bool, bool]:
-    """Whether a tool only reads, and whether it may be repeated. An unknown tool does neither: that is the safe guess."""
+    """Whether a tool is read-only, and whether it may be repeated. An unknown tool is assumed to be neither."""
     toolkit, _, tool = qualified_name.partition(".")
     read_only = toolkit in _KNOWN_TOOLKITS and tool.startswith(_READ_VERBS)
     return read_only, read_only or qualified_name in _IDEMPOTENT
 
 
 def tool_spec(definition: Mapping[str, Any]) -> ToolSpec:
-    """Reads Arcade's tool definition. Raises `KeyError` or `TypeError` when it is not one."""
+    """Parses Arcade's tool definition. Raises `KeyError` or `TypeError` if it is not one."""
     qualified = definition["qualified_name"]
     authorization = ((definition.get("requirements") or {}).get("authorization")) or {}
     read_only, idempotent = behaviour_of(qualified)
@@ -54,7 +54,7 @@ def tool_spec(definition: Mapping[str, Any]) -> ToolSpec:
 
 
 def _parameters(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON schema of the arguments. Arcade's `json` type is any object."""
+    """The JSON Schema of the arguments. Arcade's type `json` is any object."""
     properties, required = {}, []
     for parameter in (definition.get("input") or {}).get("parameters") or ():
         schema = parameter["value_schema"]
@@ -82,13 +82,13 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 
 
 def problems_with(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """What is wrong with arguments, as text for the model; empty when they fit. Covers the schemas made above."""
+    """The problems with arguments, as sentences for the model; empty if they are valid. Covers the schemas created above."""
     properties = schema.get("properties", {})
     problems = [f"{name} is missing" for name in schema.get("required", ()) if arguments.get(name) is None]
     for name, value in arguments.items():
         described = properties.get(name)
         if described is None:
-            problems.append(f"there is no argument {name!r}; known are {', '.join(properties) or 'none'}")
+            problems.append(f"there is no argument {name!r}; the arguments are {', '.join(properties) or 'none'}")
         elif value is None:
             continue
         elif not _fits(value, described["type"]):

@@ -1,4 +1,4 @@
-"""Chat clients: on plain Kafka, which produces to `chat.messages` and reads `chat.responses` and `chat.deltas`, and over HTTP."""
+"""Chat clients: one uses Kafka directly (`chat.messages`, `chat.responses`, `chat.deltas`), one uses HTTP."""
 
 from connectors.chat_client.kafka_client import ChatClient
 from connectors.connector import Connector

@@ -1,4 +1,4 @@
-"""The chat client over HTTP: what `cauce chat --url` speaks. It reconnects by itself when its gateway goes away."""
+"""The chat client over HTTP, used by `cauce chat --url`. It reconnects when its gateway goes away."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ from schemas import (
 
 _RETRY = 1.0
 _LAST = TERMINAL_TYPES | {RunPaused.TYPE}
-"""Types of events with which a run ends or waits."""
+"""Types of events that end or pause a run."""
 
 
 class HttpChatClient:
-    """Speaks for the user of an API key."""
+    """Acts as the user of an API key."""
 
     def __init__(self, url: str, key: str) -> None:
         self._url = url.rstrip("/")
         self._read: dict[str, str] = {}
-        """How far runs were read that resume later."""
+        """Read positions of paused runs."""
         self._http = httpx.AsyncClient(
             base_url=self._url, headers={"x-api-key": key}, timeout=httpx.Timeout(30, read=60), trust_env=False
         )
 
     async def open(self) -> None:
-        """Asks who we are. Raises `SettingsError` for an invalid key, `Unavailable` if the gateway does not answer."""
+        """Looks up the key's user. Raises `SettingsError` for an invalid key, `Unavailable` if the gateway does not answer."""
         await self._call("GET", "/v1/me")
 
     async def close(self) -> None:
-        """Lets go of the connection."""
+        """Closes the connection."""
         await self._http.aclose()
 
     async def send(self, thread_id: str, text: str) -> str:
-        """Sends a message, making the thread when it is new; the id of its run."""
+        """Sends a message, creating the thread if it is new; returns the id of its run."""
         key, path = new_id("m"), f"/v1/threads/{thread_id}/messages"
         headers = {"Idempotency-Key": key}
         try:
-            told = await self._call("POST", path, json={"text": text}, headers=headers)
+            answer = await self._call("POST", path, json={"text": text}, headers=headers)
         except NotFound:
             await self._call("POST", "/v1/threads", json={"thread_id": thread_id})
-            told = await self._call("POST", path, json={"text": text}, headers=headers)
-        return str(told["run_id"])
+            answer = await self._call("POST", path, json={"text": text}, headers=headers)
+        return str(answer["run_id"])
 
     async def decide(
         self,
@@ -71,7 +71,7 @@ class HttpChatClient:
         arguments: dict[str, Any] | None = None,
         message: str | None = None,
     ) -> None:
-        """Decides on a call that waits for approval."""
+        """Decides on a tool call that needs approval."""
         body = {"decision": decision, "arguments": arguments, "message": message}
         await self._call("POST", f"/v1/threads/{thread_id}/approvals/{call_id}", json=body)
 
@@ -80,7 +80,7 @@ class HttpChatClient:
         await self._call("POST", f"/v1/threads/{thread_id}/runs/{run_id}/cancel")
 
     async def events(self, thread_id: str, run_id: str) -> AsyncIterator[Event]:
-        """Events of a run from now on, until it ends or waits for an approval."""
+        """Future events of a run, until it ends or pauses."""
         position = self._read.get(run_id)
         while True:
             try:
@@ -98,30 +98,30 @@ class HttpChatClient:
             await asyncio.sleep(_RETRY)
 
     async def refused(self, run_id: str) -> str:
-        """Never: over HTTP a message that cannot be taken is refused when it is sent."""
+        """Never returns: over HTTP a message that is not accepted is rejected when it is sent."""
         await asyncio.Event().wait()
         return run_id
 
     async def threads(self, *, limit: int) -> list[ThreadSummary]:
-        """The user's threads, the last changed first."""
-        told = await self._call("GET", "/v1/threads", params={"limit": limit})
+        """The user's threads, most recently changed first."""
+        answer = await self._call("GET", "/v1/threads", params={"limit": limit})
         return [
             ThreadSummary(user_id="me", condition=t["status"], **{k: v for k, v in t.items() if k != "status"})
-            for t in told["threads"]
+            for t in answer["threads"]
         ]
 
     async def messages(self, thread_id: str, *, limit: int) -> list[Message]:
         """The newest messages of a thread, oldest first."""
         try:
-            told = await self._call("GET", f"/v1/threads/{thread_id}/messages", params={"limit": limit})
+            answer = await self._call("GET", f"/v1/threads/{thread_id}/messages", params={"limit": limit})
         except NotFound:
             return []
-        return [Message.model_validate({**m, "tool_calls": tuple(m["tool_calls"])}) for m in told["messages"]]
+        return [Message.model_validate({**m, "tool_calls": tuple(m["tool_calls"])}) for m in answer["messages"]]
 
     async def open_approvals(self, thread_id: str) -> tuple[list[ApprovalRequested], str | None]:
-        """Calls of the thread that wait, and their run."""
-        told = (await self._call("GET", "/v1/approvals"))["approvals"]
-        mine = [a for a in told if a["thread_id"] == thread_id]
+        """The tool calls of the thread that need approval, and their run."""
+        answer = (await self._call("GET", "/v1/approvals"))["approvals"]
+        mine = [a for a in answer if a["thread_id"] == thread_id]
         asked = [
             ApprovalRequested.model_validate(
                 {
@@ -169,7 +169,7 @@ class HttpChatClient:
             why = str(error).removesuffix(".") or type(error).__name__
             raise Unavailable(
                 f"the gateway at {self._url} does not answer: {why}. Check the address (http://host:port), and that `cauce up` "
-                "or `cauce gateway` runs there"
+                "or `cauce gateway` is running there"
             ) from error
         if response.is_error:
             raise self._error(response)
@@ -186,7 +186,7 @@ class HttpChatClient:
 
 
 async def _lines(response: httpx.Response) -> AsyncIterator[str]:
-    """Lines of a stream. Only a line feed ends one: httpx takes U+2028 and others for ends, too, which may stand in a text."""
+    """Lines of a stream, separated only by line feeds: httpx also splits at U+2028 and others, which may occur in text."""
     rest = b""
     async for chunk in response.aiter_bytes():
         *lines, rest = (rest + chunk).split(b"\n")
@@ -195,7 +195,7 @@ async def _lines(response: httpx.Response) -> AsyncIterator[str]:
 
 
 def _event(kind: str, data: str) -> Event | None:
-    """An event; of one that cannot be read, that it cannot."""
+    """An event, or `Unread` for one that cannot be decoded."""
     try:
         return _read(kind, data)
     except (ValueError, KeyError, TypeError) as error:
@@ -204,9 +204,9 @@ def _event(kind: str, data: str) -> Event | None:
 
 def _read(kind: str, data: str) -> Event | None:
     if kind == "message.delta":
-        told = json.loads(data)
+        piece = json.loads(data)
         names = ("run_id", "message_id", "attempt", "text")
-        return Delta(turn=1, index=told["offset"], **{name: told[name] for name in names})
+        return Delta(turn=1, index=piece["offset"], **{name: piece[name] for name in names})
     model = body_type(Topic.CHAT_RESPONSES, f"cauce.{kind}")
     event = model.model_validate_json(data) if model else None
     return event if isinstance(event, ThreadEvent) else None

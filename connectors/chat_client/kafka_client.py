@@ -1,4 +1,4 @@
-"""The chat client. `cauce chat` and `cauce ask` use it, and so may any program that trusts itself to name a user."""
+"""The chat client over Kafka, for `cauce chat`, `cauce ask` and any program that is trusted to act as a user."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ log = logging.getLogger("cauce.chat")
 
 SOURCE = "cauce/chat-client"
 _ACKNOWLEDGE_SECONDS = 40.0
-"""How long a message may take to be acknowledged."""
+"""Timeout for the acknowledgement of a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """An event that arrived and cannot be read, as text. `ends`: it was the last one of its run."""
+    """An event that cannot be decoded. `message` explains it; `ends`: it was the last event of its run."""
 
-    words: str
+    message: str
     ends: bool = False
 
 
@@ -54,10 +54,10 @@ Event = ThreadEvent | Delta | Unread
 
 
 class ChatClient:
-    """Speaks for one user. An asynchronous context manager; raises `Unavailable` when Kafka does not answer.
+    """Acts as one user. An asynchronous context manager; raises `Unavailable` when Kafka does not answer.
 
-    `committed` reads what is committed only; the default also reads what is about to be, a few milliseconds earlier:
-    everything in `chat.responses` was journaled before it was sent, so it does not change any more.
+    With `committed`, reads only committed records. The default also reads open transactions, a few milliseconds earlier:
+    everything in `chat.responses` is in the journal before it is sent, so it can no longer change.
     """
 
     def __init__(self, bootstrap: str, tenant_id: str, user_id: str, *, committed: bool = False) -> None:
@@ -91,7 +91,7 @@ class ChatClient:
         except ValidationError as error:
             kinds = [(one["type"], one["msg"]) for one in error.errors(include_url=False, include_input=False)]
             kind = TooLarge if kinds[0][0] == "string_too_long" else BadRecord
-            raise kind(f"nothing was sent: {'; '.join(words for _, words in kinds)}") from None
+            raise kind(f"nothing was sent: {'; '.join(reason for _, reason in kinds)}") from None
         await self._produce(thread_id, message_id, body)
         return message_id
 
@@ -104,7 +104,7 @@ class ChatClient:
         arguments: dict[str, Any] | None = None,
         message: str | None = None,
     ) -> None:
-        """Decides on a call that waits for approval."""
+        """Decides on a tool call that needs approval."""
         body = ApprovalDecision(
             user_id=self.user_id, call_id=call_id, decision=decision, arguments=arguments, message=message
         )
@@ -120,18 +120,18 @@ class ChatClient:
         try:
             check_body(Topic.CHAT_MESSAGES, body)
         except TooLarge as error:
-            raise TooLarge(f"nothing was sent: {error}. Send it in parts, or a place where it can be read.") from error
+            raise TooLarge(f"nothing was sent: {error}. Send it in parts, or a link to it.") from error
         key = str(ThreadKey.parse(f"{self.tenant_id}:{thread_id}"))
         await self._producer.send(Output.of(Topic.CHAT_MESSAGES, key, body, envelope))
 
     async def listen(self, *, deltas: bool = True) -> Listener:
-        """Begins to read everything from now on; send after this, and nothing is missed. Close it at the end."""
+        """Starts reading all future events; messages sent afterwards miss none. Close the listener at the end."""
         topics = [Topic.CHAT_RESPONSES, *([Topic.CHAT_DELTAS] if deltas else [])]
         return Listener(await follow(self._bootstrap, topics, committed=self._committed), self.tenant_id)
 
 
 class Listener:
-    """Events of all threads of a tenant from one moment on, each thread's in order and without repeats.
+    """Events of all threads of a tenant from now on, in order per thread and without repeats.
 
     With deltas, a `ToolFinished` may come twice: once as soon as the model reads it, once as an event of its turn.
     """
@@ -145,7 +145,7 @@ class Listener:
         await self._tail.close()
 
     async def events(self, thread_id: str | None = None) -> AsyncIterator[tuple[str, Event]]:
-        """Thread id and event, as they come; of one thread when it is named. Never ends by itself."""
+        """Thread id and event, as they arrive; only of `thread` if given. Never ends."""
         wanted = None if thread_id is None else self._tenant + thread_id.encode()
         while True:
             for record in await self._tail.poll():
@@ -161,11 +161,11 @@ class Listener:
             Delta if kind == Delta.TYPE.encode() else body_type(Topic.CHAT_RESPONSES, kind.decode("utf-8", "replace"))
         )
         if body is None:
-            return None  # of a newer version
+            return None  # written by a newer version
         try:
             event = body.model_validate_json(record.value or b"")
         except ValueError as error:
-            log.warning("%s is not what it says it is, and is left out: %s", record.position, error)
+            log.warning("skipping %s, which does not match its type: %s", record.position, error)
             return None
         if isinstance(event, ThreadEvent) and record.topic == Topic.CHAT_RESPONSES:
             if event.seq <= self._seen.get(thread, 0):
@@ -176,7 +176,7 @@ class Listener:
         return event
 
     async def run(self, thread_id: str, run_id: str) -> AsyncIterator[Event]:
-        """Events of one run, until it ends or waits for an approval."""
+        """Events of one run, until it ends or pauses."""
         async for _, event in self.events(thread_id):
             if isinstance(event, Unread) or event.run_id != run_id:
                 continue

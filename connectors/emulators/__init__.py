@@ -1,7 +1,7 @@
-"""Emulated outside: an Arcade engine, Gmail and Asana, in one process on loopback.
+"""Emulators of an Arcade engine, Gmail and Asana, in one process on the loopback interface.
 
-For trying Cauce without accounts, and for tests. They speak the real protocols over a socket and say that they are
-emulators; what they accept is counted, so that a repeated side effect is seen. Start with `python -m connectors.emulators`.
+For trying Cauce without accounts, and for tests. They implement the real protocols over a socket and identify themselves as
+emulators. Accepted side effects are counted, so that a repeated one is visible. Start with `python -m connectors.emulators`.
 """
 
 from connectors.connector import Connector

@@ -21,17 +21,17 @@ def main() -> None:
     """Serves until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m connectors.emulators", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder for mailboxes, tasks and the API key")
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes any free one")
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 means any free one")
     parser.add_argument(
-        "--port-file", type=Path, help="written when the server listens: JSON with base_url, api_key, pid"
+        "--port-file", type=Path, help="file to write when the server listens: JSON with base_url, api_key, pid"
     )
-    parser.add_argument("--no-auto-connect", action="store_true", help="users' accounts are not connected at the start")
+    parser.add_argument("--no-auto-connect", action="store_true", help="start without connected user accounts")
     options = parser.parse_args()
     asyncio.run(serve(options))
 
 
 async def serve(options: argparse.Namespace) -> None:
-    """Runs the server and hands over its address."""
+    """Runs the server and writes its address."""
     import uvicorn
 
     from connectors.emulators.cutting import CuttingProtocol
@@ -58,19 +58,19 @@ async def serve(options: argparse.Namespace) -> None:
     handed_over = {"base_url": base_url, "api_key": api_key, "pid": os.getpid()}
     if options.port_file:
         write_private(options.port_file, json.dumps(handed_over))
-    print(f"emulators at {base_url}", flush=True)  # noqa: T201  # the line that whoever started this waits for
+    print(f"emulators at {base_url}", flush=True)  # noqa: T201  # the parent process waits for this line
     await serving
 
 
 def kept_key(path: Path) -> str:
-    """The API key of this data folder, made at the first start."""
+    """The API key of this data folder, created at the first start."""
     if not path.exists():
         write_private(path, f"emu_{secrets.token_hex(16)}")  # noqa: TID251
     return path.read_text().strip()
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, all of it or nothing."""
+    """Writes a file atomically, readable only by its owner."""
     temporary: Any = path.with_suffix(".tmp")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""Emulated Asana REST API 1.0, the part that the tools use: users, workspaces, projects, tasks.
+"""Emulated Asana REST API 1.0, limited to what the tools use: users, workspaces, projects, tasks.
 
 Bodies are enveloped in `data`, ids are strings, errors are `{"errors": [{"message"}]}`, as Asana publishes them.
 """
@@ -37,11 +37,11 @@ def routes(store: Store, now: Callable[[], datetime]) -> APIRouter:
 
     @router.get("/workspaces/{workspace}/tasks/search")
     async def search(workspace: str, text: str = "", completed: bool | None = None, limit: int = 50) -> dict[str, Any]:
-        words = text.lower()
+        wanted = text.lower()
         found = [
             task_of(t, store)
             for t in store.tasks
-            if words in f"{t['name']} {t['notes']}".lower() and completed in (None, t["completed"])
+            if wanted in f"{t['name']} {t['notes']}".lower() and completed in (None, t["completed"])
         ]
         found.sort(key=lambda t: (t["due_on"] is None, t["due_on"] or ""))
         return {"data": found[:limit], "next_page": None}

@@ -35,9 +35,9 @@ async def create_task(
     context: ToolContext,
     name: Annotated[str, "The name of the task"],
     due_date: Annotated[str | None, "The due date, YYYY-MM-DD"] = None,
-    description: Annotated[str | None, "What is to be done"] = None,
+    description: Annotated[str | None, "A description of the task"] = None,
     project: Annotated[str | None, "The id or name of the project"] = None,
-) -> Annotated[dict[str, Any], "The task that was made"]:
+) -> Annotated[dict[str, Any], "The created task"]:
     """Create a task in Asana."""
     fields: dict[str, Any] = {"name": name, "notes": description or "", "due_on": due_date}
     if project:
@@ -56,7 +56,7 @@ async def create_task(
 @tool(requires_auth=_AUTH)
 async def get_tasks_without_id(
     context: ToolContext,
-    keywords: Annotated[str | None, "Words that the task contains"] = None,
+    keywords: Annotated[str | None, "Text that the task contains"] = None,
     completed: Annotated[bool | None, "Only completed, or only open tasks"] = None,
     limit: Annotated[int, "The most tasks to return"] = 20,
 ) -> Annotated[dict[str, Any], "The tasks found, the next due first"]:

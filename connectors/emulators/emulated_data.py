@@ -1,4 +1,4 @@
-"""What the emulated services remember: one JSON file, replaced atomically with every change."""
+"""The data of the emulated services: one JSON file, replaced atomically at every change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from connectors.emulators.seed import seeded
 
 
 class Store:
-    """Mailboxes, tasks and effects. `data` is the whole content; call `save` after changing it."""
+    """Mailboxes, tasks and side effects. `data` is the whole content; call `save` after changing it."""
 
     def __init__(self, path: Path, now: datetime) -> None:
         self._path = path
@@ -23,13 +23,13 @@ class Store:
             self.save()
 
     def save(self) -> None:
-        """Writes everything; a crash leaves the content before or after, never between."""
+        """Writes everything atomically: after a crash the file has either the old or the new content."""
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(json.dumps(self.data, ensure_ascii=False))
         os.replace(temporary, self._path)
 
     def next_id(self) -> int:
-        """A number that was never given before."""
+        """A number that has not been used before."""
         self.data["last_id"] += 1
         return int(self.data["last_id"])
 

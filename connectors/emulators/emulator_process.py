@@ -19,7 +19,7 @@ class EmulatorProcess(ChildProcess):
         self.api_key = ""
 
     async def start(self) -> None:
-        """Starts and waits until the server listens. Raises `RuntimeError` when it ends instead."""
+        """Starts the process and waits until its server listens. Raises `RuntimeError` if it exits instead."""
         self._data.mkdir(parents=True, exist_ok=True)
         file = self._port_file
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The emulators' web application: engine, worker, Gmail and Asana side by side, and a page to look inside."""
+"""The emulators' web application: engine, worker, Gmail and Asana, and a page that shows their data."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def _refusal(request: Request, store: Store, arcade: engine.Engine, api_ke
     path = request.url.path
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if path.startswith("/v1/") and path != "/v1/health":
-        # arcadepy sends the bare key, the REST samples of the documentation send it with Bearer: both are taken.
+        # arcadepy sends the bare key, the REST samples of the documentation send it with Bearer: both are accepted.
         return None if given == api_key else engine.problem(401, "unauthorized", "invalid API key")
     if path.startswith(("/gmail/", "/api/1.0/")):
         if given not in arcade.connections.values():
@@ -90,7 +90,7 @@ def _control_routes(app: FastAPI, store: Store, arcade: engine.Engine) -> None:
     @app.post("/_ctl/reset")
     async def reset() -> dict[str, bool]:
         arcade.faults.clear()
-        while arcade.in_hand:  # whose caller may have gone: it must not meet the next fault
+        while arcade.in_hand:  # its caller may be gone: it must not consume the next fault
             await asyncio.sleep(0.01)
         return {"ok": True}
 

@@ -1,7 +1,7 @@
-"""Emulated Arcade engine: the part of `/v1` that arcadepy needs for the catalogue, consent that is given, and execution.
+"""Emulated Arcade engine: the part of `/v1` that arcadepy needs for the catalogue, user consent, and execution.
 
-Tools run in a real arcade-serve worker, called over HTTP as a real engine does. Every user is connected from the start
-unless the emulator was told otherwise.
+Tools run in a real arcade-serve worker, called over HTTP as a real engine does. Every user's account is connected from the
+start, unless the emulator is started without connected accounts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OPENAI_TYPES = {"json": "object"}
 
 @dataclass
 class Engine:
-    """What the engine knows. `connections` maps (user, provider) to the access token that the services accept."""
+    """The state of the engine. `connections` maps (user, provider) to the access token that the services accept."""
 
     worker_secret: str
     auto_connect: bool = True
@@ -35,7 +35,7 @@ class Engine:
     connections: dict[tuple[str, str], str] = field(default_factory=dict)
     executions: list[dict[str, Any]] = field(default_factory=list)
     in_hand: int = 0
-    """Executions that have begun and not ended."""
+    """Executions in progress."""
     _tools: list[dict[str, Any]] = field(default_factory=list)
     _client: httpx.AsyncClient | None = None
 
@@ -49,7 +49,7 @@ class Engine:
         return self._tools
 
     async def find(self, name: str) -> dict[str, Any] | None:
-        """A tool by `Toolkit.Tool` or `Toolkit_Tool`, with or without a version."""
+        """Finds a tool by `Toolkit.Tool` or `Toolkit_Tool`, with or without a version."""
         plain = name.partition("@")[0].replace("_", ".", 1) if "." not in name else name.partition("@")[0]
         return next((t for t in await self.tools() if t["qualified_name"].lower() == plain.lower()), None)
 
@@ -187,7 +187,7 @@ async def _execute(engine: Engine, body: dict[str, Any]) -> dict[str, Any] | JSO
     worked = answer.json()
     engine.executions.append({"tool": name, "user_id": user, "success": worked["success"]})
     if fault := engine.faults.after(name):
-        return problem(fault.status, "injected", "the answer was lost", fault.headers)
+        return problem(fault.status, "injected", "the response was lost", fault.headers)
     return {
         "id": te,
         "execution_id": tc,

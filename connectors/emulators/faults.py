@@ -1,4 +1,4 @@
-"""Faults on demand: what can go wrong between us and a service, switched on by tests for a number of requests."""
+"""Faults on demand: failures between Cauce and a service, which tests switch on for a number of requests."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 FaultKind = Literal["status_before", "status_after", "cut_after", "slow"]
-"""`status_before`: an error instead of the effect. `status_after`: an error after the effect (the answer is lost).
+"""`status_before`: an error instead of the effect. `status_after`: an error after the effect (the response is lost).
 `cut_after`: the connection breaks after the effect. `slow`: waits `seconds` first."""
 
 
 class CutConnection(Exception):
-    """Break the connection without an answer."""
+    """Break the connection without a response."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that are on."""
+    """The active faults."""
 
     def __init__(self) -> None:
         self._on: list[Fault] = []
@@ -41,13 +41,13 @@ class Faults:
         self._on.append(fault)
 
     def clear(self) -> None:
-        """Switches all faults off; what was slow goes on at once."""
+        """Switches all faults off; slow requests continue immediately."""
         self._on.clear()
         self._off.set()
         self._off = asyncio.Event()
 
     def take(self, name: str, *kinds: FaultKind) -> Fault | None:
-        """The first fault of these kinds that matches, counted down; None when there is none."""
+        """The first matching fault of these kinds, with its count decremented; None if there is none."""
         for fault in self._on:
             if fault.times > 0 and fault.kind in kinds and fault.match in name:
                 fault.times -= 1
@@ -55,14 +55,14 @@ class Faults:
         return None
 
     async def before(self, name: str) -> Fault | None:
-        """Applies what happens before the effect; returns the fault whose error is to be answered."""
+        """Applies faults before the effect; returns the fault whose error to respond with."""
         if slow := self.take(name, "slow"):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._off.wait(), slow.seconds)
         return self.take(name, "status_before")
 
     def after(self, name: str) -> Fault | None:
-        """The fault that loses the answer. Raises `CutConnection`."""
+        """Applies faults after the effect; returns the one whose error to respond with. Raises `CutConnection`."""
         fault = self.take(name, "status_after", "cut_after")
         if fault and fault.kind == "cut_after":
             raise CutConnection

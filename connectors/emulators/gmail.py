@@ -1,7 +1,7 @@
-"""Emulated Gmail REST API, the part that the tools use: messages list, get and send, drafts, profile.
+"""Emulated Gmail REST API, limited to what the tools use: messages list, get and send, drafts, profile.
 
 Shapes, ids and error bodies follow Google's published API v1; the search understands from, to, subject, is, in, label,
-newer_than, older_than, has:attachment (never), quotes, minus and free words.
+newer_than, older_than, has:attachment (never matches), quotes, minus and free text.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def message_of(mail: dict[str, Any]) -> dict[str, Any]:
 
 
 def matches(mail: dict[str, Any], query: str, now: datetime) -> bool:
-    """Whether a mail is found by a search; all terms must hold."""
+    """Whether a mail matches a search; all terms must match."""
     return all(
         _holds(mail, key.lower(), value.strip('"'), now) != bool(minus) for minus, key, value in _TERM.findall(query)
     )
@@ -155,5 +155,5 @@ def _holds(mail: dict[str, Any], key: str, value: str, now: datetime) -> bool:
         return (datetime.fromisoformat(mail["at"]) >= border) == (key == "newer_than")
     if key == "has":
         return False
-    words = f"{mail['from']} {mail['to']} {mail['subject']} {mail['body']}".lower()
-    return value in words
+    text = f"{mail['from']} {mail['to']} {mail['subject']} {mail['body']}".lower()
+    return value in text

@@ -56,7 +56,7 @@ def _raw(subject: str, body: str, recipient: str, cc: list[str] | None = None, b
 async def list_emails(
     context: ToolContext,
     n_emails: Annotated[int, "The number of emails to read"] = 5,
-    exclude_automated: Annotated[bool, "Leave out newsletters and the like"] = False,
+    exclude_automated: Annotated[bool, "Leave out newsletters and similar mail"] = False,
 ) -> Annotated[dict[str, Any], "The newest emails of the inbox"]:
     """Read the newest emails of the user's inbox."""
     return {"emails": await _found(context, "in:inbox", n_emails)}
@@ -66,7 +66,7 @@ async def list_emails(
 async def search_emails_by_query(
     context: ToolContext,
     query: Annotated[str, "A search as in Gmail's search box, such as 'from:laura is:unread'"],
-    max_results: Annotated[int, "The most emails to return"] = 10,
+    max_results: Annotated[int, "The maximum number of emails to return"] = 10,
 ) -> Annotated[dict[str, Any], "The emails found, newest first"]:
     """Search the user's emails with Gmail's search operators."""
     return {"emails": await _found(context, query, max_results)}
@@ -86,8 +86,8 @@ async def send_email(
     subject: Annotated[str, "The subject"],
     body: Annotated[str, "The text"],
     recipient: Annotated[str, "The address of the recipient"],
-    cc: Annotated[list[str] | None, "Addresses of those who get a copy"] = None,
-    bcc: Annotated[list[str] | None, "Addresses of those who get a blind copy"] = None,
+    cc: Annotated[list[str] | None, "Addresses of the cc recipients"] = None,
+    bcc: Annotated[list[str] | None, "Addresses of the bcc recipients"] = None,
 ) -> Annotated[dict[str, Any], "The id of the sent email"]:
     """Send an email from the user's account."""
     sent = await SERVICES.call(

@@ -1,4 +1,4 @@
-"""What a new emulated account holds: a few believable mails and tasks, dated around the day of the first start."""
+"""The initial content of an emulated account: a few realistic mails and tasks, dated around the day of the first start."""
 
 from __future__ import annotations
 

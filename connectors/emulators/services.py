@@ -16,7 +16,7 @@ class Services:
         self._client: httpx.AsyncClient | None = None
 
     async def call(self, context: ToolContext, method: str, path: str, **options: Any) -> Any:
-        """The JSON answer of a service. Raises `httpx.HTTPStatusError`, which arcade-tdk's adapters classify."""
+        """The JSON response of a service. Raises `httpx.HTTPStatusError`, which arcade-tdk's adapters classify."""
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=20, trust_env=False)
         token = context.get_auth_token_or_empty()

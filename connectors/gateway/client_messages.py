@@ -1,7 +1,7 @@
-"""What a client's list of messages says that its thread does not have.
+"""Finds what is new in a client's list of messages.
 
-Clients send their whole history, or a part of it, with each message. It is never believed: what counts is what the user says in
-it after the newest message that the thread has.
+Clients send their whole history, or part of it, with each message. It is not trusted: only the user's messages after the newest
+message of the thread count.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Listed:
     call_id: str | None = None
     """The call that a tool's message answers."""
     named: str = ""
-    """The role in the client's word."""
+    """The role as the client named it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def fresh(messages: Sequence[Listed], known: Sequence[StoredMessage]) -> Sequenc
 def said(
     messages: Sequence[Listed], known: Sequence[StoredMessage] = (), pending: Collection[PendingCall] = ()
 ) -> Said:
-    """What the user says to an agent that its thread, whose messages are `known`, does not have.
+    """The user's new messages to an agent, which are not among the `known` messages of the thread.
 
     A message of the user that it has with another text reindexes that one, and what follows. A tool's message belongs
     to a call of the thread, which the user closes by saying something else. Raises `Refused` 422 when nothing is new, or for what
@@ -93,7 +93,7 @@ def said(
 def said_by_whole_history(
     messages: Sequence[Listed], known: Sequence[StoredMessage], pending: Collection[PendingCall], *, idle: bool
 ) -> Said:
-    """What a client says that sends its whole conversation, as it is to be, with each request.
+    """The new input of a client that sends the whole intended conversation with each request.
 
     One that ends before the conversation's end asks for another answer there. One that leaves out the user's newest messages,
     though it has what an assistant said before them, says something else instead of them; not while a run is active, since the

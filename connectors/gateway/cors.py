@@ -20,7 +20,7 @@ class Cors(CORSMiddleware):
 
     def __init__(self, app: App, *, rules: Mapping[str, Any], others: bool) -> None:
         """`rules` are arguments of `CORSMiddleware`. `others`: middleware behind this may allow pages of other origins itself,
-        and what they ask is passed on to it."""
+        and their requests are passed to it."""
         super().__init__(app, allow_private_network=True, **rules)
         self._others = others
 

@@ -19,7 +19,7 @@ class GatewayOptions(CoreOptions):
     """Bytes of a request's body, 1 MiB: what a caller writes with spaces and escapes is shorter in the record that comes of it,
     which may have `MAX_BODY_BYTES`."""
     thread_minutes: float | None = None
-    """Minutes that threads of LangGraph's clients live where these say nothing; None: for ever."""
+    """Lifetime in minutes of threads of LangGraph clients that set none; None: unlimited."""
     thread_strategy: TtlStrategy = "delete"
     """What happens to them then."""
     state_messages: int = 1_000

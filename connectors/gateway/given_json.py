@@ -19,8 +19,8 @@ _LEAST, _MOST = -(2**63), 2**64 - 1
 
 
 def given_json(raw: bytes | str, name: str = "the body") -> Any:
-    """The value of a JSON text. Raises `Refused`: 400 where it is not JSON, 422 for what JSON says and nobody can keep: halves of
-    surrogate pairs, numbers without an end, whole numbers of more than 64 bits, more than `DEEPEST` levels."""
+    """The value of a JSON text. Raises `Refused`: 400 if it is not JSON, 422 for values that cannot be stored: unpaired
+    surrogates, numbers that are not finite, integers of more than 64 bits, more than `DEEPEST` levels."""
 
     def whole(digits: str) -> int:
         found = int(digits) if len(digits) <= 20 else _MOST + 1
@@ -100,7 +100,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def _half(value: Any, path: str) -> str | None:
-    """Where a text is that UTF-8 cannot say; None for nowhere."""
+    """The path of a text that UTF-8 cannot represent; None if there is none."""
     if isinstance(value, str):
         return None if is_storable(value) else path
     if isinstance(value, dict):

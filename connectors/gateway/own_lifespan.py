@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from connectors.foreign import contained, no_exits
 from connectors.gateway.auth.middleware import App
-from schemas import SettingsError, error_words
+from schemas import SettingsError, storable_error
 
 log = logging.getLogger("cauce.gateway")
 
@@ -62,12 +62,12 @@ async def _until_begun(begun: asyncio.Future[Mapping[str, Any]], life: asyncio.T
         return
     error = life.exception() or RuntimeError("it ended immediately")
     log.error("the lifespan of http.app failed", exc_info=error)
-    raise SettingsError(f"the lifespan of http.app does not begin: {error_words(error)}") from error
+    raise SettingsError(f"the lifespan of http.app does not begin: {storable_error(error)}") from error
 
 
 async def _live(app: App, begun: asyncio.Future[Mapping[str, Any]], over: asyncio.Event) -> None:
     if isinstance(app, Starlette) and app.middleware_stack is None:
-        # As Starlette has it: what a lifespan adds comes too late, and says so, rather than being around half of what is served.
+        # As in Starlette: middleware that a lifespan adds comes too late and is an error, not a wrapper of half of the routes.
         app.middleware_stack = app.build_middleware_stack()
     with no_exits():
         context: AbstractAsyncContextManager[Any] = (
@@ -98,7 +98,7 @@ async def _asgi_lifespan(app: App) -> AsyncIterator[Mapping[str, Any]]:
     lifespan = LifespanOn(Config(app, lifespan="auto", log_config=None))
     await lifespan.startup()
     if lifespan.should_exit:
-        raise RuntimeError("it said so; the gateway's log has its message")
+        raise RuntimeError("the application reported a failure; the gateway's log has its message")
     try:
         yield lifespan.state
     finally:

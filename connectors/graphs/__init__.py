@@ -1,11 +1,11 @@
-"""Hosted graphs: LangGraph graphs of the installation's own, named in `cauce.toml` (decision 9).
+"""Hosted graphs: the installation's own LangGraph graphs, listed in `cauce.toml` (decision 9).
 
-Here is what LangGraph needs to run them on Cauce: the catalogue of graphs, the saver that reads and stages a thread's rows, the
-store on a user's items, and the way from a request to LangGraph's arguments and from its states to JSON. Nothing here
-runs a graph: the turns group does.
+This package has what LangGraph needs to run them on Cauce: the catalogue of graphs, the saver that reads and stages a thread's
+rows, the store on a user's items, and the conversion of requests to LangGraph's arguments and of its states to JSON. Graphs run
+in the turns group, not here.
 
-Names come from their modules when they are first used: LangGraph takes a second to import, which an installation without
-graphs of its own need not wait for.
+Names are imported from their modules at first use: importing LangGraph takes a second, which an installation without hosted
+graphs need not spend.
 """
 
 from importlib import import_module

@@ -1,8 +1,8 @@
-"""The types of a graph's own that its stored state may be made of again.
+"""The types of an application that may be restored from a graph's stored state.
 
-LangGraph's serialiser stores an object with the name of its type, and imports that name to read it. Only types of this
-list are imported, so that who can write to the store cannot choose what is run. On it are the types of the graph's
-schemas, and the data types of its application's modules and of what these import, for fields that are annotated as `Any`.
+LangGraph's serializer stores an object with the name of its type, and imports that name to read it. Only types on this list are
+imported, so that write access to the store does not allow running arbitrary code. The list has the types of the graph's schemas
+and, for fields annotated as `Any`, the data types of the application's modules and of the modules that these import.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LIBRARIES = ("langgraph", "langchain", "langchain_core", "builtins")
 
 
 def types_of(graph: Pregel[Any, Any, Any, Any]) -> set[tuple[str, ...]]:
-    """Module and name of each type of a graph's schemas, and of its subgraphs', and of the modules of their nodes."""
+    """Module and name of each type of the schemas of a graph and its subgraphs, and of the modules of their nodes."""
     found: set[tuple[str, ...]] = set()
     for part in _graphs(graph):
         found |= build_serde_allowlist(schemas=list(_schemas(part)), channels=dict(part.channels))
@@ -36,7 +36,7 @@ def types_of(graph: Pregel[Any, Any, Any, Any]) -> set[tuple[str, ...]]:
 
 
 class ApplicationTypes:
-    """The data types of an application's modules. What these import later, in a function, joins them."""
+    """The data types of an application's modules. Modules imported later, inside functions, are included once loaded."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module = module
@@ -72,7 +72,7 @@ def _schemas(graph: Pregel[Any, Any, Any, Any]) -> Iterator[type[Any]]:
 
 
 def _modules(graph: Pregel[Any, Any, Any, Any]) -> Iterator[ModuleType]:
-    """The modules of its nodes' functions."""
+    """The modules of the graph's node functions."""
     for node in graph.nodes.values():
         for attribute in ("func", "afunc"):
             function: Any = getattr(node.bound, attribute, None)
@@ -83,7 +83,7 @@ def _modules(graph: Pregel[Any, Any, Any, Any]) -> Iterator[ModuleType]:
 
 
 def _data_types(name: str, module: ModuleType) -> Iterable[tuple[str, str]]:
-    """Module and name of each data type in the module that is known by this name."""
+    """Module and name of each data type in the module with this name."""
     for value in list(vars(module).values()):
         if inspect.isclass(value) and (
             issubclass(value, BaseModel | Enum)

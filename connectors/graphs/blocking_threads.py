@@ -1,7 +1,7 @@
-"""Threads for code of hosted graphs that may block: plain functions of nodes, and functions that make graphs.
+"""Threads for code of hosted graphs that may block: plain functions of nodes, and functions that create graphs.
 
-LangGraph runs plain functions in the event loop's default executor, where the names of servers are looked up, too. So that
-nobody waits for somebody else's blocking code, a leg and a tenant have a share of the threads, and our own work has others.
+LangGraph runs plain functions in the event loop's default executor, which also resolves host names. To keep blocking code from
+delaying others, each leg and each tenant has a share of the threads, and Cauce's own work has separate ones.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 THREADS = 256
-"""Where nothing else is said. They are made when they are needed."""
+"""The default number of threads. They are created on demand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose blocking code it is: `part` is a leg, or a graph that is made, `whole` the tenant."""
+    """The owner of blocking code: `part` is a leg or the creation of a graph, `whole` is the tenant."""
 
     whole: str
     part: str
@@ -33,12 +33,12 @@ _OWNER: ContextVar[Owner | None] = ContextVar("owner", default=None)
 
 
 def own_threads(owner: Owner) -> None:
-    """Counts what this task and the tasks that it makes run in threads from now on as the owner's."""
+    """Attributes all later thread calls of this task, and of tasks that it creates, to the owner."""
     _OWNER.set(owner)
 
 
 class SharedThreads:
-    """At most `size` threads, three quarters of them for one whole and an eighth, or four, for one part."""
+    """At most `size` threads, of which one whole may use three quarters, and one part an eighth or four."""
 
     def __init__(self, size: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(size, thread_name_prefix=name)
@@ -48,7 +48,7 @@ class SharedThreads:
         self._waiting: dict[Owner, deque[tuple[Future[Any], Callable[[], Any]]]] = {}
 
     def submit(self, owner: Owner, call: Callable[[], T]) -> Future[T]:
-        """Runs the call in a thread, now or when the owner's share has room."""
+        """Runs the call in a thread, now or when the owner's share allows."""
         future: Future[T] = Future()
         with self._lock:
             self._waiting.setdefault(owner, deque()).append((future, call))
@@ -63,13 +63,13 @@ class SharedThreads:
         def called() -> T:
             try:
                 return work(*arguments)
-            except StopIteration as error:  # no future accepts it, and its caller would wait forever
+            except StopIteration as error:  # no future accepts it, so its caller would wait forever
                 raise RuntimeError("StopIteration") from error
 
         return await asyncio.wrap_future(self.submit(owner, partial(copy_context().run, called)))
 
     def shutdown(self) -> None:
-        """Begins nothing any more; waits for nothing."""
+        """Starts no more calls; does not wait for running ones."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, owner: Owner, future: Future[Any], call: Callable[[], Any]) -> None:
@@ -100,7 +100,7 @@ class SharedThreads:
             self._pool.submit(self._run, waits, *begun)
 
     def _take(self, owner: Owner) -> tuple[Future[Any], Callable[[], Any]] | None:
-        """The owner's next call, if it may begin."""
+        """The owner's next call, if it may start."""
         if self._running[owner.whole] >= self._of_whole or self._running[owner] >= self._of_part:
             return None
         waiting = self._waiting[owner]
@@ -113,9 +113,9 @@ class SharedThreads:
 
 
 class GraphThreads(ThreadPoolExecutor):
-    """A default executor for a loop on which graphs run: `size` threads for their nodes, and others for all else.
+    """A default executor for a loop that runs graphs: `size` threads for their nodes, and separate ones for everything else.
 
-    A shutdown does not wait: a node that blocks forever must not keep its process from ending.
+    A shutdown does not wait: a node that blocks forever must not keep its process from exiting.
     """
 
     def __init__(self, size: int) -> None:

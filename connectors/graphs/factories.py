@@ -1,6 +1,6 @@
-"""Functions that make a graph: what each is called with, by what it says of its arguments.
+"""Graph factories: functions that create a graph, called with the arguments that their signature asks for.
 
-As on LangGraph's server it is called for each use: to run the graph, to read or change a state, to say what the graph is.
+As on LangGraph's server, a factory is called for each use: to run the graph, to read or change a state, to describe the graph.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from schemas import SettingsError
 log = logging.getLogger("cauce.graphs")
 
 CLOSE_SECONDS = 10.0
-"""Time that a context manager that created a graph has to clean up."""
+"""Time that a factory's context manager has to clean up."""
 
 Kind: TypeAlias = Literal["config", "runtime"]
 
@@ -33,12 +33,12 @@ RUN: AccessContext = "threads.create_run"
 READ: AccessContext = "threads.read"
 UPDATE: AccessContext = "threads.update"
 DESCRIBE: AccessContext = "assistants.read"
-"""What a factory is called for."""
+"""The purpose for which a factory is called."""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphUser:
-    """The user of a run, as nodes and factories find them: `langgraph_sdk.auth.types.BaseUser`."""
+    """The user of a run, as nodes and factories see it: `langgraph_sdk.auth.types.BaseUser`."""
 
     identity: str
     permissions: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class GraphUser:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a graph is made for."""
+    """The use for which a graph is created."""
 
     access: AccessContext
     config: RunnableConfig
@@ -87,18 +87,18 @@ class Use:
 
 
 class Factory:
-    """A function that makes a graph."""
+    """A function that creates a graph."""
 
     def __init__(self, name: str, function: Callable[..., Any], threads: SharedThreads | None = None) -> None:
-        """A function that may block runs in one of the threads. Raises `SettingsError` for an argument that nothing provides."""
+        """Functions that may block run in one of the threads. Raises `SettingsError` for an argument that nothing provides."""
         self._name, self._threads = name, threads or SharedThreads(THREADS, "factory")
         self._function, self._asynchronous = function, inspect.iscoroutinefunction(function)
         self._positional, self._named = _arguments(name, function)
 
     @asynccontextmanager
     async def made(self, use: Use) -> AsyncIterator[Any]:
-        """What the function makes, entered where it is a context manager. Raises whatever the function raises, and
-        `ForeignStop` where it leaves by `sys.exit`."""
+        """The function's result, entered if it is a context manager. Raises whatever the function raises, and `ForeignStop` if it
+        calls `sys.exit`."""
         with no_exits():
             async with self._making(use) as made:
                 yield made
@@ -110,7 +110,7 @@ class Factory:
         named = {name: given[kind] for name, kind in self._named.items()}
         if self._asynchronous:
             made = await self._function(*arguments, **named)
-        else:  # in a thread: a plain function may block
+        else:  # in a thread, because a plain function may block
             owner = Owner(self._name, self._name)
             made = await self._threads.call(owner, partial(self._function, *arguments, **named))
             made = await made if inspect.isawaitable(made) else made
@@ -126,7 +126,7 @@ class Factory:
 
 @asynccontextmanager
 async def _closed_in_time(made: AbstractAsyncContextManager[Any], name: str) -> AsyncIterator[Any]:
-    """Enters the context. What it cleans up afterwards has `CLOSE_SECONDS`, and is left then."""
+    """Enters the context. Its cleanup may take `CLOSE_SECONDS` and is abandoned after that."""
     failed: BaseException | None = None
     try:
         async with asyncio.timeout(None) as closing, made as entered:
@@ -146,7 +146,7 @@ async def _closed_in_time(made: AbstractAsyncContextManager[Any], name: str) -> 
 
 
 def _arguments(name: str, function: Callable[..., Any]) -> tuple[list[Kind], dict[str, Kind]]:
-    """What goes to the function by position, and by name."""
+    """The positional arguments of the function, and those passed by name."""
     parameters = _parameters(function)
     positional, named = list[Kind](), dict[str, Kind]()
     needed = [p for p in parameters if p.default is p.empty]
@@ -154,7 +154,7 @@ def _arguments(name: str, function: Callable[..., Any]) -> tuple[list[Kind], dic
     for parameter in parameters:
         kind = _kind(parameter)
         if kind is None and needed == [parameter] and _may_be_a_config(parameter):
-            kind = "config"  # its only argument, whatever its name
+            kind = "config"  # its only argument may have any name
         if kind is None and parameter in needed:
             unknown.append(parameter.name)
         elif kind is None:
@@ -165,7 +165,7 @@ def _arguments(name: str, function: Callable[..., Any]) -> tuple[list[Kind], dic
             named[parameter.name] = kind
     if unknown:
         raise SettingsError(
-            f"the function that makes the graph {name!r} needs {', '.join(unknown)}, which it is not given. It may take the "
+            f"the function that creates the graph {name!r} needs {', '.join(unknown)}, which nothing provides. It may take the "
             "run's config (annotated as RunnableConfig), a ServerRuntime, both, or nothing."
         )
     return positional, named
@@ -174,7 +174,7 @@ def _arguments(name: str, function: Callable[..., Any]) -> tuple[list[Kind], dic
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
         found = inspect.signature(function, eval_str=True)
-    except Exception:  # an annotation that cannot be resolved: it is read as text
+    except Exception:  # annotations that cannot be resolved are compared as text
         try:
             found = inspect.signature(function)
         except (TypeError, ValueError):

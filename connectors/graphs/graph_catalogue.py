@@ -1,4 +1,4 @@
-"""The installation's own graphs, by name. LangGraph is imported with the first of them."""
+"""The hosted graphs, by name. LangGraph is imported with the first of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from connectors.graphs.hosted import HostedGraph
 
 RETRY_SECONDS = 30.0
-"""How long a graph that could not be imported is not tried again."""
+"""How long to wait before importing a graph is tried again after a failure."""
 
 
 class Graphs:
-    """The graphs of `[graphs]`, imported when they are first asked for, and kept."""
+    """The graphs of `[graphs]`, imported at first use and kept."""
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class Graphs:
         descriptions: Mapping[str, str] | None = None,
         threads: int = THREADS,
     ) -> None:
-        """Paths in specs are relative to the folder; `dependencies` are more folders to import from. `threads`: how many
-        functions that make graphs may run at once; three quarters of them of one graph."""
+        """Paths in specs are relative to the folder; `dependencies` are more folders to import from. `threads`: how many graph
+        factories may run concurrently; up to three quarters of them for one graph."""
         self.descriptions = dict(descriptions or {})
         self._imports = ThreadPoolExecutor(1, thread_name_prefix="import")
         self._factories = SharedThreads(threads, "factory")
@@ -45,23 +45,23 @@ class Graphs:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """In the order of the settings."""
+        """The names of the graphs, in the order of the settings."""
         return tuple(self._specs)
 
     async def get(self, name: str) -> HostedGraph:
-        """The graph with this name. Raises `SettingsError` when there is none, or when it cannot be loaded.
+        """The graph with this name. Raises `SettingsError` if there is none, or if it cannot be loaded.
 
-        A graph is imported in a thread, since its modules may do anything; one at a time. One that cannot be is tried again
-        after `RETRY_SECONDS`.
+        Graphs are imported in a thread, since their modules may block, and one at a time. After a failure, importing is tried
+        again after `RETRY_SECONDS`.
         """
         if name not in self._specs:
-            there = f"There are: {', '.join(self._specs)}." if self._specs else "There are none."
+            there = f"The hosted graphs are {', '.join(self._specs)}." if self._specs else "There are none."
             raise SettingsError(f"no graph {name!r} is hosted here. {there}")
         async with self._importing:
             if name not in self._graphs:
-                at, words = self._failed.get(name, (float("-inf"), ""))
+                at, reason = self._failed.get(name, (float("-inf"), ""))
                 if time.monotonic() - at < RETRY_SECONDS:
-                    raise SettingsError(words)
+                    raise SettingsError(reason)
                 try:
                     call = partial(_hosted, name, self._specs[name], self._folder, self._dependencies, self._factories)
                     self._graphs[name] = await asyncio.get_running_loop().run_in_executor(self._imports, call)
@@ -71,13 +71,13 @@ class Graphs:
         return self._graphs[name]
 
     async def imported(self, what: str, spec: str) -> object:
-        """Another object of the application, imported as graphs are. Raises `SettingsError`, which says that `what` cannot be
-        loaded."""
+        """Another object of the application, imported like a graph. Raises `SettingsError`, with `what` in its message, if it
+        cannot be loaded."""
         call = partial(_imported, what, spec, self._folder, self._dependencies)
         return await asyncio.get_running_loop().run_in_executor(self._imports, call)
 
     async def missing(self) -> dict[str, str]:
-        """Loads all of them. By name, why one cannot be; it costs the others nothing."""
+        """Loads all graphs. Returns the reasons, by name, why some cannot be loaded; these do not affect the others."""
         found = {}
         for name in self._specs:
             try:

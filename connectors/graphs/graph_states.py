@@ -1,4 +1,4 @@
-"""States of threads whose runs are hosted graphs: read through the same saver that workers write with. Nothing is run here."""
+"""States of threads of hosted graphs, read through the saver with which workers write them. No graph is run here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas import (
     StateUpdated,
     ThreadHead,
     UpdateState,
-    error_words,
+    storable_error,
 )
 from state import ItemStore, Journal
 
@@ -33,23 +33,23 @@ State = dict[str, Any]
 AssistantOf = Callable[[Principal, object], Awaitable[Assistant | None]]
 
 StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
-"""The values of a checkpoint of a namespace; None where they cannot be read."""
+"""The values of a checkpoint of a namespace; None if they cannot be read."""
 
-MOST_WORDS = 500
-"""Characters of an error of somebody's function."""
+LONGEST_REASON = 500
+"""Maximum characters of an error of an application's function."""
 MAKE_SECONDS = 30.0
-"""How long a function may take to make a graph of which a state is read, or which is drawn."""
+"""How long a factory may take to create a graph whose state is read, or which is drawn."""
 HELD_SECONDS = 5.0
-"""How long a graph that a function made is kept for the next state of a stream."""
+"""How long a graph from a factory is kept for the next state of a stream."""
 
 
 class GraphStates:
-    """The caller has checked that a thread is the principal's."""
+    """Reads and updates states. Callers must have checked that a thread belongs to the principal."""
 
     def __init__(
         self, journal: Journal, items: ItemStore, graphs: Graphs, changes: Changes, assistant: AssistantOf
     ) -> None:
-        """`assistant` finds one by its id or its graph's name."""
+        """`assistant` finds an assistant by its id or its graph's name."""
         self._journal, self._items, self._graphs, self._changes = journal, items, graphs, changes
         self._assistant = assistant
 
@@ -59,15 +59,15 @@ class GraphStates:
         return self._graphs.names
 
     async def hosted(self, graph: str) -> HostedGraph:
-        """A hosted graph. Raises `Refused` if it is not hosted, or cannot be imported."""
+        """A hosted graph. Raises `Refused` if it is not hosted or cannot be imported."""
         if graph not in self._graphs.names:
             raise not_found("graph", graph)
         try:
             return await self._graphs.get(graph)
         except SettingsError as error:
             log.error("the graph %r cannot be loaded: %s", graph, error)
-            words = f"The graph {graph!r} cannot be loaded here; the gateway's log says why."
-            raise Broken("graph_unavailable", words) from error
+            detail = f"The graph {graph!r} cannot be loaded here; the gateway's log has the reason."
+            raise Broken("graph_unavailable", detail) from error
 
     async def read(
         self,
@@ -79,7 +79,7 @@ class GraphStates:
         namespace: str = "",
         subgraphs: bool = False,
     ) -> State:
-        """A thread's newest state, or the one of a checkpoint. Raises `Refused` when there is no such checkpoint."""
+        """A thread's newest state, or that of a checkpoint. Raises `Refused` if there is no such checkpoint."""
         async with self._bound(caller, thread_id, graph) as bound:
             return await self._read(bound, thread_id, checkpoint_id, namespace, subgraphs=subgraphs)
 
@@ -90,15 +90,15 @@ class GraphStates:
 
         try:
             snapshot = await bound.aget_state(place(thread_id, checkpoint_id, namespace), subgraphs=subgraphs)
-        except ValueError as error:  # a namespace of which the graph has no subgraph
+        except ValueError as error:  # the graph has no subgraph with this namespace
             raise not_found("checkpoint", f"{namespace}:{checkpoint_id}") from error
         if checkpoint_id and snapshot.created_at is None:
             raise not_found("checkpoint", checkpoint_id)
         return thread_state(snapshot, thread_id=thread_id)
 
     async def values(self, caller: Principal, thread_id: str, graph: str) -> Any:
-        """The newest values; what the graph's state has before its first run where there was none. None where they cannot be
-        read: what a thread is shows without them."""
+        """The newest values; before the first run, the initial values of the graph's state. None if they cannot be read, since
+        threads are shown without them."""
         try:
             return (await self.read(caller, thread_id, graph))["values"]
         except ServerTrouble:
@@ -108,7 +108,7 @@ class GraphStates:
             return None
 
     def states_of(self, caller: Principal, thread_id: str, graph: str) -> StateOf:
-        """Reads values of checkpoints one after the other, of a graph that is made once; None where they cannot be read."""
+        """Reads values of several checkpoints with a graph that is created once; None for values that cannot be read."""
         return _Reader(self, caller, thread_id, graph).values
 
     async def history(
@@ -123,7 +123,7 @@ class GraphStates:
         namespace: str = "",
         checkpoint_id: str | None = None,
     ) -> list[State]:
-        """States, the newest first: those older than `before`, of checkpoints whose metadata has these pairs."""
+        """States, newest first: those older than `before`, of checkpoints whose metadata contains these pairs."""
         async with self._bound(caller, thread_id, graph) as bound:
             from connectors.graphs import place, thread_state
 
@@ -147,7 +147,7 @@ class GraphStates:
     ) -> str:
         """Updates the state, in one step or in supersteps, and returns the new checkpoint's id.
 
-        Raises `Refused` when the graph refuses it.
+        Raises `Refused` if the graph rejects the update.
         """
         caller.require("write")
         request = await self._configured(caller, head, graph)
@@ -192,12 +192,12 @@ class GraphStates:
 
         request = _request(caller, assistant)
         config = run_config(request, thread_id="", user_id=caller.user_id, assistant_id=assistant.assistant_id)
-        with _told(assistant.graph_id):
+        with _explained(assistant.graph_id):
             async with asyncio.timeout(MAKE_SECONDS):
                 yield hosted, Use(DESCRIBE, config, UserStore(self._items, caller.tenant_id, caller.user_id))
 
     async def _configured(self, caller: Principal, head: ThreadHead | None, graph: str) -> GraphRequest:
-        """What the thread's graph is made with: what its newest run had, or else what its assistant says."""
+        """The configuration of the thread's graph: that of its newest run, otherwise that of its assistant."""
         if head and head.configured and head.configured.graph == graph:
             return head.configured
         names = (head.agent_id, head.metadata.get("assistant_id")) if head else ()
@@ -228,7 +228,7 @@ class GraphStates:
         agent_id = head.agent_id if head else ""
         config = run_config(request, thread_id=thread_id, user_id=caller.user_id, assistant_id=agent_id)
         async with _left_whatever_it_raises(graph) as stack:
-            with _told(graph):
+            with _explained(graph):
                 use = Use(READ, config, UserStore(self._items, caller.tenant_id, caller.user_id))
                 async with asyncio.timeout(MAKE_SECONDS):
                     made = await stack.enter_async_context(hosted.made(use))
@@ -236,8 +236,8 @@ class GraphStates:
 
 
 class _Reader:
-    """States of one thread for one stream. What a function made is left in the task that entered it, when nobody has asked for
-    a state for `HELD_SECONDS`."""
+    """States of one thread for one stream. The graph of a factory is closed, in the task that entered it, after `HELD_SECONDS`
+    without a request."""
 
     def __init__(self, states: GraphStates, caller: Principal, thread_id: str, graph: str) -> None:
         self._states, self._caller, self._thread_id, self._graph = states, caller, thread_id, graph
@@ -280,8 +280,8 @@ class _Reader:
 
 @asynccontextmanager
 async def _left_whatever_it_raises(graph: str) -> AsyncIterator[AsyncExitStack]:
-    """What was read counts: a graph that fails when it is cleaned up has answered before, and one that swallows an error of its
-    reader does not hide it."""
+    """Keeps the result of a read: it stands even if the graph's cleanup fails afterwards, and an error of the reader is raised
+    even if the graph's context manager suppresses it."""
     stack, failed = AsyncExitStack(), None
     try:
         yield stack
@@ -299,8 +299,8 @@ async def _left_whatever_it_raises(graph: str) -> AsyncIterator[AsyncExitStack]:
 
 
 @contextmanager
-def _told(graph: str) -> Iterator[None]:
-    """Raises `Refused` with an explanation if a function fails to create its graph; `Unavailable` is passed on."""
+def _explained(graph: str) -> Iterator[None]:
+    """Raises `Refused` with an explanation if a factory fails; `Unavailable` is passed on."""
     try:
         yield
     except (Refused, ServerTrouble):
@@ -308,15 +308,15 @@ def _told(graph: str) -> Iterator[None]:
     except BaseException as error:
         if _is_ours(error):
             raise
-        log.warning("the graph %r cannot be made", graph, exc_info=error)
-        told = error_words(getattr(error, "original", error), MOST_WORDS)
+        log.warning("the graph %r cannot be created", graph, exc_info=error)
+        reason = storable_error(getattr(error, "original", error), LONGEST_REASON)
         raise Broken(
-            "graph_unavailable", f"The graph {graph!r} cannot be made with this configuration: {told}"
+            "graph_unavailable", f"The graph {graph!r} cannot be created with this configuration: {reason}"
         ) from error
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether this ends our own work, rather than being something that a graph's function raises."""
+    """Whether the exception stops our own work, rather than being raised by a graph's function."""
     task = asyncio.current_task()
     return isinstance(error, GeneratorExit) or (
         isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)

@@ -1,4 +1,4 @@
-"""LangGraph's store on the items of one user: what nodes keep by `store.aput` is what clients see at `/store`."""
+"""LangGraph's store on the items of one user: clients see at `/store` what nodes keep with `store.aput`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from state import Item as StoredItem
 class UserStore(BaseStore):
     """The store of one user. Namespaces are the user's own: none of them leads to another user or tenant.
 
-    A search with a `query` finds items that have words of it, the best first; its score is the share of the query's words
-    that an item has. There are no embeddings: `index` says nothing here. Operations of a batch are done in their order, each
-    by itself: when one fails, those before it are done.
+    A search with a `query` finds items that contain words of the query, best matches first; the score is the share of the
+    query's words that an item contains. There are no embeddings, and `index` is ignored. Operations of a batch are executed in
+    order and individually: when one fails, the earlier ones have taken effect.
     """
 
     supports_ttl = True
@@ -46,11 +46,11 @@ class UserStore(BaseStore):
             self._loop = None
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """As `abatch`, for nodes that are plain functions. Raises `RuntimeError` on the event loop itself."""
+        """Like `abatch`, for nodes that are plain functions. Raises `RuntimeError` on the event loop itself."""
         return from_thread(self.abatch(ops), self._loop)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """The results of the operations, in their order. Raises `BadItem` for what cannot be."""
+        """The results of the operations, in order. Raises `BadItem` for invalid ones."""
         return [await self._result(op) for op in ops]
 
     async def _result(self, op: Op) -> Result:
@@ -73,7 +73,7 @@ class UserStore(BaseStore):
         if op.value is None:
             await self._items.delete(*self._who, op.namespace, op.key)
             return
-        # LangGraph's own stores keep whatever JSON can say, and make text of times and the like.
+        # LangGraph's own stores keep any JSON value, and convert times and similar values to text.
         value: dict[str, Any] = json.loads(json.dumps(to_json(dict(op.value))))
         expires = None if op.ttl is None else utc_now() + timedelta(minutes=op.ttl)
         await self._items.put(*self._who, op.namespace, op.key, value, expires=expires)

@@ -1,4 +1,4 @@
-"""A graph of the installation's own, made ready to be run, drawn and read."""
+"""A hosted graph, prepared for running, drawing and reading its state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from connectors.graphs.blocking_threads import SharedThreads
 from connectors.graphs.factories import RUN, Factory, Use
 from connectors.graphs.imports import load
 from connectors.graphs.json_shapes import to_json
-from schemas import SettingsError, error_words
+from schemas import SettingsError, storable_error
 
 Graph: TypeAlias = Pregel[Any, Any, Any, Any]
 _PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -32,8 +32,7 @@ _PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 def hosted(
     name: str, spec: str, folder: Path, dependencies: Sequence[Path] = (), threads: SharedThreads | None = None
 ) -> HostedGraph:
-    """The graph that a line of `[graphs]` names; a function that makes it runs in one of the threads. Raises `SettingsError` in
-    words."""
+    """The graph of a line of `[graphs]`; a factory runs in one of the threads. Raises `SettingsError` with an explanation."""
     found, module = load(f"the graph {name!r}", spec, folder, dependencies)
     if isinstance(found, StateGraph):
         found = _compiled(name, found)
@@ -42,8 +41,8 @@ def hosted(
     if callable(found) and not inspect.isclass(found):
         return HostedGraph(name, module, Factory(name, found, threads))
     raise SettingsError(
-        f"the graph {name!r} ({spec}) is a {type(found).__name__}. It has to be a compiled graph, a StateGraph, an entrypoint of "
-        "the functional API, or a function that makes one of them."
+        f"the graph {name!r} ({spec}) is a {type(found).__name__}. It must be a compiled graph, a StateGraph, an entrypoint of "
+        "the functional API, or a function that creates one of these."
     )
 
 
@@ -51,11 +50,11 @@ def _compiled(name: str, builder: StateGraph[Any, Any, Any, Any]) -> Graph:
     try:
         return builder.compile(name=name)
     except Exception as error:
-        raise SettingsError(f"the graph {name!r} cannot be compiled: {error_words(error)}") from error
+        raise SettingsError(f"the graph {name!r} cannot be compiled: {storable_error(error)}") from error
 
 
 class HostedGraph:
-    """One graph: compiled once, or made by a function for each use."""
+    """One graph: compiled once, or created by a factory for each use."""
 
     def __init__(self, name: str, module: ModuleType, graph: Graph | Factory) -> None:
         self.name = name
@@ -66,7 +65,7 @@ class HostedGraph:
 
     @property
     def is_made(self) -> bool:
-        """Whether a function makes it for each use."""
+        """Whether a factory creates it for each use."""
         return isinstance(self._graph, Factory)
 
     @asynccontextmanager
@@ -81,15 +80,15 @@ class HostedGraph:
     ) -> AsyncIterator[Graph]:
         """A copy of the graph that keeps its state in this saver and its items in this store.
 
-        What the graph was compiled with is not used. A function is called with the config, and told what for; raises
-        `SettingsError` when what it makes is not a graph, and whatever the function raises.
+        The saver and store that the graph was compiled with are not used. A factory is called with the config and its purpose.
+        Raises `SettingsError` if its result is not a graph, and whatever the factory raises.
         """
         async with self.made(Use(access, config, store, dict(context or {}))) as graph:
             yield self.attached(graph, saver=saver, store=store)
 
     @asynccontextmanager
     async def made(self, use: Use) -> AsyncIterator[Graph]:
-        """The graph, made for this use where a function makes it. It is only good to be `attached`."""
+        """The graph, created for this use if there is a factory. It can be used only after `attached`."""
         if isinstance(self._graph, Pregel):
             yield self._graph
             return
@@ -97,7 +96,7 @@ class HostedGraph:
             yield self._checked(made)
 
     def attached(self, graph: Graph, *, saver: BaseCheckpointSaver[Any], store: BaseStore) -> Graph:
-        """A copy of a graph that `made` gave, on this saver and store."""
+        """A copy of a graph from `made` with this saver and store."""
         own = copy.copy(graph)
         types = types_of(graph) if self._types is None else self._types
         own.checkpointer = saver.with_allowlist(types | self._application.found())
@@ -111,31 +110,31 @@ class HostedGraph:
         if isinstance(made, Pregel):
             return made
         raise SettingsError(
-            f"the function of the graph {self.name!r} makes a {type(made).__name__}. It has to make a compiled graph, a "
-            "StateGraph or an entrypoint, or be a context manager of one of them."
+            f"the function of the graph {self.name!r} creates a {type(made).__name__}. It must create a compiled graph, a "
+            "StateGraph or an entrypoint, or be a context manager for one of these."
         )
 
     async def schemas(self, use: Use) -> dict[str, Any]:
-        """JSON schemas of input, output, state, config and context; null where a schema cannot be made."""
+        """JSON Schemas of input, output, state, config and context; null if a schema cannot be created."""
         async with self.made(use) as graph:
             return {"graph_id": self.name, **_schemas(graph)}
 
     async def drawing(self, use: Use, *, xray: int | bool = False) -> dict[str, Any]:
-        """Nodes and edges; of subgraphs, too, down to the depth `xray`."""
+        """Nodes and edges, including those of subgraphs down to the depth `xray`."""
         async with self.made(use) as graph:
             drawn: dict[str, Any] = to_json((await graph.aget_graph(xray=xray)).to_json())
             return drawn
 
     async def subgraphs(self, use: Use, namespace: str | None = None, *, recurse: bool = False) -> dict[str, Any]:
-        """The schemas of its subgraphs, by namespace: all of them, or the one of this namespace."""
+        """The schemas of its subgraphs by namespace: all, or only the one of this namespace."""
         async with self.made(use) as graph:
             found = graph.get_subgraphs(namespace=namespace, recurse=recurse)
             return {where: _schemas(part) for where, part in found if isinstance(part, Pregel)}
 
 
 def _nowhere(config: RunnableConfig | None) -> RunnableConfig | None:
-    """What a function bound to its graph (`with_config`), without the place in a thread: each call names that, and LangGraph
-    would put the two together."""
+    """The config that a factory bound to its graph (`with_config`), without thread and checkpoint: each call has its own, and
+    LangGraph would merge the two."""
     if not config or "configurable" not in config:
         return config
     kept = {name: value for name, value in config["configurable"].items() if name not in _PLACE}
@@ -153,7 +152,7 @@ def _schemas(graph: Graph) -> dict[str, Any]:
 
 
 def _state_schema(graph: Graph) -> dict[str, Any]:
-    """JSON Schema of the channels that the state's values show."""
+    """JSON Schema of the channels that are visible in the state's values."""
     shown = graph.stream_channels_asis
     types = {
         name: getattr(graph.channels[name], "ValueType", Any) for name in ([shown] if isinstance(shown, str) else shown)
@@ -175,5 +174,5 @@ def _config_schema(graph: Graph) -> dict[str, Any]:
 def _or_none(make: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
     try:
         return make()
-    except Exception:  # pydantic has many ways to say that a type has no schema
+    except Exception:  # pydantic raises many kinds of errors for a type without a schema
         return None

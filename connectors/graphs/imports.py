@@ -1,4 +1,4 @@
-"""From a line of `[graphs]` to the Python object that it names."""
+"""Loads the Python object that a line of `[graphs]` names."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ from schemas import SettingsError
 
 
 def load(what: str, spec: str, folder: Path, dependencies: Sequence[Path] = ()) -> tuple[Any, ModuleType]:
-    """The object of `module:object` or `./path/file.py:object`, and its module. Paths are relative to the folder; errors say
-    `what` could not be loaded.
+    """The object of `module:object` or `./path/file.py:object`, and its module. Paths are relative to the folder; error messages
+    begin with `what`.
 
-    The folder, the dependencies and the file's own folder are importable afterwards, last of all. Raises `SettingsError`.
+    Afterwards the folder, the dependencies and the file's own folder are importable, at the end of the path. Raises
+    `SettingsError`.
     """
     place, colon, path = spec.rpartition(":")
     if not (colon and place and path):
-        raise _wrong(what, spec, "it is not of the form module:object or ./path/file.py:object", "Write it like that.")
+        raise _wrong(
+            what,
+            spec,
+            "it is not of the form module:object or ./path/file.py:object",
+            "Write it in one of these forms.",
+        )
     for root in (folder, *dependencies):
         APPLICATIONS.add(root)
     is_file = place.endswith(".py")

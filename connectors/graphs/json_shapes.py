@@ -1,4 +1,4 @@
-"""States and everything else that a graph streams, as plain JSON values of the LangGraph API."""
+"""Converts states and everything else that a graph streams to plain JSON values of the LangGraph API."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from schemas import DEEPEST, storable, storable_text
 
 
 def to_json(value: Any) -> Any:
-    """The value as JSON has it, storable (`schemas.storable`). Never raises: what has no other form becomes its `repr`.
+    """The value as storable JSON (`schemas.storable`). Never raises: a value without another form becomes its `repr`.
 
-    Messages and pydantic models are their fields, times are ISO 8601, durations are seconds, bytes are base64, sets are lists,
-    exceptions are their `repr`; numbers that JSON does not know are null.
+    Messages and pydantic models become objects with their fields, times ISO 8601, durations seconds, bytes base64, sets lists,
+    exceptions their `repr`; numbers that JSON cannot represent become null.
     """
     return _plain(value, 0)
 
@@ -32,10 +32,10 @@ def _plain(value: Any, depth: int) -> Any:
     if value is None or type(value) in (bool, int, str):
         return storable(value)
     if depth > DEEPEST:
-        return "..."  # something that contains itself
+        return "..."  # a value that contains itself
     try:
         made = _converted(value, depth + 1)
-    except BaseException:  # of somebody else's class, which may even want to leave
+    except BaseException:  # an application's class may raise anything, even SystemExit
         made = _text_of(value)
     return storable(made) if type(made) in (int, str) else made
 
@@ -82,7 +82,7 @@ def _container(value: Any, depth: int) -> Any:
             return [_plain(item, depth) for item in sorted(value)]
         except TypeError:
             return [_plain(item, depth) for item in value]
-    if callable(getattr(value, "tolist", None)):  # arrays and numbers of numpy
+    if callable(getattr(value, "tolist", None)):  # numpy arrays and numbers
         return _plain(value.tolist(), depth)
     if hasattr(value, "__iter__") and hasattr(value, "__len__"):
         return [_plain(item, depth) for item in value]
@@ -94,7 +94,7 @@ def _container(value: Any, depth: int) -> Any:
 def _model(value: BaseModel, depth: int) -> Any:
     try:
         fields = value.model_dump()
-    except Exception:  # a field that its own model does not accept
+    except Exception:  # a field value that its own model rejects
         fields = {name: getattr(value, name, None) for name in type(value).model_fields}
     return _plain(fields, depth)
 
@@ -120,7 +120,7 @@ def _text_of(value: Any) -> str:
 
 
 def thread_state(snapshot: StateSnapshot, *, thread_id: str) -> dict[str, Any]:
-    """A state as the LangGraph API's ThreadState. Of a thread without a checkpoint the checkpoint's id is null."""
+    """A state as the LangGraph API's ThreadState. For a thread without a checkpoint, the checkpoint's id is null."""
     return {
         "values": to_json(snapshot.values),
         "next": to_json(snapshot.next),

@@ -1,4 +1,4 @@
-"""What LangGraph is called with for a request."""
+"""The arguments with which LangGraph is called for a request."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from schemas.graphs import GraphInterrupt, GraphRequest
 
 _TAKEN_OVER = ("tags", "recursion_limit", "max_concurrency", "run_name")
 _PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id", "graph_id", "assistant_id")
-"""Names in `configurable` that no client decides on."""
+"""Keys of `configurable` that clients cannot set."""
 
 
 def place(thread_id: str, checkpoint_id: str | None = None, namespace: str = "") -> RunnableConfig:
-    """The config of a thread's state: the newest of a namespace, or that of a checkpoint."""
+    """The config of a thread's state: the newest one of a namespace, or that of a checkpoint."""
     where: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": namespace}
     return {"configurable": {**where, **({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}}
 
@@ -38,11 +38,11 @@ def run_config(
     request_id: str = "",
     metadata: Mapping[str, Any] | None = None,
 ) -> RunnableConfig:
-    """The config of a run: what the client and the assistant gave, and ids of ours, which win.
+    """The config of a run: the values of client and assistant, and our own ids, which take precedence.
 
-    A client's keys that begin with two underscores are LangGraph's own switches, and are left out. The context stands in
-    `configurable`, too, as LangGraph's servers have it, for graphs that read it there. Without a `run_id` it is the config of
-    a look at the state. `metadata` is the run's own, beside that of the config.
+    A client's keys that begin with two underscores are LangGraph's internal switches and are removed. The context is also put
+    into `configurable`, as on LangGraph's servers, for graphs that read it there. Without a `run_id` it is a config for reading
+    the state. `metadata` is that of the run, added to that of the config.
     """
     given = request.config
     ids = {"thread_id": thread_id, "assistant_id": assistant_id, "graph_id": request.graph, "run_id": run_id}
@@ -69,8 +69,8 @@ def run_config(
 
 
 def run_context(graph: Pregel[Any, Any, Any, Any], request: GraphRequest) -> dict[str, Any] | None:
-    """The context of a run as LangGraph's server makes it: `configurable` counts, too, what the graph's schema does not know is
-    left out, and a schema with defaults gets them where nothing is given."""
+    """The context of a run as LangGraph's server computes it: includes `configurable`, drops keys unknown to the graph's schema,
+    and applies the schema's defaults."""
     given = {**_configurable(request.config), **request.context}
     schema: Any = graph.context_schema
     if not dataclasses.is_dataclass(schema) and not (inspect.isclass(schema) and issubclass(schema, BaseModel)):
@@ -80,7 +80,7 @@ def run_context(graph: Pregel[Any, Any, Any, Any], request: GraphRequest) -> dic
 
 
 def _fields(schema: Any) -> Collection[str] | None:
-    """Names that a dataclass or a model takes; None where it takes any."""
+    """Field names that a dataclass or a model accepts; None if it accepts any."""
     if dataclasses.is_dataclass(schema):
         return {field.name for field in dataclasses.fields(schema) if field.init}
     if schema.model_config.get("extra") == "allow":
@@ -90,7 +90,7 @@ def _fields(schema: Any) -> Collection[str] | None:
 
 
 def _configurable(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What of `configurable` is the client's to say."""
+    """The keys of `configurable` that the client may set."""
     found = _mapping(given.get("configurable"))
     return {name: value for name, value in found.items() if not name.startswith("__") and name not in _PLACE}
 
@@ -107,10 +107,10 @@ def _mapping(given: Any) -> dict[str, Any]:
 
 
 def graph_input(request: GraphRequest, *, waiting: Sequence[GraphInterrupt] = ()) -> Any:
-    """The input of a run: the client's, or its command as LangGraph's own.
+    """The input of a run: the client's input, or its command converted to LangGraph's `Command`.
 
-    `waiting` is what the thread waits for: LangGraph takes null for an answer only when the interrupt is named. Raises
-    `BadRecord` for a command that LangGraph does not know.
+    `waiting` are the interrupts that the thread waits for: LangGraph accepts null as an answer only if it names the interrupt.
+    Raises `BadRecord` for a command that LangGraph does not support.
     """
     if (command := request.command) is None:
         return request.input
@@ -127,7 +127,7 @@ def graph_input(request: GraphRequest, *, waiting: Sequence[GraphInterrupt] = ()
 
 
 def _update(update: Any) -> Any:
-    """Pairs of channel and value are tuples in LangGraph, and lists in JSON."""
+    """Converts pairs of channel and value, which are lists in JSON, to LangGraph's tuples."""
     if isinstance(update, list) and all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], str) for p in update):
         return [tuple(pair) for pair in update]
     return update
@@ -138,4 +138,4 @@ def _goto(to: Any) -> str | Send:
         return to
     if isinstance(to, dict) and isinstance(to.get("node"), str):
         return Send(to["node"], to.get("input"))
-    raise BadRecord(f"goto is the name of a node, or an object with node and input, not {to!r:.100}")
+    raise BadRecord(f"goto must be the name of a node, or an object with node and input, not {to!r:.100}")

@@ -1,4 +1,4 @@
-"""LangGraph's saver on a thread's rows: reads from the journal, writes into memory, so that state commits with the turn."""
+"""LangGraph's saver on a thread's rows: reads the journal and writes to memory, so that state is committed with the turn."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LONGEST_WAIT = 60
-"""Seconds that a thread waits for the event loop, which may itself be waiting for the thread."""
+"""Timeout for a thread that waits for the event loop, which may itself be waiting for the thread."""
 
 
 class StagingSaver(BaseCheckpointSaver[int]):
-    """The saver of one thread for one leg, or for one look at its state.
+    """The saver of one thread for one leg, or for reading its state once.
 
-    It is bound to a thread: the thread's id in a config is handed back and not asked for anything. Nothing is written until
-    the caller commits what `staged` gives; a saver that is thrown away leaves nothing behind.
+    It is bound to a thread: the thread's id in a config is returned but not used. Nothing is written until the caller commits the
+    rows of `staged`; a discarded saver leaves nothing behind.
 
-    Types of the graph's own are read back only when they are on the list that `HostedGraph.bound` gives it. LangGraph
-    copies a saver for that (`with_allowlist`): all that changes is in `_rows`, which the copies share.
+    An application's types are restored only if they are on the list from `HostedGraph.bound`. LangGraph copies a saver to set
+    that list (`with_allowlist`); all mutable state is in `_rows`, which the copies share.
     """
 
     def __init__(self, rows: RowReader, *, next_row: int = 1) -> None:
@@ -56,24 +56,24 @@ class StagingSaver(BaseCheckpointSaver[int]):
 
     @property
     def next_row(self) -> int:
-        """The number that the next row gets, after those that are staged."""
+        """The number of the next row, after the staged ones."""
         return self._rows.next_row
 
     def staged(self, before: int | None = None) -> tuple[StateRow, ...]:
-        """The rows that are new since the last `committed`, in order; `before`: those with lower numbers.
+        """The new rows since the last `committed`, in order; with `before`, only those with lower numbers.
 
-        Writes whose checkpoint LangGraph has not handed over yet are not among them; they come with it.
+        Writes whose checkpoint LangGraph has not passed yet are not included; they are staged together with it.
         """
         return self._rows.staged(before)
 
     def committed(self) -> None:
-        """Says that what `staged` gave last is in the journal."""
+        """Marks the rows that `staged` returned last as committed to the journal."""
         self._rows.committed()
 
     # Reading
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint that the config names, or the newest of its namespace."""
+        """The checkpoint that the config names, or the newest one of its namespace."""
         row = await self._rows.find(_namespace(config) or "", get_checkpoint_id(config), self._floor(config))
         return None if row is None else await self._tuple(row, config)
 
@@ -85,8 +85,8 @@ class StagingSaver(BaseCheckpointSaver[int]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """Checkpoints, the newest first: of all namespaces, unless the config names one. `before` goes by id, which LangGraph
-        makes from the time: it may be of another namespace.
+        """Checkpoints, newest first: of all namespaces, unless the config names one. `before` compares ids, which LangGraph
+        derives from the time, so it may belong to another namespace.
         """
         namespace, wanted = (_namespace(config), get_checkpoint_id(config)) if config else (None, None)
         end = get_checkpoint_id(before) if before else None
@@ -102,7 +102,7 @@ class StagingSaver(BaseCheckpointSaver[int]):
                 try:
                     found = await self._tuple(row, config)
                 except BrokenState as error:
-                    log.warning("left out of a history: %s", error)
+                    log.warning("skipped in a history: %s", error)
                     continue
                 limit = None if limit is None else limit - 1
                 yield found
@@ -110,18 +110,18 @@ class StagingSaver(BaseCheckpointSaver[int]):
                     return
 
     def _floor(self, config: RunnableConfig) -> Floor | None:
-        """How far down the checkpoints of a subgraph can be that runs inside a task.
+        """A lower bound for the rows of a subgraph that runs inside a task.
 
-        Such a namespace has the task's id in it, which comes from the checkpoint that the task was made from: what is in the
-        namespace was written after that checkpoint's parent. Without this, entering a subgraph would read the whole thread
-        to find that there is nothing.
+        Such a namespace contains the task's id, which derives from the checkpoint that created the task: everything in the
+        namespace was written after that checkpoint's parent. Without this bound, entering a subgraph would read the whole thread
+        only to find nothing.
         """
         outer = (config["configurable"].get("checkpoint_map") or {}).get("")
         if outer is None or ":" not in (_namespace(config) or "").split("|")[0]:
             return None
         if row := self._rows.known("", outer):
             return Floor("", row.parent_id) if row.parent_id else None
-        # The graph around it has read its newest checkpoint: this one is still to be written.
+        # The parent graph has read its newest checkpoint, so this one has not been written yet.
         return Floor("", None) if self._rows.has_read("") else None
 
     async def _tuple(self, row: CheckpointRow, config: RunnableConfig | None) -> CheckpointTuple:
@@ -131,9 +131,9 @@ class StagingSaver(BaseCheckpointSaver[int]):
             values = await values_at(places, self._rows, self.serde)
         except (CauceError, WouldWait):
             raise
-        except Exception as error:  # of the serialiser; it may quote what it was given
-            words = f"the values of the checkpoint {row.checkpoint_id} cannot be read ({type(error).__name__})"
-            raise BrokenState(words) from None
+        except Exception as error:  # of the serializer; its message may quote the data
+            message = f"the values of the checkpoint {row.checkpoint_id} cannot be read ({type(error).__name__})"
+            raise BrokenState(message) from None
         channels = dict(zip(row.places, values, strict=False))
         written = values[len(channels) :]
 
@@ -161,7 +161,7 @@ class StagingSaver(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Stages a checkpoint. A value that has not changed since the parent stays where it is. Raises `RowTooLarge`."""
+        """Stages a checkpoint. Values that are unchanged since the parent are not written again. Raises `RowTooLarge`."""
         namespace, parent_id = _namespace(config) or "", get_checkpoint_id(config)
         parent = await self._rows.find(namespace, parent_id) if parent_id else None
         places: dict[str, Place] = {}
@@ -188,7 +188,7 @@ class StagingSaver(BaseCheckpointSaver[int]):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Stages what a task wrote. Writes of a task that are there already stay; errors, interrupts and answers are replaced."""
+        """Stages the writes of a task. Existing writes of a task are kept; errors, interrupts and answers are replaced."""
         namespace, checkpoint_id = _namespace(config) or "", config["configurable"]["checkpoint_id"]
         there = {
             index
@@ -204,7 +204,7 @@ class StagingSaver(BaseCheckpointSaver[int]):
         if new:
             self._rows.add_writes(WritesRow(namespace, checkpoint_id, task_id, task_path, new))
 
-    # Without await: LangGraph calls these where a node calls a graph by `invoke`, mostly from other threads
+    # Synchronous versions, which LangGraph calls when a node calls a graph with `invoke`, mostly from other threads
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As `aget_tuple`."""
@@ -242,8 +242,8 @@ class StagingSaver(BaseCheckpointSaver[int]):
         self._now(lambda: self.aput_writes(config, writes, task_id, task_path))
 
     def _now(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What the work gives, without waiting where nothing has to be read. Raises `RuntimeError` on the event loop itself when
-        something has to be.
+        """The result of the work, without blocking if nothing has to be read. Raises `RuntimeError` on the event loop itself if
+        something has to be read.
         """
         token = may_wait.set(False)
         try:
@@ -259,7 +259,7 @@ class StagingSaver(BaseCheckpointSaver[int]):
 
 
 def from_thread(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> T:
-    """What the work gives on its loop, waited for in another thread. Raises `RuntimeError` on the loop itself."""
+    """The result of the work on its loop, for a caller in another thread. Raises `RuntimeError` on the loop itself."""
     try:
         blocked = asyncio.get_running_loop() is loop
     except RuntimeError:
@@ -280,7 +280,7 @@ def _namespace(config: RunnableConfig) -> str | None:
 
 def _checkpoint(skeleton: Mapping[str, Any], values: dict[str, Any]) -> Checkpoint:
     checkpoint: Any = {**skeleton, "channel_values": values}
-    # LangGraph changes what it is given; the row must stay as it is.
+    # LangGraph modifies the returned objects; the row must not change.
     checkpoint["channel_versions"] = dict(skeleton["channel_versions"])
     checkpoint["versions_seen"] = {node: dict(seen) for node, seen in skeleton["versions_seen"].items()}
     result: Checkpoint = checkpoint
@@ -288,7 +288,7 @@ def _checkpoint(skeleton: Mapping[str, Any], values: dict[str, Any]) -> Checkpoi
 
 
 def _metadata_of(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
-    """As LangGraph's servers keep it: with the metadata of the run, also where a value is an object or a list."""
+    """The metadata as LangGraph's servers keep it: with that of the run, including values that are objects or lists."""
     found: dict[str, Any] = dict(get_serializable_checkpoint_metadata(config, metadata))
     for name, value in (config.get("metadata") or {}).items():
         known = name in found or name in EXCLUDED_METADATA_KEYS or name.startswith("__")
@@ -304,8 +304,8 @@ def _metadata(stored: Mapping[str, Any]) -> CheckpointMetadata:
 
 
 def _in_order(rows: Sequence[WritesRow]) -> Sequence[tuple[str, str, Place]]:
-    """Writes as task, channel and place, in LangGraph's order. Of a task's writes with one index the first counts, of special
-    ones (errors, interrupts, answers) the last.
+    """Writes as task, channel and location of the value, in LangGraph's order. Of several writes of a task with the same index
+    the first counts; of special ones (errors, interrupts, answers) the last.
     """
     found: dict[tuple[str, int], tuple[str, str, Place]] = {}
     for row in rows:

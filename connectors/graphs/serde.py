@@ -1,6 +1,6 @@
-"""LangGraph's serialiser, which writes `?` for half an emoji and refuses whole numbers of more than 64 bits: here both are kept
-as well as they can be. And what it has no form for, such as a URL of pydantic's, is kept as plain data, within the objects that
-have one."""
+"""LangGraph's serializer, extended: the original writes `?` for an unpaired surrogate and rejects integers of more than 64 bits;
+this one keeps both as well as possible. Values without a serialized form, such as pydantic's URLs, become plain data, also inside
+other objects."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _OPTION = (jsonplus._option | ormsgpack.OPT_PASSTHROUGH_BIG_INT) & ~ormsgpack.OP
 
 
 class StorableSerializer(JsonPlusSerializer):
-    """Keys and texts that UTF-8 cannot say are written as `storable_text` has them.
+    """Keys and texts that UTF-8 cannot represent are written as `storable_text` returns them.
 
-    Of types, only whole numbers and LangGraph's safe ones are read back, until `with_msgpack_allowlist` names more.
+    Only integers and LangGraph's safe types are restored, until `with_msgpack_allowlist` allows more.
     """
 
     def __init__(self) -> None:
@@ -48,14 +48,14 @@ class StorableSerializer(JsonPlusSerializer):
 
 
 def _encoder(prepare: Callable[[Any], Any]) -> Callable[[Any], bytes]:
-    """Encodes what is prepared, and so what LangGraph makes of an object: plain data again, which comes back here."""
+    """Encodes prepared data. LangGraph converts objects to plain data, which passes through here again."""
 
     def encoded(value: Any) -> bytes:
         return ormsgpack.packb(prepare(value), default=default, option=_OPTION)
 
     def default(value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, Enum):
-            # In hexadecimal: decimals of any length are slow, and Python's end at 4,300.
+            # In hexadecimal: long decimals are slow, and Python limits them to 4,300 digits.
             return Ext(EXT_CONSTRUCTOR_POS_ARGS, encoded(("builtins", "int", (f"{int(value):x}", 16))))
         return of_langgraph(value)
 
@@ -65,7 +65,7 @@ def _encoder(prepare: Callable[[Any], Any]) -> Callable[[Any], bytes]:
 
 
 def _mended(value: Any) -> Any:
-    """The plain data with storable texts in it."""
+    """The plain data with all texts made storable."""
     if isinstance(value, str) and not isinstance(value, Enum):
         return storable_text(value)
     if isinstance(value, dict):
@@ -79,7 +79,7 @@ _encoded, _mended_encoded = _encoder(lambda value: value), _encoder(_mended)
 
 
 def _plain(value: Any) -> Any:
-    """The value with plain data for what has no form of its own."""
+    """The value, with plain data in place of objects that have no serialized form."""
     try:
         _mended_encoded(value)
         return value

@@ -1,10 +1,10 @@
-"""The rows that a graph's state is made of, and how they are written as bytes.
+"""The rows of a graph's state, and their encoding as bytes.
 
     value row        a channel's value, or one message of a list of them, or a page of ranges: written once, named by number
-    checkpoint row   a checkpoint without its values: for each channel it says where the value is (`Place`)
-    writes row       what a task wrote after a checkpoint and before the next one; of the kind `checkpoint`, too
+    checkpoint row   a checkpoint without its values: for each channel, where the value is (`Place`)
+    writes row       the writes of a task between two checkpoints; also of the kind `checkpoint`
 
-Nothing outside this room reads them.
+Nothing outside this package reads them.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from schemas import CauceError, StateRow, UnreadableRow
 from state import Journal
 
 LARGEST_ROW = 800_000
-"""Bytes of one row: rows of 1 MB and more are refused by Cassandra as it comes, and a batch has more than one."""
+"""Maximum bytes of one row: by default Cassandra rejects rows of 1 MB and more, and a batch has several."""
 INLINE = 64
-"""Largest value in bytes that is stored in the checkpoint row itself: a separate row would cost more."""
+"""Maximum bytes of a value that is stored in the checkpoint row itself, since a separate row would cost more."""
 RANGES_A_PAGE = 64
 
 Range: TypeAlias = tuple[int, int]
-"""First and last number of rows that follow each other."""
+"""First and last number of consecutive rows."""
 
 
 class RowTooLarge(CauceError, ValueError):
-    """A value that no row can hold; the text names its channel."""
+    """A value that is too large for a row; the message names its channel."""
 
 
 class BrokenState(UnreadableRow):
-    """A row that a checkpoint names is missing, or is not what it should be."""
+    """A row that a checkpoint refers to is missing or invalid."""
 
 
 class RowReader(Protocol):
     """The rows of one thread."""
 
     async def checkpoints(self, *, before: int | None = None, limit: int = 50) -> list[StateRow]:
-        """At most `limit` rows of the kind `checkpoint` with numbers below `before`, the newest first."""
+        """At most `limit` rows of the kind `checkpoint` with numbers below `before`, newest first."""
         ...
 
     async def values(self, ranges: Sequence[Range]) -> list[StateRow]:
@@ -56,16 +56,17 @@ class _JournalRows:
 
 
 def rows_of(journal: Journal, tenant_id: str, thread_id: str) -> RowReader:
-    """The rows of a thread of the journal."""
+    """Reads the rows of a thread from the journal."""
     return _JournalRows(journal, tenant_id, thread_id)
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePlace:
-    """Where a list of messages is: ranges of rows, one row a message. Many ranges are put into pages, rows themselves.
+    """The location of a list of messages: ranges of rows, one row per message. Many ranges are stored in pages, which are rows,
+    too.
 
-    Ranges and not one range, since the rows of a turn's checkpoints and other values stand between its messages. Pages, so
-    that a checkpoint's bytes do not grow with the conversation: full pages do not change while messages are only added.
+    There are several ranges because the rows of a turn's checkpoints and other values lie between its messages. Pages keep the
+    size of a checkpoint from growing with the conversation: full pages do not change while messages are only appended.
     """
 
     pages: tuple[int, ...]
@@ -73,7 +74,7 @@ class MessagePlace:
 
 
 Place: TypeAlias = int | bytes | MessagePlace
-"""Where a value is: the number of its row, the value itself when it is small, or the rows of its messages."""
+"""The location of a value: the number of its row, the value itself if it is small, or the rows of its messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,13 @@ class CheckpointRow:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Namespace and id."""
+        """Namespace and id of the checkpoint."""
         return self.namespace, self.checkpoint_id
 
 
 @dataclass(frozen=True, slots=True)
 class WritesRow:
-    """What a task wrote, each with its index among the task's writes, its channel and where the value is."""
+    """The writes of a task, each with its index, its channel and the location of its value."""
 
     namespace: str
     checkpoint_id: str
@@ -127,7 +128,7 @@ def body_of(row: CheckpointRow | WritesRow) -> bytes:
 
 
 def row_of(body: bytes) -> CheckpointRow | WritesRow:
-    """The row that these bytes are. Raises `BrokenState` for others."""
+    """The row decoded from bytes. Raises `BrokenState` if they are not one."""
     try:
         kind, *parts = _plain.loads_typed(("msgpack", body))
         if kind == _CHECKPOINT:
@@ -138,9 +139,9 @@ def row_of(body: bytes) -> CheckpointRow | WritesRow:
             namespace, checkpoint_id, task_id, task_path, packed = parts
             writes = tuple((index, channel, _unpacked(place)) for index, channel, place in packed)
             return WritesRow(namespace, checkpoint_id, task_id, task_path, writes)
-    except Exception as error:  # of msgpack, of types that are not there any more; it may quote what it was given
+    except Exception as error:  # from msgpack, or from types that no longer exist; its message may quote the data
         raise BrokenState(f"a row of a graph's state cannot be read ({type(error).__name__})") from None
-    raise BrokenState(f"a row of a graph's state is of a kind {kind!r} that this version does not know")
+    raise BrokenState(f"a row of a graph's state has the kind {kind!r}, which this version does not know")
 
 
 def _packed(place: Place) -> int | bytes | list[Any]:
@@ -155,12 +156,12 @@ def _unpacked(packed: Any) -> Place:
 
 
 def value_body(typed: tuple[str, bytes]) -> bytes:
-    """A serialised value as the bytes of a value row: its type, a zero byte, and the data."""
+    """A serialized value as the bytes of a value row: its type, a zero byte, and the data."""
     return typed[0].encode() + b"\0" + typed[1]
 
 
 def typed_value(body: bytes) -> tuple[str, bytes]:
-    """What `value_body` was given."""
+    """The inverse of `value_body`."""
     kind, _, data = body.partition(b"\0")
     return kind.decode(), data
 
@@ -171,12 +172,12 @@ def page_body(ranges: Iterable[Range]) -> bytes:
 
 
 def ranges_of(body: bytes) -> list[Range]:
-    """The ranges of a page."""
+    """The inverse of `page_body`: the ranges of a page."""
     return unflat(_plain.loads_typed(("msgpack", typed_value(body)[1])))
 
 
 def ranges_over(numbers: Iterable[int]) -> list[Range]:
-    """Numbers in their order as ranges of those that follow each other."""
+    """Sorted numbers as ranges of consecutive ones."""
     ranges: list[Range] = []
     for number in numbers:
         if ranges and ranges[-1][1] == number - 1:
@@ -187,7 +188,7 @@ def ranges_over(numbers: Iterable[int]) -> list[Range]:
 
 
 def flat(ranges: Iterable[Range]) -> list[int]:
-    """Ranges as small numbers: the distance from the range before, and the length; two bytes a range as msgpack."""
+    """Ranges as small numbers: the distance from the previous range, and the length; two bytes per range in msgpack."""
     numbers, last = [], 0
     for start, end in ranges:
         numbers += [start - last, end - start]
@@ -196,7 +197,7 @@ def flat(ranges: Iterable[Range]) -> list[int]:
 
 
 def unflat(numbers: Sequence[int]) -> list[Range]:
-    """The ranges that `flat` was given."""
+    """The inverse of `flat`."""
     ranges, last = [], 0
     for distance, length in zip(numbers[::2], numbers[1::2], strict=True):
         ranges.append((last + distance, last + distance + length))

@@ -1,4 +1,4 @@
-"""The rows of one thread as a leg sees them: what the journal holds, read as far as it is needed, and what is new."""
+"""The rows of one thread as a leg sees them: those of the journal, read on demand, and the new ones."""
 
 from __future__ import annotations
 
@@ -27,29 +27,30 @@ log = logging.getLogger(__name__)
 
 _FIRST_PAGE, _LARGEST_PAGE = 50, 800
 _GAP = 16
-"""Rows between two that are wanted, up to which one longer read is cheaper than two."""
+"""Up to this many rows between two needed ones, a single longer read is cheaper than two reads."""
 
 may_wait: ContextVar[bool] = ContextVar("may_wait", default=True)
-"""False where a caller cannot await: `WouldWait` is raised, then, instead of reading from the journal."""
+"""False if the caller cannot await: then `WouldWait` is raised instead of reading from the journal."""
 
 
 class WouldWait(Exception):
-    """Rows of the journal are needed that were not read before."""
+    """Rows of the journal are needed that have not been read yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """A checkpoint, by namespace and id: what is looked for is not below it. None as id: it is nowhere in the journal."""
+    """A lower bound for a search: a checkpoint, by namespace and id. None as id: the journal has no match."""
 
     namespace: str
     checkpoint_id: str | None
 
 
 class ThreadRows:
-    """Reads through a `RowReader`, and keeps what is written until it is committed.
+    """Reads through a `RowReader`, and keeps new rows until they are committed.
 
-    Waits on one event loop only; what does not wait may come from other threads, too, hence the second lock. Rows of the
-    journal with numbers from `next_row` on are another writer's: a leg that sees them is refused its commit.
+    Asynchronous methods run on one event loop only; the others may also be called from other threads, hence the second lock.
+    Rows of the journal with numbers of `next_row` and above were written by another writer: the commit of a leg that sees them
+    is rejected.
     """
 
     def __init__(self, reader: RowReader, next_row: int) -> None:
@@ -61,12 +62,12 @@ class ThreadRows:
         self._fresh: list[CheckpointRow] = []
         """Checkpoints of this leg, oldest first."""
         self._old: list[CheckpointRow | BrokenState] = []
-        """Checkpoints of the journal that were read, newest first; in the place of a row that cannot be read, why."""
+        """Checkpoints read from the journal, newest first; an error in place of a row that cannot be read."""
         self._index: dict[tuple[str, str], CheckpointRow] = {}
         self._writes: dict[tuple[str, str], list[WritesRow]] = {}
-        """Writes of existing checkpoints, in the order in which they were written."""
+        """Writes to existing checkpoints, in the order in which they were written."""
         self._early: dict[tuple[str, str], list[WritesRow]] = {}
-        """Writes of checkpoints that do not exist yet."""
+        """Writes to checkpoints that do not exist yet."""
         self._bodies: dict[int, bytes] = {}
         self._numbers: dict[bytes, int] = {}
         self._reading = asyncio.Lock()
@@ -76,28 +77,28 @@ class ThreadRows:
         self._rows_read = 0
         self._all_read = False
 
-    # What is new
+    # New rows
 
     @property
     def next_row(self) -> int:
-        """The number that the next row gets."""
+        """The number of the next row."""
         return self._next_row
 
     def staged(self, before: int | None = None) -> tuple[StateRow, ...]:
-        """Rows since the last `committed`: all, or those with numbers below `before`."""
+        """New rows since the last `committed`: all, or those with numbers below `before`."""
         with self._changing:
             given = [row for row in self._staged if before is None or row.seq < before]
             self._given = len(given)
             return tuple(given)
 
     def committed(self) -> None:
-        """Forgets the rows that `staged` gave last."""
+        """Drops the rows that `staged` returned last."""
         with self._changing:
             del self._staged[: self._given]
             self._given = 0
 
     def add_value(self, body: bytes, channel: str) -> int:
-        """The number of the row with these bytes: a new one, unless there is one. Raises `RowTooLarge`."""
+        """The number of the row with these bytes, which is added if it does not exist. Raises `RowTooLarge`."""
         with self._changing:
             if (number := self._numbers.get(body)) is None:
                 number = self._add("value", body, f"the value of the channel {channel!r}")
@@ -105,9 +106,9 @@ class ThreadRows:
             return number
 
     def add_checkpoint(self, row: CheckpointRow) -> None:
-        """Adds a checkpoint, and the writes to it that came before it."""
+        """Adds a checkpoint, and the writes to it that arrived before it."""
         body = body_of(row)
-        kept = row_of(body)  # LangGraph keeps using the dictionaries that it passed
+        kept = row_of(body)  # LangGraph continues to modify the dictionaries that it passed
         assert isinstance(kept, CheckpointRow)
         with self._changing:
             self._add("checkpoint", body, "a checkpoint without its values")
@@ -117,7 +118,7 @@ class ThreadRows:
                 self._add_writes(early)
 
     def add_writes(self, row: WritesRow) -> None:
-        """Adds writes; they are staged when their checkpoint is, since a reader that finds it must have found them."""
+        """Adds writes; they are staged together with their checkpoint, since whoever reads it must also find them."""
         with self._changing:
             if row.key in self._index:
                 self._add_writes(row)
@@ -126,7 +127,7 @@ class ThreadRows:
 
     def _add_writes(self, row: WritesRow) -> None:
         channels = ", ".join(repr(channel) for _, channel, _ in row.writes)
-        self._add("checkpoint", body_of(row), f"what a task wrote to {channels}")
+        self._add("checkpoint", body_of(row), f"the write of a task to {channels}")
         self._writes.setdefault(row.key, []).append(row)
 
     def _add(self, kind: Literal["checkpoint", "value"], body: bytes, what: str) -> int:
@@ -140,26 +141,26 @@ class ThreadRows:
         self._next_row += 1
         return number
 
-    # What is there
+    # Reading
 
     def known(self, namespace: str, checkpoint_id: str) -> CheckpointRow | None:
-        """A checkpoint among those that are new or were read."""
+        """A checkpoint among the new ones and those read already."""
         return self._index.get((namespace, checkpoint_id))
 
     def has_read(self, namespace: str) -> bool:
-        """Whether a checkpoint of this namespace was read or added: the newest of them was, then."""
+        """Whether a checkpoint of this namespace was read or added, which implies that the newest one was."""
         return self._all_read or any(getattr(row, "namespace", None) == namespace for row in self._old)
 
     def writes_of(self, namespace: str, checkpoint_id: str) -> list[WritesRow]:
-        """The writes to a checkpoint that was found, or is still to come, in the order in which they were written."""
+        """The writes to a checkpoint, which may not exist yet, in the order in which they were written."""
         key = (namespace, checkpoint_id)
         return [*self._writes.get(key, ()), *self._early.get(key, ())]
 
     async def find(
         self, namespace: str, checkpoint_id: str | None = None, floor: Floor | None = None
     ) -> CheckpointRow | None:
-        """The checkpoint with this id, or the newest of the namespace. Raises `BrokenState` where a row before it cannot be read:
-        it may be the one, and going on from an older one would do things again."""
+        """The checkpoint with this id, or the newest of the namespace. Raises `BrokenState` if a newer row cannot be read: it may
+        be the one that was requested, and resuming from an older one would repeat side effects."""
         if checkpoint_id is not None and (row := self.known(namespace, checkpoint_id)):
             return row
         async for row in self.newest_first(floor, strict=checkpoint_id is None):
@@ -168,9 +169,9 @@ class ThreadRows:
         return None
 
     async def newest_first(self, floor: Floor | None = None, *, strict: bool = False) -> AsyncIterator[CheckpointRow]:
-        """All checkpoints, each once, the newest first; down to the floor, which is not among them.
+        """All checkpoints above the floor, each once, newest first.
 
-        What cannot be read is left out, with a line in the log; `BrokenState` is raised for it where this is `strict`.
+        Rows that cannot be read are skipped, with a line in the log; with `strict` they raise `BrokenState`.
         """
         seen: set[tuple[str, str]] = set()
         for row in reversed(self._fresh.copy()):
@@ -188,7 +189,7 @@ class ThreadRows:
                 if isinstance(old, BrokenState):
                     if strict:
                         raise old
-                    log.warning("left out of a history: %s", old)
+                    log.warning("skipped in a history: %s", old)
                     continue
                 row = old
                 if floor and row.key == (floor.namespace, floor.checkpoint_id):
@@ -204,7 +205,7 @@ class ThreadRows:
             raise WouldWait
         async with self._reading:
             if self._rows_read != rows_read:
-                return  # somebody else has read more in the meantime
+                return  # another caller has read more in the meantime
             page = await self._reader.checkpoints(before=self._before, limit=self._page)
             self._all_read = len(page) < self._page
             self._page = min(self._page * 2, _LARGEST_PAGE)
@@ -227,7 +228,7 @@ class ThreadRows:
             self._old.append(row)
 
     async def load(self, numbers: Iterable[int]) -> Mapping[int, bytes]:
-        """The value rows with these numbers, by number; read in few ranges. Raises `BrokenState` when one is missing."""
+        """The value rows with these numbers, by number, read in few ranges. Raises `BrokenState` if one is missing."""
         wanted = set(numbers)
         if missing := wanted - self._bodies.keys():
             if not may_wait.get():
@@ -237,7 +238,7 @@ class ThreadRows:
                 for row in rows:
                     self._keep(row.seq, row.body)
         if gone := wanted - self._bodies.keys():
-            raise BrokenState(f"the journal has no row {min(gone)} of a graph's state, which a checkpoint names")
+            raise BrokenState(f"the journal lacks row {min(gone)} of a graph's state, which a checkpoint refers to")
         return self._bodies
 
     def _keep(self, number: int, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Where a channel's value is put, and how it comes back: whole, or message by message."""
+"""Stores and loads the values of channels: as a whole, or message by message."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from connectors.graphs.thread_rows import ThreadRows
 
 
 def place(value: Any, channel: str, rows: ThreadRows, serde: SerializerProtocol) -> Place:
-    """Puts a value into rows, as far as they are not there. Raises `RowTooLarge` in words that name the channel.
+    """Stores a value in rows, unless these exist already. Raises `RowTooLarge`, which names the channel.
 
-    A message is known by its bytes: one that is edited in place is written again, one that is only moved is not.
+    Messages are compared by their bytes: an edited message is written again, one that has only moved is not.
     """
     if type(value) is list and all(isinstance(item, BaseMessage) for item in value):
         numbers = [rows.add_value(value_body(serde.dumps_typed(message)), channel) for message in value]
@@ -38,7 +38,7 @@ def place(value: Any, channel: str, rows: ThreadRows, serde: SerializerProtocol)
 
 
 async def values_at(places: Iterable[Place], rows: ThreadRows, serde: SerializerProtocol) -> list[Any]:
-    """The values at these places, in their order. Read at most twice: pages first, then all that is named."""
+    """The values at these locations, in order. Reads at most twice: first the pages, then the rows they refer to."""
     places = list(places)
     bodies = await rows.load(page for p in places if isinstance(p, MessagePlace) for page in p.pages)
     lists = {

@@ -1,4 +1,4 @@
-"""Chat models: which one an agent gets, and the rule-based one that is always there."""
+"""Chat models: the choice of an agent's model, and the rule-based model that is always available."""
 
 from connectors.connector import Connector
 from connectors.models.choice import Detected, ModelCache, ModelChoice, chat_model, detect_model, model_identity

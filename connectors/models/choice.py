@@ -1,4 +1,4 @@
-"""Which chat model an agent gets: what its settings name, what is found on this machine, or rules."""
+"""The choice of a chat model: the one in the settings, one found on this machine, or the rules."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _PACKAGES = {
     "google_genai": ("langchain_google_genai", "google"),
     "mistralai": ("langchain_mistralai", "mistral"),
 }
-"""By provider: the package that it needs, and the extra of ours that installs it."""
+"""For each provider, the package that it needs, and our extra that installs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A chat model by name: `rules`, `scripted:...` (for measurements), or `provider:model` as `init_chat_model` has it."""
+    """A chat model by name: `rules`, `scripted:...` (for measurements), or `provider:model` as for `init_chat_model`."""
 
     name: str
     base_url: str | None = None
@@ -43,14 +43,14 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """What was found, and why it was chosen, as text."""
+    """The model that was found, and a sentence on why it was chosen."""
 
     choice: ModelChoice
     why: str
 
 
 def chat_model(choice: ModelChoice) -> BaseChatModel:
-    """Makes the chat model. Raises `SettingsError` when a package is missing or the name cannot be understood."""
+    """Creates the chat model. Raises `SettingsError` if a package is missing or the name is invalid."""
     if choice.name == RULES:
         from connectors.models.rules import RulesChatModel
 
@@ -72,7 +72,7 @@ def chat_model(choice: ModelChoice) -> BaseChatModel:
     options: dict[str, Any] = {"base_url": choice.base_url, "temperature": choice.temperature}
     if choice.api_key:
         options["api_key"] = choice.api_key
-    # Retries belong to the pipeline: it counts and bounds them, and informs the user.
+    # Retries belong to the pipeline, which limits them and informs the user.
     try:
         given = {k: v for k, v in options.items() if v is not None}
         made: BaseChatModel
@@ -89,7 +89,7 @@ def chat_model(choice: ModelChoice) -> BaseChatModel:
 
 
 def model_identity(model: BaseChatModel) -> str:
-    """Tells a model from others: its kind, its name and its server, without keys."""
+    """Identifies a model by its kind, its name and its server, without keys."""
     attributes = ("model_name", "model", "model_id", "deployment_name")
     name = next((found for a in attributes if isinstance(found := getattr(model, a, None), str)), "")
     servers = ("openai_api_base", "anthropic_api_url", "azure_endpoint", "base_url", "endpoint")
@@ -98,13 +98,13 @@ def model_identity(model: BaseChatModel) -> str:
 
 
 class ModelCache:
-    """Chat models by what they were made from; making one costs milliseconds and opens connections."""
+    """Caches chat models by their choice; creating one takes milliseconds and opens connections."""
 
     def __init__(self, size: int = 256) -> None:
         self._kept: Recent[Hashable, BaseChatModel] = Recent(size)
 
     def get(self, owner: Hashable, choice: ModelChoice) -> BaseChatModel:
-        """The model of this choice; `owner` keeps tenants apart, who must not share a client with a key in it."""
+        """The model of this choice; `owner` separates tenants, which must not share a client with a key in it."""
         key = (owner, choice)
         model = self._kept.get(key)
         if model is None:
@@ -114,9 +114,9 @@ class ModelCache:
 
 
 async def detect_model(environment: Mapping[str, str], *, url: str | None = None, timeout: float = 0.5) -> Detected:
-    """Finds a model: an OpenAI-compatible URL, a local Ollama, a provider's key, else rules.
+    """Finds a model: at an OpenAI-compatible URL, in a local Ollama, by a provider's key, otherwise the rules.
 
-    Asks only what the user configured and Ollama's port on this machine; `timeout` in seconds for each question.
+    Contacts only what the user configured and Ollama's port on this machine; `timeout` in seconds for each request.
     """
     base = url or environment.get("OPENAI_BASE_URL")
     if base:
@@ -130,32 +130,32 @@ async def detect_model(environment: Mapping[str, str], *, url: str | None = None
             )
         return Detected(ModelChoice(RULES), f"no model answers at {base}")
     if local := await _first_ollama_model(timeout):
-        return _if_installed(ModelChoice(f"ollama:{local}", OLLAMA_URL), "Ollama runs on this machine")
+        return _if_installed(ModelChoice(f"ollama:{local}", OLLAMA_URL), "Ollama is running on this machine")
     for variable, name in (
         ("OPENAI_API_KEY", "openai:gpt-5-mini"),
         ("ANTHROPIC_API_KEY", "anthropic:claude-sonnet-4-5"),
     ):
         if secret := environment.get(variable):
             return _if_installed(ModelChoice(name, None, secret), f"{variable} is set")
-    return Detected(ModelChoice(RULES), "no model was found: no key is set, and no Ollama runs here")
+    return Detected(ModelChoice(RULES), "no model was found: no key is set, and Ollama is not running here")
 
 
 def _if_installed(choice: ModelChoice, why: str) -> Detected:
     package, extra = _PACKAGES[choice.name.partition(":")[0]]
     if importlib.util.find_spec(package):
         return Detected(choice, why)
-    words = f'{why}, but a package is missing: pip install "cauce[{extra}]" to use {choice.name}'
-    return Detected(ModelChoice(RULES), words)
+    reason = f'{why}, but a package is missing: pip install "cauce[{extra}]" to use {choice.name}'
+    return Detected(ModelChoice(RULES), reason)
 
 
 async def _models(url: str, key: str | None, timeout: float) -> dict[str, dict[str, Any]]:
-    """The rows of an OpenAI-compatible server's list by the models' ids, in its order."""
+    """The rows of an OpenAI-compatible server's model list by id, in its order."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return {str(row["id"]): row for row in _rows(await _ask(url, headers, timeout), "data") if row.get("id")}
 
 
 async def _first_ollama_model(timeout: float) -> str | None:
-    """The first model of the local Ollama that can call tools, as far as it says; else the first one."""
+    """The first model of the local Ollama that reports support for tools; otherwise the first one."""
     models = [m for m in _rows(await _ask(f"{OLLAMA_URL}/api/tags", {}, timeout), "models") if m.get("name")]
     models = [m for m in models if is_chat_model(str(m["name"]), m)]
     names = [str(m["name"]) for m in models]
@@ -164,7 +164,7 @@ async def _first_ollama_model(timeout: float) -> str | None:
 
 
 def _rows(answer: object, key: str) -> list[dict[str, Any]]:
-    """The objects of a list in an answer that any server may have given."""
+    """The objects of a list in an untrusted server's response."""
     rows = answer.get(key) if isinstance(answer, dict) else None
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 

@@ -1,4 +1,4 @@
-"""What kind of model a server offers, as far as its list tells: servers list embedders and voices beside chat models."""
+"""The kind of a listed model, as far as the list shows it: servers list embedding and speech models beside chat models."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ _OTHER_NAMES = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""Names of models that embed, rank, hear, speak, draw or judge: by the families on Hugging Face, OpenAI's and Ollama's lists."""
+"""Names of models for embedding, ranking, speech, images or moderation, from the lists of Hugging Face, OpenAI and Ollama."""
 
 _CHAT_KINDS = re.compile(r"chat|complet|llm|vlm|language|text|generat|vision|multimodal|conversation|tools|responses")
 _OTHER_KINDS = re.compile(
     r"embed|extract|similarity|rank|^score|classif|reward|moderat|audio|speech|voice|transcri|tts|stt|asr|^images?$|to-image"
     r"|image.generation|video"
 )
-"""Words for what a model is for, in the rows of servers' lists. One of the second kind decides where none of the first does."""
+"""Values for a model's purpose in servers' lists. One of the second set decides if there is none of the first."""
 
 
 def is_chat_model(name: str, row: Mapping[str, Any] | None = None) -> bool:
-    """Whether a model of a server's list can chat: by what its row says of it, where it says something, else by its name.
+    """Whether a listed model can chat: decided by the purpose in its row if there is one, otherwise by its name.
 
-    Servers have different words for it: LM Studio and Together `type`, LiteLLM `mode`, others `task`, Ollama and
-    Mistral `capabilities`.
+    Servers use different fields: LM Studio and Together `type`, LiteLLM `mode`, others `task`, Ollama and Mistral `capabilities`.
     """
     said = _said(row or {})
     other = {word for word in said if _OTHER_KINDS.search(word)}

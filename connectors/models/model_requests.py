@@ -1,4 +1,4 @@
-"""What every request to a model asks for beside the messages: that its tokens are counted, and an end to the answer."""
+"""Settings of every model request: token usage is reported, and the length of the answer is limited."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ OUTPUT_TOKENS = 8_192
 """Limit of one answer of an unknown model: self-hosted servers often have contexts of 16,000 to 32,000 tokens and
 reject a request that could exceed them."""
 KNOWN_OUTPUT_TOKENS = 16_384
-"""Limit of one answer of a model that can write as much according to LangChain's package."""
+"""Limit of one answer of a model whose maximum, according to LangChain's package, is at least that."""
 REASONING_TOKENS = 32_768
 """Limit of one answer of a reasoning model: reasoning tokens count as well."""
 
 _LIMITS = ("max_tokens", "max_output_tokens", "num_predict")
-"""What LangChain's packages call the limit: most, Google's, Ollama's."""
+"""Names of the limit in LangChain's packages: most, Google's, Ollama's."""
 
 
 def complete(model: BaseChatModel, provider: str, wanted: int | None) -> None:
-    """Sets on a model that was just made what its package leaves out. `wanted`: output tokens of an answer, where somebody chose.
+    """Completes the settings of a new model. `wanted`: output tokens of an answer, if configured.
 
-    langchain-openai asks for the usage of a stream only at OpenAI's own address, and sends no limit. It also renames the limit to
-    `max_completion_tokens`, which compatible servers may not know: they get `max_tokens`.
+    langchain-openai requests the usage of a stream only at OpenAI's own address, and sends no limit. It also renames the limit to
+    `max_completion_tokens`, which compatible servers may not know; for them it is renamed back to `max_tokens`.
     """
     fields, changed = type(model).model_fields, model  # pydantic's models of LangChain are not frozen
     if "stream_usage" in fields:
@@ -41,7 +41,7 @@ def complete(model: BaseChatModel, provider: str, wanted: int | None) -> None:
 
 
 def output_limit(model: BaseChatModel, wanted: int | None) -> int:
-    """Output tokens of one answer: what was chosen, else a bound on what the package knows of the model, else a guess."""
+    """Output tokens of one answer: the configured limit, otherwise one derived from the package's profile, otherwise a guess."""
     if wanted is not None:
         return wanted
     profile: Any = getattr(model, "profile", None) or {}

@@ -1,4 +1,4 @@
-"""Names of models in settings: which are valid, checked where they are written."""
+"""Validates the names of models when settings are written."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _OWN = (AUTO, RULES, "scripted")
 
 
 def check_model_name(name: str) -> None:
-    """Raises `SettingsError`, with what is known, for a name that no worker understands.
+    """Raises `SettingsError`, which lists the valid forms, for an invalid name.
 
-    A provider is known when an extra of ours installs it, or LangChain's `init_chat_model` names it.
+    A provider is known if one of our extras installs it, or if LangChain's `init_chat_model` lists it.
     """
     provider, colon, model = name.partition(":")
     if name in (AUTO, RULES) or (provider == "scripted" and colon):
@@ -21,8 +21,8 @@ def check_model_name(name: str) -> None:
         return
     known = ", ".join(f"{one}:MODEL" for one in sorted(_PACKAGES))
     raise SettingsError(
-        f"the model {name[:100]!r} is not understood: there are auto, rules, {known}, "
-        "and PROVIDER:MODEL of LangChain's other providers"
+        f"the model {name[:100]!r} is not valid: use auto, rules, {known}, "
+        "or PROVIDER:MODEL for LangChain's other providers"
     )
 
 

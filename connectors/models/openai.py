@@ -1,4 +1,4 @@
-"""OpenAI's models and those of servers that speak as they do, with what langchain-openai drops of a stream."""
+"""Models of OpenAI and compatible servers, with the parts of a stream that langchain-openai drops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from langchain_openai import ChatOpenAI
 
 
 class OpenAIModel(ChatOpenAI):
-    """Pieces of a refusal are `additional_kwargs["refusal"]` of their chunks, as langchain-openai has it of a whole message."""
+    """Puts pieces of a refusal into `additional_kwargs["refusal"]` of their chunks, as langchain-openai does for whole
+    messages."""
 
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None

@@ -1,4 +1,4 @@
-"""A chat model for measurements and fault tests: it waits, asks for one tool, and answers. No language, no rules."""
+"""A scripted chat model for measurements and fault tests: it waits, calls one tool, and answers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from schemas import SettingsError
 class ScriptedChatModel(BaseChatModel):
     """Named `scripted:delay=0.2,tool=Bench_Echo,calls=1,tokens=0,fail=0`, every part optional.
 
-    After a user message it asks for `calls` calls of `tool` (none when empty) with the message's text, after a tool's
-    result it answers "done".
+    After a user message it requests `calls` calls of `tool` (none if empty) with the message's text; after a tool's result it
+    answers "done".
     Each call takes `delay` seconds; an answer is streamed in `tokens` pieces when that is set; the first `fail` calls raise.
     """
 
@@ -48,7 +48,7 @@ class ScriptedChatModel(BaseChatModel):
         return "scripted"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> ScriptedChatModel:
-        """Tools change nothing: the script names the one it asks for."""
+        """Ignores the tools: the script names the one to call."""
         return self
 
     def _reply(self, messages: list[BaseMessage]) -> AIMessage:

@@ -1,4 +1,4 @@
-"""Legs of graphs as they stream: what the feed keeps of them for late readers, and what a reader has had of them.
+"""Streaming legs of graphs: what the feed keeps for readers who join late, and what each reader has received.
 
 A leg's parts are counted. Its pieces come best effort and live (`GraphDelta`), its events with the turn (`GraphStreamed`); a
 reader gets each part once, of a message that a model writes each piece once, whichever of the two came first.
@@ -171,7 +171,7 @@ class _Leg:
     """Texts of parts that are complete."""
 
     def text(self, message_id: str, index: int) -> str:
-        """What a message says in its parts before this one."""
+        """The text of a message in its parts before this one."""
         parts = self.messages.setdefault(message_id, [])
         if index not in parts:
             parts.append(index)
@@ -179,7 +179,7 @@ class _Leg:
 
 
 class LegReader:
-    """How much of a thread's legs one reader has had."""
+    """How much of a thread's legs one reader has received."""
 
     def __init__(self, position: Position) -> None:
         self._legs: dict[str, _Leg] = {}

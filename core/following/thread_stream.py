@@ -101,7 +101,7 @@ class ThreadStreams:
     """Opens streams on one feed. The caller has seen to it that the thread is the principal's."""
 
     def __init__(self, journal: Journal, feed: Feed, *, heartbeat: float) -> None:
-        """`heartbeat`: seconds after which a stream that has nothing to say says so."""
+        """`heartbeat`: seconds after which an idle stream sends a heartbeat."""
         self._journal, self._feed, self._heartbeat = journal, feed, heartbeat
 
     def of(self, principal: Principal, thread_id: str, *, heartbeat: float | None = None) -> ThreadStream:

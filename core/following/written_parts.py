@@ -1,4 +1,4 @@
-"""Messages that a model writes in a graph, as LangChain's `AIMessageChunk` in JSON: what a reader has had of one, and the rest.
+"""Messages that a model writes in a graph, as LangChain's `AIMessageChunk` in JSON: what a reader has received, and the rest.
 
 Clients add chunks up, so each character, call and token may be sent only once. Pure code.
 """

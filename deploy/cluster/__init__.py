@@ -1,7 +1,7 @@
-"""Real Apache Kafka and Apache Cassandra on this machine, for tests, for benchmarks and for trying things by hand.
+"""Real Apache Kafka and Apache Cassandra on this machine, for tests, for benchmarks and for manual experiments.
 
-Each server is one Java process that listens on 127.0.0.1 and keeps everything under one folder. Maven fetches the jars
-once. `python -m deploy.cluster` starts both in the foreground.
+Each server is one Java process that listens on 127.0.0.1 and keeps all its data in one folder. Maven fetches the jars once.
+`python -m deploy.cluster` starts both in the foreground.
 """
 
 from deploy.cluster.errors import ClusterError

@@ -42,7 +42,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kafka-port", type=int, default=19092, help="default: %(default)s")
     parser.add_argument("--cassandra-port", type=int, default=19042, help="default: %(default)s")
     parser.add_argument("--data", type=Path, default=_ROOT / "var" / "cluster", help="default: var/cluster")
-    parser.add_argument("--fetch-only", action="store_true", help="fetch Java and the jars if need be, start nothing")
+    parser.add_argument(
+        "--fetch-only", action="store_true", help="install Java and fetch the jars if necessary, but start nothing"
+    )
     return parser.parse_args(arguments)
 
 
@@ -66,7 +68,7 @@ def _run(kafka: KafkaServer, cassandra: CassandraServer) -> int:
             return _watch(servers, lambda: bool(interrupts))
         finally:
             _abandon(starts, servers)
-            # Only Ctrl-C counts: make passes a SIGTERM on, so that one sent to the whole group arrives twice.
+            # Only Ctrl-C counts: make forwards a SIGTERM, so one sent to the whole process group arrives twice.
             _end(servers, threads, lambda: interrupts.count(signal.SIGINT) > 1)
 
 
@@ -77,7 +79,7 @@ Cassandra    {cassandra}
 In another terminal:
     export CAUCE_KAFKA={kafka} CAUCE_CASSANDRA={cassandra}
 
-Ctrl-C stops both; what they stored stays."""
+Ctrl-C stops both; their data is kept."""
 
 
 def _start(server: ServerProcess) -> None:
@@ -98,14 +100,14 @@ def _watch(servers: Sequence[ServerProcess], interrupted: Callable[[], bool]) ->
     while not interrupted():
         for server in servers:
             if not server.running:
-                sys.stderr.write(f"{server.name} ended by itself; its log: {server.log_path}\n")
+                sys.stderr.write(f"{server.name} exited unexpectedly; its log: {server.log_path}\n")
                 return 1
         time.sleep(0.2)
     return 0
 
 
 def _abandon(starts: list[Future[None]], servers: Sequence[ServerProcess]) -> None:
-    """Ends starts that are under way: before it answers, a server holds nothing that a stop would save."""
+    """Aborts starts in progress: until it answers, a server has nothing that a graceful stop would save."""
     pending = set(starts)
     while pending:
         for server, start in zip(servers, starts, strict=True):
@@ -115,7 +117,7 @@ def _abandon(starts: list[Future[None]], servers: Sequence[ServerProcess]) -> No
 
 
 def _end(servers: Sequence[ServerProcess], threads: ThreadPoolExecutor, impatient: Callable[[], bool]) -> None:
-    """Stops all servers together; a second Ctrl-C kills them."""
+    """Stops all servers concurrently; a second Ctrl-C kills them."""
     if any(server.running for server in servers):
         _say("\nStopping; Ctrl-C again kills ...")
     pending = {threads.submit(server.stop) for server in servers}

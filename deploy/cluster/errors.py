@@ -1,4 +1,4 @@
-"""The one error of this package, and how it quotes what a program printed."""
+"""The error of this package, and how it quotes the output of a program."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class ClusterError(Exception):
-    """A server could not be fetched, started or stopped; the message says why and what to do next."""
+    """A server could not be fetched, started or stopped; the message explains why and what to do next."""
 
 
 def last_lines(text: str, count: int = 15) -> str:
-    """The last `count` lines that are not blank, indented, to be quoted in an error."""
+    """The last `count` non-blank lines, indented for quoting in an error."""
     lines = [line for line in text.splitlines() if line.strip()]
     return "\n".join(f"    {line}" for line in lines[-count:]) or "    (nothing was printed)"
 

@@ -1,4 +1,4 @@
-"""The jars of a server: fetched once with Maven, kept in a folder named after the pom's hash."""
+"""The jars of a server: fetched once with Maven into a folder named after the hash of the pom."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def cache_folder() -> Path:
-    """Where jars are kept: CAUCE_CLUSTER_CACHE, else `var/cluster-cache` of the repository."""
+    """The folder for jars: CAUCE_CLUSTER_CACHE, otherwise `var/cluster-cache` in the repository."""
     return Path(os.environ.get("CAUCE_CLUSTER_CACHE") or _ROOT / "var" / "cluster-cache").resolve()
 
 
 def fetch_jars(pom: Path) -> Path:
     """The folder that holds every jar that `pom` depends on.
 
-    The first call for a pom runs Maven, and other processes that ask for the same pom wait for it; later calls
-    only look for the folder. A changed pom has another folder, so that servers which still run keep theirs.
+    The first call for a pom runs Maven, and other processes that need the same pom wait for it; later calls
+    only look up the folder. A changed pom gets another folder, so that running servers keep theirs.
 
     Raises:
         ClusterError: Java or Maven is missing, or Maven could not fetch the jars.

@@ -1,4 +1,4 @@
-"""Which Java and which Maven are used, and how they are installed when they are missing."""
+"""Finds Java and Maven, and installs them if they are missing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _JDK_PACKAGES = ("openjdk-17-jdk-headless", "openjdk-21-jdk-headless", "default-
 
 
 def java_version(printed: str) -> int | None:
-    """The feature release that `java -version` printed: 17 for "17.0.15", 8 for "1.8.0_412"; else None."""
+    """The feature release that `java -version` printed: 17 for "17.0.15", 8 for "1.8.0_412"; otherwise None."""
     found = re.search(r'version "(?:1\.)?(\d+)', printed)
     return int(found.group(1)) if found else None
 
 
 @cache
 def find_java() -> Path:
-    """The `java` program to run the servers with, from JAVA_HOME, PATH or the system's folders.
+    """The `java` program for the servers, from JAVA_HOME, PATH or the system's folders.
 
-    Installs one with apt when there is none and this process may do so (root on Debian or Ubuntu).
+    Installs one with apt if there is none and this process is allowed to (root on Debian or Ubuntu).
 
     Raises:
         ClusterError: there is no suitable Java and it cannot be installed here.
@@ -49,7 +49,7 @@ def find_java() -> Path:
 
 @cache
 def find_maven() -> Path:
-    """The `mvn` program; installs it with apt when it is missing and this process may do so.
+    """The `mvn` program; installs it with apt if it is missing and this process is allowed to.
 
     Raises:
         ClusterError: there is none and it cannot be installed here.

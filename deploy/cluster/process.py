@@ -1,4 +1,4 @@
-"""One server as a process of its own: start, wait until it answers, stop, kill, freeze."""
+"""One server as a process: start it, wait until it answers, stop, kill or freeze it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from deploy.cluster.errors import ClusterError, end_of_file, last_lines
 
 HOST = "127.0.0.1"
 _PR_SET_TIMERSLACK = 29  # linux/prctl.h
-_STOPPED_SECONDS = 60.0  # until a process that was told to stop stands; only a lost signal takes so long
-_POLL = 0.05  # seconds between two looks at a server that is starting
-# Below the ports that Linux gives to outgoing connections (32768 and up): there, a client that keeps trying to reach a
-# stopped server can be given the server's port, connect to itself and hold it.
+_STOPPED_SECONDS = 60.0  # until a process has stopped after SIGSTOP; only a lost signal takes this long
+_POLL = 0.05  # seconds between two checks of a starting server
+# Below the ports that Linux uses for outgoing connections (32768 and up): there, a client that keeps trying to reach a
+# stopped server can be assigned the server's port, connect to itself and keep the port busy.
 _FREE_PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nothing listens now."""
+    """A port of 127.0.0.1 on which nothing is listening."""
     while True:
         port = random.choice(_FREE_PORTS)
         if is_free(port):
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1 now."""
+    """Whether a server could currently listen on this port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -47,19 +47,19 @@ def is_free(port: int) -> bool:
 
 
 class ServerProcess(ABC):
-    """A server with its data, configuration and log under one folder, and the same ports for as long as it exists.
+    """A server with its data, configuration and log in one folder, and the same ports for its lifetime.
 
-    It may be stopped or killed and started again as often as wanted: what it stored is still there. It runs in its own
-    session, so that Ctrl-C in a terminal does not reach it, and it is killed when the process that started it is gone.
+    It may be stopped or killed and restarted any number of times and keeps its data. It runs in its own session, so that
+    Ctrl-C in a terminal does not reach it, and it is killed when the process that started it is gone.
     The methods block; from a coroutine call them with `asyncio.to_thread`.
     """
 
     name: ClassVar[str]
-    start_timeout: ClassVar[float]  # seconds; far above the usual, because machines that run tests are busy
-    timer_slack: ClassVar[int] = 0  # ns by which its timers may be late; 0 leaves the usual 50,000
+    start_timeout: ClassVar[float]  # seconds; far more than usual, because machines that run tests are busy
+    timer_slack: ClassVar[int] = 0  # ns by which its timers may be late; 0 keeps the default of 50,000
 
     def __init__(self, data_dir: Path, port: int = 0) -> None:
-        """Takes a port that is free when `port` is 0. Nothing is written or started yet."""
+        """Chooses a free port when `port` is 0. Writes and starts nothing yet."""
         self.data_dir = data_dir.resolve()
         self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,11 +67,11 @@ class ServerProcess(ABC):
 
     @abstractmethod
     def _prepare(self) -> list[str]:
-        """Writes the configuration and whatever a first start needs; returns the command line."""
+        """Writes the configuration and everything else that a first start needs; returns the command line."""
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Whether a client would be served now; may raise OSError for no."""
+        """Whether the server answers clients; may also raise OSError if it does not."""
 
     @property
     def address(self) -> str:
@@ -80,7 +80,7 @@ class ServerProcess(ABC):
 
     @property
     def log_path(self) -> Path:
-        """What the server prints; appended to at every start."""
+        """The server's output; each start appends to it."""
         return self.data_dir / "server.log"
 
     @property
@@ -103,13 +103,13 @@ class ServerProcess(ABC):
         """Starts the server and returns when it answers.
 
         Raises:
-            ClusterError: it runs already, its port is taken, it ended by itself, or it does not answer in time.
+            ClusterError: it is already running, its port is taken, it exited, or it does not answer in time.
         """
         if self.running:
-            raise ClusterError(f"{self.name} is running already (pid {self.pid}).")
+            raise ClusterError(f"{self.name} is already running (pid {self.pid}).")
         if not is_free(self.port):
             raise ClusterError(
-                f"{self.name} cannot start: something listens on {self.address}.\n"
+                f"{self.name} cannot start: another process listens on {self.address}.\n"
                 "Stop that (perhaps another `make cluster`) or choose another port."
             )
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ class ServerProcess(ABC):
         return self
 
     def stop(self, timeout: float = 30.0) -> None:
-        """Ends the server in order (SIGTERM), with SIGKILL after `timeout` seconds; nothing if it does not run."""
+        """Stops the server gracefully (SIGTERM), with SIGKILL after `timeout` seconds; does nothing if it is not running."""
         if self._process is None:
             return
         self._signal(signal.SIGTERM)
@@ -145,7 +145,7 @@ class ServerProcess(ABC):
             self.kill()
 
     def kill(self) -> None:
-        """Ends the server at once (SIGKILL); nothing if it does not run."""
+        """Kills the server immediately (SIGKILL); does nothing if it is not running."""
         self._signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
@@ -155,14 +155,14 @@ class ServerProcess(ABC):
             self._guard = None
 
     def restart(self) -> Self:
-        """Stops the server in order and starts it again on the same ports and data."""
+        """Stops the server gracefully and starts it again with the same ports and data."""
         self.stop()
         return self.start()
 
     def pause(self) -> None:
-        """Freezes the process (SIGSTOP): its connections stay open and nothing is answered.
+        """Freezes the process (SIGSTOP): its connections stay open, but it answers nothing.
 
-        Returns when all its threads stand.
+        Returns when all its threads have stopped.
         """
         os.kill(self.pid, signal.SIGSTOP)
         deadline = time.monotonic() + _STOPPED_SECONDS
@@ -172,7 +172,7 @@ class ServerProcess(ABC):
             time.sleep(0.01)
 
     def resume(self) -> None:
-        """Lets a paused process go on (SIGCONT)."""
+        """Resumes a frozen process (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -207,7 +207,7 @@ class ServerProcess(ABC):
 
 @contextlib.contextmanager
 def _timer_slack(nanoseconds: int) -> Iterator[None]:
-    """Processes that this thread starts meanwhile have this timer slack, and so have all their threads (prctl(2))."""
+    """Gives processes that this thread starts in the block this timer slack, also for all their threads (prctl(2))."""
     if not nanoseconds or sys.platform != "linux":
         yield
         return
@@ -216,7 +216,7 @@ def _timer_slack(nanoseconds: int) -> Iterator[None]:
     try:
         yield
     finally:
-        prctl(_PR_SET_TIMERSLACK, 0, 0, 0, 0)  # 0 stands for what the thread had in the beginning
+        prctl(_PR_SET_TIMERSLACK, 0, 0, 0, 0)  # 0 restores the thread's initial value
 
 
 def _kill_when_we_are_gone(pid: int) -> subprocess.Popen[bytes]:

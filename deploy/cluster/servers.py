@@ -19,7 +19,7 @@ from deploy.cluster.process import HOST, ServerProcess, free_port
 
 _HERE = Path(__file__).resolve().parent
 QUICK_COMPILER = ("-XX:TieredStopAtLevel=1",)
-_ANSWER_TIMEOUT = 2.0  # seconds; the servers answer these questions in milliseconds once they can
+_ANSWER_TIMEOUT = 2.0  # seconds; a running server answers these requests in milliseconds
 
 
 class KafkaServer(ServerProcess):
@@ -39,11 +39,11 @@ class KafkaServer(ServerProcess):
         short_lived: bool = True,
         proxied: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Listens for clients on `port`; `heap` is the JVM's largest heap. A port of 0 stands for one that is free.
+        """Listens for clients on `port`; `heap` is the JVM's maximum heap. A port of 0 means any free one.
 
         `short_lived` leaves out the optimising compiler: for the first minutes it uses more CPU than it saves.
-        `proxied` are further ports to listen on, each with the port of a proxy: clients that come through the proxy are
-        told its port, and stay on it.
+        `proxied` are further ports to listen on, each with the port of a proxy: clients that connect through the proxy get
+        its port as the broker's address, and stay on it.
         """
         super().__init__(data_dir, port)
         self._proxied = dict(proxied)
@@ -52,7 +52,7 @@ class KafkaServer(ServerProcess):
 
     @property
     def bootstrap(self) -> str:
-        """What clients take as `bootstrap_servers`."""
+        """The value of `bootstrap_servers` for clients."""
         return self.address
 
     def _prepare(self) -> list[str]:
@@ -87,7 +87,7 @@ class KafkaServer(ServerProcess):
         ]
 
     def _answers(self) -> bool:
-        """Asks for metadata about no topic and looks for a broker in it: one that is still fenced is not listed.
+        """Requests metadata about no topic and looks for a broker in it: one that is still fenced is not listed.
 
         Protocol: https://kafka.apache.org/protocol#The_Messages_Metadata, request and response version 1.
         """
@@ -119,13 +119,12 @@ class CassandraServer(ServerProcess):
         survives_kill: bool = True,
         short_lived: bool = True,
     ) -> None:
-        """Listens for CQL on `port`; `heap` and `short_lived` are as for Kafka. A port of 0 stands for one that is free.
+        """Listens for CQL on `port`; `heap` and `short_lived` are as for Kafka. A port of 0 means any free one.
 
-        There is no replica that would still have what this node loses. With `survives_kill`, a write is on the disk
-        before it is answered (`commitlog_sync: batch`). Without it, Cassandra's own default holds, made for nodes with
-        replicas: `kill -9` loses the acknowledged writes of the last 100 ms (commitlog_marker_period). It also loses
-        tables that were just made, because their definitions are not flushed each time (SchemaKeyspace.flush), which is
-        most of the time that it takes to make one.
+        There is no replica to recover lost writes from. With `survives_kill`, a write is on disk before it is acknowledged
+        (`commitlog_sync: batch`). Without it, Cassandra's default applies, which assumes replicas: `kill -9` loses the
+        acknowledged writes of the last 100 ms (commitlog_marker_period). It also loses newly created tables, because their
+        definitions are not flushed each time (SchemaKeyspace.flush), which takes most of the time of creating one.
         """
         super().__init__(data_dir, port)
         self.storage_port = storage_port or free_port()

@@ -76,7 +76,7 @@ class AuditProcessor:
         return ()
 
     def attach(self, runtime: RuntimeView) -> None:
-        """Nothing depends on what other records came to."""
+        """Nothing depends on the results of other records."""
 
     def arrived(self, raw: RawRecord) -> None:
         """Nothing in this group is urgent."""

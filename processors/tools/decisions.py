@@ -1,4 +1,4 @@
-"""What to do about a tool call, given what the ledger says. Pure: the promise "never twice" is decided here.
+"""The next step for a tool call, given its ledger entry. Pure: the promise "never twice" is decided here.
 
 A call moves `(none) -> sent -> done | unknown`, and back to `intent` where it was certainly not executed. One owner, a
 slot's worker at one time, moves it; the ledger's conditional writes see to that.

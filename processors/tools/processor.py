@@ -117,7 +117,7 @@ class ToolsProcessor:
         return await self._settle(record, entry, "error", text, 0.0)
 
     async def _forgotten(self, record: Record) -> bool:
-        """Whether the ledger may have had an entry of the call, which was erased: a dead letter can be replayed even later."""
+        """Whether an entry of the call may have existed and been erased: a dead letter can be replayed even later."""
         old = self._now() - record.envelope.time > REPEATS
         return old and await self._ledger.get(record.tenant_id, record.body.call_id) is None
 
@@ -164,7 +164,7 @@ class ToolsProcessor:
         return await self._ledger.take_over(tenant_id, call_id, previous_owner=entry.owner, owner=owner, at=at)
 
     async def _carry_out(self, record: Record, entry: LedgerEntry, step: Step, tool: ToolSpec) -> Sequence[Output]:
-        """Sends the call, which this owner has claimed, or checks what became of it."""
+        """Sends the call, which this owner has claimed, or checks its outcome."""
         request: ToolRequest = record.body
         call = Call(
             call_id=request.call_id,
@@ -204,7 +204,7 @@ class ToolsProcessor:
     async def _settle(
         self, record: Record, entry: LedgerEntry | None, status: ToolStatus, text: str, seconds: float
     ) -> Sequence[Output]:
-        """Writes the result into the ledger, and gives what the ledger says then."""
+        """Writes the result to the ledger, and returns the result that the ledger then has."""
         request: ToolRequest = record.body
         result = ToolResult(
             call_id=request.call_id,

@@ -151,10 +151,10 @@ _Chunk = tuple[str, Namespace, Any]
 async def _chunks(source: AsyncGenerator[Any, None], *, subgraphs: bool) -> AsyncGenerator[_Chunk, None]:
     async with aclosing(source):
         async for chunk in source:
-            yield _told(chunk, subgraphs=subgraphs)
+            yield _chunk(chunk, subgraphs=subgraphs)
 
 
-def _told(chunk: Any, *, subgraphs: bool) -> _Chunk:
+def _chunk(chunk: Any, *, subgraphs: bool) -> _Chunk:
     namespace, mode, data = chunk if subgraphs else ((), *chunk)
     return mode, tuple(storable_text(part) for part in namespace), data
 
@@ -170,6 +170,6 @@ async def _with_events(
             if "langsmith:hidden" in (event.get("tags") or ()):
                 continue
             if event["event"] == "on_chain_stream" and event["run_id"] == str(root):
-                yield _told(event["data"]["chunk"], subgraphs=options["subgraphs"])
+                yield _chunk(event["data"]["chunk"], subgraphs=options["subgraphs"])
             else:
                 yield "events", (), event

@@ -60,7 +60,7 @@ class Leg(Protocol):
         """A record has come for some thread: it stops the leg that it concerns, if one works there. Neither waits nor raises."""
 
     async def run(self, work: Work) -> LegResult:
-        """Works up to an answer, a question, an end or a failure of the run. What comes of it the caller writes and commits.
+        """Works until an answer, a question, an end or a failure of the run. The caller writes and commits the result.
 
         A process that dies meanwhile leaves nothing but what `work.commit` has committed, and the leg is re-executed.
 

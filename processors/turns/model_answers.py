@@ -103,7 +103,7 @@ def _asked(calls: Sequence[WrittenCall], end: End) -> tuple[AskedTool, ...]:
         if end != "whole":
             problem = f"The call was cut off: {_WHY[end]}. It was not made. Write it again, and shorter."
         elif len(calls) > MOST_CALLS:
-            problem = f"{len(calls):,} calls were written at once, and at most {MOST_CALLS} are made; none was. Ask for fewer."
+            problem = f"{len(calls):,} calls were written together, and at most {MOST_CALLS} are made; none was. Ask for fewer."
         size = len(json.dumps(arguments, ensure_ascii=False).encode())
         if not problem and size > left:
             problem = f"The arguments have {size:,} bytes, and the calls of one answer may have {MOST_ARGUMENT_BYTES:,} together."

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from schemas import ModelSettings, error_words, storable_text
+from schemas import ModelSettings, storable_error, storable_text
 
 LONGEST_REASON = 300
 _WORTH_ANOTHER_TRY = frozenset({408, 409, 425, 429})
@@ -47,7 +47,7 @@ def is_hopeless(error: BaseException) -> bool:
 
 
 def model_error_message(settings: ModelSettings, error: BaseException) -> str:
-    """Words for the user, with the provider's own reason, from which everything that looks like a key is taken out."""
+    """A message for the user, with the provider's own reason, from which everything that looks like a key is removed."""
     status, reason = status_of(error), reason_of(error)
     if status in (401, 403):
         return f"The model {settings.name} refused the API key (HTTP {status}). Check the agent's api_key_env."
@@ -67,7 +67,7 @@ def reason_of(error: BaseException) -> str:
         if text := _said(_of(one, "body")):
             break
     else:
-        text = error_words(error, 4000).partition(": ")[2]
+        text = storable_error(error, 4000).partition(": ")[2]
         if "{" in text:
             text = _said(text[text.index("{") :]) or text
     text = " ".join(storable_text(text).split())

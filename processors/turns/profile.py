@@ -76,7 +76,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class _Offered:
-    """What an agent may use of all tools: kept as long as neither the agent nor the tools are read anew."""
+    """The tools that an agent may use; cached until the agent or the tools are refreshed."""
 
     agent: AgentSettings
     all_tools: Mapping[str, ToolSpec]

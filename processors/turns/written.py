@@ -1,6 +1,6 @@
 """What a model wrote, put together from the pieces that it came in: content, calls as texts, why it stopped. Nothing is judged.
 
-LangChain's own sum of chunks is not taken for calls and for what is said about the answer: it reads half of an object as a whole
+LangChain's own sum of chunks is not used for calls and for metadata of the answer: it reads half of an object as a whole
 one, leaves calls without an index in pieces, and joins two names of a model to one.
 """
 

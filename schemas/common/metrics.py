@@ -65,7 +65,7 @@ class Metrics:
 
 
 class RuntimeMetrics(Metrics):
-    """Of workers."""
+    """Metrics of workers."""
 
     received = _counter("cauce_records_received", "Records taken into lanes", "group", "topic")
     lane_seconds = _seconds("cauce_lane_wait_seconds", "From intake until processing starts", "group")
@@ -105,7 +105,7 @@ class RuntimeMetrics(Metrics):
 
 
 class GatewayMetrics(Metrics):
-    """Of gateways."""
+    """Metrics of gateways."""
 
     requests = _counter("cauce_gateway_requests", "Requests that were answered", "api", "method", "status")
     seconds = _seconds(
@@ -122,7 +122,7 @@ class GatewayMetrics(Metrics):
 def all_metrics() -> dict[str, list[Metric[Any]]]:
     """The definitions, by what their class is of."""
     return {
-        (of.__doc__ or "").removeprefix("Of ").rstrip("."): [
+        (of.__doc__ or "").removeprefix("Metrics of ").rstrip("."): [
             one for one in vars(of).values() if isinstance(one, Metric)
         ]
         for of in Metrics.__subclasses__()

@@ -75,8 +75,8 @@ class CassandraAssistants(AssistantStore):
 
         async def write() -> bool:
             while rows := await self._session.execute(_BODY, *key, version):
-                # The version's row is written again as it is: its condition says that the assistant was not deleted,
-                # or made anew, since its body was read.
+                # The version's row is rewritten unchanged: its condition ensures that the assistant was not deleted
+                # or recreated since its body was read.
                 body = rows[0][0]
                 batch = [(_IS_THERE, (body, *key, version, body)), (_CHOOSE, (version, body, *key))]
                 if (await self._session.execute_batch(Kind.CONDITIONAL, batch))[0]["[applied]"]:

@@ -151,7 +151,7 @@ class CassandraJournal(Leftovers, Journal):
     def __init__(self, keyspace: Keyspace) -> None:
         super().__init__(keyspace)
         self._lines: Recent[tuple[str, str], ThreadSummary] = Recent(_LINES_KEPT)
-        """What the lists say of threads, without their times."""
+        """The threads' rows in lists, without their times."""
 
     async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
         """See `state.Journal.hydrate`."""
@@ -190,7 +190,7 @@ class CassandraJournal(Leftovers, Journal):
         key, line = (tenant_id, thread_id), _line(thread_id, commit.head)
         listed = commit.expected_version == 0 or commit.head.run is None or self._lines.get(key) != line
         listed = listed or commit.announced  # the list may say that it is busy
-        if not listed or not commit.final:  # a batch in the middle of a turn says nothing of how the thread stands
+        if not listed or not commit.final:  # a batch in the middle of a turn does not change the thread's status
             return await decided(turn.write, turn.look)
         outcome, listing = await asyncio.gather(
             decided(turn.write, turn.look), self._list(tenant_id, thread_id, commit.head), return_exceptions=True
@@ -314,7 +314,7 @@ def _line(thread_id: str, head: ThreadHead) -> ThreadSummary:
 
 
 class _Turn:
-    """One commit: its conditional batch, and how to find out what became of it."""
+    """One commit: its conditional batch, and how to determine its outcome."""
 
     def __init__(self, session: Session, codec: Codec, key: tuple[str, str], commit: Commit, ttl: int) -> None:
         self._session, self._codec, self._key, self._commit, self._ttl = session, codec, key, commit, ttl
@@ -336,7 +336,7 @@ class _Turn:
         return Stale() if stored is None else self._done(stored)
 
     async def look(self) -> Committed | AlreadyDone | Stale | None:
-        """What became of the batch; None when it was not applied and still could be."""
+        """The outcome of the batch; None if it was not applied but still could be."""
         commit, expected = self._commit, self._commit.expected_version
         # Who makes a superstep again may come to the same head, but not to the same checkpoint: its id is random.
         checkpoints = [row for row in self._rows if row[0] == _ROW_KINDS["checkpoint"]]

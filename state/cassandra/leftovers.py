@@ -36,7 +36,7 @@ _FORGET_ACCEPTED = Query(Kind.WRITE, "DELETE FROM KEYSPACE.accepted_runs WHERE t
 
 
 class Leftovers(Promises):
-    """Of all threads."""
+    """The promises of all threads."""
 
     async def numbers(self, tenant_id: str, thread_id: str) -> tuple[int, int]:
         """See `state.Journal.numbers`."""

@@ -50,7 +50,7 @@ class Stores(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Finishes what is running and lets go of every connection."""
+        """Finishes running operations and closes all connections."""
         ...
 
     @abstractmethod

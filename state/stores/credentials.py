@@ -65,7 +65,7 @@ async def _erase(credentials: Credentials, tenant_id: str, user_id: str | None, 
 
 
 def _holder(body: bytes) -> str:
-    """Whose credential it is: its JSON says so, or it is the user's id itself."""
+    """The user of a credential: named in its JSON, or the body is the user's id itself."""
     try:
         said = json.loads(body)
     except ValueError:

@@ -160,18 +160,18 @@ def _holds(value: Any, wanted: Any) -> bool:
 
 
 def ranked(items: Iterable[Item], query: str | None) -> list[tuple[Item, float | None]]:
-    """Items for a query, the best first: the share of its words that the item's value has. Without one, the newest first."""
+    """Items ranked for a query by the share of its terms that the value contains; without a query, newest first."""
     if not query:
         return [(item, None) for item in sorted(items, key=lambda i: i.updated_at, reverse=True)]
-    wanted = set(_words(query))
+    wanted = set(_terms(query))
     if not wanted:
         return []
-    scored = [(item, len(wanted & set(_words(_text(item.value)))) / len(wanted)) for item in items]
+    scored = [(item, len(wanted & set(_terms(_text(item.value)))) / len(wanted)) for item in items]
     found = [(item, score) for item, score in scored if score > 0]
     return sorted(found, key=lambda pair: (pair[1], pair[0].updated_at), reverse=True)
 
 
-def _words(text: str) -> list[str]:
+def _terms(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 

@@ -183,7 +183,7 @@ class Journal(Protocol):
         ...
 
     async def forget(self, tenant_id: str, thread_id: str) -> None:
-        """Removes all rows of a thread. An input that came afterwards would make it anew: no topic may have one any more."""
+        """Removes all rows of a thread. A later input would recreate it, so no topic may still contain one."""
         ...
 
 
@@ -227,7 +227,7 @@ def decode_heads(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) ->
 
 def decode_outputs(codec: Codec, stored: bytes | str, key: Key, input_id: str) -> bytes:
     """The outputs of a processed input. Raises `UnreadableRow`."""
-    return read(f"what became of the input {input_id} of {_thread(key)}", lambda: codec.decode(key[0], stored))
+    return read(f"the outputs of the input {input_id} of {_thread(key)}", lambda: codec.decode(key[0], stored))
 
 
 def decode_messages(codec: Codec, rows: Sequence[Sequence[Any]], key: Key) -> list[StoredMessage]:
@@ -243,7 +243,7 @@ def decode_messages(codec: Codec, rows: Sequence[Sequence[Any]], key: Key) -> li
 
 
 def decode_events(codec: Codec, rows: Iterable[Sequence[Any]], key: Key) -> Iterator[StoredEvent]:
-    """Events from rows of numbers, types and bodies. What their JSON says is their reader's to look at."""
+    """Events from rows of numbers, types and bodies. Their JSON is decoded by the reader."""
     return readable(
         rows,
         lambda row: StoredEvent(seq=row[0], type=row[1], body=codec.decode(key[0], row[2]).decode(errors="replace")),
@@ -361,11 +361,11 @@ async def _erase(journal: Journal, tenant_id: str, user_id: str | None, before: 
 HOLDING = StoreHolding(
     name="journal",
     kind="store",
-    user="Threads: what was said, what became of it, the states of graphs, runs, and titles and metadata in lists.",
+    user="Threads: messages, results, the states of graphs, runs, and titles and metadata in lists.",
     exported="Heads, messages, events, runs and rows of states of every thread that is not deleted.",
     erased=(
-        "What was said, immediately: the thread is deleted as its user would delete it. That it was there stays for 8 days, so "
-        "that no record from a topic makes it anew; so do accepted runs and the outputs of inputs, which are for repeats. "
+        "Messages, immediately: the thread is deleted as its user would delete it. A trace of it stays for 8 days, so that no "
+        "record from a topic recreates it; so do accepted runs, and the outputs of inputs for redelivered records. "
         "Erasing again after that removes the rest."
     ),
     tables=(

@@ -33,7 +33,7 @@ class ToolLedger(Protocol):
         ...
 
     async def finish(self, tenant_id: str, call_id: str, *, owner: str, result: ToolResult, at: datetime) -> bool:
-        """Moves `intent` or `sent` to `done` (`unknown` where the result says so). False unless it is this owner's."""
+        """Moves `intent` or `sent` to `done` (`unknown` if the result is unknown). False unless it is this owner's."""
         ...
 
     async def take_over(self, tenant_id: str, call_id: str, *, previous_owner: str, owner: str, at: datetime) -> bool:
@@ -45,7 +45,7 @@ class ToolLedger(Protocol):
         ...
 
     async def forget(self, tenant_id: str, call_id: str) -> None:
-        """Removes an entry. A request for the call that came afterwards would be carried out: no topic may have one any more."""
+        """Removes an entry. A later request for the call would be executed, so no topic may still contain one."""
         ...
 
 
@@ -108,11 +108,11 @@ async def _erase(ledger: ToolLedger, tenant_id: str, user_id: str | None, before
 HOLDING = StoreHolding(
     name="ledger",
     kind="store",
-    user="Tool calls: which tool, when, and what it gave back.",
+    user="Tool calls: which tool, when, and its result.",
     exported="All entries.",
     erased=(
-        "Entries that no record may ask for any more, which are those of 8 days ago and before: a younger one that was gone "
-        "would be carried out a second time. Erasing again after that removes the rest."
+        "Entries older than 8 days, for which no record can arrive any more: without a younger entry, the call could be "
+        "executed a second time. Erasing again after that removes the rest."
     ),
     tables=("tool_calls",),
     copy=_copy,

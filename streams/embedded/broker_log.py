@@ -131,7 +131,7 @@ class Journal:
         os.fdatasync(self._fd)
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         os.close(self._fd)
 
     def _replace(self) -> None:

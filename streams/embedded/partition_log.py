@@ -38,8 +38,8 @@ class Aborted:
 class PartitionLog:
     """An append-only log of batches. `start` is the first offset kept, `end` the next one to be given.
 
-    Its age counts from when a batch was taken (`clock`, in milliseconds) and not from what the batch says: a producer whose clock
-    is wrong, or a batch that has become unreadable, is kept as long as all others.
+    The age of a batch counts from when it was accepted (`clock`, in milliseconds), not from its own timestamps: a producer
+    whose clock is wrong, or a batch that has become unreadable, is kept as long as all others.
     """
 
     def __init__(self, folder: Path, *, segment_bytes: int, verify: bool, clock: Callable[[], int]) -> None:
@@ -199,7 +199,7 @@ class PartitionLog:
         self._segments[-1].sync()
 
     def close(self) -> None:
-        """Lets go of all files."""
+        """Closes all files."""
         for segment in self._segments:
             segment.close()
 

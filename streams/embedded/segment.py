@@ -33,7 +33,7 @@ class Segment:
         """Reads the file from its start, yielding each batch's header and first bytes; cuts off a torn tail.
 
         With `verify` the check sums are read as well. A whole batch that is damaged stays for its readers to report: what was
-        taken after it is whole, and its offsets were given out. What its header says beyond that is not believed.
+        accepted after it is intact, and its offsets were assigned. Other fields of its header are not trusted.
         """
         stat = os.fstat(self._fd)
         end, position, expected = stat.st_size, 0, self.base
@@ -115,7 +115,7 @@ class Segment:
         os.fdatasync(self._fd)
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         os.close(self._fd)
 
     def delete(self) -> None:

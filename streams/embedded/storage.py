@@ -15,7 +15,7 @@ SEGMENT_BYTES = 64 << 20
 MAX_BATCH = 1_048_588
 """Bytes of a batch: Apache Kafka's default of `max.message.bytes`."""
 RETENTION_MS = 7 * 24 * 3_600_000
-"""Apache Kafka's default, for topics that say nothing else."""
+"""Apache Kafka's default, for topics without their own."""
 
 
 class FolderInUse(Exception):

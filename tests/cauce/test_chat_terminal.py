@@ -86,7 +86,7 @@ def test_threads_are_listed_opened_and_begun_with_commands(system: RunningSystem
         assert "earlier" not in terminal.sees("/help for more").rpartition("thread ")[2]
         terminal.sees("you ›")
         terminal.type("/nonsense")
-        terminal.sees("there is no /nonsense")
+        terminal.sees("unknown command /nonsense")
         terminal.sees("you ›")
         terminal.press("\x04")
         assert terminal.process.wait(120) == 0

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cauce import cli
-from cauce.exit_codes import MEANING, WHAT_NEXT, Exit, codes, words_of
+from cauce.exit_codes import MEANING, WHAT_NEXT, Exit, codes, error_line
 from cauce.running import NotRunning
 from connectors.gateway.problems import STATUS
 from core.refusals import Missing, Refused, not_found
@@ -53,12 +53,12 @@ def test_kinds_of_failures_have_codes_that_scripts_can_tell_apart(
         cli.main()
     assert ended.value.code == code
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"cauce: {words_of(error)}"
+    assert line == f"cauce: {error_line(error)}"
 
 
 def test_a_refusal_says_what_a_person_at_a_terminal_does_then() -> None:
-    assert words_of(not_found("tenant", "x")) == "there is no tenant 'x'; list them with: cauce tenant list"
-    assert words_of(Missing("other", "It is gone.")) == "it is gone"
+    assert error_line(not_found("tenant", "x")) == "there is no tenant 'x'; list them with: cauce tenant list"
+    assert error_line(Missing("other", "It is gone.")) == "it is gone"
     for command in WHAT_NEXT.values():
         helped = CliRunner().invoke(cli.app, [*command.partition("cauce ")[2].split(), "--help"])
         assert helped.exit_code == 0, command

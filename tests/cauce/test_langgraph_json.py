@@ -130,7 +130,7 @@ def test_time_to_live_that_keeps_the_newest_state_deletes_nothing(tmp_path: Path
 
 def test_python_that_is_older_than_the_file_asks_for_is_said(tmp_path: Path) -> None:
     assert (
-        "it asks for 3.99, and this is Python 3."
+        "it requires 3.99, but this is Python 3."
         in read_langgraph_file(write(tmp_path, python_version="3.99")).not_served[0]
     )
     for fine in ("3.11", "3", "", None, 3.99):
@@ -140,33 +140,33 @@ def test_python_that_is_older_than_the_file_asks_for_is_said(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"auth": {"path": "./auth.py:auth"}}, r"names auth.path, which is not served: people sign in"),
+        ({"auth": {"path": "./auth.py:auth"}}, r"names auth.path, which is not served: users sign in"),
         ({"encryption": {"path": "./e.py:e"}}, "names encryption.path"),
         ({"graphs": {}}, "names no graphs"),
-        ({"graphs": {"g": 3}}, "the graph 'g' has to be"),
-        ({"graphs": {"g": {"description": "x"}}}, "the graph 'g' has to be"),
-        ({"dependencies": ["./none"]}, "the dependency './none' is no folder"),
+        ({"graphs": {"g": 3}}, "the graph 'g' must be"),
+        ({"graphs": {"g": {"description": "x"}}}, "the graph 'g' must be"),
+        ({"dependencies": ["./none"]}, "the dependency './none' is not a folder"),
         ({"env": ".nothing"}, "the file '.nothing' of env cannot be read"),
-        ({"env": 3}, "env has to be an object, or the path"),
-        ({"http": "./app.py:app"}, "http has to be an object, not './app.py:app'"),
-        ({"store": ["x"]}, "store has to be an object"),
-        ({"auth": "./auth.py:auth"}, "auth has to be an object"),
-        ({"http": {"app": "./app.py"}}, "http.app has to be ./path/file.py:object"),
-        ({"http": {"app": 3}}, "http.app has to be ./path/file.py:object"),
+        ({"env": 3}, "env must be an object, or the path"),
+        ({"http": "./app.py:app"}, "http must be an object, not './app.py:app'"),
+        ({"store": ["x"]}, "store must be an object"),
+        ({"auth": "./auth.py:auth"}, "auth must be an object"),
+        ({"http": {"app": "./app.py"}}, "http.app must be ./path/file.py:object"),
+        ({"http": {"app": 3}}, "http.app must be ./path/file.py:object"),
         ({"http": {"app": "./app.ts:app"}}, "http.app './app.ts:app', which is JavaScript"),
         ({"http": {"disable_everything": True}}, "names http.disable_everything, which is not supported"),
-        ({"http": {"disable_threads": "yes"}}, "http.disable_threads has to be true or false"),
-        ({"http": {"enable_custom_route_auth": "no"}}, "http.enable_custom_route_auth has to be true or false"),
-        ({"http": {"middleware_order": "last"}}, "http.middleware_order is one of"),
-        ({"http": {"cors": {"allow_origin_regex": "("}}}, "http.cors.allow_origin_regex is no regular expression"),
-        ({"http": {"cors": {"max_age": "5"}}}, "http.cors.max_age has to be a number"),
-        ({"http": {"cors": {"allow_methods": "GET"}}}, "http.cors.allow_methods has to be a list"),
-        ({"checkpointer": {"ttl": 60}}, "default_ttl has to be a number of minutes above 0, not 60"),
-        ({"checkpointer": {"ttl": {"default_ttl": -1}}}, "default_ttl has to be a number of minutes above 0"),
-        ({"checkpointer": {"ttl": {"default_ttl": "1 day"}}}, "default_ttl has to be a number of minutes above 0"),
-        ({"checkpointer": {"ttl": {"default_ttl": 1, "strategy": "burn"}}}, "strategy has to be delete or keep_latest"),
-        ({"http": {"cors": "*"}}, "http.cors has to be an object"),
-        ({"http": {"cors": {"allow_origins": "https://a.example"}}}, "http.cors.allow_origins has to be a list"),
+        ({"http": {"disable_threads": "yes"}}, "http.disable_threads must be true or false"),
+        ({"http": {"enable_custom_route_auth": "no"}}, "http.enable_custom_route_auth must be true or false"),
+        ({"http": {"middleware_order": "last"}}, "http.middleware_order must be one of"),
+        ({"http": {"cors": {"allow_origin_regex": "("}}}, "http.cors.allow_origin_regex must be a regular expression"),
+        ({"http": {"cors": {"max_age": "5"}}}, "http.cors.max_age must be a number"),
+        ({"http": {"cors": {"allow_methods": "GET"}}}, "http.cors.allow_methods must be a list"),
+        ({"checkpointer": {"ttl": 60}}, "default_ttl must be a number of minutes above 0, not 60"),
+        ({"checkpointer": {"ttl": {"default_ttl": -1}}}, "default_ttl must be a number of minutes above 0"),
+        ({"checkpointer": {"ttl": {"default_ttl": "1 day"}}}, "default_ttl must be a number of minutes above 0"),
+        ({"checkpointer": {"ttl": {"default_ttl": 1, "strategy": "burn"}}}, "strategy must be delete or keep_latest"),
+        ({"http": {"cors": "*"}}, "http.cors must be an object"),
+        ({"http": {"cors": {"allow_origins": "https://a.example"}}}, "http.cors.allow_origins must be a list"),
     ],
 )
 def test_file_that_cannot_be_served_is_refused_in_words(tmp_path: Path, given: dict[str, Any], words: str) -> None:
@@ -188,7 +188,7 @@ def test_graphs_of_both_files_are_hosted_together_and_a_name_is_given_once(tmp_p
     config.write_text('langgraph = "langgraph.json"\n[graphs]\nother = "./other.py:graph"\n')
     assert list(hosting_of(load_settings(config, environment={})).specs) == ["other", "g"]
     config.write_text('langgraph = "langgraph.json"\n[graphs]\ng = "./other.py:graph"\n')
-    with pytest.raises(SettingsError, match="the graph 'g' is named in"):
+    with pytest.raises(SettingsError, match="the graph 'g' is defined in both"):
         hosting_of(load_settings(config, environment={}))
 
 
@@ -255,7 +255,7 @@ def test_option_names_the_file_and_what_must_not_be_left_out_is_refused_at_start
     system = RunningSystem(tmp_path)
     told = system.told("up", "--langgraph", str(file), code=2)
     assert "auth.path" in told
-    assert "take `auth` out" in told
+    assert "remove `auth`" in told
     for command in (("work", "turns"), ("gateway",)):
         assert "--langgraph" in system.told(*command, "--help")
 

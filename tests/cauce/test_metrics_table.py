@@ -27,7 +27,7 @@ def test_the_documentation_names_no_other_metrics() -> None:
 
 
 def test_a_page_without_a_place_for_the_table_is_refused() -> None:
-    with pytest.raises(SettingsError, match="no place"):
+    with pytest.raises(SettingsError, match="no markers"):
         put_into("# Operations\n")
 
 

@@ -160,7 +160,7 @@ def test_a_connector_s_settings_are_a_section_with_its_name() -> None:
     settings = load_settings(environment={"CAUCE_ARCADE_API_KEY": "k"})
     assert settings.of(ArcadeSettings) == ArcadeSettings(url="http://127.0.0.1:1", api_key=SecretStr("k"))
     Path("cauce.toml").write_text('[arcade]\nurl = "127.0.0.1:1"\nmodel = 3\n')
-    assert refused() == "cauce.toml: [arcade] has no setting 'model'. Settings are: api_key, url"
+    assert refused() == "cauce.toml: [arcade] has no setting 'model'. The settings are: api_key, url"
     Path("cauce.toml").write_text('arcade_url = "127.0.0.1:1"\nmax_running = 0\n')
     words = refused()
     assert "arcade_url is '127.0.0.1:1' in cauce.toml, but it must be a URL" in words

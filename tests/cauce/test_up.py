@@ -180,7 +180,7 @@ def test_stopped_and_started_again_the_conversation_is_still_there(system: Runni
     assert "not running" in system.told("ask", "hello", code=3)
     assert "water the plants" in json.dumps(system.json("threads", "show", "kept")), "threads are read without it, too"
     system.start()
-    assert "waits for approval" in system.told("threads", "show", "kept")
+    assert "needs approval" in system.told("threads", "show", "kept")
     system.told("ask", "hello", "--thread", "new")
 
 

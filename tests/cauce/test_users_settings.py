@@ -60,7 +60,7 @@ def model_of(data: tuple[str, str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["nonsense", "nonsense:x", "openai", "openai:", "rules:x", "", " ", "OpenAI:gpt-5"])
 def test_a_model_that_nobody_knows_is_refused_with_the_list_of_what_is_known(data: tuple[str, str], name: str) -> None:
-    with pytest.raises(CauceError, match=r"is not understood: there are auto, rules, anthropic:MODEL, .*openai:MODEL"):
+    with pytest.raises(CauceError, match=r"is not valid: use auto, rules, anthropic:MODEL, .*openai:MODEL"):
         run("tenant", "set", "acme", "--model", name, at=data)
     assert model_of(data)["name"] == "auto"
 

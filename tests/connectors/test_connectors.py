@@ -31,7 +31,7 @@ def test_every_folder_declares_a_connector_of_its_name() -> None:
 def test_a_folder_that_declares_nothing_or_the_wrong_thing_is_named(tmp_path: Path, declared: str) -> None:
     with added_folder(tmp_path, {"odd/__init__.py": declared}), pytest.raises(TypeError) as raised:
         connectors()
-    assert "connectors/odd/__init__.py has to declare CONNECTOR = Connector(name='odd', ...)" in str(raised.value)
+    assert "connectors/odd/__init__.py must declare CONNECTOR = Connector(name='odd', ...)" in str(raised.value)
 
 
 @pytest.mark.parametrize("connector", connectors(), ids=lambda connector: connector.name)
@@ -48,7 +48,7 @@ def test_a_connector_with_settings_has_a_section_of_its_own(connector: Connector
 def test_a_connector_with_tools_says_how_they_are_set_up_where_they_are_not(connector: Connector) -> None:
     assert connector.toolset
     assert connector.toolset(connector.settings()) is not None or connector.unset
-    with pytest.raises(SettingsError, match=r"no toolset is set up: for arcade, set ARCADE_API_KEY"):
+    with pytest.raises(SettingsError, match=r"no toolset is configured: for arcade, set ARCADE_API_KEY"):
         made_toolsets(Settings().connectors)
 
 

@@ -164,7 +164,7 @@ async def test_assistant_that_has_the_config_says_what_its_graph_is(client: Lang
     assert await client.assistants.get_subgraphs(name) == {}
     told: Any = await client.runs.wait(await new_thread(client), name, input={})
     assert told == {"n": ["small", 2, 3]}
-    with pytest.raises(InternalServerError, match="cannot be made with this configuration: KeyError: 'model'"):
+    with pytest.raises(InternalServerError, match="cannot be created with this configuration: KeyError: 'model'"):
         await client.assistants.get_schemas("chosen")
 
 
@@ -214,7 +214,7 @@ async def test_exception_is_told_by_its_class_and_words(client: LangGraphClient)
     assert (again["status"], again["error"]) == ("idle", None)
     silent: Any = await client.runs.wait(await new_thread(client), "wordless", input={}, raise_error=False)
     assert silent["__error__"]["error"] == "Dry"
-    assert "has no words" in silent["__error__"]["message"]
+    assert "has no message" in silent["__error__"]["message"]
     late: Any = await client.runs.wait(await new_thread(client), "chosen", input={}, raise_error=False)
     assert late == {"__error__": {"error": "KeyError", "message": "'model'"}}
 

@@ -65,5 +65,5 @@ def test_the_terminal_over_http_shows_the_whole_answer(door: Door, home_key: str
 def test_a_frame_that_cannot_be_read_costs_itself(kind: str, data: str) -> None:
     told = _event(kind, data)
     assert isinstance(told, Unread)
-    assert kind in told.words
+    assert kind in told.message
     assert told.ends == (kind == "run.completed")

@@ -58,7 +58,7 @@ async def test_a_background_task_that_fails_in_a_lifespan_does_not_end_the_gatew
             assert (await client.get("/fail")).json() == "told"
         async with found.langgraph() as client:
             assert await client.runs.wait(None, "g", input={}) == {"said": "hello"}
-        assert "starting it again" not in found.system.output.read_text()
+        assert "restarting it" not in found.system.output.read_text()
         assert found.system.stop() == 0
 
 
@@ -158,7 +158,7 @@ event_loop.end_process()
 """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=120, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "ending although" in done.stderr
+    assert "exiting although" in done.stderr
 
 
 def test_gateway_that_waits_for_a_lifespan_to_begin_ends_when_it_is_told_to(tmp_path: Path) -> None:

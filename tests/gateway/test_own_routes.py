@@ -336,7 +336,7 @@ async def test_middleware_after_the_sign_in_knows_who_calls_and_a_lifespan_runs_
         ),
         ("import sys; sys.exit(4)", "http.app .* cannot be loaded: its import fails: SystemExit: 4"),
         ("other = 1", "cannot be loaded: .* has no 'app'"),
-        ("app = 5", "is a int. It has to be an ASGI application"),
+        ("app = 5", "is a int. It must be an ASGI application"),
         (
             "from fastapi import FastAPI\napp = FastAPI()\n@app.post('/threads/{id}')\ndef own(): ...",
             r"the route /threads/\{id\} of http.app has a path of Cauce's own",

@@ -27,7 +27,7 @@ async def test_streams_that_are_quiet_stay_open_beside_streams_that_are_written(
         await produce(kafka, written, 20, 3)
 
         async def all_came() -> bool:
-            return all(reader.words == reader.sent for reader in written)
+            return all(reader.tokens == reader.sent for reader in written)
 
         async def all_were_told_twice_that_nothing_happens() -> bool:
             return all(reader.heartbeats >= 2 for reader in quiet)
@@ -36,7 +36,7 @@ async def test_streams_that_are_quiet_stay_open_beside_streams_that_are_written(
         assert all(len(reader.sent) == 60 for reader in written)
         await until_true(all_were_told_twice_that_nothing_happens, 120)
         assert all(reader.connection.is_open for reader in held)
-        assert not any(reader.words for reader in quiet)
+        assert not any(reader.tokens for reader in quiet)
 
 
 def test_gateway_takes_as_many_open_files_as_it_may(embedded: Door) -> None:

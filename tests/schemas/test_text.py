@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import DEEPEST, error_words, storable, storable_text
+from schemas import DEEPEST, storable, storable_error, storable_text
 
 HALF = "\ud83d"
 texts = st.text(st.characters(), max_size=20) | st.sampled_from([HALF, "a" + HALF, "\x00", "\u2028", HALF + "\ude00"])
@@ -93,4 +93,4 @@ class _Leaves(Exception):
     ids=["half an emoji", "no words", "cannot say", "leaves", "too many words"],
 )
 def test_every_error_has_words_that_fit_into_a_record(error: Exception, words: str) -> None:
-    assert error_words(error) == words
+    assert storable_error(error) == words

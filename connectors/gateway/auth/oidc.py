@@ -34,7 +34,7 @@ class _Issuer:
 
 
 class Issuers:
-    """What providers say about themselves, and their keys, kept for a while."""
+    """Caches the metadata and the keys of providers."""
 
     def __init__(self, client: httpx.AsyncClient | None = None) -> None:
         self._client = client or httpx.AsyncClient(timeout=5, follow_redirects=False)
@@ -42,7 +42,7 @@ class Issuers:
         self._lock = asyncio.Lock()
 
     async def close(self) -> None:
-        """Lets go of connections."""
+        """Closes connections."""
         await self._client.aclose()
 
     async def metadata(self, issuer: str) -> Mapping[str, Any]:

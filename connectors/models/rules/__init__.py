@@ -1,7 +1,7 @@
-"""A chat model that follows rules: what the installation has when no language model was found.
+"""A rule-based chat model, used when no language model was found.
 
-It understands a few dozen ways of asking for mail and tasks, in English and Spanish, abstains from everything else, and
-says what it is. `intents` and `slots` read a sentence, `plans` decides the next step, `phrasing` writes the answer.
+It understands a few dozen requests about mail and tasks in English and Spanish, abstains from everything else, and identifies
+itself as rule-based. `intents` and `slots` parse a sentence, `plans` decides the next step, `phrasing` writes the answer.
 """
 
 from connectors.models.rules.phrasing import SUGGESTED_PHRASES

@@ -1,7 +1,7 @@
-"""What a sentence asks for: ordered patterns on text without accents, the first match wins, no match means abstain.
+"""Recognizes the intent of a sentence with ordered patterns on text without accents: the first match wins, no match means abstain.
 
-A question about mail must never become the sending of one, so what reads is matched before what writes, and what writes
-only matches at the beginning of the sentence.
+A question about mail must never send one, so patterns that read come before patterns that write, and the latter match only at the
+beginning of the sentence.
 """
 
 from __future__ import annotations
@@ -176,13 +176,13 @@ _ENGLISH = frozenset(
 
 
 def fold(text: str) -> str:
-    """Lower case without accents, of the same length where a character has one counterpart."""
+    """Lower case without accents; keeps the length wherever a character has a single counterpart."""
     decomposed = unicodedata.normalize("NFD", text.lower().replace("’", "'"))
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 
 def intent_of(text: str) -> Intent:
-    """What the sentence asks for; `UNKNOWN` rather than a guess."""
+    """The intent of the sentence; `UNKNOWN` rather than a guess."""
     folded = fold(text).strip(" ¿?¡!.\t\n")
     for intent, pattern in _COMPILED:
         if pattern.search(folded):
@@ -191,7 +191,7 @@ def intent_of(text: str) -> Intent:
 
 
 def is_spanish(texts: list[str]) -> bool:
-    """Whether the user writes Spanish, by the words of their last few messages."""
-    words = [w.strip("¿?¡!.,:;").lower() for text in texts[-5:] for w in text.split()]
-    spanish = sum(w in _SPANISH for w in words) + sum(text.count("¿") + text.count("¡") for text in texts[-5:])
-    return spanish > sum(w in _ENGLISH for w in words)
+    """Whether the user writes Spanish, judged by the words of the last few messages."""
+    tokens = [w.strip("¿?¡!.,:;").lower() for text in texts[-5:] for w in text.split()]
+    spanish = sum(w in _SPANISH for w in tokens) + sum(text.count("¿") + text.count("¡") for text in texts[-5:])
+    return spanish > sum(w in _ENGLISH for w in tokens)

@@ -1,4 +1,4 @@
-"""What the rule-based model says: fixed sentences, and tool results as text for people."""
+"""The texts of the rule-based model: fixed sentences, and tool results in readable form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUGGESTED_PHRASES = (
 _TEXTS = {
     "identity": (
         "I am Cauce's built-in assistant. I follow rules; there is no language model behind me. I can read and send mail and "
-        "keep tasks. For a real model, set a provider's API key or run Ollama, and start Cauce again.",
+        "keep tasks. For a real model, set a provider's API key or run Ollama, and restart Cauce.",
         "Soy el asistente incluido en Cauce. Sigo reglas; no hay ningún modelo de lenguaje detrás. Puedo leer y enviar correo "
         "y llevar tareas. Para un modelo de verdad, pon la clave de un proveedor o arranca Ollama, y reinicia Cauce.",
     ),
@@ -35,7 +35,7 @@ _TEXTS = {
     ),
     "thanks": ("You are welcome.", "De nada."),
     "remember": (
-        "I cannot remember things yet. I can make a task of it: “Create a task to ...”.",
+        "I cannot remember things yet, but I can create a task for it: “Create a task to ...”.",
         "Todavía no puedo recordar cosas. Puedo crear una tarea: «Crea una tarea para ...».",
     ),
     "no_tool": ("I have no tool for that here.", "No tengo ninguna herramienta para eso."),
@@ -44,7 +44,7 @@ _TEXTS = {
         "¿A qué dirección? Di por ejemplo: «Envía un correo a ana@example.com diciendo que ...».",
     ),
     "which_body": (
-        "What shall it say? For example: “Send an email to {to} saying I will be late”.",
+        "What should it say? For example: “Send an email to {to} saying I will be late”.",
         "¿Qué debe decir? Por ejemplo: «Envía un correo a {to} diciendo que llegaré tarde».",
     ),
     "which_task": ("What is the task? For example: “Create a task to call Ana tomorrow”.", "¿Cuál es la tarea?"),
@@ -122,7 +122,7 @@ def task_list(rows: Sequence[Mapping[str, Any]], spanish: bool) -> str:
     return "\n".join(lines)
 
 
-def due_words(due: object, spanish: bool) -> str:
+def due_phrase(due: object, spanish: bool) -> str:
     """ ", due 2026-01-31" or nothing."""
     if not due:
         return ""

@@ -23,12 +23,12 @@ LIST_TASKS = "Asana_GetTasksWithoutId"
 COMPLETE_TASK = "Asana_MarkTaskAsCompleted"
 LIST_PROJECTS = "Asana_ListProjects"
 _CHANGES = (SEND_MAIL, REPLY_MAIL, CREATE_TASK, COMPLETE_TASK)
-"""What changes something; each gives an object."""
+"""Tools with side effects; each returns an object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A tool call that was made, and what came of it."""
+    """A tool call that was made, and its result."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -41,19 +41,19 @@ _CHANGED = re.compile(r"\(Before approving, the user changed the arguments to (.
 
 
 def as_made(arguments: dict[str, Any], content: str) -> tuple[dict[str, Any], str]:
-    """The arguments that a call was made with, and its bare result: the user may have changed what the model had asked for."""
+    """The arguments with which a call was made, which the user may have changed, and its bare result."""
     if not (found := _CHANGED.fullmatch(content)):
         return arguments, content
     try:
         changed = json.loads(found[1])
-    except ValueError:  # they were too long to be shown whole
+    except ValueError:  # they were too long to be shown in full
         return {}, found[2]
     return (changed if isinstance(changed, dict) else {}), found[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What the next step depends on. `since` are the calls made for the last thing that the user said."""
+    """What the next step depends on. `since` are the calls made since the user's last message."""
 
     text: str
     spanish: bool
@@ -63,7 +63,7 @@ class Conversation:
     today: date
 
     def results(self, name: str, key: str) -> list[Mapping[str, Any]]:
-        """All rows that calls of a tool gave in this thread, the newest first."""
+        """All rows that calls of a tool returned in this thread, newest first."""
         calls = [d for d in (*self.earlier, *self.since) if d.name == name and not d.failed]
         return [row for call in reversed(calls) for row in rows_of(result_of(call.content), key)]
 
@@ -97,11 +97,11 @@ Step = Say | Call
 
 
 def next_step(c: Conversation) -> Step:
-    """What to do now. A call of a tool that was not given is never asked for."""
+    """The next step. Requests only tools that are available."""
     if c.since and c.since[-1].failed:
         return Say(say("failed", c.spanish, reason=c.since[-1].content))
     if c.since and c.since[-1].name in _CHANGES and not isinstance(result_of(c.since[-1].content), dict):
-        return Say(say("instead", c.spanish, text=c.since[-1].content))  # the user's words, in place of a call
+        return Say(say("instead", c.spanish, text=c.since[-1].content))  # the user responded in place of the tool
     step: Step = _PLANS[intent_of(c.text)](c)
     if isinstance(step, Call):
         if step.name not in c.tools:
@@ -111,7 +111,7 @@ def next_step(c: Conversation) -> Step:
     return step
 
 
-def _words(key: str, *, phrases: bool = False) -> Any:
+def _phrase(key: str, *, phrases: bool = False) -> Any:
     def plan(c: Conversation) -> Step:
         return Say(phrasing.with_phrases(key, c.spanish) if phrases else say(key, c.spanish))
 
@@ -189,7 +189,7 @@ def _reply_mail(c: Conversation) -> Step:
 
 
 def _address_of(name: str, mails: Sequence[Mapping[str, Any]]) -> str | None:
-    """The address of somebody whose mail this thread has seen."""
+    """The address of a person whose mail this thread has seen."""
     for mail in mails:
         sender = str(mail.get("from", ""))
         if fold(name) in fold(sender) and (address := slots.ADDRESS.search(sender)):
@@ -200,7 +200,7 @@ def _address_of(name: str, mails: Sequence[Mapping[str, Any]]) -> str | None:
 def _create_task(c: Conversation) -> Step:
     if c.since:
         arguments = c.since[-1].arguments
-        due = phrasing.due_words(arguments.get("due_date"), c.spanish)
+        due = phrasing.due_phrase(arguments.get("due_date"), c.spanish)
         return Say(say("created", c.spanish, name=arguments.get("name", "?"), due=due))
     name, due_day = slots.task_in(c.text, c.today)
     if not name:
@@ -240,12 +240,12 @@ def _list_projects(c: Conversation) -> Step:
 
 
 _PLANS = {
-    Intent.IDENTITY: _words("identity"),
-    Intent.HELP: _words("help", phrases=True),
-    Intent.GREETING: _words("greeting", phrases=True),
-    Intent.THANKS: _words("thanks"),
-    Intent.REMEMBER: _words("remember"),
-    Intent.UNKNOWN: _words("unknown", phrases=True),
+    Intent.IDENTITY: _phrase("identity"),
+    Intent.HELP: _phrase("help", phrases=True),
+    Intent.GREETING: _phrase("greeting", phrases=True),
+    Intent.THANKS: _phrase("thanks"),
+    Intent.REMEMBER: _phrase("remember"),
+    Intent.UNKNOWN: _phrase("unknown", phrases=True),
     Intent.LIST_MAIL: _list_mail,
     Intent.SEARCH_MAIL: _search_mail,
     Intent.READ_MAIL: _read_mail,

@@ -37,7 +37,7 @@ _DATE = re.compile(r"\bIt is \w+, (\d{4}-\d{2}-\d{2})\b")
 
 
 def _today(messages: Sequence[BaseMessage]) -> date:
-    """The day that the system prompt names; else the day in UTC, wherever this machine is."""
+    """The day that the system prompt names; otherwise the day in UTC, regardless of this machine's time zone."""
     for message in messages:
         if isinstance(message, SystemMessage) and (found := _DATE.search(str(message.content))):
             with contextlib.suppress(ValueError):
@@ -46,18 +46,18 @@ def _today(messages: Sequence[BaseMessage]) -> date:
 
 
 class RulesChatModel(BaseChatModel):
-    """Answers by rules. One object may serve everybody at once: it holds nothing of a conversation."""
+    """Answers by rules. One object may serve any number of threads concurrently: it keeps no state of a conversation."""
 
     tools: frozenset[str] = frozenset()
     today: Callable[[], date] | None = Field(default=None, exclude=True)
-    """What day it is; as the system prompt says when absent."""
+    """Today's date; taken from the system prompt when absent."""
 
     @property
     def _llm_type(self) -> str:
         return "rules"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> RulesChatModel:
-        """A copy that may ask for these tools, given in any form that LangChain knows."""
+        """A copy that may call these tools, given in any form that LangChain accepts."""
         names = frozenset(convert_to_openai_tool(t)["function"]["name"] for t in tools)
         return self.model_copy(update={"tools": names})
 
@@ -77,7 +77,7 @@ class RulesChatModel(BaseChatModel):
         return reply
 
     def _read(self, messages: list[BaseMessage]) -> Conversation:
-        """What rules need to know of a history."""
+        """The conversation in the form that the rules use."""
         said = [n for n, m in enumerate(messages) if isinstance(m, HumanMessage)]
         last = said[-1] if said else len(messages)
         calls: dict[str, tuple[str, dict[str, Any]]] = {}

@@ -1,4 +1,4 @@
-"""Arguments in a sentence: who, what, by when."""
+"""Extracts arguments from a sentence: who, what, by when."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LIST_TAIL = re.compile(
 
 
 def day_in(text: str, today: date) -> tuple[date | None, tuple[int, int] | None]:
-    """The day that a sentence names, and where it does. Weekdays are the next such day, today excluded."""
+    """The day that a sentence names, and its position. A weekday means the next such day, excluding today."""
     folded = fold(text)
     matches = list(_DAY.finditer(folded))
     if not matches or len(folded) != len(text):
@@ -63,7 +63,7 @@ def day_in(text: str, today: date) -> tuple[date | None, tuple[int, int] | None]
 
 
 def task_in(text: str, today: date) -> tuple[str, date | None]:
-    """Name and due day of a task to create; the name is empty when the sentence gives none."""
+    """Name and due day of a task to create; the name is empty if the sentence gives none."""
     due, span = day_in(text, today)
     if span:
         text = text[: span[0]] + text[span[1] :]
@@ -74,7 +74,7 @@ def task_in(text: str, today: date) -> tuple[str, date | None]:
 
 
 def sender_in(text: str) -> str | None:
-    """Whom mail is from, in a sentence such as "mail from Laura"."""
+    """The sender of mail in a sentence such as "mail from Laura"."""
     match = re.search(r"\b(?:from|by|del?)\s+([\w.+-]+(?:@[\w.-]+)?)", text, re.IGNORECASE) or re.search(
         r"\bwhat did ([\w.-]+)|(?:escribió|escribio|dijo|mandó|mando)\s+([\w.-]+)", text, re.IGNORECASE
     )
@@ -85,18 +85,18 @@ def sender_in(text: str) -> str | None:
 
 
 def topic_in(text: str) -> str | None:
-    """What mail is about, in a sentence such as "find mails about the invoice"."""
+    """The subject in a sentence such as "find mails about the invoice"."""
     match = re.search(r"\b(?:about|sobre|regarding|containing|with|con)\s+(.+)$", text, re.IGNORECASE)
     if not match:
         return None
-    words = re.sub(
+    topic = re.sub(
         r"^(?:the|my|an?|el|la|los|las|un|una|mi)\s+", "", match.group(1).strip(" ?!.\"'"), flags=re.IGNORECASE
     )
-    return words or None
+    return topic or None
 
 
 def mail_in(text: str) -> tuple[str | None, str, str]:
-    """Recipient (an address or a name), subject and body of a mail to send; empty where the sentence does not say."""
+    """Recipient (an address or a name), subject and body of a mail to send; empty if the sentence does not give them."""
     address = ADDRESS.search(text)
     recipient = address.group(0) if address else None
     if recipient is None:
@@ -130,13 +130,13 @@ def mail_in(text: str) -> tuple[str | None, str, str]:
         text,
         re.I,
     )
-    words = body.group(1).strip(" \"'") if body else ""
+    content = body.group(1).strip(" \"'") if body else ""
     title = subject.group(1).strip(" \"'.") if subject else ""
-    return recipient, title[:120], words[:1].upper() + words[1:]
+    return recipient, title[:120], content[:1].upper() + content[1:]
 
 
 def task_name_in(text: str) -> str:
-    """Which task a sentence such as "mark the task 'Send invoice' as done" is about."""
+    """The task in a sentence such as "mark the task 'Send invoice' as done"."""
     quoted = re.search(r"[\"'“‘](.+?)[\"'”’]", text)
     if quoted:
         return quoted.group(1)

@@ -138,7 +138,7 @@ def test_behaviour_follows_the_published_flags_and_the_safe_guess(name: str, rea
         ({}, "subject is missing"),
         ({"subject": None}, "subject is missing"),
         ({"subject": 3}, "subject must be of type string"),
-        ({"subject": "a", "colour": "red"}, "there is no argument 'colour'; known are subject, n, mode, cc"),
+        ({"subject": "a", "colour": "red"}, "there is no argument 'colour'; the arguments are subject, n, mode, cc"),
         ({"subject": "a", "n": True}, "n must be of type integer"),
         ({"subject": "a", "mode": "html"}, "mode must be one of plain, rich"),
         ({"subject": "a", "cc": "x@y.example"}, "cc must be of type array"),

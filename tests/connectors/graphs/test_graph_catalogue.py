@@ -141,9 +141,9 @@ async def test_a_graph_is_imported_once_and_by_the_name_that_others_import_it_by
     [
         ("./app/none.py:graph", "there is no file .*none.py. Paths are relative to the folder of the settings file"),
         ("./app/inner/the-graphs.py:grpah", "has no 'grpah'. It has: .*compiled"),
-        ("./app/inner/the-graphs.py:number", "is a int. It has to be a compiled graph"),
-        ("./app/inner/the-graphs.py:State", "has to be a compiled graph"),
-        ("./app/inner/the-graphs.py:needy", "needs database, which it is not given"),
+        ("./app/inner/the-graphs.py:number", "is a int. It must be a compiled graph"),
+        ("./app/inner/the-graphs.py:State", "must be a compiled graph"),
+        ("./app/inner/the-graphs.py:needy", "needs database, which nothing provides"),
         ("./app/inner/the-graphs.py", "not of the form module:object"),
         ("module_that_is_not_there.graph:graph", "there is no module 'module_that_is_not_there'"),
         ("./broken.py:graph", r"its import fails: ZeroDivisionError: .*broken.py, line 2"),
@@ -158,13 +158,13 @@ async def test_what_is_not_a_graph_is_refused_in_words(folder: Path, spec: str, 
 
 
 async def test_a_name_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(SettingsError, match=r"no graph 'nobody'.*There are: chat"):
+    with pytest.raises(SettingsError, match=r"no graph 'nobody'.*The hosted graphs are chat"):
         await Graphs({"chat": "sample_graphs:chat"}).get("nobody")
 
 
 async def test_a_function_that_makes_no_graph_is_refused_when_it_is_called(folder: Path, user_store: UserStore) -> None:
     graphs = Graphs({"g": "./app/inner/the-graphs.py:nothing"}, folder=folder)
-    with pytest.raises(SettingsError, match="makes a NoneType"):
+    with pytest.raises(SettingsError, match="creates a NoneType"):
         await run(graphs, "g", user_store, {"text": ""})
 
 

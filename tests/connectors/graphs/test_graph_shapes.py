@@ -182,7 +182,7 @@ def test_commands_of_clients_are_langgraphs() -> None:
     assert made(goto=["a", {"node": "b"}]) == Command(goto=["a", Send("b", None)])
     assert made(update=[["a", 1], ["a", 2]]) == Command(update=[("a", 1), ("a", 2)])
     assert made() == {}
-    with pytest.raises(BadRecord, match="goto is the name of a node"):
+    with pytest.raises(BadRecord, match="goto must be the name of a node"):
         made(goto=5)
 
 

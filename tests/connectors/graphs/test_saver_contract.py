@@ -131,5 +131,5 @@ async def test_a_row_that_is_missing_is_an_error_and_not_an_empty_state() -> Non
     await put(saver, ROOT, {"a": "x" * 100}, {"a": 1})
     rows.commit(saver)
     rows.rows = {seq: row for seq, row in rows.rows.items() if row.kind == "checkpoint"}
-    with pytest.raises(BrokenState, match="has no row 1"):
+    with pytest.raises(BrokenState, match="lacks row 1"):
         await StagingSaver(rows).aget_tuple(ROOT)

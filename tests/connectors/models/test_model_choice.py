@@ -181,7 +181,7 @@ async def test_a_local_ollama_is_taken_with_a_model_that_can_call_tools(
         monkeypatch.setattr(choice, "OLLAMA_URL", server.url)
         found = await detect_model({"OPENAI_API_KEY": "sk-1"})
         assert found.choice == ModelChoice(f"ollama:{expected}", server.url)
-        assert found.why == "Ollama runs on this machine"
+        assert found.why == "Ollama is running on this machine"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ async def test_a_provider_s_key_is_taken_last(environment: dict[str, str], name:
 
 async def test_without_anything_the_rules_answer_and_say_why(no_ollama: Answers) -> None:
     found = await detect_model({})
-    assert (found.choice, found.why) == (RULES, "no model was found: no key is set, and no Ollama runs here")
+    assert (found.choice, found.why) == (RULES, "no model was found: no key is set, and Ollama is not running here")
     assert [request.split()[1] for request in no_ollama.asked] == ["/api/tags"]
 
 

@@ -46,7 +46,7 @@ async def test_a_call_from_before_a_toolset_was_installed_is_still_arcade_s(
     await die(workers, stores.ledger, send_mail(unique), "finish", after=False)
     result = result_of(await Workers(stores, arcade, notes).processor().process(send_mail(unique)))
     assert result.status == "ok"
-    assert "found afterwards" in result.content
+    assert "found by a search" in result.content
     assert len(await emulated.effects(unique)) == 1
     assert notes.calls == []
 

@@ -117,7 +117,7 @@ async def test_a_lost_answer_is_found_by_a_read(workers: Workers, emulated: Emul
     await emulated.fault(fault, match="Gmail.SendEmail")
     outputs = await workers.processor().process(send_mail(unique))
     assert result_of(outputs).status == "ok"
-    assert "found afterwards" in result_of(outputs).content
+    assert "found by a search" in result_of(outputs).content
     assert len(await emulated.effects(unique)) == 1
 
 

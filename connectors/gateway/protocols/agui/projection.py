@@ -59,7 +59,7 @@ def event(kind: str, **fields: Any) -> bytes:
 
 
 def error_frame(problem: Problem) -> bytes:
-    """The end of a stream that cannot go on."""
+    """The last frame of a stream that cannot continue."""
     return event("RUN_ERROR", message=problem.detail, code=problem.code)
 
 
@@ -253,7 +253,7 @@ class AguiProjection(FrameReader):
 
 
 def _state(values: Mapping[str, Any]) -> bytes | None:
-    """Without what the messages say already."""
+    """A snapshot of the state, without the messages, which have their own events."""
     state = {name: value for name, value in values.items() if name not in ("messages", "__interrupt__")}
     return event("STATE_SNAPSHOT", snapshot=state) if state else None
 

@@ -76,11 +76,11 @@ class RunInput:
 
     @property
     def has_state(self) -> bool:
-        """Whether the client says how a graph's state is, or shall be."""
+        """Whether the client sends a graph's state."""
         return bool(self._state())
 
     def _state(self) -> Mapping[str, Any]:
-        """What the client says beside the messages, which have a list of their own. Raises `Refused`."""
+        """The client's state without the messages, which are sent separately. Raises `Refused`."""
         state = self.body.get("state") or {}
         if not isinstance(state, Mapping):
             raise unfit("state", state, "an object", code="not_supported")

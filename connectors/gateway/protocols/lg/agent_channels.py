@@ -1,4 +1,4 @@
-"""What an agent says and asks, as the channels of the thread-centric protocol have it; `graph_channels` does so for graphs."""
+"""An agent's messages and questions in the channels of the thread-centric protocol; `graph_channels` has those of graphs."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ async def latest(request: Request) -> Response:
 
 
 def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What a body says of an assistant. Raises `Refused`."""
+    """The fields of an assistant in a body. Raises `Refused`."""
     found = {name: body[name] for name in ("graph_id", "name", "description") if body.get(name) is not None}
     for name, value in found.items():
         if not isinstance(value, str) or len(value) > _MOST_TEXT:

@@ -217,7 +217,7 @@ async def cancel_many(request: Request) -> Response:
     """`POST /runs/cancel`: runs by their ids, or all of a status, of a thread or of all threads of the caller."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     status, run_ids = request_parts.one_of(body, "status", tuple(_BULK)), request_parts.texts(body, "run_ids")
-    request_parts.text(body, "thread_id")  # one that is empty is no word for all threads
+    request_parts.text(body, "thread_id")  # an empty one does not mean all threads
     if (status is None) == (run_ids is None):
         raise Invalid("invalid", "Give either run_ids or status (pending, running or all).")
     found = await core.runs.cancel_many(

@@ -105,7 +105,7 @@ def failure(of: RunFailed | RunView | FinishedRun) -> dict[str, str]:
         message = of.message.removeprefix(of.error).removeprefix(": ")
         return {
             "error": of.error,
-            "message": message or "The exception has no words; the worker's log shows where it was raised.",
+            "message": message or "The exception has no message; the worker's log shows where it was raised.",
         }
     return {"error": of.code, "message": of.message}
 

@@ -137,7 +137,7 @@ class ThreadProjection(EventReader[Numbered]):
         self._started = {run.run_id} if run and run.first_event else set[str]()
         self._said_running: set[str] = set()
         self._paused: dict[str, int] = {}
-        """Paused runs, by the number of the event that says so."""
+        """Paused runs, with the number of the event that reported the pause."""
         self._legs: dict[str, int] = {}
         """The number of the event that a leg's first part will have."""
         self._last = -1

@@ -56,7 +56,7 @@ def no_command(number: object, method: object) -> str:
 async def obey(
     core: GatewayCore, caller: Principal, thread_id: str, number: int, method: str, parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Does what a command says; what it is answered. Raises `Refused` where the thread is another's, or a server is away."""
+    """Executes a command; returns its response. Raises `Refused` for another user's thread or an unavailable server."""
     try:
         if method == "run.start":
             body = await _start(core, caller, thread_id, parameters)

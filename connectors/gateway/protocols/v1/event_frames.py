@@ -43,10 +43,10 @@ class EventFrames(FrameReader):
         super().__init__(seq=position.seq, until=until)
         self._skip = (position.message_id, position.offset)
         self._said: set[str] = set()
-        """Messages that are there: pieces of them that come late say nothing new."""
+        """Complete messages; late pieces of them are ignored."""
 
     def dispatch(self, event: ThreadEvent) -> Iterable[bytes]:
-        """Of a run that is followed, or of all."""
+        """Frames of the events of the followed run, or of all runs."""
         if isinstance(event, MessageAdded):
             self._said.add(event.message.message_id)
         if self._is_followed(event.run_id):

@@ -230,7 +230,7 @@ class RunList(BaseModel):
 
 
 class RunResult(RunOut):
-    """The result of waiting for a run. `status` is still `running` if the run takes longer than the wait."""
+    """The result of waiting for a run. `status` is still `running` if the run takes longer than the time to wait."""
 
     text: str = Field("", description="The agent's final text.")
     approvals: list[ApprovalOut] = Field(default_factory=list, description="For a paused run: what it waits for.")

@@ -141,7 +141,7 @@ async def follow_run(
 
 @router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)
 async def cancel_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
-    """Cancel a run. It is over as soon as its status says so; a finished run does not change."""
+    """Cancel a run. Its status shows when it has ended; a finished run does not change."""
     await core.runs.cancel(caller, thread_id, run_id)
     return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
 
