@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cauce.langgraph_http import HttpPart, http_part
+from connectors.graphs.applications import file_of
 from schemas import SettingsError, TtlStrategy, is_id
 
 _OF_THE_IMAGE = (
@@ -178,7 +178,7 @@ def _graphs(path: Path, given: object, folder: Path, notes: list[str]) -> tuple[
             )
             continue
         is_file = place.endswith(".py")
-        graphs[name] = f"{os.path.normpath(folder / place)}:{thing}" if is_file else at
+        graphs[name] = f"{file_of(folder / place)}:{thing}" if is_file else at
         if isinstance(spec, dict) and isinstance(spec.get("description"), str):
             descriptions[name] = spec["description"]
     return graphs, descriptions

@@ -74,8 +74,8 @@ class Running(_Note):
     """The system that `cauce up` runs. `pid` is the supervisor's."""
 
     version: str
-    state: Literal["starting", "ready"] = "starting"
-    """`ready`: every program is ready."""
+    state: Literal["starting", "connected", "ready"] = "starting"
+    """`ready`: every program is ready. `connected`, before that, is written by older versions."""
     kafka: str | None = None
     state_url: str
     arcade_emulated: bool = True

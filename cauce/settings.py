@@ -292,8 +292,10 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Variables with our prefix that match no setting, most likely misspelled."""
     known = {variable for names in variables().values() for variable in names} | set(OTHER_VARIABLES)
     services = [v.removesuffix("_SERVICE_HOST") for v in environment if v.endswith("_SERVICE_HOST")]  # of Kubernetes
-    theirs = tuple(f"{service}_{of}" for service in services for of in ("SERVICE_", "PORT_"))
-    return sorted(v for v in environment if v.startswith("CAUCE_") and v not in known and not v.startswith(theirs))
+    theirs = {f"{service}_PORT" for service in services}
+    below = tuple(f"{service}_{of}" for service in services for of in ("SERVICE_", "PORT_"))
+    ours = (v for v in environment if v.startswith("CAUCE_") and v not in known | theirs)
+    return sorted(v for v in ours if not v.startswith(below))
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:

@@ -71,11 +71,17 @@ class Holdings:
         """Which could not be deleted, and why."""
         left = []
         for thread in await self._stores.journal.owned(tenant_id):
-            if thread.deleted_at is None and user_id in (None, thread.user_id):
-                try:
-                    await self._delete_thread(tenant_id, thread.user_id, thread.thread_id)
-                except Missing:
-                    pass  # somebody else has deleted it
-                except CauceError as error:
-                    left.append(f"the thread {thread.thread_id} of {thread.user_id or 'nobody knows whom'}: {error}")
+            if thread.deleted_at is not None or (user_id is not None and thread.user_id not in (user_id, "")):
+                continue
+            shown = f"the thread {thread.thread_id} of {thread.user_id or 'nobody knows whom'}"
+            if user_id is not None and not thread.user_id:
+                left.append(f"{shown}: neither its head nor a list says that it is another user's")
+                continue
+            try:
+                await self._delete_thread(tenant_id, thread.user_id, thread.thread_id)
+            except CauceError as error:
+                if not (
+                    isinstance(error, Missing) and error.code == "thread_not_found"
+                ):  # somebody else has deleted it
+                    left.append(f"{shown}: {error}")
         return left

@@ -28,11 +28,26 @@ _IMPORTED = (
 """What commands import when they run; another one is imported by the command itself."""
 
 
+_BEFORE_IMPORTS = ("PYTHONPATH", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONHASHSEED", "TZ", "LANG", "LC_ALL")
+"""Variables that Python looks at when it begins: a command with others than ours is a process of its own from the start."""
+
+
 def run_command(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """Runs `cauce` with these arguments to its end."""
     command = ["cauce", *arguments]
+    if any(environment.get(name) != os.environ.get(name) for name in _BEFORE_IMPORTS):
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
     with (
         tempfile.TemporaryFile() as out,
         tempfile.TemporaryFile() as errors,

@@ -69,7 +69,7 @@ def said(
 ) -> Said:
     """The user's new messages to an agent, which are not among the `known` messages of the thread.
 
-    A message of the user that it has with another text reindexes that one, and what follows. A tool's message belongs
+    A message of the user that it has with another text replaces that one, and what follows. A tool's message belongs
     to a call of the thread, which the user closes by saying something else. Raises `Refused` 422 when nothing is new, or for what
     nobody but the agent and its tenant may say.
     """

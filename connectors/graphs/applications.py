@@ -41,6 +41,8 @@ class Applications(MetaPathFinder):
         """Folders, and the package of each for names that are taken. Replaced, never changed: other threads import meanwhile."""
         self._homes: set[Path] = set()
         """Folders of graphs' files."""
+        self._numbered: dict[Path, str] = {}
+        """The package that each root had in a version before, by the order of the settings: types were stored with it."""
         self._apart: set[Path] = set()
         """Roots that are only some graph's: what Python's path has of several of them depends on which was loaded first, and so
         names there always have the package."""
@@ -58,6 +60,7 @@ class Applications(MetaPathFinder):
             self._homes = self._homes | {folder}
         if folder not in self._roots and not (home and self._dotted(folder)):
             self._apart |= {folder} if home else set()
+            self._numbered = {**self._numbered, folder: f"{_PACKAGE}{len(self._numbered) or ''}"}
             self._add_root(folder)
             for entry in map(Path, list(sys.path)):  # such as the `src` of a project that is installed where it lies
                 if folder in entry.parents and self._is_own(entry) and not home:
@@ -131,7 +134,7 @@ class Applications(MetaPathFinder):
         if top in sys.stdlib_module_names:
             return None
         roots = self._roots
-        for folder, package in roots.items():
+        for folder, package in (*roots.items(), *self._numbered.items()):
             if fullname == package:
                 spec = ModuleSpec(fullname, None, is_package=True)
                 spec.submodule_search_locations = [str(folder)]
@@ -197,6 +200,8 @@ class Applications(MetaPathFinder):
             if root not in self._apart and parts[0] not in sys.stdlib_module_names and self._is_plain(root, parts[0]):
                 yield ".".join(parts)
             yield ".".join((self._roots[root], *parts))
+            if root in self._numbered and self._numbered[root] != self._roots[root]:
+                yield ".".join((self._numbered[root], *parts))
 
     def _has(self, folder: Path, top: str) -> bool:
         """Whether a name means a module of the folder there. As on a path, the standard library comes first, and a folder without
@@ -289,6 +294,14 @@ def _identifier(path: str) -> str:
 
 
 APPLICATIONS = Applications()
+
+
+def file_of(path: Path) -> Path:
+    """The file of a graph, with links followed: modules are named from their folders. The files of a volume of Kubernetes are
+    links into a folder with another name each time (`..2026_11_28_...`), and are taken by the name that stays."""
+    path = Path(os.path.normpath(path))
+    target = path.resolve()
+    return path.parent.resolve() / path.name if any(part.startswith("..") for part in target.parts) else target
 
 
 def name_of_file(place: str) -> str:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from connectors.graphs import applications
-from connectors.graphs.applications import APPLICATIONS, name_of_file
+from connectors.graphs.applications import APPLICATIONS, file_of, name_of_file
 from schemas import SettingsError
 
 
@@ -59,14 +59,13 @@ def _of_module(what: str, spec: str, place: str, roots: Sequence[Path]) -> Modul
 
 def _of_file(what: str, spec: str, place: str, folder: Path) -> ModuleType:
     folder = folder.resolve()
-    file = Path(
-        os.path.normpath(folder / place)
-    )  # its own links are not followed: what they lead to may have another name each time
+    file = file_of(folder / place)
     if not file.is_file():
         raise _wrong(what, spec, f"there is no file {file}", "Paths are relative to the folder of the settings file.")
     APPLICATIONS.add(file.parent, home=True)
+    names = (os.path.relpath(file, folder), place, str(file))
     try:
-        return APPLICATIONS.module(file, name_of_file(os.path.relpath(file, folder)), name_of_file(place))
+        return APPLICATIONS.module(file, *map(name_of_file, names))
     except BaseException as error:  # `sys.exit` and panics of extensions, too
         raise _fails(what, spec, error) from error
 

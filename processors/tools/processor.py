@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 
 from connectors.toolset import Call, ToolOutcome, ToolSpec
 from connectors.toolsets import Toolsets
@@ -51,6 +52,8 @@ _NOT_KNOWN = (
     "It is not known whether {name} was executed: the connection broke before the response arrived. It will not be repeated. "
     "Check by hand, or with a tool that reads, before trying again."
 )
+_CLOCKS = timedelta(hours=12)
+"""By how much clocks of two workers may differ: a request's time is of one, its entry's of another."""
 _TOO_OLD = (
     "Not called: the request for {name} is older than the record of calls, so it is not known whether it was executed before. "
     "Check by hand, or with a tool that reads, before trying again."
@@ -113,12 +116,14 @@ class ToolsProcessor:
             return self._answer(record, entry)
         if entry and entry.state == "sent":
             return await self._settle(record, entry, "unknown", _NOT_KNOWN.format(name=record.body.name), 0.0)
+        if entry is None and await self._forgotten(record):
+            return self._unsettled(record, record.body.name, "unknown", _TOO_OLD.format(name=record.body.name))
         text = f"{record.body.name} could not be called: processing failed repeatedly. The workers' log has the cause."
         return await self._settle(record, entry, "error", text, 0.0)
 
     async def _forgotten(self, record: Record) -> bool:
         """Whether an entry of the call may have existed and been erased: a dead letter can be replayed even later."""
-        old = self._now() - record.envelope.time > REPEATS
+        old = self._now() - record.envelope.time > REPEATS - _CLOCKS
         return old and await self._ledger.get(record.tenant_id, record.body.call_id) is None
 
     def _unreadable(self, record: Record, reason: str) -> Sequence[Output]:

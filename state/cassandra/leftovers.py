@@ -68,8 +68,14 @@ class Leftovers(Promises):
     async def unlist(self, tenant_id: str, user_id: str | None, keep: Collection[str]) -> None:
         """See `state.Journal.unlist`."""
         for user, thread_id, _ in await self._listed(tenant_id, user_id):
-            if thread_id not in keep:
+            if thread_id not in keep and not await self._begun(tenant_id, thread_id):
                 await self._session.execute(UNLIST, tenant_id, user, thread_id)
+
+    async def _begun(self, tenant_id: str, thread_id: str) -> bool:
+        """Whether there is a thread that is not deleted; one whose head cannot be read is taken for one."""
+        rows = [(thread_id, body) for (body,) in await self._session.execute(_HEAD, tenant_id, thread_id)]
+        heads = dict(decode_heads(self._codec, rows, tenant_id))
+        return bool(rows) and not (heads and heads[thread_id].deleted)
 
     async def _listed(self, tenant_id: str, user_id: str | None) -> list[tuple[str, str, int | None]]:
         """Users, ids and times of creation in the lists; None for a row that says only that its thread is busy."""

@@ -230,6 +230,7 @@ def test_files_are_utf_8_whatever_the_locale_and_whether_marked_or_not(tmp_path:
 def test_variables_that_kubernetes_makes_of_a_service_are_no_settings() -> None:
     made = {"CAUCE_GATEWAY_PORT": "tcp://10.0.0.1:8123", "CAUCE_GATEWAY_SERVICE_HOST": "10.0.0.1"}
     made |= {"CAUCE_GATEWAY_SERVICE_PORT": "8123", "CAUCE_GATEWAY_PORT_8123_TCP": "tcp://10.0.0.1:8123"}
+    made |= {"CAUCE_WORKER_SERVICE_HOST": "10.0.0.2", "CAUCE_WORKER_PORT": "tcp://10.0.0.2:80"}
     assert load_settings(environment=made).gateway.port is None
     assert unknown_variables(made) == []
     assert load_settings(environment={**made, "CAUCE_GATEWAY_PORT": "9000"}).gateway.port == 9000

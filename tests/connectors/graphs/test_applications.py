@@ -189,6 +189,53 @@ def test_types_have_the_same_names_in_every_process_and_wherever_the_application
     assert len(set(names)) == 6, "no two applications share one"
 
 
+@pytest.mark.parametrize("link", ["folder", "file", "outside"])
+async def test_graph_behind_a_link_finds_its_modules_and_gets_its_types_back(
+    tmp_path: Path, user_store: UserStore, link: str
+) -> None:
+    real, settings = tmp_path / "real", tmp_path / "settings"
+    settings.mkdir()
+    write(real, "state.py", "class Deal:\n    def __init__(self, price):\n        self.price = price\n")
+    write(real, "offer_of_links.py", OFFERS)
+    made = "offer_of_links.Offer(price=5)"
+    write_graph(real, "graph.py", made, imports="from state import Deal\nimport offer_of_links")
+    if link == "file":
+        (settings / "linked.py").symlink_to(real / "graph.py")
+    else:
+        (settings / "agents").symlink_to(real)
+    place_of = {"folder": "./agents/graph.py", "file": "./linked.py", "outside": f"{settings}/agents/graph.py"}[link]
+    graphs, rows, here = Graphs({"g": f"{place_of}:graph"}, folder=settings), DictRows(), place("t")
+    hosted, saver = await graphs.get("g"), StagingSaver(rows)
+    async with hosted.bound(saver=saver, store=user_store, config=here) as graph:
+        await graph.ainvoke({}, here)
+    rows.commit(saver)
+    async with hosted.bound(saver=StagingSaver(rows), store=user_store, config=here) as graph:
+        assert (await graph.aget_state(here)).values["told"].price == 5
+
+
+READ = """
+    import asyncio, sys
+    from pathlib import Path
+    from connectors.graphs import Graphs
+
+    async def main(folder):
+        graphs = Graphs({"g": f"{folder}/app-one/graph.py:graph"}, folder=Path(folder))
+        hosted = await graphs.get("g")
+        import _cauce_app1.offer as before
+        print(before.Offer is hosted._module.Offer, ("_cauce_app1.offer", "Offer") in hosted._application.found())
+
+    asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_types_that_were_stored_with_the_number_of_their_folder_are_read(tmp_path: Path) -> None:
+    write(tmp_path, "app-one/offer.py", "from dataclasses import dataclass\n@dataclass\nclass Offer:\n    price: int\n")
+    write_graph(tmp_path, "app-one/graph.py", "1", imports="from offer import Offer")
+    command = [sys.executable, "-c", textwrap.dedent(READ), str(tmp_path)]
+    out = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (out.stdout.split(), out.stderr) == (["True", "True"], "")
+
+
 async def test_what_is_put_into_builtins_or_replaced_there_is_seen(tmp_path: Path, user_store: UserStore) -> None:
     write(tmp_path, "schemas.py", "def say():\n    return [cauce_test_word, len([])]\n")
     late = (

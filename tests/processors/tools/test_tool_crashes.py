@@ -200,6 +200,15 @@ async def test_a_call_is_not_made_again_by_a_dead_letter_that_is_replayed_after_
         assert outputs == settled
 
 
+async def test_giving_up_on_a_request_that_is_older_than_the_ledger_says_that_it_is_not_known(
+    workers: Workers, stores: Stores
+) -> None:
+    long_ago = send_mail("").envelope.time - timedelta(days=9)
+    record = request("Gmail_SendEmail", {}, sent=long_ago)
+    (output,) = await workers.processor().give_up(record, "processing failed repeatedly")
+    assert ToolResult.model_validate_json(output.value).status == "unknown"
+
+
 async def test_a_call_that_only_reads_is_made_however_old_its_request_is(workers: Workers) -> None:
     long_ago = send_mail("").envelope.time - timedelta(days=9)
     assert result_of(await workers.processor().process(request("Gmail_ListEmails", {}, sent=long_ago))).status == "ok"

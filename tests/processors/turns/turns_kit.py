@@ -90,11 +90,13 @@ async def opened_stores(request: pytest.FixtureRequest, folder: Path, kind: str)
     shared: SharedKeyspace | None = request.getfixturevalue("shared_keyspace") if kind == "cassandra" else None
     stores = open_stores(shared.url if shared else f"sqlite://{folder / 'state'}")
     await stores.open()
-    await stores.migrate()
-    yield stores
-    await stores.close()
-    if shared:
-        await asyncio.to_thread(shared.empty)
+    try:
+        await stores.migrate()
+        yield stores
+    finally:
+        await stores.close()
+        if shared:
+            await asyncio.to_thread(shared.empty)
 
 
 @pytest.fixture(params=["sqlite", "cassandra"])
