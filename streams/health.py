@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 from prometheus_client import CollectorRegistry, make_asgi_app
 
 from schemas.common.metrics import RuntimeMetrics
+from streams.http_server import HttpLimits, QuietServer, make_server
 
+LIMITS = HttpLimits(
+    head_bytes=8 << 10, head_seconds=5.0, body_seconds=5.0, connections=200, connections_per_address=200
+)
+"""A probe or a scraper sends little."""
 Check = Callable[[], Awaitable[str | None]]
 """Returns None if all is well, else a description of what is wrong."""
 
@@ -47,7 +50,7 @@ class HealthServer:
     def __init__(self, health: Health, registry: CollectorRegistry, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._health, self._metrics_app = health, make_asgi_app(registry)
         self._host, self._port = host, port
-        self._server: uvicorn.Server | None = None
+        self._server: QuietServer | None = None
         self._task: asyncio.Task[None] | None = None
         self.address = ""
 
@@ -56,8 +59,7 @@ class HealthServer:
         sock = socket.create_server((self._host, self._port))
         host, port = sock.getsockname()[:2]
         self.address = f"http://{host}:{port}"
-        config = uvicorn.Config(self._app, interface="asgi3", log_level="warning", access_log=False, lifespan="off")
-        self._server = QuietServer(config)
+        self._server = make_server(self._app, LIMITS, interface="asgi3", log_level="warning", lifespan="off")
         self._task = asyncio.create_task(self._server.serve(sockets=[sock]), name="health-server")
 
     async def stop(self) -> None:
@@ -81,15 +83,6 @@ class HealthServer:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": payload})
-
-
-class QuietServer(uvicorn.Server):
-    """Leaves signals to the process that it runs in."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Captures none."""
-        yield
 
 
 class LoopLag:

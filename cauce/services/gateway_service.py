@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from cauce.langgraph_http import HttpPart
     from connectors.gateway.gateway_core import GatewayCore
     from connectors.gateway.own_routes import OwnApp
+    from connectors.gateway.settings import GatewaySettings
     from connectors.graphs import Graphs
-    from streams.health import QuietServer
+    from streams.http_server import QuietServer
 
 log = logging.getLogger("cauce.gateway")
 
@@ -34,6 +35,8 @@ DEFAULT_PORT = 8123
 UNREAD_MS = 15_000
 """How long sent data may stay unread or unacknowledged before the connection is closed (RFC 5482)."""
 OPEN_FILES = 65_536
+OWN_FILES = 256
+"""Open files that are no connections of callers."""
 STOP_SECONDS = 3
 """Open streams are closed after this time; their clients reconnect, here or to another gateway."""
 
@@ -51,9 +54,9 @@ async def _run(process: Process) -> None:
         own = await process.unless_stopped(_own_app(graphs, hosting.http)) if hosting.http.app else None
         core = _core(process, hosting, graphs)
         app = _app(process, core, hosting, own)
-        servers = [(_server(process.tracing.of_requests(app)), listening)]
+        servers = [(_server(process.tracing.of_requests(app), settings.gateway), listening)]
         if settings.gateway.langgraph_port is not None:
-            second = _server(process.tracing.of_requests(app.state.langgraph_alone()), lifespan="off")
+            second = _server(process.tracing.of_requests(app.state.langgraph_alone()), settings.gateway, lifespan="off")
             servers.append((second, _listen(settings.gateway.host, settings.gateway.langgraph_port)))
         link = await _link(process, core, url) if process.supervised else None
         if own:
@@ -148,26 +151,25 @@ def allow_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _server(app: Any, **options: Any) -> QuietServer:
-    import uvicorn
-
+def _server(app: Any, settings: GatewaySettings, **options: Any) -> QuietServer:
     from connectors.gateway.gateway_options import GatewayOptions
-    from streams.health import QuietServer
+    from streams.http_server import HttpLimits, make_server
 
-    config = uvicorn.Config(
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = HttpLimits(
+        connections=max(min(HttpLimits().connections, open_files - OWN_FILES), 64),
+        connections_per_address=settings.connections_per_address,
+    )
+    return make_server(
         app,
+        limits,
         log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
         ws="websockets-sansio",
         ws_max_size=GatewayOptions().max_body,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=STOP_SECONDS,
-        h11_max_incomplete_event_size=64 << 10,
         **options,
     )
-    return QuietServer(config)
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

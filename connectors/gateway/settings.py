@@ -21,6 +21,9 @@ class GatewaySettings(Section):
         le=65_535,
         description="another port with the LangGraph API at its root, for clients that take no path",
     )
+    connections_per_address: int = Field(
+        4_000, ge=1, description="connections from one address; behind a proxy all of them come from the proxy's"
+    )
     origins: str | None = Field(None, description="web origins of other pages that may call it, with commas")
 
 
