@@ -33,6 +33,10 @@ _TEXTS = {
         "I did not understand that. I only follow rules; these phrases work:",
         "No lo he entendido. Solo sigo reglas; estas frases funcionan:",
     ),
+    "too_long": (
+        "That is too long for me: I only follow rules, and read at most {most} characters. Say it in a sentence.",
+        "Es demasiado largo para mí: solo sigo reglas y leo como mucho {most} caracteres. Dilo en una frase.",
+    ),
     "thanks": ("You are welcome.", "De nada."),
     "remember": (
         "I cannot remember things yet, but I can create a task for it: “Create a task to ...”.",

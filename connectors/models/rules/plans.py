@@ -96,8 +96,16 @@ class Call:
 Step = Say | Call
 
 
+MAX_TEXT = 2_000
+"""Characters of a message that are looked at. The patterns' cost grows with the square of the length, and they run on the event
+loop that serves all tenants."""
+_MAX_SENDER = 500
+
+
 def next_step(c: Conversation) -> Step:
     """The next step. Requests only tools that are available."""
+    if len(c.text) > MAX_TEXT:
+        return Say(say("too_long", c.spanish, most=f"{MAX_TEXT:,}"))
     if c.since and c.since[-1].failed:
         return Say(say("failed", c.spanish, reason=c.since[-1].content))
     if c.since and c.since[-1].name in _CHANGES and not isinstance(result_of(c.since[-1].content), dict):
@@ -191,7 +199,7 @@ def _reply_mail(c: Conversation) -> Step:
 def _address_of(name: str, mails: Sequence[Mapping[str, Any]]) -> str | None:
     """The address of a person whose mail this thread has seen."""
     for mail in mails:
-        sender = str(mail.get("from", ""))
+        sender = str(mail.get("from", ""))[:_MAX_SENDER]
         if fold(name) in fold(sender) and (address := slots.ADDRESS.search(sender)):
             return address.group(0)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import date
 from typing import Any
 
@@ -13,6 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 
 from connectors.models.rules import SUGGESTED_PHRASES, RulesChatModel
 from connectors.models.rules.intents import Intent, intent_of
+from connectors.models.rules.plans import MAX_TEXT
 from connectors.models.rules.slots import mail_in, task_in
 
 MONDAY = date(2026, 11, 23)
@@ -223,3 +225,44 @@ async def test_a_streamed_tool_call_is_the_same_as_a_whole_one() -> None:
     assert [(c["name"], c["args"]) for c in whole.tool_calls] == [
         ("Asana_CreateTask", {"name": "Call Ana", "due_date": "2026-11-24"})
     ]
+
+
+HOSTILE = (
+    "list ",
+    "busca correo ",
+    "send mail to ",
+    "mail about ",
+    "a.b+c-",
+    "create a task called ",
+    '"\u201c',
+    "is is done ",
+    "de de ",
+    "   ",
+    "tomorrow on ",
+)
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_no_message_keeps_the_rules_busy(piece: str) -> None:
+    text = (piece * MAX_TEXT)[:MAX_TEXT]
+    began = time.process_time()
+    reply(HumanMessage(text))
+    assert (
+        time.process_time() - began < 1.0
+    )  # of this process's own CPU; some milliseconds, and minutes for 200,000 characters
+
+
+def test_a_message_that_is_too_long_for_the_rules_is_answered_so() -> None:
+    assert "at most 2,000 characters" in reply(HumanMessage("list my mails " * 15_000)).text
+
+
+def test_a_mail_of_a_sender_without_end_does_not_keep_the_rules_busy() -> None:
+    mail = {**LAURA, "from": "laura " + "a" * 60_000}
+    began = time.process_time()
+    reply(
+        HumanMessage("list my mails"),
+        AIMessage("", tool_calls=[{"name": "Gmail_ListEmails", "args": {}, "id": "1"}]),
+        ToolMessage(json.dumps({"emails": [mail]}), tool_call_id="1"),
+        HumanMessage("send a mail to Laura saying hello"),
+    )
+    assert time.process_time() - began < 1.0
