@@ -18,6 +18,7 @@ from cauce.running import NotRunning, WorkerNote, connected, find_services, find
 from cauce.settings import Settings, unknown_variables
 from schemas import CauceError, SettingsError
 from schemas.common.clock import utc_now
+from schemas.common.private_files import open_for_others
 
 if TYPE_CHECKING:
     from connectors.event_source import EventSource
@@ -98,6 +99,12 @@ def _folder(settings: Settings) -> Finding:
     folder = settings.data if settings.data.exists() else settings.data.absolute().parent
     if not os.access(folder, os.W_OK):
         return Finding("Data folder", "problem", f"{settings.data} cannot be written; choose another with --data")
+    if settings.data.exists() and open_for_others(settings.data):
+        return Finding(
+            "Data folder",
+            "problem",
+            f"{settings.data.absolute()} can be read by other users of this machine; close it with: chmod 700 {settings.data}",
+        )
     free = shutil.disk_usage(folder).free
     detail = f"{settings.data.absolute()}, {free / (1 << 30):.1f} GiB free"
     return Finding("Data folder", "ok" if free > FREE_BYTES else "warning", detail)

@@ -10,6 +10,7 @@ import typer
 
 from cauce.commands.families import families
 from cauce.exit_codes import MEANING, Exit, failed
+from schemas.common.private_files import keep_files_private
 
 app = typer.Typer(
     name="cauce",
@@ -28,6 +29,7 @@ for _family in families():
 
 def main() -> None:
     """Runs a command. An error is printed in one line; `CAUCE_DEBUG=1` shows the traceback."""
+    keep_files_private()
     _take_any_text()
     try:
         app()

@@ -21,6 +21,7 @@ from cauce.settings import Settings
 from connectors.arcade import ArcadeSettings
 from schemas import CauceError, SettingsError
 from schemas.common.child_process import ChildProcess
+from schemas.common.private_files import make_private_folder
 from schemas.common.recent import pause_after
 
 START_SECONDS = 60.0
@@ -140,7 +141,8 @@ class Supervisor:
 
     def _take_folder(self) -> None:
         try:
-            (self._data / "logs").mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._data)
+            (self._data / "logs").mkdir(exist_ok=True)
             run_folder(self._data).mkdir(exist_ok=True)
             self._lock = os.open(self._data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:

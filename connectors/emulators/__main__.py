@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.common.clock import utc_now
+from schemas.common.private_files import keep_files_private, make_private_folder
 
 os.environ["OTEL_SDK_DISABLED"] = "true"
 os.environ["ARCADE_USAGE_TRACKING"] = "0"
@@ -27,6 +28,7 @@ def main() -> None:
     )
     parser.add_argument("--no-auto-connect", action="store_true", help="start without connected user accounts")
     options = parser.parse_args()
+    keep_files_private()
     asyncio.run(serve(options))
 
 
@@ -40,7 +42,7 @@ async def serve(options: argparse.Namespace) -> None:
     from connectors.emulators.engine import Engine
     from connectors.emulators.services import SERVICES
 
-    options.data.mkdir(parents=True, exist_ok=True)
+    make_private_folder(options.data)
     api_key = kept_key(options.data / "arcade.key")
     sock = socket.create_server(("127.0.0.1", options.port))
     base_url = f"http://127.0.0.1:{sock.getsockname()[1]}"

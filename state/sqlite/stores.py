@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from schemas import SettingsError, Unavailable
 from schemas.common.clock import Clock, utc_now
+from schemas.common.private_files import close_for_others
 from schemas.common.recent import Backoff
 from state.codec import Codec
 from state.sqlite import migrate
@@ -106,6 +107,7 @@ class SqliteStores(Stores):
                 f"the folder {self.path.parent} cannot be made: {error.strerror}. Choose another one for the data."
             ) from error
         connection = self._file.connect()
+        close_for_others(self.path)
         try:
             connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
         except BaseException:

@@ -10,9 +10,12 @@ import signal
 import sys
 from pathlib import Path
 
+from schemas.common.private_files import keep_files_private
+
 
 def main() -> int:
     """Serves until SIGTERM or SIGINT. Exit code 1 when the folder or the port cannot be had."""
+    keep_files_private()
     parser = argparse.ArgumentParser(prog="python -m streams.embedded", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder for the logs; one broker at a time may use it")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes any free one")

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from schemas.common.private_files import make_private_folder
 from streams.embedded.broker_log import Journal, TopicMeta
 from streams.embedded.partition_log import PartitionLog
 
@@ -26,7 +27,7 @@ class Storage:
     """Topics and their logs. `clock` gives milliseconds since 1970, for retention."""
 
     def __init__(self, folder: Path, clock: Callable[[], int]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         self._folder, self._clock = folder, clock
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

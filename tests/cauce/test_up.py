@@ -34,6 +34,13 @@ def test_everything_in_the_data_folder_says_what_it_keeps_of_people(system: Runn
     assert {entry.name for entry in system.data.iterdir()} <= {holding.name for holding in FILE_HOLDINGS}
 
 
+def test_nothing_in_the_data_folder_is_for_other_users_of_the_machine(system: RunningSystem) -> None:
+    system.told("ask", "hello", "--thread", "private")
+    kept = [system.data, *system.data.rglob("*")]
+    assert {"state.db", "accounts.json", "logs"} <= {path.name for path in kept}
+    assert [str(path) for path in kept if path.lstat().st_mode & 0o077] == []
+
+
 def test_what_changes_something_waits_for_approval_and_is_done_once(system: RunningSystem) -> None:
     waiting = system.json("ask", "create a task to call Ana tomorrow", "--thread", "task", code=4)
     assert waiting["state"] == "approval"
