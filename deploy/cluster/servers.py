@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 
 from deploy.cluster.errors import ClusterError, last_lines
+from deploy.cluster.guard import OPEN_CASSANDRA, Guard
 from deploy.cluster.jars import fetch_jars
 from deploy.cluster.java import find_java
 from deploy.cluster.process import HOST, ServerProcess, free_port
@@ -38,14 +39,17 @@ class KafkaServer(ServerProcess):
         heap: str = "512m",
         short_lived: bool = True,
         proxied: Sequence[tuple[int, int]] = (),
+        guard: Guard | None = None,
     ) -> None:
         """Listens for clients on `port`; `heap` is the JVM's maximum heap. A port of 0 means any free one.
 
-        `short_lived` leaves out the optimising compiler: for the first minutes it uses more CPU than it saves.
-        `proxied` are further ports to listen on, each with the port of a proxy: clients that connect through the proxy get
-        its port as the broker's address, and stay on it.
+                `short_lived` leaves out the optimising compiler: for the first minutes it uses more CPU than it saves.
+                `proxied` are further ports to listen on, each with the port of a proxy: clients that connect through the proxy get
+        its port as the broker's address, and stay on it. With a `guard` clients need TLS and a password (SCRAM-SHA-512), and
+        access control lists decide what they may do; the guard's administrator may do everything.
         """
         super().__init__(data_dir, port)
+        self._guard_of_clients = guard
         self._proxied = dict(proxied)
         self.controller_port = controller_port or free_port()
         self.heap, self._compiler = heap, QUICK_COMPILER if short_lived else ()
@@ -56,7 +60,7 @@ class KafkaServer(ServerProcess):
         return self.address
 
     def _prepare(self) -> list[str]:
-        storage = self.data_dir / "data"
+        storage, guard = self.data_dir / "data", self._guard_of_clients
         config = _write_from_template(
             self.files / "server.properties",
             self.data_dir,
@@ -67,6 +71,8 @@ class KafkaServer(ServerProcess):
                 "LISTENERS": "".join(f",P{n}://127.0.0.1:{n}" for n in self._proxied),
                 "ADVERTISED": "".join(f",P{n}://127.0.0.1:{proxy}" for n, proxy in self._proxied.items()),
                 "PROTOCOLS": "".join(f",P{n}:PLAINTEXT" for n in self._proxied),
+                "CLIENTS": "SASL_SSL" if guard else "PLAINTEXT",
+                "GUARD": guard.kafka_properties() if guard else "",
             },
         )
         java = [
@@ -75,7 +81,7 @@ class KafkaServer(ServerProcess):
             f"-Dlog4j2.configurationFile={self.files / 'log4j2.xml'}",
         ]
         if not (storage / "meta.properties").exists():
-            _format_storage(java, config)
+            _format_storage(java, config, guard.scram_arguments() if guard else ())
         return [
             *java,
             *self._compiler,
@@ -93,6 +99,9 @@ class KafkaServer(ServerProcess):
         """
         metadata, version, correlation, no_client_id, no_topics = 3, 1, 1, -1, 0
         body = struct.pack(">hhihi", metadata, version, correlation, no_client_id, no_topics)
+        if self._guard_of_clients:  # metadata is for those who sign in; that the port speaks TLS has to be enough
+            with self._guard_of_clients.connected(self.port, _ANSWER_TIMEOUT):
+                return True
         with socket.create_connection((HOST, self.port), _ANSWER_TIMEOUT) as client:
             client.sendall(struct.pack(">i", len(body)) + body)
             _, _, brokers = struct.unpack(">iii", _receive(client, 12))
@@ -100,7 +109,7 @@ class KafkaServer(ServerProcess):
 
 
 class CassandraServer(ServerProcess):
-    """Apache Cassandra as a cluster of one node, without authentication."""
+    """Apache Cassandra as a cluster of one node."""
 
     name = "Apache Cassandra"
     start_timeout = 120.0
@@ -118,8 +127,12 @@ class CassandraServer(ServerProcess):
         heap: str = "1g",
         survives_kill: bool = True,
         short_lived: bool = True,
+        guard: Guard | None = None,
     ) -> None:
         """Listens for CQL on `port`; `heap` and `short_lived` are as for Kafka. A port of 0 means any free one.
+
+                With a `guard` clients need TLS, a certificate of the guard's authority if the guard requires one, and a password; at
+        first there is the user `cassandra` with the password `cassandra`.
 
         There is no replica to recover lost writes from. With `survives_kill`, a write is on disk before it is acknowledged
         (`commitlog_sync: batch`). Without it, Cassandra's default applies, which assumes replicas: `kill -9` loses the
@@ -128,6 +141,7 @@ class CassandraServer(ServerProcess):
         """
         super().__init__(data_dir, port)
         self.storage_port = storage_port or free_port()
+        self._guard_of_clients = guard
         self.heap, self._compiler = heap, QUICK_COMPILER if short_lived else ()
         self._commitlog = "batch" if survives_kill else "periodic\ncommitlog_sync_period: 10s"
         self._unflushed = () if survives_kill else ("-Dcassandra.test.flush_local_schema_changes=false",)
@@ -146,6 +160,7 @@ class CassandraServer(ServerProcess):
                 "PORT": self.port,
                 "STORAGE_PORT": self.storage_port,
                 "COMMITLOG_SYNC": f"commitlog_sync: {self._commitlog}",
+                "GUARD": self._guard_of_clients.cassandra_yaml() if self._guard_of_clients else OPEN_CASSANDRA,
             },
         )
         return [
@@ -158,13 +173,16 @@ class CassandraServer(ServerProcess):
             f"-Dcassandra.storagedir={self.data_dir / 'data'}",
             f"-Dlogback.configurationFile={self.files / 'logback.xml'}",
             *("-cp", f"{fetch_jars(self.files / 'pom.xml')}/*"),
+            "-Dcassandra.superuser_setup_delay_ms=0",
             "org.apache.cassandra.service.CassandraDaemon",
         ]
 
     def _answers(self) -> bool:
         """Sends OPTIONS and looks for SUPPORTED (CQL binary protocol v5, sections 4.1.3 and 4.2.4)."""
         version, options, supported = 5, 0x05, 0x06
-        with socket.create_connection((HOST, self.port), _ANSWER_TIMEOUT) as client:
+        guard = self._guard_of_clients
+        opened = guard.connected(self.port, _ANSWER_TIMEOUT) if guard else _connected(self.port)
+        with opened as client:
             client.sendall(struct.pack(">BBhBi", version, 0, 0, options, 0))
             _, _, _, opcode, _ = struct.unpack(">BBhBi", _receive(client, 9))
         return bool(opcode == supported)
@@ -176,10 +194,10 @@ def _write_from_template(template: Path, folder: Path, values: dict[str, object]
     return config
 
 
-def _format_storage(java: list[str], config: Path) -> None:
+def _format_storage(java: list[str], config: Path, more: Sequence[str]) -> None:
     cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
     quick = (*QUICK_COMPILER, "-XX:+UseSerialGC")
-    arguments = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={config}")
+    arguments = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={config}", *more)
     run = subprocess.run(
         [*java, *quick, *arguments],
         stdin=subprocess.DEVNULL,
@@ -192,6 +210,10 @@ def _format_storage(java: list[str], config: Path) -> None:
         raise ClusterError(
             f"Apache Kafka could not format its storage (exit code {run.returncode}):\n{last_lines(run.stdout)}"
         )
+
+
+def _connected(port: int) -> socket.socket:
+    return socket.create_connection((HOST, port), _ANSWER_TIMEOUT)
 
 
 def _receive(client: socket.socket, size: int) -> bytes:
