@@ -104,7 +104,7 @@ class LimitedHttp(HttpToolsProtocol):
             self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Gives its place back."""
+        """No longer counts it."""
         self._gone()
         super().connection_lost(exc)
 
@@ -129,7 +129,7 @@ class LimitedHttp(HttpToolsProtocol):
                 self._expect_head()
 
     def handle_websocket_upgrade(self) -> None:
-        """The connection keeps its place until the WebSocket ends."""
+        """The connection counts until the WebSocket ends."""
         self._stop_waiting()
         super().handle_websocket_upgrade()
         protocol: Any = self.transport.get_protocol()

@@ -18,7 +18,7 @@ OPEN_CASSANDRA = "authenticator: AllowAllAuthenticator\nauthorizer: AllowAllAuth
 class Guard:
     """TLS with certificates of a new authority, and users of Kafka with their passwords; `admin` is one of them, and may do all.
 
-    `authority.issue(name)` makes certificates for clients, which servers want where `client_certificates` says so.
+    `authority.issue(name)` makes certificates for clients, which servers require with `client_certificates`.
     """
 
     def __init__(self, folder: Path, users: Mapping[str, str], *, client_certificates: bool = False) -> None:

@@ -43,8 +43,8 @@ class KafkaServer(ServerProcess):
     ) -> None:
         """Listens for clients on `port`; `heap` is the JVM's maximum heap. A port of 0 means any free one.
 
-                `short_lived` leaves out the optimising compiler: for the first minutes it uses more CPU than it saves.
-                `proxied` are further ports to listen on, each with the port of a proxy: clients that connect through the proxy get
+        `short_lived` leaves out the optimising compiler: for the first minutes it uses more CPU than it saves.
+        `proxied` are further ports to listen on, each with the port of a proxy: clients that connect through the proxy get
         its port as the broker's address, and stay on it. With a `guard` clients need TLS and a password (SCRAM-SHA-512), and
         access control lists decide what they may do; the guard's administrator may do everything.
         """
@@ -131,7 +131,7 @@ class CassandraServer(ServerProcess):
     ) -> None:
         """Listens for CQL on `port`; `heap` and `short_lived` are as for Kafka. A port of 0 means any free one.
 
-                With a `guard` clients need TLS, a certificate of the guard's authority if the guard requires one, and a password; at
+        With a `guard` clients need TLS, a certificate of the guard's authority if the guard requires one, and a password; at
         first there is the user `cassandra` with the password `cassandra`.
 
         There is no replica to recover lost writes from. With `survives_kill`, a write is on disk before it is acknowledged

@@ -53,7 +53,7 @@ async def test_doctor_names_a_data_folder_that_others_may_read(tmp_path: Path) -
     (tmp_path / "data").mkdir(mode=0o755)
     found = {f.subject: f for f in await examine(load_settings(data=tmp_path / "data"))}["Data folder"]
     assert found.verdict == "problem"
-    assert "chmod 700" in found.words
+    assert "chmod 700" in found.detail
     (tmp_path / "data").chmod(0o700)
     found = {f.subject: f for f in await examine(load_settings(data=tmp_path / "data"))}["Data folder"]
     assert found.verdict == "ok"
