@@ -116,7 +116,7 @@ async def test_paused_server_answers_nothing_until_it_is_resumed(apache_kafka: K
 
 
 def test_second_start_of_a_running_server_is_refused(apache_kafka: KafkaServer) -> None:
-    with pytest.raises(ClusterError, match="running already"):
+    with pytest.raises(ClusterError, match="already running"):
         apache_kafka.start()
     assert apache_kafka.running
 
