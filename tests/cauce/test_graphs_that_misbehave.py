@@ -168,4 +168,4 @@ async def test_thread_that_blocks_for_ever_does_not_keep_the_system_from_stoppin
     os.kill(worker, signal.SIGTERM)  # the supervisor, which would be less patient, is not asked
     await asyncio.to_thread(until, lambda: not is_alive(worker))
     log = hosting.system.data / "logs" / "worker.log"
-    assert "ending although" in log.read_text()
+    assert "exiting although" in log.read_text()
