@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry
 from sim_cassandra import SimCassandra, SimSession
@@ -57,12 +59,17 @@ OPTIONS = RuntimeOptions(
     stall_seconds=3.0,
 )
 """Shorter times than in life: the less happens between two faults, the more worlds a second."""
-streams.intake.POLL_MS = 1000
-streams.group_runtime.MAX_SPAN = 32
-"""So that a gap that is taken for missing records stops the intake within the life of a world."""
 METRICS = RuntimeMetrics(CollectorRegistry())
 MODEL = ScriptedChatModel()
 """Is asked who it is, and nothing else: `SimAgent` answers."""
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    """Constants of the product as a world needs them, so that a gap that is taken for missing records stops the intake within its
+    life. Only for so long: what imports the simulation may test something else afterwards."""
+    with patch.object(streams.intake, "POLL_MS", 1000), patch.object(streams.group_runtime, "MAX_SPAN", 32):
+        yield
 
 
 @dataclass

@@ -21,7 +21,7 @@ from sim_loop import EPOCH, Stuck, VirtualLoop
 from sim_network import FINE, Network, Weather
 from sim_people import People
 from sim_services import SimService
-from sim_worker import OPTIONS, Outside, SimWorker
+from sim_worker import OPTIONS, Outside, SimWorker, small_limits
 
 from processors.groups import GROUPS
 from schemas import TOPICS, AgentSettings, ApprovalPolicy, ModelSettings, PartitionSet, Tenant
@@ -188,7 +188,7 @@ def run(seed: int) -> Run:
     """Runs one seed to its end."""
     loop = VirtualLoop(seed)
     started = time.perf_counter()
-    with _clock_of(loop):
+    with _clock_of(loop), small_limits():
         asyncio.set_event_loop(None)
         world = World(loop)
         try:

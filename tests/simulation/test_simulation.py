@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,6 +14,9 @@ from multiprocessing import get_context
 import pytest
 import sim_bugs
 import simulate
+
+import streams.group_runtime
+import streams.intake
 
 SEEDS = 500
 """`make simulate` runs more."""
@@ -73,3 +78,13 @@ def test_a_deliberate_bug_is_noticed(bug: str, searches: dict[str, Future[tuple[
     seeds, broken = noticed
     assert seeds <= ENOUGH
     assert broken
+
+
+def test_a_process_that_has_run_a_world_tests_the_product_as_it_is() -> None:
+    def constants() -> tuple[object, ...]:
+        return streams.group_runtime.MAX_SPAN, streams.intake.POLL_MS, time.monotonic, time.time, secrets.token_hex
+
+    before = constants()
+    assert before[:2] == (10_000, 250)
+    simulate.sim_world.run(1)
+    assert constants() == before
