@@ -215,11 +215,20 @@ class KafkaClients:
 
 
 async def enqueue(producer: AIOKafkaProducer, output: Output) -> asyncio.Future[object]:
-    """Puts an output into the producer's buffer, waiting while that is full; the future is its acknowledgement."""
+    """Puts an output into the producer's buffer, waiting while that is full; the future is its acknowledgement.
+
+    Raises `KafkaError`, also when the producer is closed meanwhile, and after `PATIENCE_SECONDS` at the latest.
+    """
     key = output.key.encode() or None
-    ack: asyncio.Future[object] = await producer.send(
-        output.topic.value, output.value, key=key, headers=list(output.headers)
-    )
+    if getattr(producer, "_closed", False):
+        raise ProducerClosed
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            ack: asyncio.Future[object] = await producer.send(
+                output.topic.value, output.value, key=key, headers=list(output.headers)
+            )
+    except TimeoutError as error:
+        raise KafkaTimeoutError("the producer did not take the record in time") from error
     return ack
 
 
@@ -278,6 +287,23 @@ async def close_producer(producer: AIOKafkaProducer, seconds: float = 5) -> None
             await asyncio.wait_for(producer.stop(), seconds)
     finally:
         _abandon(producer)
+        _leave_metadata(producer)
+
+
+def _leave_metadata(producer: AIOKafkaProducer) -> None:
+    """Fails whoever waits for the metadata of a topic: a closed client requests none any more, and aiokafka leaves them waiting
+    without an end. Several senders share a producer, and one of them closes it when it breaks."""
+    if (client := getattr(producer, "client", None)) is None:
+        return
+    client.force_metadata_update = _refused  # who waits asks again and again
+    waiting = client._md_update_fut
+    if waiting is not None and not waiting.done():
+        waiting.set_exception(ProducerClosed())
+        waiting.exception()
+
+
+def _refused() -> None:
+    raise ProducerClosed
 
 
 def _abandon(producer: AIOKafkaProducer) -> None:

@@ -81,3 +81,21 @@ async def test_what_a_closed_producer_could_not_send_fails_at_once_and_is_not_se
     gc.collect()
     if not transactional:
         assert await sent(embedded) == ["before"]
+
+
+async def test_who_waits_for_a_producer_that_another_closes_is_told_and_does_not_wait_without_end(
+    embedded: EmbeddedBroker,
+) -> None:
+    """Several records are published by one producer, which the first of them closes when it breaks."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=embedded.bootstrap, enable_idempotence=True, request_timeout_ms=60_000, retry_backoff_ms=20
+    )
+    await producer.start()
+    await embedded.stop()
+    waiting = asyncio.create_task(enqueue(producer, an_output("waits")))
+    await until(lambda: producer.client._md_update_fut is not None)
+    await close_producer(producer)
+    with pytest.raises(KafkaError):
+        await asyncio.wait_for(waiting, 20)
+    with pytest.raises(KafkaError):
+        await asyncio.wait_for(enqueue(producer, an_output("late")), 20)
