@@ -33,8 +33,8 @@ def original_of(error: BaseException) -> BaseException:
 
 
 def error_text(error: BaseException) -> str:
-    """An error of foreign code as text for its user: its class and the first 500 characters of its message."""
-    return storable_error(original_of(error), 500)
+    """An error of foreign code as text for its user: its class and the beginning of its message."""
+    return storable_error(original_of(error))
 
 
 def close_unless_begun(work: Coroutine[Any, Any, Any]) -> None:

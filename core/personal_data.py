@@ -80,8 +80,7 @@ class Holdings:
             try:
                 await self._delete_thread(tenant_id, thread.user_id, thread.thread_id)
             except CauceError as error:
-                if not (
-                    isinstance(error, Missing) and error.code == "thread_not_found"
-                ):  # somebody else has deleted it
+                deleted_meanwhile = isinstance(error, Missing) and error.code == "thread_not_found"
+                if not deleted_meanwhile:
                     left.append(f"{shown}: {error}")
         return left

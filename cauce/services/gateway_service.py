@@ -73,7 +73,7 @@ async def _run(process: Process) -> None:
 
 
 def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
-    """Runs the use cases for the length of the block. The gateway is ready while it is connected to Kafka."""
+    """The use cases. The gateway is ready while it is connected to Kafka."""
     from connectors.gateway.app import make_core
     from connectors.gateway.gateway_options import GatewayOptions
 

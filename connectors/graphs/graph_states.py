@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from connectors.foreign import error_text
 from connectors.graphs import Graphs
 from core.changes import Changes
 from core.graph_assistants import Assistant
@@ -20,7 +21,6 @@ from schemas import (
     StateUpdated,
     ThreadHead,
     UpdateState,
-    storable_error,
 )
 from state import ItemStore, Journal
 
@@ -35,8 +35,6 @@ AssistantOf = Callable[[Principal, object], Awaitable[Assistant | None]]
 StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
 """The values of a checkpoint of a namespace; None if they cannot be read."""
 
-LONGEST_REASON = 500
-"""Maximum characters of an error of an application's function."""
 MAKE_SECONDS = 30.0
 """How long a factory may take to create a graph whose state is read, or which is drawn."""
 HELD_SECONDS = 5.0
@@ -309,7 +307,7 @@ def _explained(graph: str) -> Iterator[None]:
         if _is_ours(error):
             raise
         log.warning("the graph %r cannot be created", graph, exc_info=error)
-        reason = storable_error(getattr(error, "original", error), LONGEST_REASON)
+        reason = error_text(error)
         raise Broken(
             "graph_unavailable", f"The graph {graph!r} cannot be created with this configuration: {reason}"
         ) from error

@@ -173,7 +173,7 @@ class CassandraServer(ServerProcess):
             f"-Dcassandra.storagedir={self.data_dir / 'data'}",
             f"-Dlogback.configurationFile={self.files / 'logback.xml'}",
             *("-cp", f"{fetch_jars(self.files / 'pom.xml')}/*"),
-            "-Dcassandra.superuser_setup_delay_ms=0",
+            *(("-Dcassandra.superuser_setup_delay_ms=0",) if self._guard_of_clients else ()),
             "org.apache.cassandra.service.CassandraDaemon",
         ]
 
