@@ -16,7 +16,10 @@ Answer = tuple[int, Any] | None
 
 
 class SmallServer:
-    """Answers each request with what `answer` says. The next POST is refused or loses its answer where a test says so."""
+    """Answers each request with what `answer` says. The next request is refused or loses its answer where a test says so."""
+
+    faulty = "POST"
+    """The method of the requests that this may happen to."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -50,11 +53,11 @@ class SmallServer:
         length = next((int(line[15:]) for line in head.splitlines() if line.lower().startswith("content-length:")), 0)
         body = json.loads(await reader.readexactly(length)) if length else {}
         query = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
-        if method == "POST" and self._busy:
+        if method == self.faulty and self._busy:
             self._busy, answer = False, (429, "busy")
         else:
             answer = self.answer(method, query, body)
-            if method == "POST" and self._loses:
+            if method == self.faulty and self._loses:
                 self._loses, answer = False, None
         if answer is None:
             writer.transport.abort()
@@ -78,6 +81,17 @@ class Notes(SmallServer):
             return 422, "a note has a text"
         self.rows.append({**body, "id": secrets.token_hex(4)})
         return 200, self.rows[-1]
+
+
+class Weather(SmallServer):
+    """Tells the weather of a place."""
+
+    faulty = "GET"
+
+    def answer(self, method: str, query: Mapping[str, str], body: dict[str, Any]) -> Answer:
+        if not query.get("place"):
+            return 422, "which place?"
+        return 200, "sunny"
 
 
 class Doorbell(SmallServer):

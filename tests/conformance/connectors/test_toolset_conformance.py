@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from connector_folders import added_folder
 from extending_page import example_files
-from reached_toolsets import REACHED, Reached
+from reached_toolsets import REACHED, WEATHER, WRITING, Reached
 
 from connectors.connector import connectors
 from connectors.toolset import Call, Toolset
@@ -22,13 +22,15 @@ from schemas import CauceError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+those_that_write = pytest.mark.parametrize("reached", WRITING, indirect=True)
+
 NOT_CARRIED_OUT = {"retry", "halt", "tell_model", "needs_authorization", "refused", "failed"}
 
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The toolset of docs/extending.md is installed."""
-    with added_folder(tmp_path_factory.mktemp("example"), example_files("connectors/")):
+    """The toolset of docs/extending.md is installed, and one that only reads."""
+    with added_folder(tmp_path_factory.mktemp("example"), example_files("connectors/") | WEATHER):
         yield
 
 
@@ -86,11 +88,12 @@ async def test_a_reading_call_has_a_value(toolset: Toolset, reached: Reached) ->
     assert (await toolset.call(call)).kind == "ok"
 
 
+@those_that_write
 async def test_a_writing_call_has_one_effect_and_is_found_by_a_read_or_not_told(
     toolset: Toolset, reached: Reached, unique: str
 ) -> None:
     since = datetime.now(UTC)
-    call = await call_of(toolset, *reached.writing(unique))
+    call = await call_of(toolset, *reached.calling(unique))
     assert not call.tool.repeatable
     assert (await toolset.call(call)).kind == "ok"
     found = await toolset.reconcile(call, since)
@@ -98,12 +101,13 @@ async def test_a_writing_call_has_one_effect_and_is_found_by_a_read_or_not_told(
     assert await reached.effects(unique) == 1
 
 
+@those_that_write
 async def test_a_call_that_was_carried_out_and_whose_answer_was_lost_is_unknown(
     toolset: Toolset, reached: Reached, unique: str
 ) -> None:
     since = datetime.now(UTC)
     await reached.lose_answer()
-    call = await call_of(toolset, *reached.writing(unique))
+    call = await call_of(toolset, *reached.calling(unique))
     assert (await toolset.call(call)).kind == "unknown"
     assert await reached.effects(unique) == 1
     found = await toolset.reconcile(call, since)
@@ -111,8 +115,18 @@ async def test_a_call_that_was_carried_out_and_whose_answer_was_lost_is_unknown(
     assert await reached.effects(unique) == 1, "finding out changes nothing"
 
 
+async def test_a_read_whose_answer_was_lost_can_be_made_again(toolset: Toolset, reached: Reached) -> None:
+    if reached.writing is None:
+        await reached.lose_answer()
+        call = await call_of(toolset, *reached.reading)
+        assert (await toolset.call(call)).kind in ("unknown", "retry")
+    call = await call_of(toolset, *reached.reading)
+    assert call.tool.repeatable
+    assert [(await toolset.call(call)).kind for _ in range(2)] == ["ok", "ok"]
+
+
 async def test_what_was_never_called_is_not_found(toolset: Toolset, reached: Reached, unique: str) -> None:
-    call = await call_of(toolset, *reached.writing(unique))
+    call = await call_of(toolset, *reached.calling(unique))
     found = await toolset.reconcile(call, datetime.now(UTC))
     assert found is None or found.kind in NOT_CARRIED_OUT
 
@@ -121,15 +135,15 @@ async def test_too_many_calls_is_for_later_and_was_not_carried_out(
     toolset: Toolset, reached: Reached, unique: str
 ) -> None:
     await reached.busy()
-    call = await call_of(toolset, *reached.writing(unique))
+    call = await call_of(toolset, *reached.calling(unique))
     assert (await toolset.call(call)).kind == "retry"
     assert await reached.effects(unique) == 0
     assert (await toolset.call(call)).kind == "ok"
-    assert await reached.effects(unique) == 1
+    assert await reached.effects(unique) == (1 if reached.writing else 0)
 
 
 async def test_arguments_that_do_not_fit_are_told_to_the_model(toolset: Toolset, reached: Reached, unique: str) -> None:
-    name, arguments = reached.writing(unique)
+    name, arguments = reached.calling(unique)
     call = await call_of(toolset, name, dict.fromkeys(arguments))
     outcome = await toolset.call(call)
     assert outcome.kind == "tell_model"
@@ -139,10 +153,10 @@ async def test_arguments_that_do_not_fit_are_told_to_the_model(toolset: Toolset,
 
 async def test_calls_at_once_are_all_made_once(toolset: Toolset, reached: Reached, unique: str) -> None:
     texts = [f"{unique}-{n}" for n in range(10)]
-    calls = [await call_of(toolset, *reached.writing(text)) for text in texts]
+    calls = [await call_of(toolset, *reached.calling(text)) for text in texts]
     outcomes = await asyncio.gather(*map(toolset.call, calls))
     assert {outcome.kind for outcome in outcomes} == {"ok"}
-    assert [await reached.effects(text) for text in texts] == [1] * 10
+    assert [await reached.effects(text) for text in texts] == [1 if reached.writing else 0] * 10
 
 
 async def test_looking_at_it_says_what_was_found(toolset: Toolset) -> None:
@@ -156,7 +170,7 @@ async def test_what_is_wrong_with_its_settings_is_said_and_no_call_raises(reache
     with pytest.raises(CauceError) as raised:
         await wrong.check()
     assert len(str(raised.value)) > 20
-    call = await call_of(right, *reached.writing(unique))
+    call = await call_of(right, *reached.calling(unique))
     assert (await wrong.call(call)).kind in NOT_CARRIED_OUT
     assert await reached.effects(unique) == 0
     await right.close()
