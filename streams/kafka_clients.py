@@ -219,16 +219,29 @@ async def enqueue(producer: AIOKafkaProducer, output: Output) -> asyncio.Future[
 
     Raises `KafkaError`, also when the producer is closed meanwhile, and after `PATIENCE_SECONDS` at the latest.
     """
-    key = output.key.encode() or None
     if getattr(producer, "_closed", False):
         raise ProducerClosed
+    if _knows_partitions(producer, output.topic.value):
+        return await _send(
+            producer, output
+        )  # aiokafka limits this wait, and a timer for each record costs more than the record
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            ack: asyncio.Future[object] = await producer.send(
-                output.topic.value, output.value, key=key, headers=list(output.headers)
-            )
+            return await _send(producer, output)
     except TimeoutError as error:
         raise KafkaTimeoutError("the producer did not take the record in time") from error
+
+
+def _knows_partitions(producer: AIOKafkaProducer, topic: str) -> bool:
+    """Whether a record can be put into the buffer without asking the servers for metadata first."""
+    client = getattr(producer, "client", None)
+    return client is not None and client.cluster.partitions_for_topic(topic) is not None
+
+
+async def _send(producer: AIOKafkaProducer, output: Output) -> asyncio.Future[object]:
+    ack: asyncio.Future[object] = await producer.send(
+        output.topic.value, output.value, key=output.key.encode() or None, headers=list(output.headers)
+    )
     return ack
 
 
