@@ -222,9 +222,8 @@ async def enqueue(producer: AIOKafkaProducer, output: Output) -> asyncio.Future[
     if getattr(producer, "_closed", False):
         raise ProducerClosed
     if _knows_partitions(producer, output.topic.value):
-        return await _send(
-            producer, output
-        )  # aiokafka limits this wait, and a timer for each record costs more than the record
+        # aiokafka limits this wait itself, and a timer for each record costs more than the record.
+        return await _send(producer, output)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await _send(producer, output)
