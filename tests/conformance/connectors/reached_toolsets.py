@@ -13,7 +13,7 @@ from typing import Any
 
 from emulated import emulators
 from pydantic import SecretStr
-from small_server import Notes, Weather
+from small_server import Notes, SmallServer, Weather
 
 from connectors.arcade import ArcadeSettings
 from connectors.connector import connectors
@@ -67,33 +67,32 @@ async def arcade(folder: Path) -> AsyncIterator[Reached]:
         )
 
 
-@asynccontextmanager
-async def notes(folder: Path) -> AsyncIterator[Reached]:
-    server, settings = Notes(), next(one for one in connectors() if one.name == "notes").settings
-    async with server.listening() as address:
-        yield Reached(
-            make=_maker("notes"),
-            settings=settings(url=address),  # type: ignore[call-arg]
-            wrong_settings=settings(url="http://127.0.0.1:1"),  # type: ignore[call-arg]
-            reading=("notes_Find", {"text": "x"}),
-            writing=lambda text: ("notes_Add", {"text": text}),
-            effects=lambda text: _count(server.find(text=text)),
-            lose_answer=server.lose_answer,
-            busy=server.be_busy,
-        )
+def notes(folder: Path) -> AbstractAsyncContextManager[Reached]:
+    server = Notes()
+    return _at_small_server(
+        "notes",
+        server,
+        reading=("notes_Find", {"text": "x"}),
+        writing=lambda text: ("notes_Add", {"text": text}),
+        effects=lambda text: _count(server.find(text=text)),
+    )
+
+
+def weather(folder: Path) -> AbstractAsyncContextManager[Reached]:
+    return _at_small_server("weather", Weather(), reading=("weather_Now", {"place": "Vigo"}))
 
 
 @asynccontextmanager
-async def weather(folder: Path) -> AsyncIterator[Reached]:
-    server, settings = Weather(), next(one for one in connectors() if one.name == "weather").settings
+async def _at_small_server(name: str, server: SmallServer, **about: Any) -> AsyncIterator[Reached]:
+    settings = next(one for one in connectors() if one.name == name).settings
     async with server.listening() as address:
         yield Reached(
-            make=_maker("weather"),
+            make=_maker(name),
             settings=settings(url=address),  # type: ignore[call-arg]
             wrong_settings=settings(url="http://127.0.0.1:1"),  # type: ignore[call-arg]
-            reading=("weather_Now", {"place": "Vigo"}),
             lose_answer=server.lose_answer,
             busy=server.be_busy,
+            **about,
         )
 
 
