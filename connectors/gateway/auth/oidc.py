@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -14,73 +16,148 @@ import jwt
 
 from core.identity_providers import IdentityProviders, vouched_for
 from core.principal import Principal
-from schemas import IdentityProvider, Unavailable
+from schemas import IdentityProvider, Unavailable, storable_error
+from schemas.common.recent import Backoff
 
 log = logging.getLogger("cauce.gateway")
 
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
-"""Signatures with a public key only: a token signed with a shared secret, or not at all, is never taken."""
+ALGORITHMS = {
+    "RSA": ("RS256", "RS384", "RS512", "PS256"),
+    "EC": ("ES256", "ES384"),
+    "OKP": ("EdDSA",),
+}
+"""By type of the key. Signatures with a public key only: a token signed with a shared secret, or not at all, is never taken."""
 LEEWAY_SECONDS = 10
 METADATA_SECONDS = 600.0
 KEYS_AGAIN_SECONDS = 10.0
 """A key that is not known makes us look again, this often at most."""
+READ_SECONDS = 10.0
+"""For metadata and keys together, also from a provider that sends one byte after the other."""
+MAX_BYTES = 1 << 20
+BACKOFF = (2.0, 120.0)
+"""First and longest pause, in seconds, in which a provider that did not answer is not asked again."""
 
 
-@dataclass
-class _Issuer:
+@dataclass(frozen=True, slots=True)
+class _Known:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     keys: Mapping[str | None, Any] = field(default_factory=dict)
-    looked: float = float("-inf")
+
+
+class Issuer:
+    """What is known of one provider. Reads of it are shared by all who wait, and nobody else waits for it."""
+
+    def __init__(self, issuer: str, client: httpx.AsyncClient, clock: Callable[[], float]) -> None:
+        self._issuer, self._client, self._clock = issuer, client, clock
+        self._known: _Known | None = None
+        self._looked = float("-inf")
+        self._reading: asyncio.Task[_Known] | None = None
+        self._backoff, self._not_before, self._reason = Backoff(*BACKOFF), float("-inf"), ""
+
+    async def known(self) -> _Known:
+        """Metadata and keys. Old ones are refreshed in the background. Raises `Unavailable` where there are none, immediately
+        if the provider failed a moment ago."""
+        if self._known is None:
+            return await self._read()
+        if self._clock() - self._looked > METADATA_SECONDS and self._clock() >= self._not_before:
+            self._begin()
+        return self._known
+
+    async def newer(self) -> _Known:
+        """As `known`, read again unless that was a moment ago: a key was missing."""
+        known = await self.known()
+        if self._clock() - self._looked <= KEYS_AGAIN_SECONDS or self._clock() < self._not_before:
+            return known
+        try:
+            return await self._read()
+        except Unavailable:
+            return known
+
+    def close(self) -> None:
+        """Gives up what is being read."""
+        if self._reading:
+            self._reading.cancel()
+
+    async def _read(self) -> _Known:
+        if self._reading is None and self._clock() < self._not_before:
+            raise Unavailable(self._reason)
+        # It belongs to all who wait: one of them being cancelled must not end it.
+        return await asyncio.shield(self._begin())
+
+    def _begin(self) -> asyncio.Task[_Known]:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._ask(), name="read-identity-provider")
+            self._reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return self._reading
+
+    async def _ask(self) -> _Known:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                found = await self._get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+                if found.get("issuer") != self._issuer:
+                    raise ValueError(f"it says that it is {str(found.get('issuer'))[:200]!r}")
+                keys = _keys(await self._get(found["jwks_uri"]))
+        except Exception as error:  # whatever a provider sends
+            self._not_before = self._clock() + self._backoff.next()
+            why = (
+                f"no complete answer within {READ_SECONDS:g} s"
+                if isinstance(error, TimeoutError)
+                else storable_error(error)
+            )
+            self._reason = f"the provider {self._issuer} does not answer as OpenID Connect Discovery says: {why}"
+            log.warning("%s%s", self._reason, "; its old keys hold" if self._known else "")
+            raise Unavailable(self._reason) from error
+        finally:
+            self._reading = None
+        self._known, self._looked = _Known(found, keys), self._clock()
+        self._backoff, self._not_before = Backoff(*BACKOFF), float("-inf")
+        return self._known
+
+    async def _get(self, url: str) -> Mapping[str, Any]:
+        body = bytearray()
+        async with self._client.stream("GET", url) as answer:
+            answer.raise_for_status()
+            async for piece in answer.aiter_bytes():
+                body += piece
+                if len(body) > MAX_BYTES:
+                    raise ValueError(f"it sends more than {MAX_BYTES:,} bytes")
+        found = json.loads(bytes(body))
+        if not isinstance(found, dict):
+            raise ValueError("it sends JSON that is not an object")
+        return found
 
 
 class Issuers:
-    """Caches the metadata and the keys of providers."""
+    """Caches the metadata and the keys of providers. One that does not answer delays only who needs it."""
 
-    def __init__(self, client: httpx.AsyncClient | None = None) -> None:
-        self._client = client or httpx.AsyncClient(timeout=5, follow_redirects=False)
-        self._known: dict[str, _Issuer] = {}
-        self._lock = asyncio.Lock()
+    def __init__(self, client: httpx.AsyncClient | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        # A dead provider must not use up a pool of connections either.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+        self._client = client or httpx.AsyncClient(timeout=5, follow_redirects=False, limits=limits)
+        self._clock = clock
+        self._issuers: dict[str, Issuer] = {}
 
     async def close(self) -> None:
         """Closes connections."""
+        for issuer in self._issuers.values():
+            issuer.close()
         await self._client.aclose()
 
     async def metadata(self, issuer: str) -> Mapping[str, Any]:
         """The provider's configuration (OpenID Connect Discovery 1.0). Raises `Unavailable`."""
-        return (await self._issuer(issuer, METADATA_SECONDS)).metadata
+        return (await self._of(issuer).known()).metadata
 
     async def key(self, issuer: str, key_id: str | None) -> Any | None:
-        """The provider's public key of this id."""
-        known = await self._issuer(issuer, METADATA_SECONDS)
+        """The provider's public key of this id. Raises `Unavailable` where none of its keys are known."""
+        known = await self._of(issuer).known()
         if key_id not in known.keys:
-            known = await self._issuer(issuer, KEYS_AGAIN_SECONDS)
+            known = await self._of(issuer).newer()
         return known.keys.get(key_id)
 
-    async def _issuer(self, issuer: str, fresh: float) -> _Issuer:
-        async with self._lock:
-            known = self._known.setdefault(issuer, _Issuer())
-            if time.monotonic() - known.looked > fresh:
-                try:
-                    found = await self._get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-                    if found.get("issuer") != issuer:
-                        raise Unavailable(f"the provider at {issuer} says that it is {found.get('issuer')!r}")
-                    keys = await self._get(found["jwks_uri"])
-                except (httpx.HTTPError, ValueError, KeyError) as error:
-                    if known.keys:
-                        log.warning("the provider %s does not answer (%r); its old keys hold", issuer, error)
-                        known.looked = time.monotonic() - fresh + KEYS_AGAIN_SECONDS
-                        return known
-                    raise Unavailable(f"the provider {issuer} does not answer: {error}") from error
-                known.metadata, known.keys, known.looked = found, _keys(keys), time.monotonic()
-            return known
-
-    async def _get(self, url: str) -> Mapping[str, Any]:
-        answer = await self._client.get(url)
-        answer.raise_for_status()
-        found = answer.json()
-        if not isinstance(found, dict):
-            raise ValueError("not an object")
-        return found
+    def _of(self, issuer: str) -> Issuer:
+        if issuer not in self._issuers:
+            self._issuers[issuer] = Issuer(issuer, self._client, self._clock)
+        return self._issuers[issuer]
 
 
 class OidcTokens:
@@ -93,7 +170,7 @@ class OidcTokens:
         """Whom an access token belongs to; None when it is not valid here."""
         try:
             claims = jwt.decode(token, options={"verify_signature": False})
-        except jwt.PyJWTError:
+        except Exception:  # whatever a stranger sends
             return None
         audiences = claims.get("aud")
         found = await self._providers.trusting(
@@ -109,20 +186,25 @@ class OidcTokens:
         """The claims of a token that this provider signed for this audience and that has not expired."""
         try:
             header = jwt.get_unverified_header(token)
-            key = await self._issuers.key(provider.issuer, header.get("kid"))
-            if key is None or header.get("alg") not in ALGORITHMS:
-                return None
+        except Exception:  # whatever a stranger sends
+            return None
+        key = await self._issuers.key(provider.issuer, header.get("kid"))
+        if key is None or header.get("alg") not in ALGORITHMS[key.key_type]:
+            return None
+        try:
             claims: Mapping[str, Any] = jwt.decode(
                 token,
                 key.key,
-                algorithms=list(ALGORITHMS),
+                algorithms=list(ALGORITHMS[key.key_type]),
                 audience=audience,
                 issuer=provider.issuer,
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except jwt.PyJWTError as error:
-            log.info("a token of %s was refused: %s", provider.issuer, error)
+            datetime.fromtimestamp(claims["exp"], UTC)
+            json.dumps(claims, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        except Exception as error:  # a signature vouches for nothing else in it
+            log.info("a token of %s was refused: %s", provider.issuer, storable_error(error))
             return None
         return claims
 
@@ -131,9 +213,9 @@ def _keys(found: Mapping[str, Any]) -> dict[str | None, Any]:
     """Keys for signatures by id; those that we cannot use are left out."""
     keys: dict[str | None, Any] = {}
     for one in found.get("keys", []):
-        if one.get("use", "sig") == "sig" and one.get("kty") in ("RSA", "EC", "OKP"):
-            try:
+        try:
+            if one.get("use", "sig") == "sig" and one.get("kty") in ALGORITHMS:
                 keys[one.get("kid")] = jwt.PyJWK(one)
-            except jwt.PyJWTError as error:
-                log.info("a key of a provider cannot be used: %s", error)
+        except Exception as error:
+            log.info("a key of a provider cannot be used: %s", storable_error(error))
     return keys

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
-from connectors.gateway.auth.oidc import Issuers, OidcTokens
+from connectors.gateway.auth.oidc import READ_SECONDS, Issuers, OidcTokens
 from core.identity_providers import IdentityProviders, LoginAttempt, vouched_for
 from core.refusals import Forbidden
 from core.sessions import Sessions
-from schemas import IdentityProvider, Unavailable
+from schemas import IdentityProvider, Unavailable, storable_error
+
+log = logging.getLogger("cauce.gateway")
 
 
 class OidcLogin:
@@ -29,7 +35,7 @@ class OidcLogin:
         state = await self._providers.begin(tenant_id, attempt)
         async with self._client(provider, callback) as client:
             url, _ = client.create_authorization_url(
-                metadata["authorization_endpoint"],
+                _address(metadata, "authorization_endpoint"),
                 state=state,
                 nonce=attempt.nonce,
                 code_verifier=attempt.verifier,
@@ -44,18 +50,19 @@ class OidcLogin:
         provider = await self._providers.find(tenant_id, name)
         metadata = await self._issuers.metadata(provider.issuer)
         try:
-            async with self._client(provider, callback) as client:
+            async with asyncio.timeout(READ_SECONDS), self._client(provider, callback) as client:
                 tokens = await client.fetch_token(
-                    metadata["token_endpoint"],
+                    _address(metadata, "token_endpoint"),
                     code=code,
                     code_verifier=attempt.verifier,
                     grant_type="authorization_code",
                 )
         except AuthlibBaseError as error:
             raise Forbidden("login_refused", f"The provider refused: {error.error}.") from error
-        except OSError as error:
-            raise Unavailable("the provider does not answer") from error
-        id_token = tokens.get("id_token", "")
+        except Exception as error:  # httpx's, and whatever its answer leads to
+            log.warning("the provider %s did not give its tokens: %s", provider.issuer, storable_error(error))
+            raise Unavailable("the provider does not answer as it should; try again later") from error
+        id_token = tokens.get("id_token") or ""
         claims = await self._tokens.check(id_token, provider, provider.client_id)
         if claims is None or claims.get("nonce") != attempt.nonce:
             raise Forbidden("login_refused", "The provider's identity token is not valid.")
@@ -84,3 +91,10 @@ class OidcLogin:
             token_endpoint_auth_method="client_secret_basic" if secret else "none",
             timeout=10,
         )
+
+
+def _address(metadata: Mapping[str, Any], name: str) -> str:
+    found = metadata.get(name)
+    if not isinstance(found, str):
+        raise Unavailable(f"the provider's metadata has no {name}")
+    return found
