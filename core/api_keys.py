@@ -7,7 +7,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pydantic import BaseModel
@@ -102,9 +102,9 @@ class ApiKeys:
     async def find(self, text: str) -> Principal | None:
         """Whom a key belongs to; None for one that is wrong, revoked or expired."""
         principal = await self._known.get(_hash(text), lambda: self._look(text))
-        if principal and principal.expires and principal.expires <= utc_now():
+        if principal is None or (principal.expires and principal.expires <= utc_now()):
             return None
-        return principal
+        return replace(principal, again=lambda: self.find(text))
 
     async def _look(self, text: str) -> Principal | None:
         parts = text.removeprefix(PREFIX).split(".")
@@ -122,7 +122,13 @@ class ApiKeys:
         if not hmac.compare_digest(key.secret_hash, _hash(secret)):
             return None
         return Principal(
-            tenant_id, key.user_id, frozenset(key.scopes) & frozenset(SCOPES), "key", key.key_id, key.expires_at
+            tenant_id,
+            key.user_id,
+            frozenset(key.scopes) & frozenset(SCOPES),
+            "key",
+            key.key_id,
+            key.expires_at,
+            issued=key.created_at,
         )
 
 

@@ -56,7 +56,7 @@ class Core(StoreCore):
         self.ingress, self.feed = ingress, feed
         self.assistants = Assistants(stores.assistants, graphs.names, graphs.descriptions)
         self.agents = Agents(self.tenants, self.assistants)
-        self.streams = ThreadStreams(stores.journal, feed, heartbeat=options.heartbeat)
+        self.streams = ThreadStreams(stores.journal, feed, self.access, heartbeat=options.heartbeat)
         self.changes = Changes(stores.journal, ingress, self.streams, seconds=options.apply_seconds)
         self.timers = Timers(stores.timers, every=options.timer_seconds)
         self.threads = Threads(
@@ -111,4 +111,5 @@ class Core(StoreCore):
     def stream(self, principal: Principal, thread_id: str) -> ThreadStream:
         """Events of a thread, which the caller has checked to be the principal's."""
         principal.require("read")
+        principal.require_active()
         return self.streams.of(principal, thread_id)

@@ -103,4 +103,14 @@ def vouched_for(
         raise Forbidden("email_not_verified", "The provider has not verified this address.")
     user_id = who if is_id(who) else derived_id("u", provider.issuer, who)
     expires = datetime.fromtimestamp(claims["exp"], UTC)
-    return Principal(tenant_id, user_id, SCOPES, kind, credential_id=provider.name, expires=expires)
+    issued = claims.get("iat")
+    return Principal(
+        tenant_id,
+        user_id,
+        SCOPES,
+        kind,
+        credential_id=provider.name,
+        expires=expires,
+        issued=datetime.fromtimestamp(issued, UTC) if isinstance(issued, int | float) else None,
+        provider=provider.name,
+    )

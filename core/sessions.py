@@ -17,6 +17,8 @@ KIND = "session"
 LINK_KIND = "login_link"
 LIFETIME = timedelta(days=30)
 LINK_LIFETIME = timedelta(minutes=15)
+BY_PROVIDER = "oidc:"
+"""The method of a session that a provider vouched for, with the provider's name."""
 
 
 class Session(BaseModel):
@@ -72,7 +74,14 @@ class Sessions:
         if session is None:
             return None
         return Principal(
-            tenant_id, session.user_id, kind="session", credential_id=session_id[:12], expires=session.expires_at
+            tenant_id,
+            session.user_id,
+            kind="session",
+            credential_id=session_id[:12],
+            expires=session.expires_at,
+            issued=session.created_at,
+            provider=session.method.removeprefix(BY_PROVIDER) if session.method.startswith(BY_PROVIDER) else "",
+            again=lambda: self.find(cookie),
         )
 
     async def end(self, cookie: str) -> Session | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 
 from core.principal import Principal
 from core.refusals import Missing, Refused
@@ -44,7 +43,7 @@ class StatelessThreads:
         await asyncio.gather(*self._waiting, return_exceptions=True)
 
     async def _delete(self, principal: Principal, thread_id: str, run_id: str) -> None:
-        lasting = replace(principal, expires=None)  # the run continues when the credential that started it expires
+        lasting = principal.lasting()
         try:
             while True:
                 view = await self._runs.wait(lasting, thread_id, run_id, seconds=self._seconds)

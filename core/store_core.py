@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.access import Access
 from core.api_keys import ApiKeys
 from core.audit_reader import AuditReader
 from core.identity_providers import IdentityProviders
@@ -23,6 +24,7 @@ class StoreCore:
 
     def __init__(self, stores: Stores) -> None:
         self.tenants = Tenants(stores.directory)
+        self.access = Access(stores.directory)
         self.users = Users(stores.directory)
         self.keys = ApiKeys(stores.credentials, stores.directory)
         self.sessions = Sessions(stores.credentials)

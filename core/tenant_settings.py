@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.principal import Principal
-from core.refusals import Conflict, Forbidden, Invalid, invalid, known_time_zone, not_found
+from core.refusals import Conflict, Forbidden, Invalid, invalid, known_time_zone, not_active, not_found
 from schemas import SYSTEM_TENANT, AgentSettings, IdentityProvider, Tenant, is_tenant_id
 from schemas.common.clock import utc_now
 from schemas.common.recent import TtlCache
@@ -44,10 +44,13 @@ class Tenants:
         self._known: TtlCache[Tenant] = TtlCache(ttl=KNOWN_SECONDS)
 
     async def of(self, caller: Principal) -> Tenant:
-        """The caller's tenant, at most `KNOWN_SECONDS` old. Raises `Forbidden` when it is paused or gone."""
+        """The caller's tenant, at most `KNOWN_SECONDS` old.
+
+        Raises `Forbidden` when it is closed or gone; paused, unless the caller was admitted to read in it.
+        """
         tenant = await self._known.get(caller.tenant_id, lambda: self._of(caller.tenant_id))
-        if tenant.paused:
-            raise Forbidden("tenant_paused", "The tenant is paused; its administrator can say why.")
+        if tenant.state == "closed" or (tenant.state == "paused" and caller.tenant_state != "paused"):
+            raise not_active(tenant.state)
         return tenant
 
     async def all(self, by: Principal) -> list[Tenant]:

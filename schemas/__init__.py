@@ -103,7 +103,16 @@ from schemas.responses import (
     ToolFinished,
     ToolRequested,
 )
-from schemas.tenants import AgentSettings, ApprovalPolicy, IdentityProvider, ModelSettings, RunLimits, Tenant, User
+from schemas.tenants import (
+    AgentSettings,
+    ApprovalPolicy,
+    IdentityProvider,
+    ModelSettings,
+    RunLimits,
+    Tenant,
+    TenantState,
+    User,
+)
 from schemas.text import DEEPEST, is_storable, storable, storable_error, storable_text
 from schemas.thread_head import (
     QUEUED_BYTES,
@@ -223,6 +232,7 @@ __all__ = [
     "StoredRun",
     "Tenant",
     "TenantId",
+    "TenantState",
     "ThreadChanged",
     "ThreadCondition",
     "ThreadEvent",

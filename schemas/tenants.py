@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from schemas.base import Stored, Timestamp
 from schemas.ids import Id, TenantId
 
+TenantState = Literal["active", "paused", "closed"]
+"""`paused`: nothing new begins and nothing works, what is there can be read. `closed`: nobody gets in."""
+
 
 class ModelSettings(Stored):
     """Which chat model an agent uses. Secrets are not kept here: `api_key_env` names an environment
@@ -94,7 +97,9 @@ class Tenant(Stored):
     created_at: Timestamp
     version: int = Field(default=1, ge=1)
     paused: bool = False
-    """Inputs are refused while this is set."""
+    """Nothing new begins and nothing works while this is set; what is there can be read."""
+    closed: bool = False
+    """Nobody gets in, and what was begun ends. Set together with `paused`, which is all that older versions know."""
     time_zone: str | None = None
     """IANA name of the zone that the users are in who have none of their own; UTC when absent."""
     agents: tuple[AgentSettings, ...] = (AgentSettings(),)
@@ -106,6 +111,11 @@ class Tenant(Stored):
         if not ids or len(set(ids)) != len(ids):
             raise ValueError("a tenant needs at least one agent, and agent ids must differ")
         return self
+
+    @property
+    def state(self) -> TenantState:
+        """What its people may do now."""
+        return "closed" if self.closed else "paused" if self.paused else "active"
 
     def agent(self, agent_id: str) -> AgentSettings | None:
         """The agent of this id."""
@@ -124,3 +134,7 @@ class User(Stored):
     time_zone: str | None = None
     """IANA name; the tenant's when absent."""
     approvals_allow: tuple[str, ...] = ()
+    blocked: bool = False
+    """No credential of the user counts, and what was begun for them ends."""
+    not_before: Timestamp | None = None
+    """Credentials that were made before this do not count any more: the user was signed out everywhere."""

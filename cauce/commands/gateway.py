@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, on_stores, settings_of
+from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, TenantOption, on_stores, settings_of
 from cauce.commands.families import Family
 
 PortOption = Annotated[int | None, typer.Option("--port", help="Port to listen on [default: 8123, or any free one].")]
@@ -45,13 +45,14 @@ def gateway(
 def login(
     data: DataOption = None,
     config: ConfigOption = None,
+    tenant: TenantOption = None,
     user: Annotated[str | None, typer.Option("--user", help="User to sign in [default: owner].")] = None,
 ) -> None:
     """Print a one-time link that signs a browser in, valid for 15 minutes. For the system on this machine."""
     from cauce.running import NotRunning, find_gateway
     from core.principal import OPERATOR
 
-    settings = settings_of(data, config, user=user)
+    settings = settings_of(data, config, tenant=tenant, user=user)
     running = find_gateway(settings)
     if running is None:
         raise NotRunning("No gateway runs here. Start it with: cauce up")

@@ -106,6 +106,7 @@ def make_app(
                 sessions=core.sessions,
                 tokens=tokens,
                 open_paths=open_paths,
+                access=core.access,
                 **foreign,
             ),
             Middleware(RateLimits, rates=rates),

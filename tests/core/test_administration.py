@@ -76,7 +76,8 @@ async def test_no_credential_of_a_user_administers(core: StoreCore) -> None:
         await core.keys.create(OPERATOR, "acme", "ana", scopes=("read", "administer"))
     made = await core.keys.create(OPERATOR, "acme", "ana")
     found = await core.keys.find(made.text)
-    assert found == replace(ANA, scopes=frozenset(SCOPES), credential_id=made.key.key_id, expires=made.key.expires_at)
+    about = {"credential_id": made.key.key_id, "expires": made.key.expires_at, "issued": made.key.created_at}
+    assert found == replace(ANA, scopes=frozenset(SCOPES), **about)
 
 
 async def test_a_user_changes_himself_where_the_credential_may_write(core: StoreCore) -> None:

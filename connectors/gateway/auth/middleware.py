@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from connectors.gateway.problems import Problem, as_problem, response
+from core.access import Access
 from core.api_keys import PREFIX, ApiKeys
 from core.principal import Principal
 from core.refusals import Forbidden, Refused
@@ -53,9 +54,10 @@ class Authentication:
         open_paths: tuple[str, ...],
         is_foreign: Callable[[Scope], bool] = lambda scope: False,
         foreign_open: bool = False,
+        access: Access,
     ) -> None:
         self._app, self._keys, self._sessions, self._tokens, self._open = app, keys, sessions, tokens, open_paths
-        self._is_foreign, self._foreign_open = is_foreign, foreign_open
+        self._is_foreign, self._foreign_open, self._access = is_foreign, foreign_open, access
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Answers 401 itself; otherwise the request is passed on with `cauce.principal` and `cauce.request_id`."""
@@ -72,7 +74,7 @@ class Authentication:
             await self._app(scope, receive, with_id)
             return
         try:
-            scope["cauce.principal"] = await self._principal(request)
+            scope["cauce.principal"] = await self._access.admit(await self._principal(request))
         except Exception as error:
             if isinstance(error, Refused) and self._foreign_open and self._is_foreign(scope):
                 await self._app(scope, receive, with_id)

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -180,7 +180,9 @@ class OidcTokens:
             return None
         tenant_id, provider = found
         checked = await self.check(token, provider, provider.audience or provider.client_id)
-        return None if checked is None else vouched_for(tenant_id, provider, checked, kind="token")
+        if checked is None:
+            return None
+        return replace(vouched_for(tenant_id, provider, checked, kind="token"), again=lambda: self.find(token))
 
     async def check(self, token: str, provider: IdentityProvider, audience: str) -> Mapping[str, Any] | None:
         """The claims of a token that this provider signed for this audience and that has not expired."""

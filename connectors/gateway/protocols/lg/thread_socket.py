@@ -22,6 +22,7 @@ from connectors.gateway.protocols.lg.v2 import no_command, obey, opened, refusal
 from connectors.gateway.request_parts import mapping
 from core.principal import Principal
 from core.refusals import Invalid, Missing, shown
+from schemas import ServerTrouble
 
 log = logging.getLogger("cauce.gateway")
 
@@ -75,24 +76,33 @@ class _Connection:
 
     async def run(self) -> None:
         """Until the client leaves. Raises what ends the connection."""
-        reading = asyncio.create_task(self._read())
+        reading, counting = asyncio.create_task(self._read()), asyncio.create_task(self._still_counts())
         try:
             while not reading.done():
-                waits = {reading, *self._subscriptions.values()}
+                waits = {reading, counting, *self._subscriptions.values()}
                 self._changed.clear()
                 changed = asyncio.create_task(self._changed.wait())
                 done, _ = await asyncio.wait({*waits, changed}, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
+                if counting.done():
+                    counting.result()
                 for name, task in [*self._subscriptions.items()]:
                     if task in done:
                         del self._subscriptions[name]
                         task.result()
             reading.result()
         finally:
-            tasks = [reading, *self._subscriptions.values()]
+            tasks = [reading, counting, *self._subscriptions.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+    async def _still_counts(self) -> None:
+        """Raises what ends the caller's credential; also where nothing is subscribed to."""
+        while True:
+            await asyncio.sleep(self._core.options.heartbeat)
+            with contextlib.suppress(ServerTrouble):  # nobody knows: asked again with the next heartbeat
+                await self._core.access.still(self._caller)
 
     async def _read(self) -> None:
         while True:
@@ -116,6 +126,7 @@ class _Connection:
             if number is None or not isinstance(method, str):
                 raise Invalid("invalid_argument", no_command(given, method))
             parameters = mapping(command.get("params"), "params")
+            await self._core.access.still(self._caller)
             if self._count:
                 await self._count(run=method in ("run.start", "input.respond"))
             if method == "subscription.subscribe":
