@@ -61,7 +61,9 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self.group, self.topics, self._spec = group.name, group.topics, group
         self._processor, self._handler = processor, handler
         self._clients, self._options, self._metrics = clients, options, metrics
-        self._lanes: Lanes[HeldRecord] = Lanes(max_running=options.max_running, tenant_running=options.tenant_share)
+        self._lanes: Lanes[HeldRecord] = Lanes(
+            max_running=options.max_running, tenant_running=options.tenant_share, user_running=options.user_share
+        )
         self._slots: dict[int, Slot] = {}
         self._limbo: dict[int, Slot] = {}
         """Slots that a rebalance took away and may return."""
@@ -111,7 +113,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return
         record = HeldRecord(slot, tp, raw, time.monotonic())
         self._holdings.take(record)
-        self._lanes.put(self._lane(raw), record.tenant, record)
+        self._lanes.put(self._lane(raw), record.tenant, record.user, record)
         self._metrics.received.labels(self.group, raw.topic).inc()
         self._processor.arrived(raw)
 
