@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 
 from pydantic import BaseModel
 
-from core.principal import Principal
+from core.principal import SCOPES, Principal
 from schemas import Timestamp, is_tenant_id
 from schemas.common.clock import utc_now
 from state import Credentials, readable
@@ -28,8 +29,7 @@ class Session(BaseModel):
     created_at: Timestamp
     expires_at: Timestamp
     method: str
-    id_token: str | None = None
-    """The id token of the provider that the user signed in with, for logging out there."""
+    scopes: tuple[str, ...] = SCOPES
 
 
 class Sessions:
@@ -53,10 +53,12 @@ class Sessions:
         user_id = await self._store.take(tenant_id, LINK_KIND, _id(link))
         return await self.begin(tenant_id, user_id.decode(), method="link") if user_id else None
 
-    async def begin(self, tenant_id: str, user_id: str, *, method: str, id_token: str | None = None) -> str:
+    async def begin(self, tenant_id: str, user_id: str, *, method: str, scopes: Collection[str] = SCOPES) -> str:
         """A new session with a new id; returns the cookie's value."""
         cookie, now = f"{tenant_id}.{secrets.token_urlsafe(32)}", utc_now()
-        session = Session(user_id=user_id, created_at=now, expires_at=now + LIFETIME, method=method, id_token=id_token)
+        session = Session(
+            user_id=user_id, created_at=now, expires_at=now + LIFETIME, method=method, scopes=tuple(scopes)
+        )
         body = session.model_dump_json().encode()
         await self._store.put(tenant_id, KIND, _id(cookie), body, expires=session.expires_at)
         return cookie
@@ -73,10 +75,12 @@ class Sessions:
         session = _session(tenant_id, session_id, body)
         if session is None:
             return None
+        scopes = frozenset(session.scopes) & frozenset(SCOPES)
         return Principal(
             tenant_id,
             session.user_id,
-            kind="session",
+            scopes,
+            "session",
             credential_id=session_id[:12],
             expires=session.expires_at,
             issued=session.created_at,

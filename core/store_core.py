@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.access import Access
 from core.api_keys import ApiKeys
 from core.audit_reader import AuditReader
+from core.identities import Identities
 from core.identity_providers import IdentityProviders
 from core.principal import Principal
 from core.run_reader import RunReader
@@ -28,7 +29,8 @@ class StoreCore:
         self.users = Users(stores.directory)
         self.keys = ApiKeys(stores.credentials, stores.directory)
         self.sessions = Sessions(stores.credentials)
-        self.providers = IdentityProviders(stores.directory, stores.credentials)
+        self.identities = Identities(stores.credentials, stores.directory)
+        self.providers = IdentityProviders(stores.directory, stores.credentials, self.identities)
         self.audit = AuditReader(stores.audit)
         self.items = UserItems(stores.items)
         self.threads = ThreadReader(stores.journal)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.admission import check_provider
 from core.principal import Principal
 from core.refusals import Conflict, Forbidden, Invalid, invalid, known_time_zone, not_active, not_found
 from schemas import SYSTEM_TENANT, AgentSettings, IdentityProvider, Tenant, is_tenant_id
@@ -103,7 +104,8 @@ class Tenants:
         return changed, _taken_out(found.agent(change.agent_id), changed.agent(change.agent_id))
 
     async def put_provider(self, by: Principal, tenant_id: str, provider: IdentityProvider) -> None:
-        """Lets users sign in with an OpenID provider; one of the same name is replaced."""
+        """Lets users sign in with an OpenID provider; one of the same name is replaced. Raises `Invalid`."""
+        check_provider(provider)
         found = await self.get(by, tenant_id)
         others = tuple(p for p in found.identity_providers if p.name != provider.name)
         changes = {"identity_providers": (*others, provider), "version": found.version + 1}

@@ -84,9 +84,18 @@ class IdentityProvider(Stored):
     client_id: str = Field(min_length=1)
     client_secret_env: str | None = None
     audience: str | None = None
-    """Audience of access tokens; the client id when absent."""
+    """Audience of access tokens, which is never the client id; none are accepted when absent."""
     user_claim: str = "sub"
-    """Which claim names the user."""
+    """Which claim identifies somebody at the issuer."""
+    scopes: tuple[str, ...] = ("read", "write", "approve")
+    """What its users' sessions and tokens cover."""
+    allow_domains: tuple[str, ...] = ()
+    """Domains of verified addresses whose users are admitted. Nobody is, unless by a rule or by a link of an administrator."""
+    allow_groups: tuple[str, ...] = ()
+    """Values of `groups_claim` that admit."""
+    allow_claims: tuple[str, ...] = ()
+    """`CLAIM=VALUE` pairs, each of which admits."""
+    groups_claim: str = "groups"
 
 
 class Tenant(Stored):

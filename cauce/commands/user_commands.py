@@ -66,3 +66,54 @@ def list_users(
         return
     for u in found:
         typer.echo(f"{u.user_id:20} {u.time_zone or '-':24} {u.name}")
+
+
+@user.command()
+def link(
+    tenant_id: TenantArgument,
+    user_id: UserArgument,
+    provider: Annotated[str, typer.Option(help="Provider of the tenant, as `cauce tenant login list` shows it.")],
+    subject: Annotated[str, typer.Option(help="What the provider calls the user: the claim `sub` of its tokens.")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Admit an identity at an OpenID provider as this user, who is created if new. Whoever is not admitted is shown the subject.
+
+    Example: `cauce user link acme ana --provider google --subject 110169484474386276334`
+    """
+    from core.principal import OPERATOR
+
+    made = on_stores(
+        settings_of(data, config),
+        lambda core: core.identities.link(OPERATOR, tenant_id, user_id, provider_name=provider, subject=subject),
+    )
+    typer.echo(f"linked as {made.link_id}")
+
+
+@user.command()
+def unlink(
+    tenant_id: TenantArgument,
+    link_id: Annotated[str, typer.Argument(help="Id of the link, as `cauce user identities` shows it.")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Remove a link between an identity and a user. Gateways follow within five seconds; sessions that have begun continue."""
+    from core.principal import OPERATOR
+
+    on_stores(settings_of(data, config), lambda core: core.identities.unlink(OPERATOR, tenant_id, link_id))
+    typer.echo(f"unlinked {link_id}")
+
+
+@user.command()
+def identities(
+    tenant_id: TenantArgument, as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None
+) -> None:
+    """List the identities at OpenID providers that are linked to users."""
+    from core.principal import OPERATOR
+
+    found = on_stores(settings_of(data, config), lambda core: core.identities.all(OPERATOR, tenant_id))
+    if as_json:
+        print_json([link.model_dump(mode="json") for link in found])
+        return
+    for one in found:
+        typer.echo(f"{one.link_id}  {one.user_id:20} {one.issuer}  {one.claim} {one.subject}")

@@ -52,7 +52,7 @@ async def logout(request: Request) -> Response:
         ended = await core_of(request).sessions.end(cookie)
         if ended:
             tenant_id, back = cookie.partition(".")[0], str(request.base_url)
-            target = await request.app.state.oidc.logout_url(tenant_id, ended.method, ended.id_token, back)
+            target = await request.app.state.oidc.logout_url(tenant_id, ended.method, back)
     gone = JSONResponse({"provider_logout": target})
     gone.delete_cookie(COOKIE, path="/")
     return gone

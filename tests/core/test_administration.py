@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.identities import LinkedIdentity
 from core.identity_providers import LoginAttempt
 from core.principal import OPERATOR, SCOPES, Principal
 from core.refusals import Conflict, Forbidden, Invalid, Missing
@@ -20,7 +21,7 @@ from state import Stores
 
 ANA = Principal("acme", "ana")
 ADMINISTRATOR = Principal("acme", "boss", (*SCOPES, "administer"))
-PROVIDER = IdentityProvider(name="test", issuer="https://issuer", client_id="cauce")
+PROVIDER = IdentityProvider(name="test", issuer="https://issuer", client_id="cauce", audience="api")
 
 UseCase = Callable[[StoreCore, Principal, str], Awaitable[Any]]
 
@@ -33,6 +34,15 @@ async def exported(core: StoreCore, by: Principal, tenant: str) -> list[Any]:
     return [row async for row in core.audit.export(by, tenant)]
 
 
+async def linked(core: StoreCore, by: Principal, tenant: str) -> LinkedIdentity:
+    await core.tenants.put_provider(OPERATOR, tenant, PROVIDER)
+    return await core.identities.link(by, tenant, "bob", provider_name="test", subject="123")
+
+
+async def unlinked(core: StoreCore, by: Principal, tenant: str) -> None:
+    await core.identities.unlink(by, tenant, (await linked(core, OPERATOR, tenant)).link_id)
+
+
 OF_A_TENANT: dict[str, UseCase] = {
     "get": lambda core, by, tenant: core.tenants.get(by, tenant),
     "change": lambda core, by, tenant: core.tenants.change(by, tenant, TenantChange(name="x"), check_model=unchecked),
@@ -43,6 +53,9 @@ OF_A_TENANT: dict[str, UseCase] = {
     "key": lambda core, by, tenant: core.keys.create(by, tenant, "bob"),
     "keys": lambda core, by, tenant: core.keys.list(by, tenant),
     "link": lambda core, by, tenant: core.sessions.link(by, tenant, "bob"),
+    "identities": lambda core, by, tenant: core.identities.all(by, tenant),
+    "identity link": lambda core, by, tenant: linked(core, by, tenant),
+    "identity unlink": lambda core, by, tenant: unlinked(core, by, tenant),
     "audit": lambda core, by, tenant: core.audit.tail(by, tenant, limit=1),
     "audit export": exported,
 }
@@ -139,10 +152,10 @@ async def test_an_issuer_that_two_tenants_trust_for_one_audience_lets_nobody_in(
     core: StoreCore, stores: Stores
 ) -> None:
     await core.tenants.put_provider(OPERATOR, "acme", PROVIDER)
-    assert await core.providers.trusting("https://issuer", ["cauce", "x"]) == ("acme", PROVIDER)
-    assert await core.providers.trusting("https://issuer", ["x"]) is None
+    assert await core.providers.trusting("https://issuer", ["api", "x"]) == ("acme", PROVIDER)
+    assert await core.providers.trusting("https://issuer", ["cauce"]) is None
     await core.tenants.put_provider(OPERATOR, "lumen", PROVIDER)
-    assert await StoreCore(stores).providers.trusting("https://issuer", ["cauce"]) is None
+    assert await StoreCore(stores).providers.trusting("https://issuer", ["api"]) is None
 
 
 async def test_items_are_their_users_alone(core: StoreCore) -> None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 
 from connectors.gateway.auth import oidc
 from connectors.gateway.auth.oidc import Issuers, OidcTokens
-from core.identity_providers import IdentityProviders
+from core.store_core import StoreCore
 from schemas import IdentityProvider, Unavailable
 from state import open_stores
 
@@ -203,7 +203,7 @@ async def test_token_that_does_not_fit_its_key_is_refused(issuers: Issuers, good
     stores = open_stores(f"sqlite:///{tmp_path / 'state.db'}")
     await stores.open()
     await stores.migrate()
-    nobody = OidcTokens(IdentityProviders(stores.directory, stores.credentials), issuers)
+    nobody = OidcTokens(StoreCore(stores).providers, issuers)
     about = {"iss": good.issuer, "aud": "app", "sub": "ana", "exp": 4_000_000_000}
     other = jwt.encode(about, generate_private_key(SECP256R1()), algorithm="ES256", headers={"kid": "k1"})
     for given in (

@@ -14,10 +14,11 @@ from typing import Any
 import httpx
 import jwt
 
-from core.identity_providers import IdentityProviders, vouched_for
+from core.identity_providers import IdentityProviders
 from core.principal import Principal
 from schemas import IdentityProvider, Unavailable, storable_error
 from schemas.common.recent import Backoff
+from schemas.common.secure_urls import is_secure_url
 
 log = logging.getLogger("cauce.gateway")
 
@@ -36,6 +37,10 @@ READ_SECONDS = 10.0
 MAX_BYTES = 1 << 20
 BACKOFF = (2.0, 120.0)
 """First and longest pause, in seconds, in which a provider that did not answer is not asked again."""
+OF_IDENTITY_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash")
+"""Claims that only identity tokens have (OpenID Connect Core 1.0, sections 2 and 3.3.2.11)."""
+ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt")
+"""RFC 9068, section 2.1. Many providers still write `JWT` or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +98,10 @@ class Issuer:
     async def _ask(self) -> _Known:
         try:
             async with asyncio.timeout(READ_SECONDS):
-                found = await self._get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+                found = await read_json(self._client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
                 if found.get("issuer") != self._issuer:
                     raise ValueError(f"it says that it is {str(found.get('issuer'))[:200]!r}")
-                keys = _keys(await self._get(found["jwks_uri"]))
+                keys = _keys(await read_json(self._client, found["jwks_uri"]))
         except Exception as error:  # whatever a provider sends
             self._not_before = self._clock() + self._backoff.next()
             why = (
@@ -112,19 +117,6 @@ class Issuer:
         self._known, self._looked = _Known(found, keys), self._clock()
         self._backoff, self._not_before = Backoff(*BACKOFF), float("-inf")
         return self._known
-
-    async def _get(self, url: str) -> Mapping[str, Any]:
-        body = bytearray()
-        async with self._client.stream("GET", url) as answer:
-            answer.raise_for_status()
-            async for piece in answer.aiter_bytes():
-                body += piece
-                if len(body) > MAX_BYTES:
-                    raise ValueError(f"it sends more than {MAX_BYTES:,} bytes")
-        found = json.loads(bytes(body))
-        if not isinstance(found, dict):
-            raise ValueError("it sends JSON that is not an object")
-        return found
 
 
 class Issuers:
@@ -154,6 +146,15 @@ class Issuers:
             known = await self._of(issuer).newer()
         return known.keys.get(key_id)
 
+    async def user_info(self, url: object, access_token: str) -> Mapping[str, Any]:
+        """The provider's page about the user of an access token; empty where it does not answer with one."""
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return await read_json(self._client, url, {"authorization": f"Bearer {access_token}"})
+        except Exception as error:  # whatever a provider sends
+            log.warning("the page of a provider about its user was not read: %s", storable_error(error))
+            return {}
+
     def _of(self, issuer: str) -> Issuer:
         if issuer not in self._issuers:
             self._issuers[issuer] = Issuer(issuer, self._client, self._clock)
@@ -161,16 +162,20 @@ class Issuers:
 
 
 class OidcTokens:
-    """Finds the tenant that trusts a token's issuer for its audience, and checks the token."""
+    """Finds the tenant that trusts an access token's issuer for its audience, and checks the token. An identity token proves a
+    sign-in to the client that asked for it: it counts there (`check_identity`), never as a credential of a request."""
 
     def __init__(self, providers: IdentityProviders, issuers: Issuers) -> None:
         self._providers, self._issuers = providers, issuers
 
     async def find(self, token: str) -> Principal | None:
-        """Whom an access token belongs to; None when it is not valid here."""
+        """Whom an access token belongs to; None when it is not valid here. Raises `Forbidden` where nobody admitted them."""
         try:
             claims = jwt.decode(token, options={"verify_signature": False})
         except Exception:  # whatever a stranger sends
+            return None
+        if _is_identity_token(claims):
+            log.info("an identity token of %r was refused: requests need an access token", claims.get("iss"))
             return None
         audiences = claims.get("aud")
         found = await self._providers.trusting(
@@ -179,10 +184,23 @@ class OidcTokens:
         if found is None:
             return None
         tenant_id, provider = found
-        checked = await self.check(token, provider, provider.audience or provider.client_id)
+        checked = await self.check(token, provider, provider.audience or "")
         if checked is None:
             return None
-        return replace(vouched_for(tenant_id, provider, checked, kind="token"), again=lambda: self.find(token))
+        who = await self._providers.admit(tenant_id, provider, checked, kind="token")
+        return replace(who, again=lambda: self.find(token))
+
+    async def check_identity(self, token: object, provider: IdentityProvider) -> Mapping[str, Any] | None:
+        """The claims of an identity token for our client (OpenID Connect Core 1.0, section 3.1.3.7, but for the nonce); None when
+        it is not valid."""
+        if not isinstance(token, str):
+            return None
+        claims = await self.check(token, provider, provider.client_id)
+        if claims is None or str(jwt.get_unverified_header(token).get("typ")).lower() in ACCESS_TOKEN_TYPES:
+            return None
+        if isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and "azp" not in claims:
+            return None
+        return claims if claims.get("azp", provider.client_id) == provider.client_id else None
 
     async def check(self, token: str, provider: IdentityProvider, audience: str) -> Mapping[str, Any] | None:
         """The claims of a token that this provider signed for this audience and that has not expired."""
@@ -209,6 +227,33 @@ class OidcTokens:
             log.info("a token of %s was refused: %s", provider.issuer, storable_error(error))
             return None
         return claims
+
+
+async def read_json(client: httpx.AsyncClient, url: object, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The JSON object at an address. Raises `ValueError` for anything else, and what httpx raises."""
+    body = bytearray()
+    async with client.stream("GET", secure(url), headers=headers) as answer:
+        answer.raise_for_status()
+        async for piece in answer.aiter_bytes():
+            body += piece
+            if len(body) > MAX_BYTES:
+                raise ValueError(f"it sends more than {MAX_BYTES:,} bytes")
+    found = json.loads(bytes(body))
+    if not isinstance(found, dict):
+        raise ValueError("it sends JSON that is not an object")
+    return found
+
+
+def secure(url: object) -> str:
+    """An address of a provider. Raises `Unavailable` for one where others could read or change what is sent."""
+    if not is_secure_url(url):
+        raise Unavailable(f"the address {str(url)[:200]!r} does not begin with https://, and is not on this machine")
+    return str(url)
+
+
+def _is_identity_token(claims: Mapping[str, Any]) -> bool:
+    """Whether it is one by its claims; Keycloak writes `typ` among them."""
+    return any(name in claims for name in OF_IDENTITY_TOKENS) or str(claims.get("typ")).lower() == "id"
 
 
 def _keys(found: Mapping[str, Any]) -> dict[str | None, Any]:
