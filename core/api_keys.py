@@ -22,7 +22,8 @@ from state import Credentials, Directory, readable
 
 KIND = "api_key"
 PREFIX = "ck."
-NEVER = timedelta(days=10 * 365)
+LIFETIME = timedelta(days=90)
+"""Of a key that is asked for without another one."""
 KNOWN_SECONDS = 5.0
 """How long a key is known without asking the store: a revoked one may work so long."""
 _KNOWN = 10_000
@@ -65,7 +66,7 @@ class ApiKeys:
         *,
         name: str = "",
         scopes: Sequence[str] = SCOPES,
-        lifetime: timedelta = NEVER,
+        lifetime: timedelta = LIFETIME,
     ) -> NewKey:
         """A new key that acts as this user. Raises `Invalid`, and `Missing` when there is no such tenant."""
         by.require_over(tenant_id)

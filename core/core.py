@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Protocol
 
 from core.agents import Agents
@@ -18,6 +19,7 @@ from core.ingress import Ingress
 from core.principal import Principal
 from core.run_views import RunView
 from core.runs import Runs
+from core.sessions import Sessions
 from core.stateless import StatelessThreads
 from core.store_core import StoreCore
 from core.thread_expiry import Expiry
@@ -53,6 +55,11 @@ class Core(StoreCore):
         graphs: HostedNames,
     ) -> None:
         super().__init__(stores)
+        self.sessions = Sessions(
+            stores.credentials,
+            lifetime=timedelta(seconds=options.session_seconds),
+            idle=timedelta(seconds=options.session_idle_seconds),
+        )
         self.ingress, self.feed = ingress, feed
         self.assistants = Assistants(stores.assistants, graphs.names, graphs.descriptions)
         self.agents = Agents(self.tenants, self.assistants)

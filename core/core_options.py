@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.sessions import IDLE, LIFETIME
+
 
 @dataclass(frozen=True, slots=True)
 class CoreOptions:
@@ -14,6 +16,10 @@ class CoreOptions:
     for three times its cadence."""
     stream_items: int = 2_000
     """Events and pieces of text that may wait for a slow reader before its stream is closed."""
+    session_seconds: float = LIFETIME.total_seconds()
+    """A browser session's longest life."""
+    session_idle_seconds: float = IDLE.total_seconds()
+    """How long a session may be unused."""
     wait_seconds: float = 900.0
     """The longest wait for a run."""
     stateless_runs: int = 500

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
 from core.principal import SCOPES, Principal
 from schemas import Timestamp, is_tenant_id
 from schemas.common.clock import utc_now
+from schemas.common.recent import Recent
 from state import Credentials, readable
 
 KIND = "session"
 LINK_KIND = "login_link"
-LIFETIME = timedelta(days=30)
+SEEN_KIND = "session_seen"
+"""Beside a session: it was used not long ago. A row of its own, so that noting it cannot bring back a session that was ended."""
+LIFETIME = timedelta(hours=12)
+"""A session's longest life. Whoever signs in again has a new one; a provider that still knows its user asks nothing."""
+IDLE = timedelta(hours=2)
+"""A session that was not used for so long has ended."""
+_PARTS = 8
+"""A use is noted once in this part of the idle time."""
+_NOTED = 10_000
 LINK_LIFETIME = timedelta(minutes=15)
 BY_PROVIDER = "oidc:"
 """The method of a session that a provider vouched for, with the provider's name."""
@@ -35,8 +45,9 @@ class Session(BaseModel):
 class Sessions:
     """Begins, finds and ends sessions."""
 
-    def __init__(self, store: Credentials) -> None:
-        self._store = store
+    def __init__(self, store: Credentials, *, lifetime: timedelta = LIFETIME, idle: timedelta = IDLE) -> None:
+        self._store, self.lifetime, self._idle = store, lifetime, idle
+        self._noted: Recent[str, datetime] = Recent(_NOTED)
 
     async def link(self, by: Principal, tenant_id: str, user_id: str, *, lifetime: timedelta = LINK_LIFETIME) -> str:
         """A secret that begins one session of this user, once. For the tenant's administrators."""
@@ -57,14 +68,14 @@ class Sessions:
         """A new session with a new id; returns the cookie's value."""
         cookie, now = f"{tenant_id}.{secrets.token_urlsafe(32)}", utc_now()
         session = Session(
-            user_id=user_id, created_at=now, expires_at=now + LIFETIME, method=method, scopes=tuple(scopes)
+            user_id=user_id, created_at=now, expires_at=now + self.lifetime, method=method, scopes=tuple(scopes)
         )
         body = session.model_dump_json().encode()
         await self._store.put(tenant_id, KIND, _id(cookie), body, expires=session.expires_at)
         return cookie
 
     async def find(self, cookie: str) -> Principal | None:
-        """Whose session a cookie is."""
+        """Whose session a cookie is; counts as a use of it."""
         tenant_id = cookie.partition(".")[0]
         if not is_tenant_id(tenant_id):
             return None
@@ -73,7 +84,7 @@ class Sessions:
         if body is None:
             return None
         session = _session(tenant_id, session_id, body)
-        if session is None:
+        if session is None or not await self._lives(tenant_id, session_id, session):
             return None
         scopes = frozenset(session.scopes) & frozenset(SCOPES)
         return Principal(
@@ -82,11 +93,30 @@ class Sessions:
             scopes,
             "session",
             credential_id=session_id[:12],
-            expires=session.expires_at,
+            expires=self._end_of(session),
             issued=session.created_at,
             provider=session.method.removeprefix(BY_PROVIDER) if session.method.startswith(BY_PROVIDER) else "",
             again=lambda: self.find(cookie),
         )
+
+    def _end_of(self, session: Session) -> datetime:
+        """An older version gave sessions longer lives."""
+        return min(session.expires_at, session.created_at + self.lifetime)
+
+    async def _lives(self, tenant_id: str, session_id: str, session: Session) -> bool:
+        """Whether it has neither come to its end nor been idle for too long; removes it otherwise."""
+        now = utc_now()
+        used, often = self._noted.get(session_id, session.created_at), self._idle / _PARTS
+        if now < self._end_of(session):
+            if now - used < often:
+                return True
+            if now - used < self._idle or await self._store.get(tenant_id, SEEN_KIND, session_id) is not None:
+                body = json.dumps({"user_id": session.user_id}).encode()
+                await self._store.put(tenant_id, SEEN_KIND, session_id, body, expires=now + self._idle)
+                self._noted[session_id] = now
+                return True
+        await self._store.take(tenant_id, KIND, session_id)
+        return False
 
     async def end(self, cookie: str) -> Session | None:
         """Ends a session; returns what it was."""

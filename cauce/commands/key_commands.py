@@ -29,7 +29,7 @@ def create(
     ] = "owner",
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
     scopes: Annotated[list[str] | None, typer.Option("--scope", help="read, write, approve; repeat it [all].")] = None,
-    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires [ten years].")] = None,
+    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires [90].")] = None,
     as_json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
@@ -38,10 +38,10 @@ def create(
 
     Example: `cauce tenant key create acme --user ana --name laptop --scope read --scope write`
     """
-    from core.api_keys import NEVER
+    from core.api_keys import LIFETIME
     from core.principal import OPERATOR, SCOPES
 
-    lifetime = NEVER if days is None else timedelta(days=days)
+    lifetime = LIFETIME if days is None else timedelta(days=days)
     made = on_stores(
         settings_of(data, config),
         lambda core: core.keys.create(OPERATOR, tenant_id, user, name=name, scopes=scopes or SCOPES, lifetime=lifetime),
