@@ -1,15 +1,12 @@
-"""OpenID providers that users sign in with: which tenant trusts which, whom a provider's claims mean, and logins that have begun.
-The providers' protocol itself is in `connectors/gateway/auth/`."""
+"""OpenID providers that users sign in with: which tenant trusts which, and whom a provider's claims mean. The
+providers' protocol itself is in `connectors/gateway/auth/`."""
 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
-
-from pydantic import BaseModel
 
 from core.admission import is_admitted
 from core.identities import Identities, is_subject, user_of_identity
@@ -18,43 +15,21 @@ from core.refusals import Forbidden, not_found, shown
 from schemas import IdentityProvider, Tenant, User
 from schemas.common.clock import utc_now
 from schemas.common.recent import TtlCache
-from state import Credentials, Directory, readable
+from state import Directory
 
 log = logging.getLogger("cauce.gateway")
 
-KIND = "oidc_state"
-ATTEMPT_LIFETIME = timedelta(minutes=10)
 KNOWN_SECONDS = 10.0
 """How long the tenants' providers are known without asking the store."""
 MET_SECONDS = 600.0
 """How long a user is known to have a row in the directory."""
 
 
-class LoginAttempt(BaseModel):
-    """A login that has begun; its id is the `state` of OAuth (RFC 6749, section 10.12), taken once."""
-
-    provider: str
-    verifier: str
-    nonce: str
-    browser: str
-    """Also in a cookie: who finishes a login must be who began it."""
-
-    @classmethod
-    def new(cls, provider: str) -> LoginAttempt:
-        """An attempt with fresh secrets."""
-        return cls(
-            provider=provider,
-            verifier=secrets.token_urlsafe(48),
-            nonce=secrets.token_urlsafe(16),
-            browser=secrets.token_urlsafe(16),
-        )
-
-
 class IdentityProviders:
     """The providers of all tenants, as `Tenants.put_provider` sets them."""
 
-    def __init__(self, directory: Directory, credentials: Credentials, identities: Identities) -> None:
-        self._directory, self._credentials, self._identities = directory, credentials, identities
+    def __init__(self, directory: Directory, identities: Identities) -> None:
+        self._directory, self._identities = directory, identities
         self._met: TtlCache[None] = TtlCache(ttl=MET_SECONDS)
         self._tenants: TtlCache[list[Tenant]] = TtlCache(ttl=KNOWN_SECONDS, size=1)
 
@@ -79,23 +54,6 @@ class IdentityProviders:
             log.error("%d tenants trust the same issuer for the same audience: its sign-ins are refused", len(found))
             return None
         return found[0] if found else None
-
-    async def begin(self, tenant_id: str, attempt: LoginAttempt) -> str:
-        """Stores an attempt for `ATTEMPT_LIFETIME`; returns the state that `finish` takes."""
-        state, body = secrets.token_urlsafe(24), attempt.model_dump_json().encode()
-        await self._credentials.put(tenant_id, KIND, state, body, expires=utc_now() + ATTEMPT_LIFETIME)
-        return state
-
-    async def finish(self, tenant_id: str, name: str, state: str, browser: str | None) -> LoginAttempt:
-        """The attempt of this state, once. Raises `Forbidden` where it was not begun with this provider in this browser."""
-        body = await self._credentials.take(tenant_id, KIND, state)
-        row = f"a login of {tenant_id} that was begun"
-        attempt = next(readable([body], LoginAttempt.model_validate_json, lambda _: row), None) if body else None
-        if attempt is None or attempt.provider != name or not secrets.compare_digest(attempt.browser, browser or ""):
-            raise Forbidden(
-                "login_unknown", "This sign-in was not started in this browser, or it took too long. Start it again."
-            )
-        return attempt
 
     async def admit(
         self,

@@ -7,6 +7,8 @@ from core.api_keys import ApiKeys
 from core.audit_reader import AuditReader
 from core.identities import Identities
 from core.identity_providers import IdentityProviders
+from core.installation_keys import InstallationKeys
+from core.login_attempts import LoginAttempts
 from core.principal import Principal
 from core.run_reader import RunReader
 from core.sessions import Sessions
@@ -30,7 +32,8 @@ class StoreCore:
         self.keys = ApiKeys(stores.credentials, stores.directory)
         self.sessions = Sessions(stores.credentials)
         self.identities = Identities(stores.credentials, stores.directory)
-        self.providers = IdentityProviders(stores.directory, stores.credentials, self.identities)
+        self.providers = IdentityProviders(stores.directory, self.identities)
+        self.login_attempts = LoginAttempts(InstallationKeys(stores.credentials))
         self.audit = AuditReader(stores.audit)
         self.items = UserItems(stores.items)
         self.threads = ThreadReader(stores.journal)

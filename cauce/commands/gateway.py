@@ -58,4 +58,4 @@ def login(
         raise NotRunning("No gateway runs here. Start it with: cauce up")
 
     secret = on_stores(settings, lambda core: core.sessions.link(OPERATOR, settings.tenant, settings.user))
-    typer.echo(f"{running.url}/login?link={secret}")
+    typer.echo(f"{settings.gateway.public_url or running.url}/login?link={secret}")

@@ -78,7 +78,13 @@ def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
     from connectors.gateway.gateway_options import GatewayOptions
 
     minutes, strategy = hosting.thread_ttl or (None, "delete")
-    options = GatewayOptions(thread_minutes=minutes, thread_strategy=strategy)
+    gateway = process.settings.gateway
+    options = GatewayOptions(
+        thread_minutes=minutes,
+        thread_strategy=strategy,
+        session_seconds=gateway.session_hours * 3600,
+        session_idle_seconds=gateway.session_idle_hours * 3600,
+    )
     assert process.settings.kafka
     core = make_core(process.settings.kafka, process.stores, options, process.registry, graphs)
 
@@ -98,7 +104,7 @@ def _app(process: Process, core: GatewayCore, hosting: Hosting, own: OwnApp | No
     if origins := [o.strip() for o in (settings.gateway.origins or "").split(",") if o.strip()]:
         cors |= {"allow_origins": origins, "allow_origin_regex": None}
     rates = Rates(settings.rate.user, settings.rate.tenant, settings.rate.runs, settings.redis or "memory://")
-    return make_app(core, rates=rates, cors=cors, own=own, without=http.without)
+    return make_app(core, rates=rates, cors=cors, own=own, without=http.without, public_url=settings.gateway.public_url)
 
 
 async def _link(process: Process, core: GatewayCore, url: str) -> str:
@@ -106,7 +112,7 @@ async def _link(process: Process, core: GatewayCore, url: str) -> str:
 
     settings = process.settings
     secret = await core.sessions.link(OPERATOR, settings.tenant, settings.user)
-    return f"{url}/login?link={secret}"
+    return f"{settings.gateway.public_url or url}/login?link={secret}"
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 
-from connectors.gateway import login, problems
+from connectors.gateway import login, pages, problems
 from connectors.gateway.auth.middleware import Authentication
 from connectors.gateway.auth.oidc import Issuers, OidcTokens
 from connectors.gateway.auth.oidc_login import OidcLogin
@@ -22,6 +22,7 @@ from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.gateway_options import GatewayOptions
 from connectors.gateway.limits import RateLimits, Rates
 from connectors.gateway.observed import Observed
+from connectors.gateway.own_address import OwnAddress
 from connectors.gateway.own_routes import Around, Beside, Ours, OwnApp
 from connectors.gateway.protocol import all_protocols
 from connectors.gateway.protocols.lg.application import application as lg
@@ -32,7 +33,7 @@ from schemas.common.metrics import GatewayMetrics
 from state import Stores
 
 RATES = Rates()
-OPEN_PATHS = ("/ok", "/login", "/auth/")
+OPEN_PATHS = ("/ok", "/login", "/login/", "/auth/")
 _EXPOSED = (
     "Content-Location",
     "Location",
@@ -66,14 +67,15 @@ def make_app(
     cors: Mapping[str, Any] | None = None,
     own: OwnApp | None = None,
     without: Collection[str] = (),
+    public_url: str | None = None,
 ) -> FastAPI:
     """The application on a core, which it starts and stops.
 
     `cors` are the rules for pages of other origins, such as Agent Chat UI: arguments of Starlette's middleware. `own` are the
-    application's own routes, and `without` the parts of the LangGraph API that are not served. Raises `SettingsError` for a
-    route that has a path of ours.
+    application's own routes, and `without` the parts of the LangGraph API that are not served. `public_url` is the address at
+    which browsers reach it. Raises `SettingsError` for a route that has a path of ours.
     """
-    issuers = Issuers()
+    issuers, address = Issuers(), OwnAddress(public_url)
     tokens = OidcTokens(core.providers, issuers)
     rules = {"allow_methods": ["*"], "allow_headers": ["*"], **(cors or {})}
     rules["expose_headers"] = [*_EXPOSED, *rules.get("expose_headers", ())]
@@ -107,6 +109,7 @@ def make_app(
                 tokens=tokens,
                 open_paths=open_paths,
                 access=core.access,
+                address=address,
                 **foreign,
             ),
             Middleware(RateLimits, rates=rates),
@@ -118,15 +121,15 @@ def make_app(
     app = FastAPI(
         title="Cauce",
         lifespan=lifespan,
-        docs_url="/v1/docs",
-        swagger_ui_oauth2_redirect_url=None,
+        docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         middleware=door(lambda: app.router.routes, open_paths(), below="/lg"),
         exception_handlers=problems.HANDLERS,  # type: ignore[arg-type]
     )
     app.state.core = core
-    app.state.oidc = OidcLogin(core.providers, core.sessions, issuers, tokens)
+    app.state.oidc = OidcLogin(core.providers, core.sessions, core.login_attempts, issuers, tokens)
+    app.state.address = address
 
     def langgraph_alone() -> Any:
         """The LangGraph API as an application of its own, behind the same door."""
@@ -138,6 +141,7 @@ def make_app(
 
     app.state.langgraph_alone = langgraph_alone
     app.include_router(login.router)
+    app.include_router(pages.router)
     for protocol in all_protocols():
         protocol.mount(app, core, without)
 

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
 
-from schemas.common.section import Section
+from pydantic import AfterValidator, Field
+
+from schemas.common.section import HttpUrl, Section
+from schemas.common.secure_urls import is_secure_url
+
+
+def _origin(value: str | None) -> str | None:
+    if value and not is_secure_url(value):
+        raise ValueError("it must begin with https://, except on this machine")
+    if value and value.count("/") > 2:
+        raise ValueError("it must be an address without a path, such as https://cauce.example")
+    return value
+
+
+PublicUrl = Annotated[HttpUrl, AfterValidator(_origin)]
 
 
 class GatewaySettings(Section):
@@ -24,6 +38,12 @@ class GatewaySettings(Section):
     connections_per_address: int = Field(
         4_000, ge=1, description="connections from one address; behind a proxy all of them come from the proxy's"
     )
+    public_url: PublicUrl = Field(
+        None,
+        description="address at which browsers reach it, such as https://cauce.example; cookies and redirects follow it",
+    )
+    session_hours: float = Field(12, gt=0, le=720, description="longest life of a browser session, in hours")
+    session_idle_hours: float = Field(2, gt=0, le=720, description="hours after which an unused browser session ends")
     origins: str | None = Field(None, description="web origins of other pages that may call it, with commas")
 
 

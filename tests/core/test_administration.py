@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from core.identities import LinkedIdentity
-from core.identity_providers import LoginAttempt
+from core.installation_keys import InstallationKeys
+from core.login_attempts import LoginAttempt
 from core.principal import OPERATOR, SCOPES, Principal
 from core.refusals import Conflict, Forbidden, Invalid, Missing
 from core.store_core import StoreCore
@@ -136,16 +138,42 @@ async def test_a_paused_tenant_is_refused_to_its_callers_and_not_to_its_administ
     assert (await core.tenants.get(ADMINISTRATOR, "acme")).paused
 
 
-async def test_a_begun_login_is_finished_once_and_in_its_browser(core: StoreCore) -> None:
-    attempt = LoginAttempt.new("test")
-    for name, browser in (("test", "another"), ("test", None), ("other", attempt.browser)):
-        state = await core.providers.begin("acme", attempt)
+async def test_a_begun_login_is_finished_in_its_browser_at_its_provider(core: StoreCore, stores: Stores) -> None:
+    attempts, attempt = core.login_attempts, LoginAttempt.new("acme", "test")
+    sealed = await attempts.seal(attempt)
+    another_gateway = StoreCore(stores).login_attempts
+    assert await attempts.open("acme", "test", attempt.state, sealed) == attempt
+    assert await another_gateway.open("acme", "test", attempt.state, sealed) == attempt
+    assert attempt.verifier not in sealed
+    for tenant, name, state, cookie in (
+        ("lumen", "test", attempt.state, sealed),
+        ("acme", "other", attempt.state, sealed),
+        ("acme", "test", "another", sealed),
+        ("acme", "test", "", sealed),
+        ("acme", "test", "\u00e9", sealed),
+        ("acme", "test", attempt.state, None),
+        ("acme", "test", attempt.state, ""),
+        ("acme", "test", attempt.state, "\u00e9"),
+        ("acme", "test", attempt.state, sealed[:-4] + "AAAA"),
+    ):
         with pytest.raises(Forbidden, match="not started in this browser"):
-            await core.providers.finish("acme", name, state, browser)
-        with pytest.raises(Forbidden):
-            await core.providers.finish("acme", "test", state, attempt.browser)
-    state = await core.providers.begin("acme", attempt)
-    assert await core.providers.finish("acme", "test", state, attempt.browser) == attempt
+            await attempts.open(tenant, name, state, cookie)
+
+
+async def test_who_begins_a_login_stores_nothing(core: StoreCore, stores: Stores) -> None:
+    for _ in range(20):
+        await core.login_attempts.seal(LoginAttempt.new("acme", "test"))
+    assert await stores.credentials.kinds("acme") == []
+    assert await stores.credentials.kinds("system") == ["installation_key"]
+    assert len(await stores.credentials.list("system", "installation_key")) == 1
+
+
+async def test_gateways_that_start_together_read_what_the_other_has_sealed(stores: Stores) -> None:
+    one, other = InstallationKeys(stores.credentials), InstallationKeys(stores.credentials)
+    sealed = await asyncio.gather(one.seal(b"x"), other.seal(b"x"))
+    for keys in (one, other, InstallationKeys(stores.credentials)):
+        keys._looked = float("-inf")
+        assert [await keys.open(given, lifetime=timedelta(minutes=1)) for given in sealed] == [b"x", b"x"]
 
 
 async def test_an_issuer_that_two_tenants_trust_for_one_audience_lets_nobody_in(

@@ -42,5 +42,5 @@ def test_posts_that_start_runs_count_towards_the_limit_of_runs(path: str, counts
 
 
 def test_what_is_open_is_what_is_said_to_be() -> None:
-    decided = ["/auth/", "/lg/ok", "/login", "/ok", "/v1/docs", "/v1/openapi.json"]
+    decided = ["/auth/", "/lg/ok", "/login", "/login/", "/ok", "/v1/docs", "/v1/docs/", "/v1/openapi.json"]
     assert sorted(open_paths()) == decided, "whoever opens a path to everybody decides so here, too"

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from connectors.gateway.own_address import SESSION_COOKIE, OwnAddress
 from connectors.gateway.problems import Problem, as_problem, response
 from core.access import Access
 from core.api_keys import PREFIX, ApiKeys
 from core.principal import Principal
-from core.refusals import Forbidden, Refused
+from core.refusals import Refused
 from core.request_context import RequestContext, enter
 from core.sessions import Sessions
-
-COOKIE = "cauce_session"
-CSRF_HEADER = "x-cauce-request"
-"""A page of another origin cannot set a header of its own without asking us first, and we do not allow it."""
-_SAFE = ("GET", "HEAD", "OPTIONS")
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -55,9 +50,11 @@ class Authentication:
         is_foreign: Callable[[Scope], bool] = lambda scope: False,
         foreign_open: bool = False,
         access: Access,
+        address: OwnAddress,
     ) -> None:
         self._app, self._keys, self._sessions, self._tokens, self._open = app, keys, sessions, tokens, open_paths
         self._is_foreign, self._foreign_open, self._access = is_foreign, foreign_open, access
+        self._address = address
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Answers 401 itself; otherwise the request is passed on with `cauce.principal` and `cauce.request_id`."""
@@ -71,6 +68,11 @@ class Authentication:
         with_id = _adding(send, request_id)
         is_open = scope.get("method") == "OPTIONS" or self._is_open(scope["path"])
         if is_open and not self._is_foreign(scope):
+            try:
+                self._address.require_own_page(request, with_session=False)
+            except Refused as error:
+                await response(as_problem(error), request_id)(scope, receive, with_id)
+                return
             await self._app(scope, receive, with_id)
             return
         try:
@@ -100,27 +102,12 @@ class Authentication:
                 return found
             detail = "The credential is not valid: it is wrong, revoked or expired."
             raise Problem(401, "bad_credential", detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-        if (cookie := request.cookies.get(COOKIE)) and (found := await self._sessions.find(cookie)):
-            _require_same_origin(request)
+        cookie = request.cookies.get(self._address.cookie(request, SESSION_COOKIE))
+        if cookie and (found := await self._sessions.find(cookie)):
+            self._address.require_own_page(request, with_session=True)
             return found
         detail = "Who is calling? Send an API key as x-api-key or Authorization: Bearer; make one with: cauce tenant key create"
         raise Problem(401, "credential_missing", detail, headers={"WWW-Authenticate": "Bearer"})
-
-
-def _require_same_origin(request: HTTPConnection) -> None:
-    """A cookie is sent by the browser whoever wrote the page: what changes something must come from our own. A page cannot put
-    a header of its own on a WebSocket; its browser says where the page is from, always (RFC 6455, section 10.2)."""
-    if request.scope["type"] == "websocket":
-        if urlsplit(request.headers.get("origin", "")).netloc != request.headers["host"]:
-            raise Forbidden("cross_site", "A WebSocket with a session must be opened by our own page.")
-        return
-    if request.scope["method"] in _SAFE:
-        return
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    same = site in (None, "same-origin", "none") and (not origin or urlsplit(origin).netloc == request.headers["host"])
-    if not (same and request.headers.get(CSRF_HEADER)):
-        detail = f"A request with a session must come from our own page and carry the header {CSRF_HEADER}."
-        raise Forbidden("cross_site", detail)
 
 
 def _adding(send: Any, request_id: str) -> Any:

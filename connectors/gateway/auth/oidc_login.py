@@ -14,7 +14,8 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from connectors.gateway.auth.oidc import READ_SECONDS, Issuers, OidcTokens, secure
 from core.admission import is_admitted
-from core.identity_providers import IdentityProviders, LoginAttempt
+from core.identity_providers import IdentityProviders
+from core.login_attempts import LoginAttempt, LoginAttempts
 from core.refusals import Forbidden
 from core.sessions import Sessions
 from schemas import IdentityProvider, Unavailable, storable_error
@@ -27,29 +28,36 @@ _OF_THE_TOKEN = ("iss", "sub", "aud", "azp", "exp", "iat", "nonce")
 class OidcLogin:
     """Sends browsers to their tenant's provider and takes them back."""
 
-    def __init__(self, providers: IdentityProviders, sessions: Sessions, issuers: Issuers, tokens: OidcTokens) -> None:
-        self._providers, self._sessions, self._issuers, self._tokens = providers, sessions, issuers, tokens
+    def __init__(
+        self,
+        providers: IdentityProviders,
+        sessions: Sessions,
+        attempts: LoginAttempts,
+        issuers: Issuers,
+        tokens: OidcTokens,
+    ) -> None:
+        self._providers, self._sessions, self._attempts = providers, sessions, attempts
+        self._issuers, self._tokens = issuers, tokens
 
     async def begin(self, tenant_id: str, name: str, callback: str) -> tuple[str, str]:
         """Where to send the browser, and the value of a cookie that it has to bring back."""
         provider = await self._providers.find(tenant_id, name)
         metadata = await self._issuers.metadata(provider.issuer)
-        attempt = LoginAttempt.new(name)
-        state = await self._providers.begin(tenant_id, attempt)
+        attempt = LoginAttempt.new(tenant_id, name)
         async with self._client(provider, callback) as client:
             url, _ = client.create_authorization_url(
                 _address(metadata, "authorization_endpoint"),
-                state=state,
+                state=attempt.state,
                 nonce=attempt.nonce,
                 code_verifier=attempt.verifier,
             )
-        return url, attempt.browser
+        return url, await self._attempts.seal(attempt)
 
     async def finish(
-        self, tenant_id: str, name: str, callback: str, *, state: str, code: str, browser: str | None
+        self, tenant_id: str, name: str, callback: str, *, state: str, code: str, sealed: str | None
     ) -> str:
         """Begins the session of whom the provider says that it is; the cookie's value. Raises `Refused`."""
-        attempt = await self._providers.finish(tenant_id, name, state, browser)
+        attempt = await self._attempts.open(tenant_id, name, state, sealed)
         provider = await self._providers.find(tenant_id, name)
         metadata = await self._issuers.metadata(provider.issuer)
         try:

@@ -22,5 +22,5 @@ PROTOCOL = Protocol(
     name="v1",
     mount=_mount,
     runs=re.compile(r"/v1/threads/[^/]+/(messages|runs|runs/stream|runs/wait)"),
-    open_paths=("/v1/openapi.json", "/v1/docs"),
+    open_paths=("/v1/openapi.json", "/v1/docs", "/v1/docs/"),
 )
