@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from schemas import DelayedRun, RunsThread, ServerTrouble, ThreadExpiry, ThreadKey
 from schemas.common.clock import utc_now
+from schemas.common.serving import ItemFailures, ServingTask, is_order
 from state import Timer, TimerStore
 
 log = logging.getLogger("cauce.gateway")
@@ -53,7 +54,8 @@ class Timers:
         self._store, self._every = store, every
         self._fires: dict[str, Fires] = {}
         self._look = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
+        self._looking = ServingTask("the executing of what is due", self._run)
+        self._failures = ItemFailures("the executing of what is due")
         self._away = False
 
     def on(self, kind: str, fires: Fires) -> None:
@@ -62,14 +64,11 @@ class Timers:
 
     async def start(self) -> None:
         """Begins to look."""
-        self._looking = asyncio.create_task(self._run(), name="gateway-timers")
+        self._looking.start()
 
     async def stop(self) -> None:
         """Looks no more. What is under way is done by the next who looks."""
-        if self._looking:
-            self._looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
+        await self._looking.stop()
 
     async def put(self, timer: Timer) -> None:
         """Stores a timer; when this returns, it will happen."""
@@ -95,7 +94,9 @@ class Timers:
                 if not self._away:
                     log.warning("what is due has to wait: %s", error)
                 self._away = True
-            except Exception:
+            except BaseException as error:
+                if is_order(error):
+                    raise
                 log.exception("looking for what is due failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), self._every)
@@ -103,17 +104,15 @@ class Timers:
 
     async def fire_due(self) -> None:
         """Does all that is due. What has to wait for a server holds nothing up; in the end `ServerTrouble` is raised for it."""
-        waits: dict[tuple[str, str, datetime], ServerTrouble] = {}
+        waits: dict[tuple[str, str, datetime], Exception] = {}
         while True:
             limit = len(waits) + _CONCURRENT
             found = await self._store.due(utc_now(), limit=limit)
             new = [timer for timer in found if _name(timer) not in waits]
-            done = await asyncio.gather(*(self._fire(timer) for timer in new), return_exceptions=True)
+            done = await asyncio.gather(*(self._fire_or_wait(timer) for timer in new))
             for timer, failed in zip(new, done, strict=True):
-                if isinstance(failed, ServerTrouble):
+                if failed:
                     waits[_name(timer)] = failed
-                elif isinstance(failed, BaseException):
-                    raise failed
             if len(found) < limit or len(waits) >= _MOST_WAITING:
                 break
         for first in waits.values():
@@ -132,3 +131,16 @@ class Timers:
         if again is not None:
             await self._store.put(replace(timer, due=again))
         await self._store.remove(timer)
+
+    async def _fire_or_wait(self, timer: Timer) -> Exception | None:
+        """What kept the timer from being executed or put off, if something did. It stands in the way of no other."""
+        try:
+            await self._fire(timer)
+        except ServerTrouble as error:
+            return error
+        except BaseException as error:
+            if is_order(error):
+                raise
+            self._failures.note(f"the timer {timer.timer_id} ({timer.kind}) of {timer.tenant_id}", error)
+            return ServerTrouble(f"the timer {timer.timer_id} can be neither executed nor put off")
+        return None

@@ -35,7 +35,7 @@ class BestEffortPublisher(Reconnecting):
         self._queue.append(output)
         self._wake.set()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         if not isinstance(error, KafkaError):  # a broker that is away does not matter
             super()._failed(error)
 

@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from schemas import TOPICS, Delivery, Output, RawRecord
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
+from schemas.common.serving import ItemFailures, is_order
 from streams.contract import Group, Processor, Publication
 from streams.growth import until_settled
 from streams.held_records import HeldRecord, Holdings
@@ -73,6 +74,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """The one that counts of each slot: a slot that comes and goes may have several on their way."""
         self._holdings = Holdings(group.name, clients, options, spills=self._spec.in_order)
         self._progress = asyncio.Event()
+        self._failures = ItemFailures(f"the intake of {group.name}")
         self._stopping = False
         self._consumer_of = consumer
         self._intake = Intake(
@@ -115,7 +117,10 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._holdings.take(record)
         self._lanes.put(self._lane(raw), record.tenant, record.user, record)
         self._metrics.received.labels(self.group, raw.topic).inc()
-        self._processor.arrived(raw)
+        try:
+            self._processor.arrived(raw)
+        except Exception as error:  # a hint only, and the record is in its lane
+            self._failures.note(raw.position, error)
 
     def _lane(self, raw: RawRecord) -> Hashable:
         return (raw.partition, raw.key if self._spec.in_order else raw.offset)
@@ -263,7 +268,9 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                     break
                 slot.admit()
                 self._consumer.resume(*slot.partitions)
-            except Exception as error:
+            except BaseException as error:
+                if is_order(error):
+                    raise
                 log.warning("slot %s-%d cannot be opened yet: %r", self.group, slot.number, error)
                 await asyncio.sleep(backoff.next())
                 continue

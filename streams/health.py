@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, make_asgi_app
 
 from schemas.common.metrics import RuntimeMetrics
+from schemas.common.serving import ServingTask
 from streams.http_server import HttpLimits, QuietServer, make_server
 
 LIMITS = HttpLimits(
@@ -51,7 +52,7 @@ class HealthServer:
         self._health, self._metrics_app = health, make_asgi_app(registry)
         self._host, self._port = host, port
         self._server: QuietServer | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: ServingTask | None = None
         self.address = ""
 
     async def start(self) -> None:
@@ -59,14 +60,15 @@ class HealthServer:
         sock = socket.create_server((self._host, self._port))
         host, port = sock.getsockname()[:2]
         self.address = f"http://{host}:{port}"
-        self._server = make_server(self._app, LIMITS, interface="asgi3", log_level="warning", lifespan="off")
-        self._task = asyncio.create_task(self._server.serve(sockets=[sock]), name="health-server")
+        server = self._server = make_server(self._app, LIMITS, interface="asgi3", log_level="warning", lifespan="off")
+        self._task = ServingTask("the server of the health pages", lambda: server.serve(sockets=[sock]))
+        self._task.start()
 
     async def stop(self) -> None:
         """Stops listening."""
         if self._server and self._task:
             self._server.should_exit = True
-            await self._task
+            await self._task.until_over()
 
     async def _app(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["path"].startswith("/metrics"):

@@ -24,6 +24,7 @@ from aiokafka.structs import OffsetAndMetadata
 from schemas import Output
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
+from schemas.common.serving import ServingTask, is_order
 from streams.contract import Group, Publication
 from streams.kafka_clients import KafkaClients, acknowledged, close_producer, enqueue, leave
 from streams.offsets import OffsetTracker, decode_completed
@@ -84,7 +85,7 @@ class Slot:
         self._publishing = asyncio.Lock()
         self._bringing_up = asyncio.Lock()
         """A bring-up that a rebalance has overtaken may still be on its way when the next one begins."""
-        self._publisher: asyncio.Task[None] | None = None
+        self._publisher = ServingTask(f"the publisher of slot {group.name}-{number}", self._publish_forever)
 
     @property
     def is_open(self) -> bool:
@@ -105,9 +106,8 @@ class Slot:
         async with self._bringing_up:
             await self._take_over()
         self.suspect_below = dict(log_ends)
-        if self._publisher is None:
-            name = f"publish-{self.group}-{self.number}"
-            self._publisher = asyncio.create_task(self._publish_forever(), name=name)
+        if not self._publisher.running:
+            self._publisher.start()
         self._metrics.slot_open_seconds.labels(self.group).observe(time.perf_counter() - started)
 
     def admit(self) -> None:
@@ -181,9 +181,7 @@ class Slot:
         self.closed = True
         self._open.set()  # whoever waits for the gate, or for room, learns that it is over
         self._published.set()
-        if self._publisher:
-            self._publisher.cancel()
-            await asyncio.wait([self._publisher])
+        await self._publisher.stop()
         if self._producer:
             producer, self._producer = self._producer, None
             await close_producer(producer)
@@ -225,7 +223,9 @@ class Slot:
                 try:
                     async with self._clients.transactions, asyncio.timeout(self._options.transaction_seconds):
                         await self._transact()
-                except Exception as error:
+                except BaseException as error:
+                    if is_order(error):
+                        raise
                     self._broken = True
                     self._metrics.transaction_failures.labels(self.group, type(error).__name__).inc()
                     log.warning("slot %s-%d: transaction failed: %r", self.group, self.number, error)
@@ -291,7 +291,9 @@ class Slot:
                 return
             try:
                 await self._take_over()
-            except Exception as error:
+            except BaseException as error:
+                if is_order(error):
+                    raise
                 log.warning("slot %s-%d: still not able to publish: %r", self.group, self.number, error)
                 continue
             self._wake.set()

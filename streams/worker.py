@@ -33,6 +33,7 @@ from prometheus_client import CollectorRegistry
 from schemas import Output, Record
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
+from schemas.common.serving import ServingTask, again_and_again
 from streams.contract import Group, Processor
 from streams.group_runtime import GroupRuntime
 from streams.handler import Attempts, RecordHandler
@@ -78,13 +79,13 @@ class Worker:
         self._subscribers: dict[str, SlotSubscriber] = {}
         self._alone = asyncio.Lock()
         self._health, self._lag = health, LoopLag(metrics)
-        self._lag_task: asyncio.Task[None] | None = None
+        self._lag_task = ServingTask("the measurement of the event loop's lag", self._lag.run)
 
     async def start(self) -> None:
         """Connects, joins the groups. Records flow once the groups have given this worker its slots."""
         quieten_aiokafka()
         ignore_broken_producers(asyncio.get_running_loop())
-        self._lag_task = asyncio.create_task(self._lag.run(), name="event-loop-lag")
+        self._lag_task.start()
         self._health.alive["event loop"] = self._loop_runs
         await self._until_kafka_answers()
         await self._broker.start()
@@ -103,8 +104,7 @@ class Worker:
         with contextlib.suppress(Exception):
             await self._broker.stop()
         await self._clients.stop()
-        if self._lag_task:
-            self._lag_task.cancel()
+        await self._lag_task.stop()
 
     def runtime(self, group: str) -> GroupRuntime:
         """The lanes and slots of a group."""
@@ -195,7 +195,17 @@ class SlotSubscriber(DefaultSubscriber):
     runtime: GroupRuntime
 
     async def _run_consume_loop(self, consumer: AIOKafkaConsumer) -> None:
-        await self.runtime.consume()
+        # FastStream restarts what fails, but for what is cancelled or returns: then nothing would be read any more.
+        name, work = f"the intake of {self.runtime.group}", self.runtime.consume
+        intake = ServingTask(name, lambda: again_and_again(work, failed=self._intake_failed), may_return=True)
+        intake.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await intake.stop()
+
+    def _intake_failed(self, error: BaseException) -> None:
+        log.error("group %s: the intake failed and begins again", self.runtime.group, exc_info=error)
 
     def current_consumer(self) -> AIOKafkaConsumer:
         """The consumer of this subscriber; it exists once the broker has started."""

@@ -11,14 +11,16 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cauce.hosting import Hosting, hosting_of
 from cauce.running import GatewayNote
 from cauce.service import Process, Service
 from schemas import SettingsError
+from schemas.common.serving import ServingTask
 
 if TYPE_CHECKING:
     from cauce.langgraph_http import HttpPart
@@ -61,15 +63,11 @@ async def _run(process: Process) -> None:
         link = await _link(process, core, url) if process.supervised else None
         if own:
             await process.unless_stopped(stack.enter_async_context(own.running()))
-        serving = asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
-        with _shut_down_on([server for server, _ in servers], process.stop):
-            ready: asyncio.Future[Any] = asyncio.ensure_future(core.feed.ready.wait())
-            await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
-            ready.cancel()
-            if not serving.done():
-                log.info("the gateway serves %s, health at %s", url, process.health_address)
-                process.ready(GatewayNote(title="Gateway", health=process.health_address, url=url, login=link))
-            await serving
+        async with _served(servers):
+            await process.unless_stopped(core.feed.ready.wait())
+            log.info("the gateway serves %s, health at %s", url, process.health_address)
+            process.ready(GatewayNote(title="Gateway", health=process.health_address, url=url, login=link))
+            await process.stop.wait()
 
 
 def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
@@ -115,20 +113,21 @@ async def _link(process: Process, core: GatewayCore, url: str) -> str:
     return f"{settings.gateway.public_url or url}/login?link={secret}"
 
 
-@contextlib.contextmanager
-def _shut_down_on(servers: Sequence[QuietServer], stop: asyncio.Event) -> Iterator[None]:
-    """Shuts the servers down when the process is asked to stop."""
-
-    async def tell() -> None:
-        await stop.wait()
-        for server in servers:
-            server.should_exit = True
-
-    telling = asyncio.create_task(tell())
+@contextlib.asynccontextmanager
+async def _served(servers: Sequence[tuple[QuietServer, socket.socket]]) -> AsyncIterator[None]:
+    """Serves during the block; its end shuts the servers down."""
+    tasks = [
+        ServingTask(f"the HTTP server at {_url(sock)}", partial(server.serve, sockets=[sock]))
+        for server, sock in servers
+    ]
+    for task in tasks:
+        task.start()
     try:
         yield
     finally:
-        telling.cancel()
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*(task.until_over() for task in tasks))
 
 
 async def _own_app(graphs: Graphs, http: HttpPart) -> OwnApp:

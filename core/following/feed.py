@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,10 +29,9 @@ from schemas import (
     body_type,
 )
 from schemas.common.recent import Recent
+from schemas.common.serving import ItemFailures, is_order
 from state import readable
 from streams.follower import Follower
-
-log = logging.getLogger("cauce.gateway")
 
 _TEXT_ENDS = {MessageAdded.TYPE, *TERMINAL_TYPES}
 _LEG_ENDS = {RunPaused.TYPE, *TERMINAL_TYPES}
@@ -121,18 +118,18 @@ class _Text:
 
     __slots__ = ("attempt", "message_id", "next_index", "run_id", "text")
 
-    def __init__(self, piece: Any) -> None:
-        self.run_id, self.message_id, self.attempt = piece["run_id"], piece["message_id"], piece["attempt"]
+    def __init__(self, piece: Delta) -> None:
+        self.run_id, self.message_id, self.attempt = piece.run_id, piece.message_id, piece.attempt
         self.text, self.next_index = "", 0
 
-    def add(self, piece: Any) -> TextPiece | None:
+    def add(self, piece: Delta) -> TextPiece | None:
         """The piece with its offset; None when one before it is missing, or when it came before."""
-        if piece["index"] != self.next_index:
+        if piece.index != self.next_index:
             return None
         offset = len(self.text)
-        self.text += piece["text"]
+        self.text += piece.text
         self.next_index += 1
-        return TextPiece(self.run_id, self.message_id, self.attempt, offset, piece["text"])
+        return TextPiece(self.run_id, self.message_id, self.attempt, offset, piece.text)
 
     @property
     def so_far(self) -> TextPiece:
@@ -158,6 +155,7 @@ class Feed:
         self._legs = ActiveLegs()
         self._over: Recent[tuple[bytes, str], None] = Recent(_ENDS_KEPT)
         """By thread: ids of the newest messages that are whole, and of the newest runs that are over."""
+        self._failures = ItemFailures("the feed of events")
         topics = (Topic.CHAT_RESPONSES, Topic.CHAT_DELTAS)
         self._follower = Follower(bootstrap, topics, hand_out=self._hand_out_safely, on_gap=self._resync)
 
@@ -204,10 +202,14 @@ class Feed:
         """A record that cannot be understood affects only itself: its thread's readers read the store."""
         try:
             self._hand_out(record)
-        except Exception as error:
-            where = f"{record.topic}/{record.partition}/{record.offset}"
-            log.warning("%s cannot be understood and is not shown: %r", where, error)
-            for subscription in self._subscriptions.get(record.key or b"", ()):
+        except BaseException as error:
+            if is_order(error):
+                raise
+            self._failures.note(f"{record.topic}/{record.partition}/{record.offset}", error)
+            key = record.key or b""
+            self._texts.pop(key, None)  # what was made of it in part
+            self._legs.end(key)
+            for subscription in self._subscriptions.get(key, ()):
                 subscription.put(RESYNC)
 
     def _hand_out(self, record: Any) -> None:
@@ -244,11 +246,11 @@ class Feed:
 
     def _text(self, key: bytes, value: bytes) -> TextPiece | None:
         """A piece with its offset in the answer, which is kept for those who come in the middle of it."""
-        piece = json.loads(value)
-        if (key, piece["message_id"]) in self._over or (key, piece["run_id"]) in self._over:
+        piece = Delta.model_validate_json(value)
+        if (key, piece.message_id) in self._over or (key, piece.run_id) in self._over:
             return None
         text = self._texts.get(key)
-        if text is None or (text.message_id, text.attempt) != (piece["message_id"], piece["attempt"]):
+        if text is None or (text.message_id, text.attempt) != (piece.message_id, piece.attempt):
             text = self._texts[key] = _Text(piece)
         return text.add(piece)
 

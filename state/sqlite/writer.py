@@ -103,19 +103,19 @@ class Writer:
                 self._work(connection, job)
             sent = True
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except BaseException as error:  # whatever it is: the thread serves everybody
             if connection.in_transaction:
                 sent = False
                 with suppress(sqlite3.Error):  # what cannot be taken back now is taken back when the file is opened
                     connection.execute("ROLLBACK")
             for job in group:
-                job.error = self._file.explain(error, sent=sent)
+                job.error = self._file.explain(error, sent=sent) if isinstance(error, sqlite3.Error) else error
 
     def _work(self, connection: sqlite3.Connection, job: _Job) -> None:
         connection.execute("SAVEPOINT job")
         try:
             job.result = job.work(connection)
-        except Exception as error:
+        except BaseException as error:
             # A full disk and its like end the whole transaction, and with it what the jobs before this one wrote.
             if not connection.in_transaction:
                 raise

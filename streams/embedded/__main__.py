@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from schemas.common.private_files import keep_files_private
+from schemas.common.serving import TaskWatch
 
 
 def main() -> int:
@@ -29,11 +30,18 @@ def main() -> int:
 
 
 async def serve(options: argparse.Namespace) -> int:
-    """Runs the broker until it is stopped."""
+    """Runs the broker until it is stopped, or a task of it has ended: exit code 1."""
+    stop = asyncio.Event()
+    watch = TaskWatch(on_end=lambda task: stop.set())
+    with watch.watching():
+        code = await _serve(options, stop)
+    return 1 if watch.ended else code
+
+
+async def _serve(options: argparse.Namespace, stop: asyncio.Event) -> int:
     from streams.embedded.broker_server import Broker
     from streams.embedded.storage import FolderInUse
 
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from schemas.common.serving import ItemFailures, ServingTask
 from streams.embedded.admin import Admin
 from streams.embedded.consumer_groups import Groups
 from streams.embedded.fetch_requests import Records
@@ -55,7 +56,8 @@ class Broker:
         self._admin = Admin(self.storage, self._groups)
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._housekeeping: asyncio.Task[None] | None = None
+        self._housekeeping = ServingTask("the housekeeping of the embedded broker", self._keep_house)
+        self._failures = ItemFailures("the housekeeping of the embedded broker")
         self._handlers: dict[str, Callable[[Request], Fields | Awaitable[Fields | None] | None]] = {}
 
     async def start(self, port: int = 0) -> int:
@@ -64,15 +66,16 @@ class Broker:
         self._handlers = self._table(self._transactions)
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, backlog=512)
         self._admin.port = int(self._server.sockets[0].getsockname()[1])
-        self._housekeeping = asyncio.create_task(self._keep_house(), name="broker-housekeeping")
+        self._housekeeping.start()
         return self._admin.port
 
     async def stop(self) -> None:
         """Closes all connections and leaves the folder clean."""
         if self._server:
             self._server.close()
-        for task in [*self._connections, *([self._housekeeping] if self._housekeeping else [])]:
+        for task in self._connections:
             task.cancel()
+        await self._housekeeping.stop()
         await asyncio.gather(*self._connections, return_exceptions=True)
         self.storage.close()
 
@@ -160,7 +163,10 @@ class Broker:
                 await asyncio.to_thread(self.storage.sync)
             if time.monotonic() >= next_retention:
                 next_retention = time.monotonic() + RETENTION_SECONDS
-                self.storage.retain()
+                try:
+                    self.storage.retain()
+                except Exception as error:
+                    self._failures.note("deleting old segments", error)
 
 
 def _producer(transactions: Transactions, request: Any) -> Fields:
