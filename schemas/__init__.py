@@ -3,7 +3,7 @@
 Nothing here does input or output, and nothing here imports another room of Cauce.
 """
 
-from schemas.audit_events import AuditEvent, DeadLetter
+from schemas.audit_events import AuditEvent, CutPart, DeadLetter
 from schemas.audit_trail import audit_output
 from schemas.base import Body, Stored, Timestamp, bodies_of, body_type
 from schemas.branches import MOST_FORKS, Fork, Span, branch, forked, newest, within
@@ -167,6 +167,7 @@ __all__ = [
     "ChangeThread",
     "Commit",
     "ContinueThread",
+    "CutPart",
     "DeadLetter",
     "DelayedRun",
     "Delivery",

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas import (
+    MAX_OUTPUT_BYTES,
     REPLAY_OF,
     SYSTEM_TENANT,
     AuditEvent,
+    CutPart,
     DeadLetter,
     Envelope,
     NotFound,
@@ -32,6 +35,10 @@ from streams.topic_admin import partitions_of
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 MAX_INLINE_BYTES = 500_000
 """A larger value stays in its own topic only: base64 of it would not fit into a record."""
+MAX_KEY_BYTES, MAX_HEADER_BYTES, MAX_HEADERS = 4_000, 50_000, 100
+"""A larger key, or larger headers, are cut: with a value of `MAX_INLINE_BYTES` all of it is below 800 KB in a letter."""
+KEPT_BYTES, KEPT_NAME = 400, 64
+"""As much is kept of a key, of each header's value (bytes) and of its name (characters) where they are cut."""
 
 
 def dead_letter_outputs(
@@ -42,7 +49,14 @@ def dead_letter_outputs(
     `through`: see `DeadLetter`; the value of `raw` is a batch then.
     """
     position = (group, raw.topic, raw.partition, raw.offset)
-    tenant = _tenant_of(raw)
+    tenant, cut = _tenant_of(raw), list[CutPart]()
+    key, value = raw.key, raw.value
+    if len(key or b"") > MAX_KEY_BYTES:
+        cut.append(_cut("key", key or b""))
+        key = (key or b"")[:KEPT_BYTES]
+    if len(value or b"") > MAX_INLINE_BYTES:
+        cut.append(_cut("value", value or b""))
+        value = None
     letter = DeadLetter(
         at=at,
         group=group,
@@ -51,10 +65,11 @@ def dead_letter_outputs(
         offset=raw.offset,
         reason=reason[:2000],
         attempts=attempts,
-        key=_base64(raw.key),
-        value=_base64(raw.value) if len(raw.value or b"") <= MAX_INLINE_BYTES else None,
+        key=_base64(key),
+        value=_base64(value),
         value_bytes=len(raw.value or b""),
-        headers=tuple((name[:200], _base64(value)) for name, value in raw.headers[:100]),
+        headers=_headers(raw, cut),
+        cut=tuple(cut),
         through=through,
     )
     event = AuditEvent(
@@ -70,11 +85,47 @@ def dead_letter_outputs(
     def envelope(prefix: str, event_type: str) -> Envelope:
         return Envelope(derived_id(prefix, *position), event_type, f"cauce/{group}", tenant, at)
 
-    key = (raw.key or b"").decode("utf-8", "replace")
+    name = (key or b"").decode("utf-8", "replace")
+    output = Output.of(Topic.DEAD_LETTERS, name, letter, envelope("dl", DeadLetter.TYPE))
+    if len(output.value) > MAX_OUTPUT_BYTES:  # names of headers that are long in JSON
+        output = smaller(output) or output
     return [
-        Output.of(Topic.DEAD_LETTERS, key, letter, envelope("dl", DeadLetter.TYPE)),
+        output,
         Output.of(Topic.AUDIT_EVENTS, tenant, event, envelope("au", AuditEvent.TYPE)),
     ]
+
+
+def smaller(output: Output) -> Output | None:
+    """A dead letter that Kafka refused as too large, without anything of its record; None where nothing of it was left."""
+    letter = DeadLetter.model_validate_json(output.value)
+    if letter.key is None and letter.value is None and not letter.headers:
+        return None
+    gone = letter.model_copy(update={"key": None, "value": None, "headers": (), "reason": letter.reason[:500]})
+    cut = [*letter.cut]
+    for part, kept in (("key", letter.key), ("value", letter.value)):
+        if kept is not None and not any(one.part == part for one in cut):
+            cut.append(_cut(part, base64.b64decode(kept)))
+    cut = [one for one in cut if one.part in ("key", "value", "headers")]
+    return replace(output, key="", value=gone.model_copy(update={"cut": tuple(cut)}).to_bytes())
+
+
+def _headers(raw: RawRecord, cut: list[CutPart]) -> tuple[tuple[str, str | None], ...]:
+    """The headers as far as they fit; what does not is noted in `cut`."""
+    size = sum(len(name.encode("utf-8", "replace")) + len(value or b"") for name, value in raw.headers)
+    if size <= MAX_HEADER_BYTES and len(raw.headers) <= MAX_HEADERS:
+        return tuple((name, _base64(value)) for name, value in raw.headers)
+    everything = b"".join(name.encode("utf-8", "replace") + (value or b"") for name, value in raw.headers)
+    cut.append(_cut("headers", everything))
+    found = []
+    for name, value in raw.headers[:MAX_HEADERS]:
+        if len(value or b"") > KEPT_BYTES:
+            cut.append(_cut(name[:KEPT_NAME], value or b""))
+        found.append((name[:KEPT_NAME], _base64(value[:KEPT_BYTES] if value else value)))
+    return tuple(found)
+
+
+def _cut(part: str, data: bytes) -> CutPart:
+    return CutPart(part=part, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _tenant_of(raw: RawRecord) -> str:
@@ -110,9 +161,10 @@ class DeadLetterRow:
     def raw(self) -> _Parts:
         """Key, value and headers of the record as it was. Raises `NotFound` when the value was too large to keep."""
         letter = self.letter
-        if letter.value is None and letter.value_bytes:
+        if letter.cut or (letter.value is None and letter.value_bytes):
+            size = max(letter.value_bytes, sum(one.size for one in letter.cut))
             raise NotFound(
-                f"the record's {letter.value_bytes:,} bytes were too many to keep; it is still in {letter.topic}, "
+                f"the record's {size:,} bytes were too many to keep; it is still in {letter.topic}, "
                 f"partition {letter.partition}, offset {letter.offset}, until the topic's retention ends"
             )
         headers = [(name, base64.b64decode(value or "")) for name, value in letter.headers]

@@ -285,6 +285,40 @@ async def test_a_record_that_the_broker_refuses_keeps_its_input_open_until_it_is
         await admin.close()
 
 
+async def test_no_record_holds_its_partition_whatever_it_is_and_whatever_kafka_takes_of_its_dead_letter(
+    kafka: str,
+) -> None:
+    async def allow(most: int) -> None:
+        limit = {"max.message.bytes": str(most)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, Topic.DEAD_LETTERS.value, limit)])
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        async with Chat(kafka) as chat, running(kafka, Answering()):
+            key = f"{chat.tenant}:t1".encode()
+            good = Envelope("x1", UserMessage.TYPE, "test", chat.tenant, NOW).headers()
+            early = tuple((n, b"0001-01-01T00:00:00+14:00" if n == "ce_time" else v) for n, v in good)
+            await chat.raw(b"{}", key, (*good, ("large", b"h" * 900_000)))
+            await chat.raw(b"v" * 1_000_000, key, good)
+            await chat.raw(b"{}", b"k" * 900_000, good, partition=0)
+            await chat.raw(b"[" * 500_000, key, early)
+            await chat.answered([await chat.say("t1")])
+            await until(lambda: len(chat.dead) >= 4)
+            assert sum(bool(letter.get("cut")) for letter in chat.dead) == 3
+            for most, kept in ((3_000, 1), (100, 0)):
+                await allow(most)
+                before = len(chat.dead)
+                try:
+                    await chat.raw(b"v" * 200_000, key, good)
+                    await chat.answered([await chat.say("t1")])
+                finally:
+                    await allow(1_048_588)
+                assert len(chat.dead) == before + kept
+    finally:
+        await admin.close()
+
+
 def _counted(counter: Counter) -> float:
     return sum(
         sample.value for metric in counter.collect() for sample in metric.samples if sample.name.endswith("_total")
