@@ -23,7 +23,7 @@ from state import Credentials, Directory, readable
 KIND = "api_key"
 PREFIX = "ck."
 LIFETIME = timedelta(days=90)
-"""Of a key that is asked for without another one."""
+"""How long a key lives unless it is made for another time."""
 KNOWN_SECONDS = 5.0
 """How long a key is known without asking the store: a revoked one may work so long."""
 _KNOWN = 10_000

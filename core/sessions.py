@@ -56,6 +56,12 @@ class Sessions:
         await self._store.put(tenant_id, LINK_KIND, _id(secret), user_id.encode(), expires=utc_now() + lifetime)
         return secret
 
+    async def whose(self, link: str) -> tuple[str, str] | None:
+        """Tenant and user of a link that can still be redeemed; does not use it up."""
+        tenant_id = link.partition(".")[0]
+        user_id = await self._store.get(tenant_id, LINK_KIND, _id(link)) if is_tenant_id(tenant_id) else None
+        return (tenant_id, user_id.decode()) if user_id else None
+
     async def redeem(self, link: str) -> str | None:
         """Begins the session of a link; None for one that is wrong, used or expired. Returns the cookie's value."""
         tenant_id = link.partition(".")[0]

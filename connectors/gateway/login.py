@@ -28,9 +28,13 @@ router = APIRouter(include_in_schema=False, dependencies=[Depends(_at_own_host)]
 
 
 @router.get("/login")
-async def ask(link: Annotated[str, Query(max_length=300, pattern=r"^[A-Za-z0-9_.\-]+$")]) -> Response:
-    """Asks before it uses the link up: previews of links that chat programs fetch would take it otherwise."""
-    return page("sign_in.html", link=link)
+async def ask(request: Request, link: Annotated[str, Query(max_length=300, pattern=r"^[A-Za-z0-9_.\-]+$")]) -> Response:
+    """Asks before it uses the link up: previews of links that chat programs fetch would take it otherwise. It names the user,
+    since somebody else may have sent the link."""
+    whose = await core_of(request).sessions.whose(link)
+    if whose is None:
+        raise _used()
+    return page("sign_in.html", link=link, tenant=whose[0], user=whose[1])
 
 
 @router.post("/login")
@@ -40,8 +44,12 @@ async def use(request: Request) -> Response:
     link = form.removeprefix("link=")
     cookie = await core_of(request).sessions.redeem(link)
     if cookie is None:
-        raise Forbidden("link_used", "This link was used before or has expired; `cauce up` prints a new one.")
+        raise _used()
     return await signed_in(request, cookie, START_PAGE)
+
+
+def _used() -> Forbidden:
+    return Forbidden("link_used", "This link was used before or has expired; `cauce login` prints a new one.")
 
 
 @router.post("/auth/logout")

@@ -74,7 +74,8 @@ class OwnAddress:
 
 def changes(request: HTTPConnection) -> bool:
     """Whether a request may change something: also one that cancels a run when its reader leaves."""
-    return request.scope["method"] not in _SAFE or "cancel_on_disconnect" in request.query_params
+    method = request.scope["method"]
+    return method not in _SAFE or (method == "GET" and "cancel_on_disconnect" in request.query_params)
 
 
 def _origin(url: str, like: str = "") -> tuple[str, str, int | None]:

@@ -80,6 +80,12 @@ async def test_a_session_of_an_older_version_ends_as_those_of_this_one_do(core: 
     assert await core.sessions.find(await begun(stores, 24 * HOUR, expires_at=later)) is None
 
 
+async def test_a_session_may_do_what_its_provider_allows(core: StoreCore) -> None:
+    found = await core.sessions.find(await core.sessions.begin("acme", "ana", method="oidc:corp", scopes=("read", "x")))
+    assert found
+    assert (found.scopes, found.provider) == ({"read"}, "corp")
+
+
 async def test_a_key_lives_ninety_days_unless_asked_for_otherwise(core: StoreCore, stores: Stores) -> None:
     made = await core.keys.create(OPERATOR, "acme", "ana")
     assert made.key.expires_at - made.key.created_at == timedelta(days=90)
