@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-
 from bench.figures import Figures, compiler_seconds, figures, measured
 from bench.systems import TENANTS
 from schemas import TERMINAL_TYPES, Delta, Envelope, Topic, UserMessage, new_id
+from streams.kafka_servers import new_consumer, new_producer
 
 PATIENCE = 120.0
 _TERMINAL = {t.encode() for t in TERMINAL_TYPES}
@@ -44,9 +43,9 @@ class Load:
     """A producer, and a consumer of all responses."""
 
     def __init__(self, bootstrap: str, *, deltas: bool = False) -> None:
-        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+        self._producer = new_producer(bootstrap_servers=bootstrap, enable_idempotence=True)
         topics = [Topic.CHAT_RESPONSES.value] + [Topic.CHAT_DELTAS.value] * deltas
-        self._consumer = AIOKafkaConsumer(
+        self._consumer = new_consumer(
             *topics,
             bootstrap_servers=bootstrap,
             auto_offset_reset="latest",

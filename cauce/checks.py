@@ -182,8 +182,7 @@ def _model_finding(name: str, why: str) -> Finding:
 async def _kafka(settings: Settings) -> Finding:
     from streams import topic_admin
 
-    assert settings.kafka
-    states = await topic_admin.show(settings.kafka, partitions=settings.partition_counts)
+    states = await topic_admin.show(settings.kafka_servers, partitions=settings.partition_counts)
     drift = [f"{s.topic} {'; '.join(s.drift)}" for s in states if s.drift]
     if drift:
         return Finding("Kafka", "problem", f"{settings.kafka} answers, but {drift[0]} (see: cauce topics show)")
@@ -193,8 +192,7 @@ async def _kafka(settings: Settings) -> Finding:
 async def _dead_letters(settings: Settings) -> Finding:
     from streams.dead_letters import list_dead_letters
 
-    assert settings.kafka
-    rows = await list_dead_letters(settings.kafka, limit=20)
+    rows = await list_dead_letters(settings.kafka_servers, limit=20)
     if not rows:
         return Finding("Dead letters", "ok", "none")
     newest, recent = rows[-1], [row for row in rows if row.letter.at > utc_now() - RECENT]

@@ -107,7 +107,7 @@ class Process:
         self._service, self._on_ready, self._on_end = service, on_ready, on_end
         self._is_ready = False
         self.settings, self.supervised, self.port = settings, supervised, port
-        self.stores: Stores = open_stores(settings.state_url)
+        self.stores: Stores = open_stores(settings.state_url, **settings.store_options)
         """Open inside `opened`."""
         self.registry = CollectorRegistry()
         for collector in (GCCollector, PlatformCollector, ProcessCollector):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas import (
     MAX_OUTPUT_BYTES,
@@ -28,7 +28,8 @@ from schemas import (
     derived_id,
     is_tenant_id,
 )
-from streams.kafka_clients import close_producer, opened_consumer, unavailable
+from streams.kafka_clients import close_producer, opened_consumer
+from streams.kafka_servers import Kafka, answering, new_producer
 from streams.raw_reading import Unreadable, read_between, readable_again
 from streams.topic_admin import partitions_of
 
@@ -193,12 +194,12 @@ class DeadLetterRow:
         ]
 
 
-async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLetterRow]:
+async def list_dead_letters(bootstrap: Kafka, *, limit: int = 50) -> list[DeadLetterRow]:
     """The newest dead letters, oldest first. Raises `Unavailable` when Kafka does not answer, `NotFound` without the topic.
 
     A letter that itself cannot be read is included, as a letter that states this.
     """
-    with unavailable(bootstrap):
+    async with answering(bootstrap):
         starts, ends = await _bounds(bootstrap)
         # Every transaction leaves a marker that takes an offset, and aborted ones leave more: `limit` letters lie in twice as
         # many as a rule. Where they do not, further back.
@@ -213,7 +214,7 @@ async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLett
     return [row for _, row in rows[-limit:]]
 
 
-async def _bounds(bootstrap: str) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+async def _bounds(bootstrap: Kafka) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
     """Where the partitions of `dead.letters` begin and end."""
     partitions = await partitions_of(bootstrap, [Topic.DEAD_LETTERS])
     async with opened_consumer(bootstrap, isolation_level="read_committed") as consumer:
@@ -249,7 +250,7 @@ def _row(found: RawRecord | tuple[TopicPartition, Unreadable]) -> tuple[datetime
     return at, DeadLetterRow(number, letter)
 
 
-async def until_dead(bootstrap: str, record_id: str, *, every: float = 2.0) -> str:
+async def until_dead(bootstrap: Kafka, record_id: str, *, every: float = 2.0) -> str:
     """Waits until the record of this id (`ce_id`) is a dead letter; the reason. Looks after `every` seconds, then ever less
     often: what is refused is refused soon."""
     wanted = ("ce_id", _base64(record_id.encode()))
@@ -262,13 +263,13 @@ async def until_dead(bootstrap: str, record_id: str, *, every: float = 2.0) -> s
                     return row.letter.reason
 
 
-async def find_dead_letter(bootstrap: str, number: str) -> DeadLetterRow:
+async def find_dead_letter(bootstrap: Kafka, number: str) -> DeadLetterRow:
     """The dead letter of this number. Raises `NotFound` when there is none."""
     partition, _, offset = number.partition("-")
     if not (partition.isdigit() and offset.isdigit()):
         raise NotFound(f"{number!r} is not a dead letter's number, such as 0-17")
     tp, at = TopicPartition(Topic.DEAD_LETTERS.value, int(partition)), int(offset)
-    with unavailable(bootstrap):
+    async with answering(bootstrap):
         starts, ends = await _bounds(bootstrap)
         if starts.get(tp, 0) <= at < ends.get(tp, 0):
             async with contextlib.aclosing(read_between(bootstrap, {tp: (at, at + 1)})) as found:
@@ -277,16 +278,16 @@ async def find_dead_letter(bootstrap: str, number: str) -> DeadLetterRow:
     raise NotFound(f"there is no dead letter {number}")
 
 
-async def replay(bootstrap: str, rows: Sequence[DeadLetterRow]) -> int:
+async def replay(bootstrap: Kafka, rows: Sequence[DeadLetterRow]) -> int:
     """Sends records again to the topic they came from, as they were. Returns how many.
 
     Their ids are the same, so what was done in the meantime is not done twice. A letter that stands for a batch which could not
     be read is read again first. Raises `NotFound`, and sends nothing, where a record is not to be had.
     """
     records = [(row.letter.topic, *record) for row in rows for record in row.records]
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    producer = new_producer(bootstrap_servers=bootstrap, enable_idempotence=True)
     try:
-        with unavailable(bootstrap):
+        async with answering(bootstrap):
             await producer.start()
             sent = [
                 await producer.send(topic, value, key=key, headers=headers) for topic, key, value, headers in records

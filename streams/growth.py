@@ -24,6 +24,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas import TOPICS, PartitionSet, SettingsError, Topic, Unavailable
 from streams.kafka_clients import KafkaClients, opened_consumer
+from streams.kafka_servers import Kafka
 from streams.raw_reading import read_between
 from streams.topic_admin import opened_admin
 
@@ -54,7 +55,7 @@ async def last_growth(clients: KafkaClients) -> Growth | None:
     return _growth(await clients.committed(GROUP, [_PARTITION]))
 
 
-async def grow(bootstrap: str, partitions: int) -> Growth | None:
+async def grow(bootstrap: Kafka, partitions: int) -> Growth | None:
     """Gives all conversation topics so many partitions; None when they have them already.
 
     Raises `SettingsError` for a number that would break order, `Unavailable` when Kafka does not answer.
@@ -105,7 +106,7 @@ async def _settled(clients: KafkaClients, group: str, ends: Mapping[TopicPartiti
     return True
 
 
-async def _has_records(bootstrap: str, tp: TopicPartition, start: int, end: int) -> bool:
+async def _has_records(bootstrap: Kafka, tp: TopicPartition, start: int, end: int) -> bool:
     """Whether there is something between two offsets: the marks of transactions have offsets, too."""
     async with opened_consumer(bootstrap) as consumer:
         beginnings = await consumer.beginning_offsets([tp])
@@ -115,7 +116,7 @@ async def _has_records(bootstrap: str, tp: TopicPartition, start: int, end: int)
     return False
 
 
-async def _remember(bootstrap: str, growth: Growth) -> None:
+async def _remember(bootstrap: Kafka, growth: Growth) -> None:
     note = json.dumps({"before": growth.before, "after": growth.after, "at": growth.at})
     try:
         async with opened_consumer(bootstrap, group_id=GROUP) as consumer:

@@ -12,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from schemas import TOPICS, NotFound, PartitionSet, Topic, Unavailable
-from streams.kafka_clients import unavailable
+from streams.kafka_servers import Kafka, answering, new_admin
 
 _TOPIC_ALREADY_EXISTS = 36
 """Kafka protocol error code; aiokafka's admin client reports codes and does not raise."""
@@ -46,13 +46,13 @@ class TopicChange:
     problem: str | None = None
 
 
-async def show(bootstrap: str, *, partitions: Mapping[PartitionSet, int]) -> list[TopicState]:
+async def show(bootstrap: Kafka, *, partitions: Mapping[PartitionSet, int]) -> list[TopicState]:
     """The state of every topic of the registry. Raises `Unavailable` when Kafka does not answer."""
     async with opened_admin(bootstrap) as admin:
         return await _states(admin, partitions)
 
 
-async def apply(bootstrap: str, *, partitions: Mapping[PartitionSet, int], replication: int = 1) -> list[TopicChange]:
+async def apply(bootstrap: Kafka, *, partitions: Mapping[PartitionSet, int], replication: int = 1) -> list[TopicChange]:
     """Creates the topics that are missing and sets retention where it differs; safe to repeat.
 
     The number of partitions of an existing topic is not changed: keys move to other partitions then, which is for
@@ -135,18 +135,18 @@ async def _retentions(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str,
 
 
 @asynccontextmanager
-async def opened_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def opened_admin(bootstrap: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
     """A started admin client. Raises `Unavailable` when Kafka does not answer."""
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=15_000)
+    client = new_admin(bootstrap_servers=bootstrap, request_timeout_ms=15_000)
     try:
-        with unavailable(bootstrap):
+        async with answering(bootstrap):
             await client.start()
         yield client
     finally:
         await client.close()
 
 
-async def partitions_of(bootstrap: str, topics: Iterable[Topic]) -> list[TopicPartition]:
+async def partitions_of(bootstrap: Kafka, topics: Iterable[Topic]) -> list[TopicPartition]:
     """All partitions of these topics. Raises `NotFound` when a topic does not exist, `Unavailable` when Kafka does not answer."""
     async with opened_admin(bootstrap) as admin:
         described = await admin.describe_topics([topic.value for topic in topics])

@@ -30,7 +30,7 @@ from faststream.kafka.subscriber.specification import KafkaSubscriberSpecificati
 from faststream.kafka.subscriber.usecase import DefaultSubscriber
 from prometheus_client import CollectorRegistry
 
-from schemas import Output, Record
+from schemas import Output, Record, SettingsError
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
 from schemas.common.serving import ServingTask, again_and_again
@@ -39,6 +39,7 @@ from streams.group_runtime import GroupRuntime
 from streams.handler import Attempts, RecordHandler
 from streams.health import Health, LoopLag
 from streams.kafka_clients import KafkaClients, ignore_broken_producers, quieten_aiokafka
+from streams.kafka_servers import Kafka, new_faststream_broker, trouble_with
 from streams.runtime_options import RuntimeOptions
 
 log = logging.getLogger("cauce.streams")
@@ -53,7 +54,7 @@ class Worker:
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: Kafka,
         processors: Mapping[Group, Processor],
         *,
         attempts: Attempts,
@@ -67,13 +68,13 @@ class Worker:
         self._bootstrap, self._processors, self._attempts = bootstrap, processors, attempts
         self._options, self._metrics, self._instance_id = options, metrics, instance_id
         self._clients = KafkaClients(bootstrap, options)
-        self._broker = KafkaBroker(
+        self._broker = new_faststream_broker(
             bootstrap,
             consumer_only=True,  # producers and admin client are ours
             allow_auto_create_topics=False,
             logger=None,
             apply_types=False,
-            middlewares=[KafkaPrometheusMiddleware(registry=registry), *middlewares],  # type: ignore[list-item]
+            middlewares=[KafkaPrometheusMiddleware(registry=registry), *middlewares],
             graceful_timeout=None,
         )
         self._subscribers: dict[str, SlotSubscriber] = {}
@@ -149,7 +150,10 @@ class Worker:
                 return
             except KafkaError as error:
                 await self._clients.stop()
-                log.warning("Kafka at %s does not answer yet (%s)", self._bootstrap, error)
+                trouble = await trouble_with(self._bootstrap, error)
+                if isinstance(trouble, SettingsError):  # whoever starts it is told, and not only its log
+                    raise trouble from error
+                log.warning("%s; trying again", trouble)
                 await asyncio.sleep(backoff.next())
 
     async def _loop_runs(self) -> str | None:

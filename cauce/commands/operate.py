@@ -46,9 +46,8 @@ def apply(data: DataOption = None, config: ConfigOption = None) -> None:
     from streams import topic_admin as registry
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
     changes = asyncio.run(
-        registry.apply(settings.kafka, partitions=settings.partition_counts, replication=settings.replication)
+        registry.apply(settings.kafka_servers, partitions=settings.partition_counts, replication=settings.replication)
     )
     for change in changes:
         problem = f"  [yellow]{change.problem}[/]" if change.problem else ""
@@ -76,10 +75,9 @@ def grow(
     from streams import growth
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
     if settings.embedded:
         raise SettingsError("the embedded broker needs no more partitions: a single worker owns them all")
-    grown = asyncio.run(growth.grow(settings.kafka, partitions))
+    grown = asyncio.run(growth.grow(settings.kafka_servers, partitions))
     if grown is None:
         console().print(f"nothing to do: the conversation topics have {partitions} partitions")
         return
@@ -97,8 +95,7 @@ def show_topics(as_json: JsonOption = False, data: DataOption = None, config: Co
     from streams import topic_admin as registry
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
-    states = asyncio.run(registry.show(settings.kafka, partitions=settings.partition_counts))
+    states = asyncio.run(registry.show(settings.kafka_servers, partitions=settings.partition_counts))
     if as_json:
         print_json([asdict(s) for s in states])
     else:
@@ -150,7 +147,7 @@ def recover(
     from cauce.running import connected
 
     settings = connected(settings_of(data, config))
-    kafka = settings.kafka
+    kafka = settings.kafka_servers
     assert kafka
 
     async def run() -> Recovered:

@@ -152,8 +152,7 @@ def list_letters(
     from streams.dead_letters import list_dead_letters
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
-    rows = asyncio.run(list_dead_letters(settings.kafka, limit=limit))
+    rows = asyncio.run(list_dead_letters(settings.kafka_servers, limit=limit))
     if as_json:
         print_json([_letter(row) for row in rows])
         return
@@ -176,8 +175,7 @@ def show(number: NumberArgument, data: DataOption = None, config: ConfigOption =
     from streams.dead_letters import find_dead_letter
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
-    print_json(_letter(asyncio.run(find_dead_letter(settings.kafka, number))))
+    print_json(_letter(asyncio.run(find_dead_letter(settings.kafka_servers, number))))
 
 
 @dlq.command()
@@ -198,8 +196,7 @@ def replay(
     from streams import dead_letters
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
-    kafka = settings.kafka
+    kafka = settings.kafka_servers
 
     async def run() -> tuple[int, list[str]]:
         rows, problems = list[dead_letters.DeadLetterRow](), list[str]()

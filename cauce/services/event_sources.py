@@ -28,8 +28,7 @@ async def _run(process: Process) -> None:
     sources = _sources(settings)
     if not sources:
         raise SettingsError("no event source is configured: see the settings of connectors in docs/settings.md")
-    assert settings.kafka
-    ingress = Ingress(settings.kafka, seconds=CoreOptions().produce_seconds)
+    ingress = Ingress(settings.kafka_servers, seconds=CoreOptions().produce_seconds)
 
     async def connected() -> str | None:
         return None if ingress.ready else "Kafka is not connected"

@@ -83,8 +83,7 @@ def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
         session_seconds=gateway.session_hours * 3600,
         session_idle_seconds=gateway.session_idle_hours * 3600,
     )
-    assert process.settings.kafka
-    core = make_core(process.settings.kafka, process.stores, options, process.registry, graphs)
+    core = make_core(process.settings.kafka_servers, process.stores, options, process.registry, graphs)
 
     async def hears() -> str | None:
         return None if core.ingress.ready and core.feed.ready.is_set() else "Kafka is not connected"
@@ -101,7 +100,9 @@ def _app(process: Process, core: GatewayCore, hosting: Hosting, own: OwnApp | No
     cors = asdict(http.cors)
     if origins := [o.strip() for o in (settings.gateway.origins or "").split(",") if o.strip()]:
         cors |= {"allow_origins": origins, "allow_origin_regex": None}
-    rates = Rates(settings.rate.user, settings.rate.tenant, settings.rate.runs, settings.redis or "memory://")
+    rates = Rates(
+        settings.rate.user, settings.rate.tenant, settings.rate.runs, *settings.redis_access.store(settings.redis)
+    )
     return make_app(core, rates=rates, cors=cors, own=own, without=http.without, public_url=settings.gateway.public_url)
 
 

@@ -31,6 +31,7 @@ from core.following.feed import Feed
 from core.ingress import Ingress
 from schemas.common.metrics import GatewayMetrics
 from state import Stores
+from streams.kafka_servers import Kafka
 
 RATES = Rates()
 OPEN_PATHS = ("/ok", "/login", "/login/", "/auth/")
@@ -52,7 +53,7 @@ def open_paths() -> tuple[str, ...]:
 
 
 def make_core(
-    bootstrap: str, stores: Stores, options: GatewayOptions, registry: CollectorRegistry, graphs: Graphs
+    bootstrap: Kafka, stores: Stores, options: GatewayOptions, registry: CollectorRegistry, graphs: Graphs
 ) -> GatewayCore:
     """The core on a Kafka and opened stores; `graphs` are the installation's own."""
     ingress = Ingress(bootstrap, seconds=options.produce_seconds)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from connectors.gateway.problems import Problem, response
 from connectors.gateway.protocol import starts_run
 from core.principal import Principal
 from schemas import SettingsError
+from schemas.common.server_access import without_credentials
 
 log = logging.getLogger("cauce.gateway")
 
@@ -36,7 +38,10 @@ class Rates:
     tenant: str = "12000/minute"
     runs: str = "300/minute"
     """Messages of one user."""
-    store: str = "memory://"
+    store: str = field(default="memory://", repr=False)
+    """It may have a password."""
+    access: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Arguments of the Redis client."""
 
 
 class RateLimits:
@@ -46,7 +51,7 @@ class RateLimits:
         """Raises `SettingsError` for rates or a store that mean nothing."""
         self._app = app
         self._user, self._tenant, self._runs = (_rate(text) for text in (rates.user, rates.tenant, rates.runs))
-        self._limiter = SlidingWindowCounterRateLimiter(_storage(rates.store))
+        self._limiter = SlidingWindowCounterRateLimiter(_storage(rates.store, rates.access))
         self._warned = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -128,13 +133,14 @@ def _rate(text: str) -> RateLimitItem:
         raise SettingsError(f"{text!r} is no rate; write such as 600/minute") from error
 
 
-def _storage(url: str) -> Storage:
+def _storage(url: str, access: Mapping[str, Any]) -> Storage:
+    shown = without_credentials(url)
     if not url.startswith(("memory://", "redis://", "rediss://")):
-        raise SettingsError(f"{url!r} is no store for rates; use memory:// or redis://host:6379")
-    options = {} if url.startswith("memory") else {"implementation": "redispy"}
+        raise SettingsError(f"{shown!r} is no store for rates; use memory:// or redis://host:6379")
+    options = {} if url.startswith("memory") else {"implementation": "redispy", **access}
     try:
         storage = storage_from_string(f"async+{url}", **options)
     except Exception as error:
-        raise SettingsError(f"the store for rates {url!r} cannot be used: {error}") from error
+        raise SettingsError(f"the store for rates {shown!r} cannot be used: {error}") from error
     assert isinstance(storage, Storage)
     return storage

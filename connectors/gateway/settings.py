@@ -1,13 +1,15 @@
-"""What can be set about the gateway: `[gateway]` and `[rate]`."""
+"""What can be set about the gateway: `[gateway]`, `[rate]` and `[redis_access]`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import ssl
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
 from schemas.common.section import HttpUrl, Section
 from schemas.common.secure_urls import is_secure_url
+from schemas.common.server_access import ServerAccess
 
 
 def _origin(value: str | None) -> str | None:
@@ -45,6 +47,28 @@ class GatewaySettings(Section):
     session_hours: float = Field(12, gt=0, le=720, description="longest life of a browser session, in hours")
     session_idle_hours: float = Field(2, gt=0, le=720, description="hours after which an unused browser session ends")
     origins: str | None = Field(None, description="web origins of other pages that may call it, with commas")
+
+
+class RedisAccess(ServerAccess):
+    """As whom Redis is used, and over which TLS."""
+
+    PREFIX: ClassVar[str] = "redis"
+    NAMELESS: ClassVar[bool] = True
+
+    def store(self, redis: str | None) -> tuple[str, dict[str, Any]]:
+        """Where rates are counted: a URL, and arguments of Redis' client. Raises `SettingsError` when a file cannot be used."""
+        options: dict[str, Any] = {}
+        if not redis:
+            return "memory://", options
+        if self.user:
+            options["username"] = self.user
+        if secret := self.secret():
+            options["password"] = secret
+        if self.tls_context():  # its files are read now, so that a wrong one is reported before anything runs
+            files = {"ssl_ca_certs": self.ca_file, "ssl_certfile": self.cert_file, "ssl_keyfile": self.key_file}
+            options |= {name: str(path) for name, path in files.items() if path}
+            options |= {"ssl_check_hostname": self.check_host, "ssl_min_version": ssl.TLSVersion.TLSv1_2}
+        return redis.replace("redis://", "rediss://", 1) if self.tls else redis, options
 
 
 class RateSettings(Section):

@@ -32,6 +32,7 @@ from schemas.common.recent import Recent
 from schemas.common.serving import ItemFailures, is_order
 from state import readable
 from streams.follower import Follower
+from streams.kafka_servers import Kafka
 
 _TEXT_ENDS = {MessageAdded.TYPE, *TERMINAL_TYPES}
 _LEG_ENDS = {RunPaused.TYPE, *TERMINAL_TYPES}
@@ -147,7 +148,7 @@ def _type_of(headers: Iterable[tuple[str, bytes]]) -> str:
 class Feed:
     """Readers subscribe to threads; all of them are served by one follower of the topics."""
 
-    def __init__(self, bootstrap: str, *, items: int) -> None:
+    def __init__(self, bootstrap: Kafka, *, items: int) -> None:
         """`items`: how many may wait in one subscription."""
         self._limit = items
         self._subscriptions: dict[bytes, set[Subscription]] = {}

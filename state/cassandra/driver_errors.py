@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import cassandra
 from cassandra.cluster import NoHostAvailable
 from cassandra.protocol import IsBootstrappingErrorMessage, OverloadedErrorMessage
@@ -10,6 +12,7 @@ from schemas import OutcomeUnknown, SettingsError, Unavailable
 from state.cassandra.queries import Kind
 
 _SERIAL = (cassandra.ConsistencyLevel.SERIAL, cassandra.ConsistencyLevel.LOCAL_SERIAL)
+_LASTING = (cassandra.AuthenticationFailed, ssl.SSLCertVerificationError)
 _MISSING = ("unconfigured table", "does not exist", "No keyspace has been specified")
 
 
@@ -23,12 +26,16 @@ def explain(error: Exception, kind: Kind) -> Exception:
         return SchemaMissing(f"the tables do not exist in Cassandra ({error}). Run: cauce state migrate")
     if isinstance(error, cassandra.AuthenticationFailed | cassandra.Unauthorized):
         return SettingsError(
-            f"Cassandra refuses us: {error}. Check user name and password in the state URL, and what the role may do."
+            f"Cassandra refuses us: {error}. See cassandra_user and cassandra_password_file, and what the role may do."
         )
     if isinstance(error, cassandra.RequestValidationException | TypeError | ValueError):
         return error
     if isinstance(error, NoHostAvailable) and (refused := _refused(error)):
         return explain(refused, kind)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return SettingsError(
+            f"Cassandra has a certificate that is not trusted: {error.verify_message}; see cassandra_ca_file"
+        )
     message = f"Cassandra did not answer as it should: {type(error).__name__}: {error}"
     if kind.writes and not _certainly_not_done(error):
         return OutcomeUnknown(message)
@@ -36,10 +43,10 @@ def explain(error: Exception, kind: Kind) -> Exception:
 
 
 def _refused(error: Exception) -> Exception | None:
-    """The refusal of our credentials among the reasons why no host could be used."""
+    """The refusal of our credentials, or ours of its certificate, among the reasons why no host could be used."""
     errors = getattr(error, "errors", None)
     reasons = errors.values() if isinstance(errors, dict) else ()
-    return next((reason for reason in reasons if isinstance(reason, cassandra.AuthenticationFailed)), None)
+    return next((reason for reason in reasons if isinstance(reason, _LASTING)), None)
 
 
 def _certainly_not_done(error: Exception) -> bool:
