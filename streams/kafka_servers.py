@@ -26,6 +26,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas import CauceError, SettingsError, Unavailable
 
@@ -127,13 +128,13 @@ async def answering(kafka: Kafka) -> AsyncIterator[None]:
 
 
 async def trouble_with(kafka: Kafka, error: KafkaError) -> CauceError:
-    """What a client's error means, in words.
+    """What a client's error means.
 
     `SettingsError`: Kafka does not let us in, or the settings do not fit its ports, and trying again does not help.
     `Unavailable`: everything else; also where it lets us in and we may not do this. aiokafka only says that it found no server,
     so this asks one why.
     """
-    if what := next((words for kind, words in _UNAUTHORIZED if isinstance(error, kind)), None):
+    if what := next((action for kind, action in _UNAUTHORIZED if isinstance(error, kind)), None):
         detail = ", ".join(map(str, error.args)) or type(error).__name__
         return Unavailable(
             f"Kafka at {kafka} does not allow {_who(kafka)} {what} ({detail}); "
@@ -156,6 +157,10 @@ async def _refusal(kafka: Kafka) -> str | None:
         connection = {name: value for name, value in options.items() if name != "bootstrap_servers"}
         try:
             opened = await create_conn(host.strip("[]"), int(port), request_timeout_ms=_DIAGNOSIS_MS, **connection)
+            try:
+                await opened.send(MetadataRequest([]))  # what is asked before is answered to everybody
+            finally:
+                opened.close()
         except (SaslAuthenticationFailed, AuthenticationFailedError):
             return f"refuses the name or the password of {_who(kafka)}; see kafka_user and kafka_password_file"
         except (UnsupportedSaslMechanismError, IllegalSaslStateError) as error:
@@ -171,13 +176,12 @@ async def _refusal(kafka: Kafka) -> str | None:
             return await _closes(kafka, host, int(port))
         except OSError:
             continue
-        opened.close()
         return None
     return None
 
 
 async def _closes(kafka: Kafka, host: str, port: int) -> str | None:
-    """Words for a server that takes connections and closes ours at once: it wants TLS or a password that we do not bring."""
+    """The reason of a server that takes connections and closes ours immediately: it wants what we do not bring."""
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), port), _DIAGNOSIS_MS / 1000)
     except (OSError, TimeoutError):

@@ -151,7 +151,7 @@ class Worker:
             except KafkaError as error:
                 await self._clients.stop()
                 trouble = await trouble_with(self._bootstrap, error)
-                if isinstance(trouble, SettingsError):  # whoever starts it is told, and not only its log
+                if isinstance(trouble, SettingsError):  # whoever starts it should see it, and not only its log
                     raise trouble from error
                 log.warning("%s; trying again", trouble)
                 await asyncio.sleep(backoff.next())

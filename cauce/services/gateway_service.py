@@ -10,6 +10,7 @@ import logging
 import os
 import resource
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
@@ -48,7 +49,8 @@ async def _run(process: Process) -> None:
     settings = process.settings
     allow_open_files()
     listening = _listen(settings.gateway.host, settings.gateway.port if process.port is None else process.port)
-    url = _url(listening)
+    tls = settings.gateway.tls_context()
+    url = _url(listening, "https" if tls else "http")
     async with process.opened(), contextlib.AsyncExitStack() as stack:
         hosting = hosting_of(settings)
         hosting.set_environment()
@@ -56,9 +58,11 @@ async def _run(process: Process) -> None:
         own = await process.unless_stopped(_own_app(graphs, hosting.http)) if hosting.http.app else None
         core = _core(process, hosting, graphs)
         app = _app(process, core, hosting, own)
-        servers = [(_server(process.tracing.of_requests(app), settings.gateway), listening)]
+        servers = [(_server(process.tracing.of_requests(app), settings.gateway, tls), listening)]
         if settings.gateway.langgraph_port is not None:
-            second = _server(process.tracing.of_requests(app.state.langgraph_alone()), settings.gateway, lifespan="off")
+            second = _server(
+                process.tracing.of_requests(app.state.langgraph_alone()), settings.gateway, tls, lifespan="off"
+            )
             servers.append((second, _listen(settings.gateway.host, settings.gateway.langgraph_port)))
         link = await _link(process, core, url) if process.supervised else None
         if own:
@@ -157,7 +161,7 @@ def allow_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _server(app: Any, settings: GatewaySettings, **options: Any) -> QuietServer:
+def _server(app: Any, settings: GatewaySettings, tls: ssl.SSLContext | None, **options: Any) -> QuietServer:
     from connectors.gateway.gateway_options import GatewayOptions
     from streams.http_server import HttpLimits, make_server
 
@@ -174,6 +178,7 @@ def _server(app: Any, settings: GatewaySettings, **options: Any) -> QuietServer:
         ws_max_size=GatewayOptions().max_body,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=STOP_SECONDS,
+        ssl_context_factory=(lambda *_: tls) if tls else None,
         **options,
     )
 
@@ -202,10 +207,10 @@ def _listen(host: str, port: int | None) -> socket.socket:
     raise AssertionError("binding to port 0 always finds a free port")
 
 
-def _url(sock: socket.socket) -> str:
+def _url(sock: socket.socket, scheme: str) -> str:
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
+    return f"{scheme}://{shown}:{port}"
 
 
 SERVICE = Service(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from schemas import SettingsError
 from schemas.common.section import HttpUrl, Section
 from schemas.common.secure_urls import is_secure_url
-from schemas.common.server_access import ServerAccess
+from schemas.common.server_access import ServerAccess, no_password, why_unusable
 
 
 def _origin(value: str | None) -> str | None:
@@ -46,7 +48,31 @@ class GatewaySettings(Section):
     )
     session_hours: float = Field(12, gt=0, le=720, description="longest life of a browser session, in hours")
     session_idle_hours: float = Field(2, gt=0, le=720, description="hours after which an unused browser session ends")
+    cert_file: Path | None = Field(
+        None, description="PEM file with the gateway's certificate and its chain; it then speaks HTTPS, on both ports"
+    )
+    key_file: Path | None = Field(None, description="PEM file with its private key; not needed when in the same file")
+    tls_minimum: Literal["1.2", "1.3"] = Field(
+        "1.2", description="oldest TLS that callers may use; 1.3 is offered always"
+    )
     origins: str | None = Field(None, description="web origins of other pages that may call it, with commas")
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What its ports speak, or None for plain HTTP. Raises `SettingsError` when a file cannot be used."""
+        if not self.cert_file:
+            if self.key_file:
+                raise SettingsError("gateway_key_file has no use without gateway_cert_file")
+            return None
+        minimum = ssl.TLSVersion.TLSv1_3 if self.tls_minimum == "1.3" else ssl.TLSVersion.TLSv1_2
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = minimum
+            context.set_alpn_protocols(["http/1.1"])
+            context.load_cert_chain(self.cert_file, self.key_file, password=no_password)
+        except OSError as error:
+            shown = f"{self.cert_file} (key: {self.key_file or 'in it'})"
+            raise SettingsError(f"gateway_cert_file {shown} cannot be used: {why_unusable(error)}") from error
+        return context
 
 
 class RedisAccess(ServerAccess):

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, model_validator
 from schemas.common.section import Section
 from schemas.errors import SettingsError
 
-_BEFORE_AT = re.compile(r"((?:^|://))[^\s\"']*@")
+_BEFORE_AT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
 
 
 class ServerAccess(Section):
@@ -61,32 +61,31 @@ class ServerAccess(Section):
         """What connections use, or None without TLS. Raises `SettingsError` when a file cannot be used."""
         if not self.tls:
             return None
-        with_words = f"{self.PREFIX}_ca_file"
+        setting = f"{self.PREFIX}_ca_file"
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.check_hostname = self.check_host
-            with_words = f"{self.PREFIX}_cert_file"
+            setting = f"{self.PREFIX}_cert_file"
             if self.cert_file:
-                context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
+                context.load_cert_chain(self.cert_file, self.key_file, password=no_password)
         except OSError as error:  # ssl.SSLError is one
             given = (
-                self.ca_file
-                if with_words.endswith("ca_file")
-                else f"{self.cert_file} (key: {self.key_file or 'in it'})"
+                self.ca_file if setting.endswith("ca_file") else f"{self.cert_file} (key: {self.key_file or 'in it'})"
             )
-            raise SettingsError(f"{with_words} {given} cannot be used: {why_unusable(error)}") from error
+            raise SettingsError(f"{setting} {given} cannot be used: {why_unusable(error)}") from error
         return context
 
 
 def why_unusable(error: OSError) -> str:
-    """What is wrong with a PEM file, in words."""
+    """What is wrong with a PEM file."""
     if isinstance(error, ssl.SSLError):
         return f"it is no PEM file with what is needed, or certificate and key do not belong together ({error.reason or error})"
     return error.strerror or str(error)
 
 
-def _no_password() -> str:
+def no_password() -> str:
+    """Given to `load_cert_chain`, which would ask at the terminal. Raises `SettingsError`."""
     raise SettingsError("the private key is encrypted; give one that is not, in a file that only its owner can read")
 
 
@@ -104,4 +103,4 @@ def read_secret(path: Path, name: str) -> str:
 
 def without_credentials(text: str) -> str:
     """An address as messages may show it: what stands before an @ is hidden, since it may be a password."""
-    return _BEFORE_AT.sub(r"\1(hidden)@", text)
+    return _BEFORE_AT.sub(lambda found: f"{found[1] or ''}(hidden)@", text)
