@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from bench.figures import Figures, compiler_seconds, figures, measured
 from bench.systems import TENANTS
 from schemas import TERMINAL_TYPES, Delta, Envelope, Topic, UserMessage, new_id
-from streams.kafka_servers import new_consumer, new_producer
+from streams.kafka_servers import Kafka, new_consumer, new_producer
 
 PATIENCE = 120.0
 _TERMINAL = {t.encode() for t in TERMINAL_TYPES}
@@ -42,7 +42,7 @@ class Asked:
 class Load:
     """A producer, and a consumer of all responses."""
 
-    def __init__(self, bootstrap: str, *, deltas: bool = False) -> None:
+    def __init__(self, bootstrap: Kafka, *, deltas: bool = False) -> None:
         self._producer = new_producer(bootstrap_servers=bootstrap, enable_idempotence=True)
         topics = [Topic.CHAT_RESPONSES.value] + [Topic.CHAT_DELTAS.value] * deltas
         self._consumer = new_consumer(

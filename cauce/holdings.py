@@ -50,6 +50,12 @@ FILE_HOLDINGS = (
         exported="Nothing: ports and process ids of `cauce up`.",
         erased="By `cauce up`, when it ends.",
     ),
+    Holding(
+        name="broker.password",
+        kind="file",
+        exported="Nothing: the password of the embedded broker.",
+        erased="By the operator; `cauce up` makes another.",
+    ),
     Holding(name="lock", kind="file", exported="Nothing: it is empty.", erased="Never."),
 )
 """The holdings of the data folder, by file or folder name."""

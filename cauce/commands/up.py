@@ -141,7 +141,7 @@ def emulators(data: DataOption = None, config: ConfigOption = None) -> None:
         async with EmulatorProcess(settings.data / "emulators", port_file=emulators_file(settings.data)) as running:
             typer.echo("The emulated tools are running. Set for the workers:")
             typer.echo(f"export CAUCE_ARCADE_URL={running.base_url} ARCADE_API_KEY={running.api_key}")
-            typer.echo(f"View the data: {running.base_url}/   Ctrl-C stops.")
+            typer.echo(f"View the data: {running.base_url}/?key={running.api_key}   Ctrl-C stops.")
             await asyncio.Event().wait()
 
     asyncio.run(serve())

@@ -122,7 +122,10 @@ async def _link(process: Process, core: GatewayCore, url: str) -> str:
 async def _served(servers: Sequence[tuple[QuietServer, socket.socket]]) -> AsyncIterator[None]:
     """Serves during the block; its end shuts the servers down."""
     tasks = [
-        ServingTask(f"the HTTP server at {_url(sock)}", partial(server.serve, sockets=[sock]))
+        ServingTask(
+            f"the HTTP server at {_url(sock, 'https' if server.config.is_ssl else 'http')}",
+            partial(server.serve, sockets=[sock]),
+        )
         for server, sock in servers
     ]
     for task in tasks:

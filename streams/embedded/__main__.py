@@ -10,7 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
+from schemas import SettingsError
 from schemas.common.private_files import keep_files_private
+from schemas.common.server_access import read_secret
 from schemas.common.serving import TaskWatch
 
 
@@ -21,6 +23,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder for the logs; one broker at a time may use it")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes any free one")
     parser.add_argument("--port-file", type=Path, help="gets HOST:PORT once the broker listens")
+    parser.add_argument("--password-file", type=Path, help="file with the password that clients must know")
     parser.add_argument(
         "--fsync", choices=("interval", "always"), default="interval", help="when data reaches the disk"
     )
@@ -46,8 +49,9 @@ async def _serve(options: argparse.Namespace, stop: asyncio.Event) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        broker = Broker(options.data, fsync=options.fsync)
-    except (FolderInUse, OSError) as error:
+        file = options.password_file
+        broker = Broker(options.data, password=file and read_secret(file, "--password-file"), fsync=options.fsync)
+    except (FolderInUse, OSError, SettingsError) as error:
         print(f"the broker cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 1
     try:
