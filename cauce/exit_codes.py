@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from enum import IntEnum
+
+from cauce.plain_output import say
 
 
 class Exit(IntEnum):
@@ -70,7 +71,7 @@ def error_line(error: Exception) -> str:
 
 def complain(message: str) -> None:
     """Prints an error to standard error."""
-    print(f"cauce: {message}", file=sys.stderr)  # noqa: T201
+    say(f"cauce: {message}", err=True)
 
 
 def failed(error: Exception) -> Exit:

@@ -138,6 +138,7 @@ class KafkaLine:
                 call_id=question.id,
                 name=question.name,
                 arguments=question.value,
+                concerns=dict(question.concerns),
             )
             for question in head.approvals
         ]

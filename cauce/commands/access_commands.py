@@ -9,6 +9,7 @@ import typer
 from cauce.commands.common import ConfigOption, DataOption, JsonOption, print_json, settings_of
 from cauce.commands.families import Family
 from cauce.commands.operate import topics
+from cauce.plain_output import say_line
 
 
 def register(app: typer.Typer) -> None:
@@ -73,8 +74,8 @@ def acls(
                 resource = rule.resource.name.lower().replace("_", " ")
                 name = f"{rule.name}{'*' if rule.prefix else ''}"
                 operations = ", ".join(operation.name.lower().replace("_", " ") for operation in rule.operations)
-                typer.echo(f"{who:20} {resource:16} {name:20} {operations}")
+                say_line(f"{who:20} {resource:16} {name:20} {operations}")
     if apply:
         kafka = settings_of(data, config).kafka_servers
         count = asyncio.run(access_rules.allow(kafka, found))
-        typer.echo(f"allowed: {count} entries", err=as_json)
+        say_line(f"allowed: {count} entries", err=as_json)

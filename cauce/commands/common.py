@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from cauce.plain_output import json_text, say
 
+if TYPE_CHECKING:
+    from cauce.screen import Screen
     from cauce.settings import Settings
     from core.store_core import StoreCore
 
@@ -42,16 +42,16 @@ def typed_id(what: str, given: str | None) -> None:
         known_id(what, given)
 
 
-def console(*, stderr: bool = False) -> Console:
-    """The console for human-readable output."""
-    from rich.console import Console
+def console(*, stderr: bool = False) -> Screen:
+    """The terminal for human-readable output with styles."""
+    from cauce.screen import Screen
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return Screen(stderr=stderr)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Prints JSON for programs."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    say(json_text(value, indent=indent))
 
 
 def on_stores(settings: Settings, use: Callable[[StoreCore], Awaitable[Result]]) -> Result:

@@ -29,12 +29,13 @@ def doctor(as_json: JsonOption = False, data: DataOption = None, config: ConfigO
             [{"subject": f.subject, "verdict": f.verdict, "words": f.detail} for f in findings]
         )  # scripts read these keys
     else:
-        from rich.table import Table
+        from cauce.screen import Listing, one_line
 
-        marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
-        table = Table(box=None, show_header=False)
+        marks = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
+        table = Listing()
+        table.show_header = False
         for finding in findings:
-            table.add_row(marks[finding.verdict], f"[bold]{finding.subject}[/]", finding.detail)
+            table.add_row(one_line(marks[finding.verdict]), one_line((finding.subject, "bold")), finding.detail)
         console().print(table)
     if any(f.verdict == "problem" for f in findings):
         raise typer.Exit(Exit.FAILED)

@@ -8,6 +8,7 @@ import typer
 
 from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, TenantOption, on_stores, settings_of
 from cauce.commands.families import Family
+from cauce.plain_output import say_line
 
 PortOption = Annotated[int | None, typer.Option("--port", help="Port to listen on [default: 8123, or any free one].")]
 
@@ -37,9 +38,7 @@ def gateway(
     from cauce.services.gateway_service import SERVICE
 
     settings = settings_of(data, config, gateway_port=port, langgraph=langgraph)
-    run_here(
-        SERVICE, settings, supervised=supervised, on_ready=lambda note: typer.echo(f"The gateway serves {note.url}")
-    )
+    run_here(SERVICE, settings, supervised=supervised, on_ready=lambda note: say_line(f"The gateway serves {note.url}"))
 
 
 def login(
@@ -58,4 +57,4 @@ def login(
         raise NotRunning("No gateway runs here. Start it with: cauce up")
 
     secret = on_stores(settings, lambda core: core.sessions.link(OPERATOR, settings.tenant, settings.user))
-    typer.echo(f"{settings.gateway.public_url or running.url}/login?link={secret}")
+    say_line(f"{settings.gateway.public_url or running.url}/login?link={secret}")

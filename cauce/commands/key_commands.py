@@ -16,6 +16,7 @@ from cauce.commands.common import (
     print_json,
     settings_of,
 )
+from cauce.plain_output import say_line
 from schemas.common.clock import utc_now
 
 key = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys for the gateway.")
@@ -49,7 +50,7 @@ def create(
     if as_json:
         print_json({"key": made.text, "key_id": made.key.key_id, "user": user, "expires_at": str(made.key.expires_at)})
     else:
-        typer.echo(made.text)
+        say_line(made.text)
 
 
 @key.command("list")
@@ -65,7 +66,7 @@ def list_keys(
         return
     for k in found:
         left = "expired" if k.expires_at < utc_now() else f"until {k.expires_at:%Y-%m-%d}"
-        typer.echo(f"{k.key_id}  {k.user_id:20} {left:18} {','.join(k.scopes):20} {k.name}")
+        say_line(f"{k.key_id}  {k.user_id:20} {left:18} {','.join(k.scopes):20} {k.name}")
 
 
 @key.command()
@@ -79,4 +80,4 @@ def revoke(
     from core.principal import OPERATOR
 
     on_stores(settings_of(data, config), lambda core: core.keys.revoke(OPERATOR, tenant_id, key_id))
-    typer.echo(f"revoked {key_id}")
+    say_line(f"revoked {key_id}")

@@ -15,6 +15,7 @@ from cauce.commands.common import (
     print_json,
     settings_of,
 )
+from cauce.plain_output import say_line
 
 login = typer.Typer(
     no_args_is_help=True, help="Let users sign in with an OpenID provider, such as Google or Microsoft."
@@ -81,9 +82,9 @@ def add(
         scopes=tuple(scopes or SCOPES),
     )
     on_stores(settings_of(data, config), lambda core: core.tenants.put_provider(OPERATOR, tenant_id, provider))
-    typer.echo(f"added {name}: users sign in at GATEWAY/auth/{tenant_id}/{name}/login")
+    say_line(f"added {name}: users sign in at GATEWAY/auth/{tenant_id}/{name}/login")
     if not (allow_domain or allow_group or allow_claim):
-        typer.echo(f"it admits only identities that you link: cauce user link {tenant_id} USER --provider {name}")
+        say_line(f"it admits only identities that you link: cauce user link {tenant_id} USER --provider {name}")
 
 
 @login.command("list")
@@ -99,6 +100,6 @@ def list_providers(
         print_json([p.model_dump(mode="json") for p in found])
         return
     for p in found:
-        typer.echo(f"{p.name:16} {p.issuer}  client {p.client_id}  user from {p.user_claim}  {','.join(p.scopes)}")
+        say_line(f"{p.name:16} {p.issuer}  client {p.client_id}  user from {p.user_claim}  {','.join(p.scopes)}")
         rules = [f"domain {d}" for d in p.allow_domains] + [f"group {g}" for g in p.allow_groups] + [*p.allow_claims]
-        typer.echo(f"{'':16} admits {'; '.join(rules) or 'nobody'}; and linked identities (cauce user identities)")
+        say_line(f"{'':16} admits {'; '.join(rules) or 'nobody'}; and linked identities (cauce user identities)")

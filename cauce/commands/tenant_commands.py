@@ -20,6 +20,7 @@ from cauce.commands.common import (
 from cauce.commands.families import Family
 from cauce.commands.key_commands import key
 from cauce.commands.logins import login
+from cauce.plain_output import say_line
 
 tenant = typer.Typer(no_args_is_help=True, help="Add, show and change tenants and their agents.")
 tenant.add_typer(key, name="key")
@@ -62,7 +63,7 @@ def add(
     from core.principal import OPERATOR
 
     on_stores(settings_of(data, config), lambda core: core.tenants.add(OPERATOR, tenant_id, name=name))
-    typer.echo(f"added {tenant_id}")
+    say_line(f"added {tenant_id}")
 
 
 @tenant.command("list")
@@ -75,7 +76,7 @@ def list_tenants(as_json: JsonOption = False, data: DataOption = None, config: C
         print_json([t.model_dump(mode="json") for t in found])
         return
     for t in found:
-        typer.echo(f"{t.tenant_id:20} {t.name}{'  (paused)' if t.paused else ''}")
+        say_line(f"{t.tenant_id:20} {t.name}{'  (paused)' if t.paused else ''}")
 
 
 @tenant.command()
@@ -89,23 +90,26 @@ def show(
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
+    from cauce.screen import one_line
+
     out = console()
-    paused = "  [yellow]paused[/]" if found.paused else ""
-    zone = f"  {found.time_zone}" if found.time_zone else ""
-    out.print(f"[bold]{found.tenant_id}[/] {found.name} [dim]version {found.version}[/]{zone}{paused}")
+    paused = "  paused" if found.paused else ""
+    version, zone = f" version {found.version}", f"  {found.time_zone}" if found.time_zone else ""
+    out.print(one_line((found.tenant_id, "bold"), f" {found.name}", (version, "dim"), zone, (paused, "yellow")))
     for agent in found.agents:
-        out.print(f"\nagent [bold]{agent.agent_id}[/] ({agent.name})")
+        out.print()
+        out.print(one_line("agent ", (agent.agent_id, "bold"), f" ({agent.name})"))
         model = agent.model
         out.print(
             f"  model         {model.name}, {model.timeout_seconds:g} s, {model.context_tokens:,} tokens of history"
         )
         if model.base_url or model.api_key_env:
             where, key = model.base_url or "its provider", model.api_key_env or "of the provider's variable"
-            out.print(f"                at {where}, key {key}", markup=False)
-        out.print(f"  instructions  {agent.instructions or '-'}", markup=False)
-        out.print(f"  tools         {', '.join(agent.tools)}", markup=False)
+            out.print(f"                at {where}, key {key}")
+        out.print(f"  instructions  {agent.instructions or '-'}")
+        out.print(f"  tools         {', '.join(agent.tools)}")
         allowed = ", ".join(agent.approvals.allow) or "none"
-        out.print(f"  approvals     {agent.approvals.require}; without approval: {allowed}", markup=False)
+        out.print(f"  approvals     {agent.approvals.require}; without approval: {allowed}")
         limits = agent.limits
         out.print(f"  limits a run  {limits.turns} turns, {limits.tokens:,} tokens, {limits.seconds:g} s")
 
@@ -171,5 +175,5 @@ def set_tenant(
             lambda core: core.tenants.change(OPERATOR, tenant_id, change, check_model=check_model_name),
         )
     if taken_out:
-        typer.echo(f"{' and '.join(taken_out)} of the previous model no longer apply and were removed")
-    typer.echo(f"changed {changed.tenant_id}, version {changed.version}")
+        say_line(f"{' and '.join(taken_out)} of the previous model no longer apply and were removed")
+    say_line(f"changed {changed.tenant_id}, version {changed.version}")

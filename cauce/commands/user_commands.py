@@ -16,6 +16,7 @@ from cauce.commands.common import (
     settings_of,
 )
 from cauce.commands.families import Family
+from cauce.plain_output import say_line
 
 user = typer.Typer(no_args_is_help=True, help="Show and change the users of a tenant.")
 
@@ -50,7 +51,7 @@ def set_user(
 
     change = UserChange(name=name, time_zone=time_zone)
     on_stores(settings_of(data, config), lambda core: core.users.change(OPERATOR, tenant_id, user_id, change))
-    typer.echo(f"changed {user_id} of {tenant_id}")
+    say_line(f"changed {user_id} of {tenant_id}")
 
 
 @user.command("list")
@@ -65,7 +66,7 @@ def list_users(
         print_json([u.model_dump(mode="json") for u in found])
         return
     for u in found:
-        typer.echo(f"{u.user_id:20} {u.time_zone or '-':24} {u.name}")
+        say_line(f"{u.user_id:20} {u.time_zone or '-':24} {u.name}")
 
 
 @user.command()
@@ -87,7 +88,7 @@ def link(
         settings_of(data, config),
         lambda core: core.identities.link(OPERATOR, tenant_id, user_id, provider_name=provider, subject=subject),
     )
-    typer.echo(f"linked as {made.link_id}")
+    say_line(f"linked as {made.link_id}")
 
 
 @user.command()
@@ -101,7 +102,7 @@ def unlink(
     from core.principal import OPERATOR
 
     on_stores(settings_of(data, config), lambda core: core.identities.unlink(OPERATOR, tenant_id, link_id))
-    typer.echo(f"unlinked {link_id}")
+    say_line(f"unlinked {link_id}")
 
 
 @user.command()
@@ -116,4 +117,4 @@ def identities(
         print_json([link.model_dump(mode="json") for link in found])
         return
     for one in found:
-        typer.echo(f"{one.link_id}  {one.user_id:20} {one.issuer}  {one.claim} {one.subject}")
+        say_line(f"{one.link_id}  {one.user_id:20} {one.issuer}  {one.claim} {one.subject}")

@@ -42,6 +42,7 @@ def waiting(thread_id: str, head: ThreadHead) -> list[m.ApprovalOut]:
             call_id=asked.id,
             tool=asked.name,
             arguments=asked.value,
+            concerns=dict(asked.concerns),
             last_event=head.next_event - 1,
         )
         for asked in head.approvals

@@ -254,6 +254,10 @@ class ApprovalOut(BaseModel):
     call_id: str
     tool: str
     arguments: dict[str, Any]
+    concerns: dict[str, str] = Field(
+        default_factory=dict,
+        description="By the name of an argument that is an id: what it stands for, as earlier results of tools say.",
+    )
     allowed_decisions: list[str] = ["approve", "edit", "reject", "respond"]
     last_event: int = Field(description="The thread's last event when this was read; follow the run from there.")
 
