@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from core.due_timers import Timers, later, timer_of
 from core.ingress import Ingress
-from core.refusals import Limited
+from core.refusals import Limited, unless_lost
 from core.standing import is_busy, is_in
 from schemas import (
     CancelRun,
@@ -29,13 +29,18 @@ log = logging.getLogger("cauce.gateway")
 LONGEST_DELAY = timedelta(days=366)
 _PAUSED_SECONDS = 60.0
 _LOOK_SECONDS, _SELDOM_SECONDS = 2.0, 60.0
+_MOST_LOOKED_AT = 10_000
+"""Of a thread that is gone, those that were cancelled included."""
 
 
 async def forget_runs(timers: Timers, journal: Journal, key: ThreadKey, user_id: str) -> None:
     """Takes the delayed runs of a thread that is gone off its user's number; they would do nothing when their time comes."""
     now = utc_now()
-    for run in await journal.accepted(*key):
-        if run.begins_at and run.begins_at > now:
+    for run_id in await journal.accepted_ids(*key, limit=_MOST_LOOKED_AT):
+        run = await unless_lost(journal.accepted(*key, run_id=run_id, details=False))
+        if run and (run.begins_at is None or run.begins_at <= now):
+            break  # those that begin last come first
+        if run and run.begins_at:
             for timer_id, kind in ((run.run_id, DelayedRun.TYPE), (_end_id(run.run_id), RunsThread.TYPE)):
                 await timers.remove(Timer(key.tenant_id, user_id, timer_id, kind, run.begins_at, b""))
 

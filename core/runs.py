@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from core.run_reader import RunReader
 from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head
 from core.thread_reader import ThreadReader
 from schemas import (
+    MAX_METADATA,
     QUEUED_BYTES,
     TERMINAL_TYPES,
     AcceptedRun,
@@ -78,6 +80,8 @@ class Runs(RunReader):
         principal.require("write")
         head = head or await self._threads.get(principal, thread_id)
         run_id = self._run_id(principal, thread_id, new.idempotency_key)
+        if len(json.dumps(dict(new.metadata))) > MAX_METADATA:
+            raise Invalid("invalid", f"metadata: the metadata of a run may have {MAX_METADATA:,} characters as JSON.")
         new = await self._agents.prepared(principal, replace(new, message_id=_message_id(new, run_id)))
         body, begins_at = _body(principal, run_id, new), None
         if new.delay:
@@ -92,10 +96,10 @@ class Runs(RunReader):
         if new.idempotency_key is not None:
             digest = hashlib.sha256(body.to_bytes()).hexdigest()
             if known := await self._journal.accepted(principal.tenant_id, thread_id, run_id=run_id):
-                if known[0].details.get("digest") != digest:
+                if known.details.get("digest") != digest:
                     detail = "This Idempotency-Key was used for another message."
                     raise Invalid("idempotency_mismatch", detail)
-                repeated, begins_at = True, known[0].begins_at
+                repeated, begins_at = True, known.begins_at
             new = replace(new, details={**new.details, "digest": digest})
         accepted = AcceptedRun(
             run_id=run_id,
@@ -198,16 +202,26 @@ class Runs(RunReader):
             threads = [line.thread_id for line in lines]
         found = 0
         for n in range(0, len(threads), _CONCURRENT):
-            reads = (self.of_thread(principal, one) for one in threads[n : n + _CONCURRENT])
-            views = await asyncio.gather(*(reads if thread_id is not None else (unless_lost(one) for one in reads)))
-            wanted = [
-                view
-                for view in (one for runs in views for one in runs or ())
-                if (view.status in statuses if run_ids is None else view.run_id in run_ids and view.status not in OVER)
-            ]
-            for view in wanted:
-                await self.cancel(principal, view.thread_id, view.run_id, rollback=rollback)
-            found += len(wanted)
+            cancels = (
+                self._cancel_in(principal, one, run_ids, statuses, rollback) for one in threads[n : n + _CONCURRENT]
+            )
+            done = await asyncio.gather(*(cancels if thread_id is not None else (unless_lost(one) for one in cancels)))
+            found += sum(one or 0 for one in done)
+        return found
+
+    async def _cancel_in(
+        self,
+        principal: Principal,
+        thread_id: str,
+        run_ids: Sequence[str] | None,
+        statuses: Sequence[RunStatus],
+        rollback: bool,
+    ) -> int:
+        found = 0
+        async for view in self.unfinished(principal, thread_id):
+            if view.status in statuses if run_ids is None else view.run_id in run_ids:
+                await self.cancel(principal, thread_id, view.run_id, rollback=rollback)
+                found += 1
         return found
 
     @staticmethod

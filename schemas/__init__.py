@@ -8,6 +8,7 @@ from schemas.audit_trail import audit_output
 from schemas.base import Body, Stored, Timestamp, bodies_of, body_type
 from schemas.branches import MOST_FORKS, Fork, Span, branch, forked, newest, within
 from schemas.chat import (
+    MAX_METADATA,
     ApprovalDecision,
     CancelRun,
     ChangeMessages,
@@ -141,6 +142,7 @@ __all__ = [
     "ID_RULE",
     "LEFT_OUT",
     "MAX_BODY_BYTES",
+    "MAX_METADATA",
     "MAX_OUTPUT_BYTES",
     "MAX_TEXT",
     "MOST_FORKS",

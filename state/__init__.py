@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 from schemas import Commit, Hydrated, SettingsError
 from state.codec import Codec
+from state.journal_rows import summary
 from state.keeping import Piece, StoreHolding
+from state.pages import PAGE_BYTES, Page
 from state.readable import read, readable
 from state.spans import merged
 from state.stores import BACKENDS, HOLDINGS, STORES, Stores
@@ -20,7 +22,7 @@ from state.stores.audit import AuditRow, AuditStore
 from state.stores.credentials import Credentials
 from state.stores.directory import Directory
 from state.stores.items import BadItem, Item, ItemStore, matches, namespaces, ranked
-from state.stores.journal import REPEATS, AlreadyDone, Committed, Journal, OwnedThread, Stale, summary
+from state.stores.journal import REPEATS, AlreadyDone, Committed, Journal, OwnedThread, Stale
 from state.stores.ledger import ToolLedger
 from state.stores.positions import PositionStore
 from state.stores.timers import Timer, TimerStore
@@ -28,6 +30,7 @@ from state.stores.timers import Timer, TimerStore
 __all__ = [
     "BACKENDS",
     "HOLDINGS",
+    "PAGE_BYTES",
     "REPEATS",
     "STORES",
     "AlreadyDone",
@@ -47,6 +50,7 @@ __all__ = [
     "ItemStore",
     "Journal",
     "OwnedThread",
+    "Page",
     "Piece",
     "PositionStore",
     "Stale",

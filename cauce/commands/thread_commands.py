@@ -91,8 +91,11 @@ def show(
     async def read(core: StoreCore) -> tuple[ThreadHead, list[StoredMessage], RunView | None]:
         me = user_of(settings)
         head, messages = await core.threads.read(me, thread, window=limit)
-        runs = [] if head.run else await core.runs.of_thread(me, thread)
-        return head, messages, next((run for run in runs if run.status in OVER), None)
+        if not head.run:
+            async for _, run in core.runs.listed(me, thread):
+                if run.status in OVER:
+                    return head, messages, run
+        return head, messages, None
 
     head, messages, last = on_stores(settings, read)
     failed = last if last and last.status == "failed" else None

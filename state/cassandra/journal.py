@@ -17,7 +17,6 @@ from schemas import (
     StateRow,
     StoredEvent,
     StoredMessage,
-    StoredRun,
     ThreadHead,
     ThreadSummary,
     TooLarge,
@@ -27,28 +26,24 @@ from schemas.common.recent import Recent
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.leftovers import HEAD_SEQ, UNLIST, Leftovers
 from state.cassandra.outcome import decided
-from state.cassandra.promises import CLOSE, CLOSE_ALL, all_or_one
+from state.cassandra.promises import CLOSE, CLOSE_ALL
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.codec import Codec
-from state.micros import to_micros
-from state.readable import first_of
-from state.spans import below, merged
-from state.stores.journal import (
-    AlreadyDone,
-    Committed,
-    Journal,
-    Stale,
+from state.journal_rows import (
     decode_events,
     decode_head,
     decode_messages,
     decode_outputs,
     decode_rows,
-    decode_runs,
     decode_summaries,
     line_body,
     summary,
 )
+from state.micros import to_micros
+from state.readable import first_of
+from state.spans import below, merged
+from state.stores.journal import AlreadyDone, Committed, Journal, Stale
 
 log = logging.getLogger(__name__)
 
@@ -119,11 +114,6 @@ _SUMMARY = Query(
 )
 _RUN = Query(
     Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 3, 0, ?, ?)"
-)
-_RUNS = Query(Kind.READ, "SELECT id, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3")
-_ONE_RUN = Query(
-    Kind.READ,
-    "SELECT id, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3 AND seq = 0 AND id = ?",
 )
 _ERASE_EVENTS = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq < ?"
@@ -246,15 +236,6 @@ class CassandraJournal(Leftovers, Journal):
         if given.begun:  # the turn's commit, or the next one that is not busy any more, writes the list's row again
             self._lines.pop((tenant_id, thread_id), None)
         await super().announce(tenant_id, thread_id, given)
-
-    async def runs(
-        self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
-    ) -> list[StoredRun]:
-        """See `state.Journal.runs`."""
-        rows = await all_or_one(self._session, _RUNS, _ONE_RUN, tenant_id, thread_id, run_id)
-        runs = decode_runs(self._codec, rows, (tenant_id, thread_id), run_id=run_id)
-        found = sorted(runs, key=lambda run: run.last_event)
-        return found[max(0, len(found) - max(limit, 0)) :]
 
     async def checkpoints(
         self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from state.cassandra.partitions import of_tenant
 from state.cassandra.promises import Promises
 from state.cassandra.queries import Kind, Query
-from state.stores.journal import OwnedThread, decode_heads
+from state.journal_rows import decode_heads
+from state.stores.journal import OwnedThread
 
 HEAD_SEQ = 2**63 - 1
 """The number of the row that has the head: above that of any message."""

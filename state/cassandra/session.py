@@ -20,10 +20,15 @@ from schemas.common.recent import Backoff
 from state.cassandra.connecting import CONDITIONAL_PROFILE, Attempt, CassandraOptions
 from state.cassandra.driver_errors import explain
 from state.cassandra.queries import Kind, Query
+from state.pages import PAGE_BYTES, size_of
 
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 2.0  # seconds between two attempts to connect
+_FIRST_ROWS, _MORE_ROWS = (
+    16,
+    8,
+)  # rows of the first page of a read, and by how much a page may be larger than the one before
 _SCHEMA_TIMEOUT = 60.0  # seconds for a change of the schema, which waits until all nodes agree
 
 Rows = list[Any]
@@ -90,14 +95,22 @@ class Session:
         return await (await self._send(kind, batch, None, execution_profile=profile))
 
     async def pages(self, query: Query, *parameters: Any, size: int = 500) -> AsyncIterator[Rows]:
-        """The rows of a read, page by page."""
+        """The rows of a read, page by page; some pages may be empty.
+
+        A page has at most `size` rows, and about `PAGE_BYTES`: Cassandra counts rows only, so that the first page is a small one,
+        and each says how many rows the next may have.
+        """
         bound = (self._prepared.get(query) or await self.prepare(query)).bind(parameters)
-        bound.fetch_size = size
+        bound.fetch_size = min(size, _FIRST_ROWS)
         state: Any = None
         while True:
             page: Any = await (await self._send(query.kind, bound, None, paging_state=state, whole_result=True))
-            yield page.current_rows
+            rows: Rows = page.current_rows
             state = page.paging_state
+            if rows:
+                fitting = PAGE_BYTES // max(size_of(row) for row in rows)
+                bound.fetch_size = max(1, min(size, fitting, bound.fetch_size * _MORE_ROWS))
+            yield rows
             if not state:
                 return
 

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any
 
 from schemas import (
-    AcceptedRun,
     Commit,
     Hydrated,
     OpenInput,
@@ -17,37 +16,25 @@ from schemas import (
     StateRow,
     StoredEvent,
     StoredMessage,
-    StoredRun,
     ThreadSummary,
 )
 from state.codec import Codec
-from state.micros import from_micros, to_micros
-from state.readable import first_of
-from state.spans import below, merged
-from state.sqlite.database import Database
-from state.stores.journal import (
-    OPEN_TTL,
-    AlreadyDone,
-    Committed,
-    Journal,
-    OwnedThread,
-    Stale,
-    decode_accepted,
+from state.journal_rows import (
     decode_events,
     decode_head,
     decode_messages,
     decode_opened,
     decode_outputs,
     decode_rows,
-    decode_runs,
     decode_summaries,
-    kept_from,
     line_body,
 )
-
-_PURGED_A_COMMIT = 8
-"""Expired inputs deleted by a commit: more than it adds, so that none pile up, and few enough not to be felt."""
-_NO_SEQ = 2**63 - 1  # above the number of any row
+from state.micros import from_micros, to_micros
+from state.readable import first_of
+from state.spans import below, merged
+from state.sqlite.database import Database
+from state.sqlite.run_rows import NO_SEQ, PURGED_A_COMMIT, SqliteRuns
+from state.stores.journal import OPEN_TTL, AlreadyDone, Committed, Journal, OwnedThread, Stale
 
 _HEAD = "SELECT version, head FROM threads WHERE tenant_id = ? AND thread_id = ?"
 _NUMBERS = """
@@ -80,14 +67,6 @@ _REMOVE = "DELETE FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq >=
 _MESSAGE = "INSERT OR REPLACE INTO messages (tenant_id, thread_id, seq, body) VALUES (?, ?, ?, ?)"
 _EVENT = "INSERT OR REPLACE INTO events (tenant_id, thread_id, seq, type, body) VALUES (?, ?, ?, ?, ?)"
 _RUN = "INSERT OR REPLACE INTO runs (tenant_id, thread_id, run_id, last_seq, body) VALUES (?, ?, ?, ?, ?)"
-_RUNS = "SELECT run_id, body FROM runs WHERE tenant_id = ? AND thread_id = ? ORDER BY last_seq DESC"
-_ONE_RUN = "SELECT run_id, body FROM runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?"
-_ACCEPT = "INSERT OR REPLACE INTO accepted_runs (tenant_id, thread_id, run_id, body, expires_at) VALUES (?, ?, ?, ?, ?)"
-_ACCEPTED = "SELECT run_id, body FROM accepted_runs WHERE tenant_id = ? AND thread_id = ? AND expires_at > ?"
-_PURGE_ACCEPTED = """
-DELETE FROM accepted_runs WHERE (tenant_id, thread_id, run_id) IN (
-    SELECT tenant_id, thread_id, run_id FROM accepted_runs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
-"""
 _ERASE = tuple(
     f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?"
     for table in ("messages", "events", "runs", "state_rows", "open_inputs")
@@ -122,13 +101,11 @@ DELETE FROM inputs WHERE rowid IN (SELECT rowid FROM inputs WHERE expires_at <= 
 """
 
 
-class SqliteJournal(Journal):
+class SqliteJournal(SqliteRuns, Journal):
     """A table for each kind of row."""
 
     def __init__(self, database: Database) -> None:
-        self._writer, self._readers, self._now = database.writer, database.readers, database.now
-        self._codec = database.codec
-        self._ttl_micros = round(database.input_ttl * 1_000_000)
+        super().__init__(database)
 
     async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
         """See `state.Journal.hydrate`."""
@@ -197,25 +174,6 @@ class SqliteJournal(Journal):
             lambda c: first_of(decode_summaries(self._codec, c.execute(_THREADS, wanted), tenant_id, user_id), limit)
         )
 
-    async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
-        """See `state.Journal.accept`."""
-        at = self._now()
-        now, until = to_micros(at), to_micros(kept_from(run, at)) + self._ttl_micros
-        row = (tenant_id, thread_id, run.run_id, self._codec.encode(tenant_id, run.to_bytes()), until)
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(_ACCEPT, row)
-            connection.execute(_PURGE_ACCEPTED, (now, _PURGED_A_COMMIT))
-
-        await self._writer.run(write)
-
-    async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
-        """See `state.Journal.accepted`."""
-        key = (tenant_id, thread_id, to_micros(self._now()))
-        query, parameters = (_ACCEPTED, key) if run_id is None else (f"{_ACCEPTED} AND run_id = ?", (*key, run_id))
-        rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
-        return decode_accepted(self._codec, rows, (tenant_id, thread_id), run_id=run_id)
-
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""
         now, body = to_micros(self._now()), self._codec.encode(tenant_id, given.to_bytes())
@@ -243,22 +201,11 @@ class SqliteJournal(Journal):
         rows = await self._readers.run(lambda c: c.execute(_OPEN, key).fetchall())
         return decode_opened(self._codec, rows, (tenant_id, thread_id))
 
-    async def runs(
-        self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
-    ) -> list[StoredRun]:
-        """See `state.Journal.runs`."""
-        key = (tenant_id, thread_id)
-        query, parameters = (_RUNS, key) if run_id is None else (_ONE_RUN, (*key, run_id))
-        found = await self._readers.run(
-            lambda c: first_of(decode_runs(self._codec, c.execute(query, parameters), key, run_id=run_id), limit)
-        )
-        return found[::-1]
-
     async def checkpoints(
         self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
     ) -> list[StateRow]:
         """See `state.Journal.checkpoints`."""
-        wanted = (tenant_id, thread_id, _NO_SEQ if before is None else before, max(limit, 0))
+        wanted = (tenant_id, thread_id, NO_SEQ if before is None else before, max(limit, 0))
         rows = await self._readers.run(lambda c: c.execute(_CHECKPOINTS, wanted).fetchall())
         return decode_rows(self._codec, "checkpoint", rows, wanted[:2])
 
@@ -345,7 +292,7 @@ class _Write:
             connection.execute(_INPUT, self._input)
             if self._commit.announced:
                 connection.execute(_CLOSE, self._input[:3])
-        connection.execute(_PURGE, (self._now, _PURGED_A_COMMIT))
+        connection.execute(_PURGE, (self._now, PURGED_A_COMMIT))
         return Committed(self._commit.expected_version + 1)
 
     def _advance(self, connection: sqlite3.Connection) -> bool:

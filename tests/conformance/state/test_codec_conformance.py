@@ -26,7 +26,7 @@ async def read(stores: Stores, tenant: str) -> list[Any]:
         await journal.events(tenant, "th"),
         await journal.threads(tenant, "u1"),
         await journal.runs(tenant, "th"),
-        await journal.accepted(tenant, "th"),
+        await journal.accepted(tenant, "th", run_id="r2"),
         await journal.open_inputs(tenant, "th"),
         await journal.checkpoints(tenant, "th"),
         await journal.values(tenant, "th", [(1, 9)]),

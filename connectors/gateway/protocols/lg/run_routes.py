@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from connectors.gateway.patient import PatientJson
 from connectors.gateway.problems import Problem
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.agent_projection import AgentProjection
+from connectors.gateway.protocols.lg.answer_list import AnswerList
 from connectors.gateway.protocols.lg.graph_projection import GraphProjection
 from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.projection import INTERRUPT, error_frame
@@ -30,6 +32,8 @@ from core.refusals import Invalid, not_found, unfit
 from core.run_views import RunStatus, joins_at, until
 from threads.open_questions import Questions
 
+MOST_LISTED = 10_000
+"""Runs of a thread that a list by offset reaches: it reads all of them up to there."""
 _BULK: dict[str, tuple[RunStatus, ...]] = {
     "pending": ("pending",),
     "running": ("running",),
@@ -134,14 +138,19 @@ async def wait(request: Request) -> Response:
 
 async def listing(request: Request) -> Response:
     """`GET /threads/{t}/runs`."""
-    core, caller = core_of(request), caller_of(request)
-    found = [
-        shapes.run(v, caller.tenant_id) for v in await core.runs.of_thread(caller, request.path_params["thread_id"])
-    ]
-    if status := request.query_params.get("status"):
-        found = [run for run in found if run["status"] == status]
-    limit, offset = page_of(request.query_params)
-    return answer(found[offset : offset + limit])
+    core, caller, query = core_of(request), caller_of(request), request.query_params
+    (limit, offset), status = page_of(query), query.get("status")
+    if limit + offset > MOST_LISTED:
+        raise unfit("offset", offset, f"so small that limit and offset are at most {MOST_LISTED} together")
+    found, position = AnswerList(limit), 0
+    async with aclosing(core.runs.listed(caller, request.path_params["thread_id"])) as views:
+        async for _, view in views:
+            if status and shapes.RUN_STATUS[view.status] != status:
+                continue
+            position += 1
+            if position > offset and not found.add(shapes.run(view, caller.tenant_id)):
+                return found.answer(following=offset + len(found))
+    return found.answer()
 
 
 async def one(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,7 +24,6 @@ from connectors.graphs.graph_states import StateOf
 from core.following.thread_stream import StreamItem
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, shown, unfit
-from core.run_views import OVER
 from schemas import ThreadHead
 
 _OF_THE_THREAD = ("thread_not_found", "thread_deleted", "thread_id_taken")
@@ -195,7 +195,8 @@ async def _has_active_run(core: GatewayCore, caller: Principal, thread_id: str, 
     """Whether a run was active when `head` was read, or is now: the end of either is still to be sent."""
     if head.run or head.queued:
         return True
-    return any(run.status not in OVER for run in await core.runs.of_thread(caller, thread_id))
+    async with aclosing(core.runs.unfinished(caller, thread_id)) as runs:
+        return await anext(runs, None) is not None
 
 
 async def _state_now(core: GatewayCore, caller: Principal, thread_id: str) -> ThreadState:

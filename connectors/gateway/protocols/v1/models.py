@@ -227,6 +227,7 @@ class RunList(BaseModel):
     """Runs, newest first."""
 
     runs: list[RunOut]
+    next: str | None = Field(None, description="`cursor` of the next page; null at the end.")
 
 
 class RunResult(RunOut):

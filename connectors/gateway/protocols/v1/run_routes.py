@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from connectors.gateway import problems
+from connectors.gateway.answer_bytes import Allowance
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.patient import PatientJson
@@ -32,10 +35,15 @@ from core.following.position import Position, RunEnd
 from core.principal import Principal
 from core.refusals import Invalid, not_found
 from core.request_context import current
+from core.run_reader import RunPlace
 from core.run_views import OVER, RunView, until
 from core.thread_branches import waits_for_an_answer
 
 router = APIRouter(tags=["runs"], route_class=GivenJsonRoute)
+
+_CURSOR = r"^[0-9]{1,6}\.[0-9]{0,15}$"
+MOST_LOOKED_AT = 2_000
+"""Runs that one page is filtered from."""
 
 
 @router.post("/threads/{thread_id}/messages", status_code=202)
@@ -96,11 +104,26 @@ async def run_and_stream(
 
 @router.get("/threads/{thread_id}/runs")
 async def list_runs(
-    core: CoreIn, caller: Caller, thread_id: ThreadId, status: m.RunStatusName | None = None, limit: Limit = 100
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    status: m.RunStatusName | None = None,
+    limit: Limit = 100,
+    cursor: Annotated[str | None, Query(description="`next` of the previous page.", pattern=_CURSOR)] = None,
 ) -> m.RunList:
-    """Runs of a thread, newest first."""
-    found = await core.runs.of_thread(caller, thread_id)
-    return m.RunList(runs=[m.RunOut.of(v) for v in found if status in (None, v.status)][:limit])
+    """Runs of a thread: those that are not over, then the others, newest first. A page may be shorter than `limit`, or empty, and
+    there are more where it has a `next`."""
+    found, allowance, looked_at = list[m.RunOut](), Allowance(), 0
+    place = after = _place(cursor)
+    async with aclosing(core.runs.listed(caller, thread_id, after)) as views:
+        async for after, view in views:
+            fits = status in (None, view.status)
+            if looked_at >= MOST_LOOKED_AT or (fits and (len(found) >= limit or not allowance.takes(view.size))):
+                return m.RunList(runs=found, next=f"{place.open}.{place.ended or ''}")
+            place, looked_at = after, looked_at + 1
+            if fits:
+                found.append(m.RunOut.of(view))
+    return m.RunList(runs=found, next=None)
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}")
@@ -144,6 +167,11 @@ async def cancel_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: 
     """Cancel a run. Its status shows when it has ended; a finished run does not change."""
     await core.runs.cancel(caller, thread_id, run_id)
     return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
+
+
+def _place(cursor: str | None) -> RunPlace:
+    waiting, _, ended = (cursor or "0.").partition(".")
+    return RunPlace(int(waiting), int(ended) if ended else None)
 
 
 async def _start(
