@@ -11,12 +11,12 @@ from schemas.common.clock import utc_now
 from state import Hydrated, Journal
 
 
-async def standing(journal: Journal, key: ThreadKey, *, window: int) -> Hydrated:
+async def standing(journal: Journal, key: ThreadKey, *, window: int, max_bytes: int | None = None) -> Hydrated:
     """The thread with its newest messages; its head is as the open inputs will have it (`foreseen`)."""
     # A commit takes the row of its input away: rows that are read first are never missing beside an older head.
     opened = await journal.open_inputs(*key)
     while True:
-        found = await journal.hydrate(*key, window=window)
+        found = await journal.hydrate(*key, window=window, max_bytes=max_bytes)
         if found.head is None or not opened:
             return found
         journaled = await asyncio.gather(*(journal.outputs_of(*key, one.input_id) for one in opened))

@@ -11,10 +11,12 @@ from core.refusals import Conflict, not_found, unfit, unless_lost
 from core.standing import standing
 from core.thread_branches import Branches
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadKey, ThreadSummary, contains, is_id
-from state import Hydrated, Journal, summary
+from state import PAGE_BYTES, Hydrated, Journal, Page, summary
 
 LISTED = 10_000
 """Threads of a user that a search looks at, the last changed ones."""
+STATE_BYTES = 4 << 20
+"""Bytes of a thread's messages that are read for one answer: of a longer thread the newest of them."""
 BEHIND = 200
 """The last changed threads that a search for busy ones looks at, one by one."""
 _CONCURRENT = 50
@@ -54,7 +56,8 @@ class ThreadReader:
     async def read(
         self, principal: Principal, thread_id: str, *, window: int
     ) -> tuple[ThreadHead, list[StoredMessage]]:
-        """The thread and its newest messages, of one moment. Raises `Refused` when there is none."""
+        """The thread and its newest messages, of one moment, as far as they have `STATE_BYTES`. Raises `Refused` when there is
+        none."""
         principal.require("read")
         found = await self._own(principal, thread_id, window)
         if found.head is None:
@@ -66,16 +69,16 @@ class ThreadReader:
         head, messages = await self.read(principal, thread_id, window=window)
         if head.forks:
             key, before = (principal.tenant_id, thread_id), head.next_message
-            messages = await self._journal.messages(*key, before=before, limit=window)
+            messages = await self._journal.messages(*key, before=before, limit=window, max_bytes=STATE_BYTES)
         return Branches(head, messages)
 
     async def messages(
         self, principal: Principal, thread_id: str, *, before: int | None = None, limit: int = 100
-    ) -> list[StoredMessage]:
-        """Messages of the conversation, the newest `limit` below `before`, oldest first."""
+    ) -> Page[StoredMessage]:
+        """A page of messages of the conversation, the newest `limit` below `before`, oldest first."""
         head = await self.get(principal, thread_id)
-        spans = head.branch if head.forks else None
-        return await self._journal.messages(principal.tenant_id, thread_id, before=before, limit=limit, spans=spans)
+        spans, bounds = head.branch if head.forks else None, {"limit": limit, "max_bytes": PAGE_BYTES}
+        return await self._journal.messages(principal.tenant_id, thread_id, before=before, spans=spans, **bounds)
 
     async def search(
         self,
@@ -135,4 +138,5 @@ class ThreadReader:
         return found
 
     async def _standing(self, principal: Principal, thread_id: str, window: int) -> Hydrated:
-        return await standing(self._journal, ThreadKey(principal.tenant_id, thread_id), window=window)
+        key = ThreadKey(principal.tenant_id, thread_id)
+        return await standing(self._journal, key, window=window, max_bytes=STATE_BYTES)

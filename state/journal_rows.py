@@ -20,6 +20,7 @@ from schemas import (
 )
 from state.codec import Codec
 from state.micros import from_micros
+from state.pages import Taken
 from state.readable import as_bytes, json_object, read, readable
 
 Key: TypeAlias = tuple[str, str]
@@ -76,6 +77,14 @@ def decode_messages(codec: Codec, rows: Sequence[Sequence[Any]], key: Key) -> li
     except Exception:  # one by one, it is named which cannot be read
         pass
     return list(codec.models(StoredMessage, key[0], rows, lambda seq: f"the message {seq} of {_thread(key)}"))
+
+
+def following_row(taken: Taken[Any], left: int) -> int | None:
+    """The number before which more rows may be, after a page with room for `left` more; None where there are none."""
+    if taken.last is None or (left > 0 and not taken.full):
+        return None
+    number = int(taken.last[0])
+    return number if number > 1 else None
 
 
 def decode_events(codec: Codec, rows: Iterable[Sequence[Any]], key: Key) -> Iterator[StoredEvent]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, Generic, TypeVar
 
+from schemas import TooLarge
+
 PAGE_BYTES = 1 << 20
 """Bytes of stored bodies in a page, unless the caller asks for another number: what a gateway can have of a hundred readers at a
 time."""
@@ -46,9 +48,52 @@ def paged(
     return page
 
 
+def all_within(rows: Iterable[Row], max_bytes: int | None) -> Iterator[Row]:
+    """All rows, which are of use together only. Raises `TooLarge` as soon as they have more bytes."""
+    weight = 0
+    for row in rows:
+        weight += size_of(row)
+        if max_bytes is not None and weight > max_bytes:
+            raise TooLarge(f"the state of the thread has more than the {max_bytes:,} bytes that one answer shows")
+        yield row
+
+
 def size_of(row: Sequence[Any]) -> int:
     """Bytes of a row's texts and bodies, about."""
     return 1 + sum(len(cell) for cell in row if isinstance(cell, (str, bytes)))
+
+
+class Taken(Generic[Row]):
+    """Rows while their bytes fit, the first one in any case; and what was taken of them."""
+
+    def __init__(self, rows: Iterable[Row], max_bytes: int | None) -> None:
+        self._rows, self._left = iter(rows), max_bytes
+        self.last: Row | None = None
+        """The last one that was taken."""
+        self.full = False
+        """Whether one did not fit."""
+
+    def __iter__(self) -> Iterator[Row]:
+        return self
+
+    def __next__(self) -> Row:
+        if self.full:
+            raise StopIteration
+        row = next(self._rows)
+        if not self.fits(row):
+            raise StopIteration
+        return row
+
+    def fits(self, row: Row) -> bool:
+        """Whether there is room for a row that was read elsewhere; if so, it is taken."""
+        if self._left is not None:
+            size = size_of(row)
+            if self.last is not None and size > self._left:
+                self.full = True
+                return False
+            self._left -= size
+        self.last = row
+        return True
 
 
 class Newest(Generic[T]):

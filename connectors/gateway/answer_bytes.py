@@ -12,9 +12,13 @@ class Allowance:
     def __init__(self, most: int = ANSWER_BYTES) -> None:
         self._most, self._taken = most, 0
 
+    def has_room(self, size: int) -> bool:
+        """Whether an entry of so many bytes fits."""
+        return not self._taken or self._taken + size <= self._most
+
     def takes(self, size: int) -> bool:
         """Whether an entry of so many bytes fits; if so, it is counted."""
-        if self._taken and self._taken + size > self._most:
+        if not self.has_room(size):
             return False
         self._taken += max(size, 1)
         return True

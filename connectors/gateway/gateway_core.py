@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from connectors.gateway.few_at_a_time import FewAtATime
 from connectors.gateway.gateway_options import GatewayOptions
 from connectors.graphs import Graphs
 from connectors.graphs.graph_states import GraphStates
@@ -32,6 +33,7 @@ class GatewayCore(Core):
         super().__init__(stores, ingress, feed, options, graphs)
         self.options, self.metrics = options, metrics
         self.graphs = GraphStates(stores.journal, stores.items, graphs, self.changes, self.assistant)
+        self.large_answers = FewAtATime()
         self._streams: Counter[tuple[str, str]] = Counter()
 
     def count_stream(self, principal: Principal) -> Callable[[str | None], None]:

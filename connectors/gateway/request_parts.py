@@ -3,16 +3,20 @@ that is absent or null is not given; one of another type is refused, never passe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, TypeAlias
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import given_json
 from core.principal import Principal
 from core.refusals import Invalid, unfit
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 def core_of(request: Request) -> GatewayCore:
@@ -24,6 +28,18 @@ def core_of(request: Request) -> GatewayCore:
 def caller_of(request: Request) -> Principal:
     """Who calls."""
     return principal_of(request)
+
+
+def large(handler: Handler) -> Handler:
+    """A handler whose answer may be large: few of a user are at work at a time, the others wait for their turn."""
+
+    @wraps(handler)
+    async def in_turn(request: Request) -> Response:
+        caller = caller_of(request)
+        async with core_of(request).large_answers.place((caller.tenant_id, caller.user_id)):
+            return await handler(request)
+
+    return in_turn
 
 
 async def body_of(request: Request) -> dict[str, Any]:

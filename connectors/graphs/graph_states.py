@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from schemas import (
     SettingsError,
     StateUpdated,
     ThreadHead,
+    TooLarge,
     UpdateState,
 )
 from state import ItemStore, Journal
@@ -35,6 +36,8 @@ AssistantOf = Callable[[Principal, object], Awaitable[Assistant | None]]
 StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
 """The values of a checkpoint of a namespace; None if they cannot be read."""
 
+STATE_BYTES = 8 << 20
+"""Bytes of rows that are read for the states of one answer. A larger state is not shown (`TooLarge`)."""
 MAKE_SECONDS = 30.0
 """How long a factory may take to create a graph whose state is read, or which is drawn."""
 HELD_SECONDS = 5.0
@@ -120,15 +123,22 @@ class GraphStates:
         metadata: Mapping[str, Any] | None = None,
         namespace: str = "",
         checkpoint_id: str | None = None,
-    ) -> list[State]:
-        """States, newest first: those older than `before`, of checkpoints whose metadata contains these pairs."""
+    ) -> AsyncGenerator[State]:
+        """States, newest first: those older than `before`, of checkpoints whose metadata contains these pairs. It ends before all
+        that was read for them has `STATE_BYTES`, unless the first alone has more (`TooLarge`)."""
         async with self._bound(caller, thread_id, graph) as bound:
             from connectors.graphs import place, thread_state
 
-            config = place(thread_id, checkpoint_id, namespace)
+            config, given = place(thread_id, checkpoint_id, namespace), 0
             older = place(thread_id, before, namespace) if before else None
             found = bound.aget_state_history(config, filter=dict(metadata or {}) or None, before=older, limit=limit)
-            return [thread_state(snapshot, thread_id=thread_id) async for snapshot in found]
+            try:
+                async for snapshot in found:
+                    yield thread_state(snapshot, thread_id=thread_id)
+                    given += 1
+            except TooLarge:
+                if not given:
+                    raise
 
     async def update(
         self,
@@ -213,7 +223,7 @@ class GraphStates:
     def _attached(self, caller: Principal, thread_id: str, hosted: HostedGraph, made: Any) -> Any:
         from connectors.graphs import StagingSaver, UserStore, rows_of
 
-        saver = StagingSaver(rows_of(self._journal, caller.tenant_id, thread_id))
+        saver = StagingSaver(rows_of(self._journal, caller.tenant_id, thread_id, max_bytes=STATE_BYTES))
         return hosted.attached(made, saver=saver, store=UserStore(self._items, caller.tenant_id, caller.user_id))
 
     @asynccontextmanager

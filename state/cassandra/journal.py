@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 from schemas import (
@@ -14,7 +13,6 @@ from schemas import (
     Hydrated,
     OpenInput,
     Span,
-    StateRow,
     StoredEvent,
     StoredMessage,
     ThreadHead,
@@ -23,8 +21,9 @@ from schemas import (
     within,
 )
 from schemas.common.recent import Recent
+from state.cassandra.graph_rows import GraphRows
 from state.cassandra.keyspace import Keyspace
-from state.cassandra.leftovers import HEAD_SEQ, UNLIST, Leftovers
+from state.cassandra.leftovers import HEAD_SEQ, UNLIST
 from state.cassandra.outcome import decided
 from state.cassandra.promises import CLOSE, CLOSE_ALL
 from state.cassandra.queries import Kind, Query
@@ -35,24 +34,25 @@ from state.journal_rows import (
     decode_head,
     decode_messages,
     decode_outputs,
-    decode_rows,
     decode_summaries,
+    following_row,
     line_body,
     summary,
 )
 from state.micros import to_micros
+from state.pages import Page, Taken
 from state.readable import first_of
-from state.spans import below, merged
+from state.spans import below
 from state.stores.journal import AlreadyDone, Committed, Journal, Stale
 
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 12 << 20
 """Bytes of one commit. Cassandra rejects a mutation or a request of more than 16 MiB (half a segment of its commit log)."""
+_FIRST_MESSAGES = 16
+"""Messages of the first read of a thread, where bytes count."""
 _LINES_KEPT = 10_000
 _ROW_KINDS = {"checkpoint": 4, "value": 5}
-_ROWS_A_PAGE = 100
-"""Rows of a graph's state in one page: each may have some hundred kilobytes, and a page is one response."""
 
 _THREAD = Query(
     Kind.READ,
@@ -122,20 +122,12 @@ _ERASE_RUNS = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = 
 _ROW = Query(
     Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, ?, ?, '', ?)"
 )
-_CHECKPOINTS = Query(
-    Kind.READ,
-    "SELECT seq, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 4 AND seq < ? LIMIT ?",
-)
-_VALUES = Query(
-    Kind.READ,
-    "SELECT seq, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 5 AND seq >= ? AND seq <= ?",
-)
 _ERASE_ROWS = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = ? AND seq < ?"
 )
 
 
-class CassandraJournal(Leftovers, Journal):
+class CassandraJournal(GraphRows, Journal):
     """A partition a thread, and a row of its user's list."""
 
     def __init__(self, keyspace: Keyspace) -> None:
@@ -143,10 +135,20 @@ class CassandraJournal(Leftovers, Journal):
         self._lines: Recent[tuple[str, str], ThreadSummary] = Recent(_LINES_KEPT)
         """The threads' rows in lists, without their times."""
 
-    async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
+    async def hydrate(
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        window: int,
+        max_bytes: int | None = None,
+        input_id: str | None = None,
+    ) -> Hydrated:
         """See `state.Journal.hydrate`."""
         # The head is the first row of the slice that holds the messages: both are of the same moment.
-        thread = await self._session.start(_THREAD, tenant_id, thread_id, HEAD_SEQ, max(window, 0) + 1)
+        window = max(window, 0)
+        first = window if max_bytes is None else min(window, _FIRST_MESSAGES)  # Cassandra counts no bytes
+        thread = await self._session.start(_THREAD, tenant_id, thread_id, HEAD_SEQ, first + 1)
         stored: Rows = []
         if input_id is None:
             rows = await thread
@@ -157,11 +159,12 @@ class CassandraJournal(Leftovers, Journal):
             return Hydrated(0, None, ())
         key, (version, _, body) = (tenant_id, thread_id), rows[0]
         head, read = decode_head(self._codec, body, key), rows[1:]
-        found = [row[1:] for row in read if not head.forks or within(row[1], head.branch)]
-        messages = decode_messages(self._codec, found[::-1], key)
-        if len(messages) < window == len(read):  # the rest is behind another branch, or behind what cannot be read
+        taken = Taken((row[1:] for row in read if not head.forks or within(row[1], head.branch)), max_bytes)
+        messages: Sequence[StoredMessage] = decode_messages(self._codec, list(taken)[::-1], key)
+        if len(messages) < window and 0 < len(read) == first and not taken.full:
+            # The rest is behind another branch, behind what cannot be read, or further than was read at first.
             rest = below(read[-1][1], head.branch)
-            messages = [*await self._in_spans(key, window - len(messages), rest), *messages]
+            messages = [*await self._in_spans(key, window - len(messages), rest, taken), *messages]
         return Hydrated(
             version=version,
             head=head,
@@ -204,14 +207,17 @@ class CassandraJournal(Leftovers, Journal):
         *,
         before: int | None = None,
         limit: int = 100,
+        max_bytes: int | None = None,
         spans: Sequence[Span] | None = None,
-    ) -> list[StoredMessage]:
+    ) -> Page[StoredMessage]:
         """See `state.Journal.messages`."""
         if limit <= 0:
-            return []
+            return Page()
         newest = (HEAD_SEQ if before is None else before) - 1
         wanted = [(1, newest)] if spans is None else spans if before is None else below(before, spans)
-        return await self._in_spans((tenant_id, thread_id), limit, wanted)
+        taken = Taken[Any]((), max_bytes)
+        found = await self._in_spans((tenant_id, thread_id), limit, wanted, taken)
+        return Page(found, following_row(taken, limit - len(found)))
 
     async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
         """See `state.Journal.events`."""
@@ -237,37 +243,24 @@ class CassandraJournal(Leftovers, Journal):
             self._lines.pop((tenant_id, thread_id), None)
         await super().announce(tenant_id, thread_id, given)
 
-    async def checkpoints(
-        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
-    ) -> list[StateRow]:
-        """See `state.Journal.checkpoints`."""
-        if limit <= 0:
-            return []
-        wanted = (tenant_id, thread_id, HEAD_SEQ if before is None else before, limit)
-        pages = self._session.pages(_CHECKPOINTS, *wanted, size=_ROWS_A_PAGE)
-        return decode_rows(self._codec, "checkpoint", [row async for page in pages for row in page], wanted[:2])
-
-    async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
-        """See `state.Journal.values`."""
-        read = await asyncio.gather(*(self._span(tenant_id, thread_id, span) for span in merged(ranges)))
-        found = sorted((row for span in read for row in span), key=itemgetter(0))
-        return decode_rows(self._codec, "value", found, (tenant_id, thread_id))
-
-    async def _in_spans(self, key: tuple[str, str], limit: int, spans: Sequence[Span]) -> list[StoredMessage]:
-        """The newest messages in these spans. What a head's branch names is never changed, and goes only with a rollback."""
+    async def _in_spans(
+        self, key: tuple[str, str], limit: int, spans: Sequence[Span], taken: Taken[Any]
+    ) -> list[StoredMessage]:
+        """The newest messages in these spans, as far as there is room. What a head's branch names is never changed, and goes only
+        with a rollback."""
         found: list[StoredMessage] = []
         for first, last in reversed(spans):
-            while (left := limit - len(found)) > 0:
-                rows = await self._session.execute(_SPAN, *key, first, last, left)
-                found = [*decode_messages(self._codec, rows[::-1], key), *found]
-                if len(rows) < left:
+            while (left := limit - len(found)) > 0 and not taken.full:
+                count = 0
+                async for page in self._session.pages(_SPAN, *key, first, last, left):
+                    count, fitting = count + len(page), [row for row in page if not taken.full and taken.fits(row)]
+                    found = [*decode_messages(self._codec, fitting[::-1], key), *found]
+                    if taken.full:
+                        break
+                if count < left:
                     break
-                last = rows[-1][0] - 1
+                last = taken.last[0] - 1 if taken.last else first
         return found
-
-    async def _span(self, tenant_id: str, thread_id: str, span: tuple[int, int]) -> Rows:
-        pages = self._session.pages(_VALUES, tenant_id, thread_id, *span, size=_ROWS_A_PAGE)
-        return [row async for page in pages for row in page]
 
     async def _list(self, tenant_id: str, thread_id: str, head: ThreadHead) -> None:
         if head.deleted:

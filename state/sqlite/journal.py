@@ -27,9 +27,11 @@ from state.journal_rows import (
     decode_outputs,
     decode_rows,
     decode_summaries,
+    following_row,
     line_body,
 )
 from state.micros import from_micros, to_micros
+from state.pages import PAGE_BYTES, Page, Taken, all_within, paged
 from state.readable import first_of
 from state.spans import below, merged
 from state.sqlite.database import Database
@@ -89,7 +91,7 @@ _PURGE_OPEN = "DELETE FROM open_inputs WHERE expires_at <= ?"
 _ROW = "INSERT OR REPLACE INTO state_rows (tenant_id, thread_id, kind, seq, body) VALUES (?, ?, ?, ?, ?)"
 _CHECKPOINTS = """
 SELECT seq, body FROM state_rows
-WHERE tenant_id = ? AND thread_id = ? AND kind = 'checkpoint' AND seq < ? ORDER BY seq DESC LIMIT ?
+WHERE tenant_id = ? AND thread_id = ? AND kind = 'checkpoint' AND seq < ? ORDER BY seq DESC
 """
 _VALUES = """
 SELECT seq, body FROM state_rows
@@ -107,7 +109,15 @@ class SqliteJournal(SqliteRuns, Journal):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
 
-    async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
+    async def hydrate(
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        window: int,
+        max_bytes: int | None = None,
+        input_id: str | None = None,
+    ) -> Hydrated:
         """See `state.Journal.hydrate`."""
         now = to_micros(self._now())
 
@@ -121,7 +131,7 @@ class SqliteJournal(SqliteRuns, Journal):
             return Hydrated(
                 version=row[0],
                 head=head,
-                messages=tuple(self._newest(connection, key, max(window, 0), head.branch if head.forks else None)),
+                messages=tuple(self._newest(connection, key, window, head.branch if head.forks else None, max_bytes)),
                 outputs=outputs and decode_outputs(self._codec, outputs[0], key, input_id or ""),
             )
 
@@ -152,13 +162,14 @@ class SqliteJournal(SqliteRuns, Journal):
         *,
         before: int | None = None,
         limit: int = 100,
+        max_bytes: int | None = None,
         spans: Sequence[Span] | None = None,
-    ) -> list[StoredMessage]:
+    ) -> Page[StoredMessage]:
         """See `state.Journal.messages`."""
         key = (tenant_id, thread_id)
         if before is not None:
             spans = below(before, [(1, before)] if spans is None else spans)
-        return await self._readers.run(lambda c: self._newest(c, key, max(limit, 0), spans))
+        return await self._readers.run(lambda c: self._newest(c, key, limit, spans, max_bytes))
 
     async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
         """See `state.Journal.events`."""
@@ -202,19 +213,30 @@ class SqliteJournal(SqliteRuns, Journal):
         return decode_opened(self._codec, rows, (tenant_id, thread_id))
 
     async def checkpoints(
-        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
-    ) -> list[StateRow]:
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50, max_bytes: int = PAGE_BYTES
+    ) -> Page[StateRow]:
         """See `state.Journal.checkpoints`."""
-        wanted = (tenant_id, thread_id, NO_SEQ if before is None else before, max(limit, 0))
-        rows = await self._readers.run(lambda c: c.execute(_CHECKPOINTS, wanted).fetchall())
-        return decode_rows(self._codec, "checkpoint", rows, wanted[:2])
+        key = (tenant_id, thread_id)
+        wanted = (*key, NO_SEQ if before is None else before)
+        return await self._readers.run(
+            lambda c: paged(
+                c.execute(_CHECKPOINTS, wanted),
+                lambda rows: iter(decode_rows(self._codec, "checkpoint", rows, key)),
+                limit=limit,
+                max_bytes=max_bytes,
+                place=lambda row: row[0],
+            )
+        )
 
-    async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
+    async def values(
+        self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]], *, max_bytes: int | None = None
+    ) -> list[StateRow]:
         """See `state.Journal.values`."""
         spans = merged(ranges)
 
         def read(connection: sqlite3.Connection) -> list[tuple[int, bytes]]:
-            return [row for span in spans for row in connection.execute(_VALUES, (tenant_id, thread_id, *span))]
+            rows = (row for span in spans for row in connection.execute(_VALUES, (tenant_id, thread_id, *span)))
+            return list(all_within(rows, max_bytes))
 
         return decode_rows(self._codec, "value", await self._readers.run(read), (tenant_id, thread_id))
 
@@ -237,17 +259,23 @@ class SqliteJournal(SqliteRuns, Journal):
         await self._writer.run(lambda c: [c.execute(statement, key) for statement in _FORGET])
 
     def _newest(
-        self, connection: sqlite3.Connection, key: tuple[str, str], limit: int, spans: Sequence[Span] | None
-    ) -> list[StoredMessage]:
+        self,
+        connection: sqlite3.Connection,
+        key: tuple[str, str],
+        limit: int,
+        spans: Sequence[Span] | None,
+        max_bytes: int | None,
+    ) -> Page[StoredMessage]:
         """The newest messages in these spans, or of all, oldest first."""
         if spans is None:
             rows: Iterator[tuple[int, Any]] = connection.execute(_NEWEST, key)
         else:
             rows = (row for span in reversed(spans) for row in connection.execute(_SPAN, (*key, *span)))
+        taken = Taken(rows, max_bytes)
         found: list[StoredMessage] = []
-        while len(found) < limit and (some := list(islice(rows, limit - len(found)))):
+        while len(found) < limit and (some := list(islice(taken, limit - len(found)))):
             found = [*decode_messages(self._codec, some[::-1], key), *found]
-        return found
+        return Page(found, following_row(taken, limit - len(found)))
 
 
 class _Write:

@@ -36,7 +36,7 @@ OPEN_TTL = 6 * 3600
 
 log = logging.getLogger("cauce.state")
 
-_ALL, _LAST, _PAGE = 1_000_000, 2**53, 500
+_ALL, _PAGE, _VALUES_A_PAGE = 1_000_000, 500, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,17 @@ class Stale:
 class Journal(Protocol):
     """The threads. All writes of one turn are one conditional single-partition batch."""
 
-    async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
-        """Reads the head, at most `window` newest messages of its branch and, when `input_id` is given, its stored outputs."""
+    async def hydrate(
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        window: int,
+        max_bytes: int | None = None,
+        input_id: str | None = None,
+    ) -> Hydrated:
+        """Reads the head, at most `window` newest messages of its branch, as far as they have `max_bytes`, and the stored outputs
+        of `input_id`. The newest message is there however large it is."""
         ...
 
     async def numbers(self, tenant_id: str, thread_id: str) -> tuple[int, int]:
@@ -102,8 +111,9 @@ class Journal(Protocol):
         *,
         before: int | None = None,
         limit: int = 100,
+        max_bytes: int | None = None,
         spans: Sequence[Span] | None = None,
-    ) -> list[StoredMessage]:
+    ) -> Page[StoredMessage]:
         """At most `limit` messages with sequence numbers below `before`, the newest of them, oldest first.
 
         Of all branches, or with numbers in these spans (in ascending order).
@@ -176,13 +186,16 @@ class Journal(Protocol):
         ...
 
     async def checkpoints(
-        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
-    ) -> list[StateRow]:
-        """At most `limit` rows of the kind `checkpoint` with numbers below `before`, the newest first."""
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50, max_bytes: int = PAGE_BYTES
+    ) -> Page[StateRow]:
+        """A page of rows of the kind `checkpoint` with numbers below `before`, the newest first."""
         ...
 
-    async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
-        """The rows of the kind `value` with numbers in these ranges (both ends included), by number."""
+    async def values(
+        self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]], *, max_bytes: int | None = None
+    ) -> list[StateRow]:
+        """The rows of the kind `value` with numbers in these ranges (both ends included), by number. Raises `TooLarge` where they
+        have more than `max_bytes`: a state is read as a whole or not at all."""
         ...
 
     async def lists(self, tenant_id: str, user_id: str, thread_id: str) -> bool:
@@ -223,10 +236,12 @@ async def _thread_copy(journal: Journal, key: Key) -> AsyncIterator[Piece]:
     head = (await journal.hydrate(*key, window=0)).head
     if head is not None:
         yield Piece(of, head.to_bytes())
-    while messages := await journal.messages(*key, before=before, limit=_PAGE):
+    more = True
+    while more:
+        messages = await journal.messages(*key, before=before, limit=_PAGE, max_bytes=PAGE_BYTES)
         for message in messages:
             yield Piece(f"{of}/messages/{message.seq}", message.to_bytes())
-        before = messages[0].seq
+        before, more = messages.next, messages.next is not None
     while events := await journal.events(*key, since=since, limit=_PAGE):
         for event in events:
             yield Piece(f"{of}/events/{event.seq}", event.body.encode())
@@ -240,13 +255,16 @@ async def _thread_copy(journal: Journal, key: Key) -> AsyncIterator[Piece]:
     for run_id in await journal.accepted_ids(*key, limit=_ALL):
         if accepted := await journal.accepted(*key, run_id=run_id):
             yield Piece(f"{of}/accepted/{run_id}", accepted.to_bytes())
-    before = None
-    while rows := await journal.checkpoints(*key, before=before):
+    before, more = None, True
+    while more:
+        rows = await journal.checkpoints(*key, before=before)
         for row in rows:
             yield Piece(f"{of}/checkpoints/{row.seq}", row.body)
-        before = rows[-1].seq
-    for row in await journal.values(*key, [(1, _LAST)]):
-        yield Piece(f"{of}/values/{row.seq}", row.body)
+        before, more = rows.next, rows.next is not None
+    newest = head.next_row - 1 if head else 0
+    for first in range(1, newest + 1, _VALUES_A_PAGE):
+        for row in await journal.values(*key, [(first, first + _VALUES_A_PAGE - 1)]):
+            yield Piece(f"{of}/values/{row.seq}", row.body)
 
 
 async def _erase(journal: Journal, tenant_id: str, user_id: str | None, before: datetime) -> None:

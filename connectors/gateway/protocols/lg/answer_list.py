@@ -23,6 +23,10 @@ class AnswerList:
     def __len__(self) -> int:
         return len(self._parts)
 
+    def has_room(self, size: int) -> bool:
+        """Whether an entry of so many bytes would fit: one that is large is not made to find out that it does not."""
+        return len(self._parts) < self._limit and self._allowance.has_room(size)
+
     def add(self, entry: object) -> bool:
         """Whether there is room for an entry; if so, it is in the list."""
         if len(self._parts) >= self._limit:

@@ -11,7 +11,18 @@ from starlette.responses import Response
 
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.requests import answer
-from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, mapping, one_of, page_of, text, texts
+from connectors.gateway.request_parts import (
+    body_of,
+    caller_of,
+    core_of,
+    is_set,
+    large,
+    mapping,
+    one_of,
+    page_of,
+    text,
+    texts,
+)
 from core.graph_assistants import Assistant
 from core.refusals import Conflict, Forbidden, unfit
 from schemas import AgentSettings, Tenant, UnreadableRow, contains
@@ -26,6 +37,7 @@ _MOST_TEXT = 2_000
 _BY_ADMINISTRATOR = "Agents are made and changed by the tenant's administrator: cauce tenant set."
 
 
+@large
 async def search(request: Request) -> Response:
     """`POST /assistants/search`."""
     found, body = await _all(request), await body_of(request)
@@ -40,6 +52,7 @@ async def search(request: Request) -> Response:
     return answer(page, headers={"X-Pagination-Total": str(len(found)), **more})
 
 
+@large
 async def count(request: Request) -> Response:
     """`POST /assistants/count`."""
     return answer(len(await _all(request)))
@@ -129,6 +142,7 @@ async def subgraphs(request: Request) -> Response:
     return answer({})
 
 
+@large
 async def versions(request: Request) -> Response:
     """`POST /assistants/{id}/versions`, the newest first; of an agent the current one."""
     given = request.path_params["assistant_id"]

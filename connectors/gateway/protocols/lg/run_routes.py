@@ -23,7 +23,7 @@ from connectors.gateway.protocols.lg.projection import INTERRUPT, error_frame
 from connectors.gateway.protocols.lg.requests import RunRequest, answer, modes_of
 from connectors.gateway.protocols.lg.starting_runs import Started, start
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
-from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, page_of
+from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, large, page_of
 from connectors.gateway.sse import EventStream, FrameReader
 from core import RunView
 from core.following.position import Position, RunEnd
@@ -136,6 +136,7 @@ async def wait(request: Request) -> Response:
     return waited(core, caller, started.view, since, cancel=wanted.cancel_when_left)
 
 
+@large
 async def listing(request: Request) -> Response:
     """`GET /threads/{t}/runs`."""
     core, caller, query = core_of(request), caller_of(request), request.query_params

@@ -9,11 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from connectors.gateway.protocols.lg.requests import answer
-from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, number, page_of
+from connectors.gateway.request_parts import body_of, caller_of, core_of, large, mapping, number, page_of
 from core.refusals import unfit
 from core.user_items import Item
 
 
+@large
 async def items(request: Request) -> Response:
     """`GET`, `PUT` and `DELETE /store/items`."""
     if request.method == "GET":
@@ -41,6 +42,7 @@ async def _get(request: Request) -> Response:
     return answer(_shown(found) if found else None)
 
 
+@large
 async def search(request: Request) -> Response:
     """`POST /store/items/search`: by namespace and fields, newest first; with a query the best matches first."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
@@ -54,6 +56,7 @@ async def search(request: Request) -> Response:
     return answer({"items": shown})
 
 
+@large
 async def list_namespaces(request: Request) -> Response:
     """`POST /store/namespaces`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)

@@ -22,7 +22,7 @@ from connectors.gateway.protocols.lg.graph_thread_states import (
 )
 from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.requests import answer, own_title, thread_fields, ttl_of, usual_ttl
-from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, one_of, page_of, text, texts
+from connectors.gateway.request_parts import body_of, caller_of, core_of, large, mapping, one_of, page_of, text, texts
 from core.principal import Principal
 from core.refusals import Invalid, Missing, Refused, shown, unfit
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains
@@ -78,6 +78,7 @@ async def create(request: Request) -> Response:
     return await _shown(core, caller, thread_id, head)
 
 
+@large
 async def one(request: Request) -> Response:
     """`GET`, `PATCH` and `DELETE /threads/{t}`."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
@@ -95,6 +96,7 @@ async def one(request: Request) -> Response:
     return await _shown(core, caller, thread_id, more=shapes.ttl if "ttl" in included else None)
 
 
+@large
 async def search(request: Request) -> Response:
     """`POST /threads/search`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
@@ -116,6 +118,7 @@ async def search(request: Request) -> Response:
     return answer(shown, headers={"X-Pagination-Total": str(len(found)), **more})
 
 
+@large
 async def count(request: Request) -> Response:
     """`POST /threads/count`."""
     return answer(len(await _found(core_of(request), caller_of(request), await body_of(request))))
@@ -146,6 +149,7 @@ async def prune(request: Request) -> Response:
     return answer({"pruned_count": pruned})
 
 
+@large
 async def copy(request: Request) -> Response:
     """`POST /threads/{t}/copy`: a new thread with the same messages and state. Runs stay where they ran."""
     core, caller = core_of(request), caller_of(request)
@@ -155,6 +159,7 @@ async def copy(request: Request) -> Response:
     return await _shown(core, caller, thread_id)
 
 
+@large
 async def state(request: Request) -> Response:
     """`GET /threads/{t}/state`, and `/state/{checkpoint_id}`, and `POST /state/checkpoint`."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
@@ -169,6 +174,7 @@ async def state(request: Request) -> Response:
     return answer(await agent_state(core, caller, thread_id, given))
 
 
+@large
 async def change_state(request: Request) -> Response:
     """`POST /threads/{t}/state`: a change by hand, of a graph's state or of an agent's messages."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
@@ -179,14 +185,15 @@ async def change_state(request: Request) -> Response:
     return answer(await change_agent_state(core, caller, thread_id, body))
 
 
+@large
 async def history(request: Request) -> Response:
     """`POST` and `GET /threads/{t}/history`: the state after each message, the newest first."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
     body: Mapping[str, Any] = await body_of(request) if request.method == "POST" else request.query_params
     head = await core.threads.get(caller, thread_id)
     if graph := await core.graph_of(caller, head):
-        return answer(await graph_history(core, caller, thread_id, graph, body))
-    return answer(await agent_history(core, caller, thread_id, body))
+        return (await graph_history(core, caller, thread_id, graph, body)).answer()
+    return (await agent_history(core, caller, thread_id, body)).answer()
 
 
 async def _shown(

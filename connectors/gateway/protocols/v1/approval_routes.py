@@ -6,14 +6,14 @@ from fastapi import APIRouter
 
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.protocols.v1 import models as m
-from connectors.gateway.protocols.v1.parameters import Caller, CallId, CoreIn, ThreadId
+from connectors.gateway.protocols.v1.parameters import LARGE, Caller, CallId, CoreIn, ThreadId
 from core.refusals import unless_lost
 from schemas import ThreadHead
 
 router = APIRouter(tags=["approvals"], route_class=GivenJsonRoute)
 
 
-@router.get("/approvals")
+@router.get("/approvals", dependencies=LARGE)
 async def list_approvals(core: CoreIn, caller: Caller) -> m.ApprovalList:
     """Everything that waits for your decision."""
     found: list[m.ApprovalOut] = []

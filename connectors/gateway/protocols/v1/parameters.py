@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request
@@ -54,5 +55,13 @@ async def _caller(request: Request) -> Principal:
     return principal_of(request)
 
 
+async def _turn(request: Request) -> AsyncIterator[None]:
+    core, caller = await _core(request), await _caller(request)
+    async with core.large_answers.place((caller.tenant_id, caller.user_id)):
+        yield
+
+
+LARGE = [Depends(_turn)]
+"""Of a route whose answer may be large: few of a user are at work at a time, the others wait for their turn."""
 CoreIn = Annotated[GatewayCore, Depends(_core)]
 Caller = Annotated[Principal, Depends(_caller)]

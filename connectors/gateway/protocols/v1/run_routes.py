@@ -18,6 +18,7 @@ from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.approval_routes import waiting
 from connectors.gateway.protocols.v1.event_frames import event_stream
 from connectors.gateway.protocols.v1.parameters import (
+    LARGE,
     SSE,
     Caller,
     CancelOnDisconnect,
@@ -102,7 +103,7 @@ async def run_and_stream(
     return event_stream(core, caller, thread_id, Position(before), until=end)
 
 
-@router.get("/threads/{thread_id}/runs")
+@router.get("/threads/{thread_id}/runs", dependencies=LARGE)
 async def list_runs(
     core: CoreIn,
     caller: Caller,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.protocols.v1 import models as m
-from connectors.gateway.protocols.v1.parameters import Caller, CoreIn, Limit
+from connectors.gateway.protocols.v1.parameters import LARGE, Caller, CoreIn, Limit
 from core.principal import Principal
 from core.user_settings import UserChange
 from schemas import Tenant, User
@@ -17,7 +17,7 @@ from schemas.ids import ID_PATTERN
 router = APIRouter(route_class=GivenJsonRoute)
 
 
-@router.get("/agents", tags=["agents"])
+@router.get("/agents", tags=["agents"], dependencies=LARGE)
 async def list_agents(core: CoreIn, caller: Caller) -> m.AgentList:
     """The tenant's agents, and the hosted graphs."""
     return m.AgentList(agents=[m.AgentOut.of(agent) for agent in await core.agents.all(caller)])
@@ -57,7 +57,7 @@ def _me(caller: Principal, tenant: Tenant, user: User) -> m.MeOut:
     )
 
 
-@router.get("/audit", tags=["me"])
+@router.get("/audit", tags=["me"], dependencies=LARGE)
 async def my_audit(core: CoreIn, caller: Caller, limit: Limit = 100) -> m.AuditList:
     """What was done for you and by you, newest last."""
     return m.AuditList(

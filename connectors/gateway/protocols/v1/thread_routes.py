@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from connectors.gateway.given_json import GivenJsonRoute, given_json
 from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.event_frames import event_stream
-from connectors.gateway.protocols.v1.parameters import SSE, Caller, CoreIn, LastEventId, Limit, Since, ThreadId
+from connectors.gateway.protocols.v1.parameters import LARGE, SSE, Caller, CoreIn, LastEventId, Limit, Since, ThreadId
 from core.following.position import Position
 from core.refusals import Invalid, Refused, unfit
 from schemas import ThreadCondition
@@ -29,7 +29,7 @@ async def create_thread(core: CoreIn, caller: Caller, body: m.ThreadIn) -> m.Thr
     return m.ThreadOut.of(core.threads.line(thread_id, head))
 
 
-@router.get("/threads")
+@router.get("/threads", dependencies=LARGE)
 async def list_threads(
     core: CoreIn,
     caller: Caller,
@@ -75,7 +75,7 @@ async def delete_thread(core: CoreIn, caller: Caller, thread_id: ThreadId) -> No
     await core.threads.delete(caller, thread_id)
 
 
-@router.get("/threads/{thread_id}/messages")
+@router.get("/threads/{thread_id}/messages", dependencies=LARGE)
 async def list_messages(
     core: CoreIn,
     caller: Caller,
@@ -87,8 +87,7 @@ async def list_messages(
 ) -> m.MessagePage:
     """Messages of a thread: the newest, or those before a given one."""
     found = await core.threads.messages(caller, thread_id, before=before, limit=limit)
-    older = found[0].seq if len(found) == limit and found[0].seq > 1 else None
-    return m.MessagePage(messages=[m.MessageOut.of(s) for s in found], before=older)
+    return m.MessagePage(messages=[m.MessageOut.of(s) for s in found], before=found.next)
 
 
 @router.get("/threads/{thread_id}/events", responses=SSE, response_class=StreamingResponse)
