@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -69,7 +69,7 @@ class RunReader:
 
     async def listed(
         self, principal: Principal, thread_id: str, after: RunPlace = BEGINNING
-    ) -> AsyncIterator[tuple[RunPlace, RunView]]:
+    ) -> AsyncGenerator[tuple[RunPlace, RunView]]:
         """The thread's runs without their details: those that are not over, then the others by their ends, the newest first.
 
         Each comes with the place after it, where a list goes on. Only a page of them is in memory at a time. A run that ends
@@ -95,7 +95,7 @@ class RunReader:
                 return
             before = page.next
 
-    async def unfinished(self, principal: Principal, thread_id: str) -> AsyncIterator[RunView]:
+    async def unfinished(self, principal: Principal, thread_id: str) -> AsyncGenerator[RunView]:
         """The thread's runs that are not over, without their details, the newest first; one that nobody has read yet is one."""
         for run_id in await self._open(principal, thread_id):
             view = await unless_lost(self.get(principal, thread_id, run_id, details=False))

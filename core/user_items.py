@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from core.principal import Principal
 from schemas.common.clock import utc_now
-from state import Item, ItemStore, matches, namespaces, ranked
+from state import MOST_LABELS, Item, ItemStore, Page, namespaces, search_items
 
-__all__ = ["Item", "UserItems"]
+__all__ = ["MOST_LABELS", "Item", "UserItems"]
 
 
 class UserItems:
@@ -38,20 +38,27 @@ class UserItems:
         await self._store.delete(by.tenant_id, by.user_id, namespace, key)
 
     async def search(
-        self, by: Principal, prefix: Sequence[str], conditions: Mapping[str, Any], query: str | None
-    ) -> list[tuple[Item, float | None]]:
+        self,
+        by: Principal,
+        prefix: Sequence[str],
+        conditions: Mapping[str, Any],
+        query: str | None,
+        *,
+        limit: int,
+        offset: int,
+        max_bytes: int | None = None,
+    ) -> Page[tuple[Item, float | None]]:
         """Items below a namespace whose fields meet the conditions: newest first, or ranked by how many of the query's words they
         contain, which is returned with each."""
         by.require("read")
-        return ranked([item async for item in self._below(by, prefix) if matches(item, conditions)], query)
+        bounds: dict[str, Any] = {"limit": limit, "offset": offset, "max_bytes": max_bytes}
+        whose = (by.tenant_id, by.user_id)
+        return await search_items(self._store, *whose, prefix, conditions=conditions, query=query, **bounds)
 
     async def namespaces(
         self, by: Principal, *, prefix: Sequence[str], suffix: Sequence[str], max_depth: int | None
     ) -> list[tuple[str, ...]]:
         """Namespaces that have items, sorted, cut at a depth; `*` in a prefix or suffix stands for any label."""
         by.require("read")
-        found = [item async for item in self._below(by, ())]
+        found = [name async for name in self._store.names(by.tenant_id, by.user_id, ())]
         return namespaces(found, prefix=prefix, suffix=suffix, max_depth=max_depth)
-
-    def _below(self, by: Principal, prefix: Sequence[str]) -> AsyncIterator[Item]:
-        return self._store.below(by.tenant_id, by.user_id, prefix)

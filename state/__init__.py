@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from schemas import Commit, Hydrated, SettingsError
 from state.codec import Codec
+from state.item_search import search_items
 from state.journal_rows import summary
 from state.keeping import Piece, StoreHolding
 from state.pages import PAGE_BYTES, Page
@@ -21,7 +22,7 @@ from state.stores.attempts import AttemptStore
 from state.stores.audit import AuditRow, AuditStore
 from state.stores.credentials import Credentials
 from state.stores.directory import Directory
-from state.stores.items import BadItem, Item, ItemStore, matches, namespaces, ranked
+from state.stores.items import MOST_LABELS, BadItem, Item, ItemStore, namespaces
 from state.stores.journal import REPEATS, AlreadyDone, Committed, Journal, OwnedThread, Stale
 from state.stores.ledger import ToolLedger
 from state.stores.positions import PositionStore
@@ -30,6 +31,7 @@ from state.stores.timers import Timer, TimerStore
 __all__ = [
     "BACKENDS",
     "HOLDINGS",
+    "MOST_LABELS",
     "PAGE_BYTES",
     "REPEATS",
     "STORES",
@@ -59,13 +61,12 @@ __all__ = [
     "Timer",
     "TimerStore",
     "ToolLedger",
-    "matches",
     "merged",
     "namespaces",
     "open_stores",
-    "ranked",
     "read",
     "readable",
+    "search_items",
     "summary",
 ]
 

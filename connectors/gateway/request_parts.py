@@ -3,6 +3,7 @@ that is absent or null is not given; one of another type is refused, never passe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeAlias
@@ -15,6 +16,9 @@ from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import given_json
 from core.principal import Principal
 from core.refusals import Invalid, unfit
+
+MOST_TEXTS = 1_000
+"""Texts in a list of a body, such as ids or names of fields."""
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -88,12 +92,14 @@ def is_set(request: Request, name: str) -> bool:
     return request.query_params.get(name) in ("1", "true", "True")
 
 
-def mapping(given: object, name: str) -> dict[str, Any]:
-    """An object of a body, empty when absent. Raises `Refused`."""
+def mapping(given: object, name: str, *, most: int | None = None) -> dict[str, Any]:
+    """An object of a body, empty when absent; with `most` one of at most so many characters as JSON. Raises `Refused`."""
     if given is None:
         return {}
     if not isinstance(given, dict):
         raise unfit(name, given, "an object")
+    if most is not None and len(json.dumps(given)) > most:
+        raise unfit(name, given, f"an object of at most {most:,} characters as JSON")
     return given
 
 
@@ -114,10 +120,12 @@ def one_of(body: Mapping[str, Any], name: str, choices: Sequence[str]) -> str | 
 
 
 def texts(body: Mapping[str, Any], name: str) -> list[str] | None:
-    """A list of texts, which may be empty. Raises `Refused`."""
+    """A list of at most `MOST_TEXTS` texts, which may be empty. Raises `Refused`."""
     given = body.get(name)
     if given is not None and not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
         raise unfit(name, given, "a list of strings")
+    if given is not None and len(given) > MOST_TEXTS:
+        raise unfit(name, f"a list of {len(given)} strings", f"at most {MOST_TEXTS}")
     return given
 
 

@@ -96,7 +96,7 @@ class Promises:
         found, weight, wanted = list[AcceptedRun](), 0, list(run_ids)
         for n in range(0, len(wanted), MOST_IN):
             async for page in self._session.pages(_PROMISES, tenant_id, thread_id, wanted[n : n + MOST_IN]):
-                found += decode_promises, decode_runs(self._codec, page, (tenant_id, thread_id))
+                found += decode_promises(self._codec, page, (tenant_id, thread_id))
                 weight += sum(size_of(row) for row in page)
                 if weight > max_bytes:
                     return found
