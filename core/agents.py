@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from core.agent_names import find_agent
@@ -22,11 +23,14 @@ class Agents:
     def __init__(self, tenants: Tenants, assistants: Assistants) -> None:
         self._tenants, self._assistants = tenants, assistants
 
-    async def all(self, caller: Principal) -> list[AgentSettings | Assistant]:
-        """The tenant's own agents, then the assistants, the default ones of the graphs first."""
+    async def each(self, caller: Principal) -> AsyncGenerator[AgentSettings | Assistant]:
+        """The tenant's own agents, then the assistants, the default ones of the graphs first; read page by page."""
         caller.require("read")
         tenant = await self._tenants.of(caller)
-        return [*tenant.agents, *await self._assistants.all(tenant)]
+        for agent in tenant.agents:
+            yield agent
+        async for assistant in self._assistants.each(tenant):
+            yield assistant
 
     async def get(self, caller: Principal, agent_id: str) -> AgentSettings | Assistant:
         """The tenant's own agent of this id, else the assistant that the id or a graph's name means. Raises `Missing`."""

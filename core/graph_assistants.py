@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, TypeGuard
@@ -17,8 +18,9 @@ from core.principal import Principal
 from core.refusals import Conflict, Forbidden, Unreadable, not_found, unfit
 from schemas import Tenant, UnreadableRow, storable
 from schemas.common.clock import utc_now
+from schemas.common.recent import TtlCache
 from schemas.ids import new_uuid
-from state import AssistantRow, AssistantStore, read, readable
+from state import AssistantRow, AssistantStore, each_assistant, each_version, read, readable
 
 NAMESPACE = uuid.UUID("7f9a4b8e-2f0e-5b8e-9a53-0c6c1d1f5a01")
 """Namespace of the ids that are derived from names."""
@@ -33,6 +35,8 @@ _FORMS: dict[str, tuple[type, ...]] = {
     "context": (dict,),
     "metadata": (dict,),
 }
+KNOWN_SECONDS = 5.0
+"""How long it is known of which graphs a tenant's assistants are, without reading them."""
 _TRIES = 5
 _MOST_VERSION = 2**31 - 1
 """What the column of Cassandra holds."""
@@ -173,6 +177,9 @@ class Assistants:
     ) -> None:
         """`graphs` are the names of the hosted graphs."""
         self._store, self._graphs, self._descriptions = store, graphs, descriptions or {}
+        self._known: TtlCache[dict[str, str]] = TtlCache(ttl=KNOWN_SECONDS, size=100)
+        self._changes: Counter[str] = Counter()
+        """Changes that were made here: what was known before them is not asked for again."""
 
     async def find(self, tenant: Tenant, given: object) -> Assistant | None:
         """The assistant of this id, or the default one of the graph of this name."""
@@ -186,17 +193,26 @@ class Assistants:
         row = await self._store.get(tenant.tenant_id, given)
         return Assistant.of(row) if row else None
 
-    async def all(self, tenant: Tenant) -> list[Assistant]:
-        """The current versions, the default ones first."""
+    async def each(self, tenant: Tenant) -> AsyncGenerator[Assistant]:
+        """The current versions, the default ones first; read page by page."""
         if not self._graphs:
-            return []
-        rows = {found.assistant_id: found for found in Assistant.all_of(await self._store.list(tenant.tenant_id))}
-        first = {
-            default_id(graph): self._initial(tenant, graph)
-            for graph in self._graphs
-            if _former_id(tenant.tenant_id, graph) not in rows
-        }
-        return list((first | rows).values())
+            return
+        first = {name: await self._default(tenant, graph) for graph in self._graphs if (name := default_id(graph))}
+        for found in first.values():
+            yield found
+        shown = {found.assistant_id for found in first.values()}
+        async for row in each_assistant(self._store, tenant.tenant_id):
+            if row.assistant_id not in shown:
+                for found in Assistant.all_of([row]):
+                    yield found
+
+    async def graphs_of(self, tenant: Tenant) -> Mapping[str, str]:
+        """The graphs of all assistants by their ids, as they were `KNOWN_SECONDS` ago at most."""
+
+        async def read() -> dict[str, str]:
+            return {found.assistant_id: found.graph_id async for found in self.each(tenant)}
+
+        return await self._known.get((tenant.tenant_id, self._changes[tenant.tenant_id]), read)
 
     async def create(
         self,
@@ -221,6 +237,7 @@ class Assistants:
             there = await self.find(tenant, made.assistant_id)
             assert there, "its id was taken"
             return _existing(there, if_exists)
+        self._changes[tenant.tenant_id] += 1
         return made
 
     async def change(self, caller: Principal, tenant: Tenant, given: str, changes: Mapping[str, Any]) -> Assistant:
@@ -230,14 +247,15 @@ class Assistants:
             raise not_found("graph", str(graph))
         for _ in range(_TRIES):
             current = await self._current(tenant, given)
-            newest = await self._store.versions(tenant.tenant_id, current.assistant_id)
+            newest = await self._store.newest(tenant.tenant_id, current.assistant_id)
             if not newest:  # nobody has changed the default one before: what it was stays as its first version
                 await self._store.put(tenant.tenant_id, current.to_row(), expected_version=0)
-            version = newest[0].version if newest else 1
+            version = newest or 1
             fields = _both({name: changes[name] for name in _CHANGEABLE if changes.get(name) is not None})
             fields["metadata"] = {**current.metadata, **fields.get("metadata", {})}
             made = replace(current, **fields, version=version + 1, updated_at=utc_now())
             if await self._store.put(tenant.tenant_id, made.to_row(), expected_version=version):
+                self._changes[tenant.tenant_id] += 1
                 return made
         raise Conflict("changed_meanwhile", "The assistant was changed concurrently; read it again and retry.")
 
@@ -252,15 +270,20 @@ class Assistants:
                 "The default assistant of a hosted graph cannot be deleted; it exists as long as the graph is hosted.",
             )
 
-    async def versions(self, tenant: Tenant, given: str) -> list[Assistant]:
-        """All versions, the newest first."""
+    async def versions(self, tenant: Tenant, given: str) -> AsyncGenerator[Assistant]:
+        """All versions, the newest first; read page by page."""
         try:
             current = await self._current(tenant, given)
         except UnreadableRow:
             current = None
         wanted = current.assistant_id if current else default_id(given) if given in self._graphs else given
-        found = Assistant.all_of(await self._store.versions(tenant.tenant_id, wanted))
-        return found or ([current] if current else [])
+        seen = False
+        async for row in each_version(self._store, tenant.tenant_id, wanted):
+            for found in Assistant.all_of([row]):
+                seen = True
+                yield found
+        if not seen and current:
+            yield current
 
     async def choose(self, caller: Principal, tenant: Tenant, given: str, version: int) -> Assistant:
         """Makes a version the current one."""

@@ -17,7 +17,7 @@ from state.pages import PAGE_BYTES, Page
 from state.readable import read, readable
 from state.spans import merged
 from state.stores import BACKENDS, HOLDINGS, STORES, Stores
-from state.stores.assistants import AssistantRow, AssistantStore
+from state.stores.assistants import AssistantRow, AssistantStore, each_assistant, each_version
 from state.stores.attempts import AttemptStore
 from state.stores.audit import AuditRow, AuditStore
 from state.stores.credentials import Credentials
@@ -61,6 +61,8 @@ __all__ = [
     "Timer",
     "TimerStore",
     "ToolLedger",
+    "each_assistant",
+    "each_version",
     "merged",
     "namespaces",
     "open_stores",

@@ -28,7 +28,7 @@ async def agents(core: StoreCore, stores: Stores) -> Agents:
 
 
 async def test_the_tenants_own_come_first_and_keep_their_ids(agents: Agents) -> None:
-    assert [agent.name for agent in await agents.all(ANA)] == ["Assistant", "Assistant", "mail", "news"]
+    assert [agent.name async for agent in agents.each(ANA)] == ["Assistant", "Assistant", "mail", "news"]
     assert isinstance(await agents.get(ANA, "mail"), AgentSettings)
     assert isinstance(await agents.get(ANA, "news"), Assistant)
 
@@ -50,7 +50,7 @@ async def test_an_agent_that_is_not_there_is_missing_whoever_asks(agents: Agents
         with pytest.raises(Missing):
             await asked
     with pytest.raises(Forbidden):
-        await agents.all(replace(ANA, scopes=("write",)))
+        await anext(agents.each(replace(ANA, scopes=("write",))))
 
 
 async def test_a_message_to_a_graph_becomes_its_input_and_one_to_an_agent_stays(agents: Agents) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from connectors.gateway.protocols.lg import shapes
+from connectors.gateway.protocols.lg.answer_list import AnswerList
 from connectors.gateway.protocols.lg.requests import answer
 from connectors.gateway.request_parts import (
     body_of,
@@ -24,8 +25,8 @@ from connectors.gateway.request_parts import (
     texts,
 )
 from core.graph_assistants import Assistant
-from core.refusals import Conflict, Forbidden, unfit
-from schemas import AgentSettings, Tenant, UnreadableRow, contains
+from core.refusals import Conflict, Forbidden, Missing, unfit
+from schemas import MAX_METADATA, AgentSettings, Tenant, UnreadableRow, contains
 
 _MESSAGES = {
     "type": "object",
@@ -40,22 +41,27 @@ _BY_ADMINISTRATOR = "Agents are made and changed by the tenant's administrator: 
 @large
 async def search(request: Request) -> Response:
     """`POST /assistants/search`."""
-    found, body = await _all(request), await body_of(request)
+    body = await body_of(request)
     by, order = one_of(body, "sort_by", _SORTED_BY), one_of(body, "sort_order", ("asc", "desc"))
+    (limit, offset), select = page_of(body), texts(body, "select")
+    places = [(str(shown[by]) if by else "", shown["assistant_id"]) async for shown in _fitting(request, body)]
     if by is not None:
-        found.sort(key=lambda a: str(a[by]), reverse=order != "asc")
-    limit, offset = page_of(body)
-    more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
-    page = found[offset : offset + limit]
-    if (select := texts(body, "select")) is not None:
-        page = [{name: a[name] for name in a if name in select} for a in page]
-    return answer(page, headers={"X-Pagination-Total": str(len(found)), **more})
+        places.sort(key=lambda place: place[0], reverse=order != "asc")
+    found = AnswerList(limit)
+    for n, (_, name) in enumerate(places[offset : offset + limit]):
+        with suppress(Missing):  # it was deleted meanwhile
+            shown = await _one(request, name)
+            if not found.add(shown if select is None else {key: shown[key] for key in shown if key in select}):
+                limit = n
+                break
+    following = offset + limit if len(places) > offset + limit else None
+    return found.answer(following=following, headers={"X-Pagination-Total": str(len(places))})
 
 
 @large
 async def count(request: Request) -> Response:
     """`POST /assistants/count`."""
-    return answer(len(await _all(request)))
+    return answer(len([0 async for _ in _fitting(request, await body_of(request))]))
 
 
 async def create(request: Request) -> Response:
@@ -151,11 +157,18 @@ async def versions(request: Request) -> Response:
             return answer([await _one(request, given)])
     core, body = core_of(request), await body_of(request)
     tenant = await core.tenant(caller_of(request))
-    found = [shapes.graph_assistant(a) for a in await core.assistants.versions(tenant, given)]
-    metadata = mapping(body.get("metadata"), "metadata")
-    found = [a for a in found if contains(a["metadata"], metadata)]
+    metadata = mapping(body.get("metadata"), "metadata", most=MAX_METADATA)
     limit, offset = page_of(body)
-    return answer(found[offset : offset + limit])
+    found, position = AnswerList(limit), 0
+    async with aclosing(core.assistants.versions(tenant, given)) as all_of_them:
+        async for version in all_of_them:
+            shown = shapes.graph_assistant(version)
+            if not contains(shown["metadata"], metadata):
+                continue
+            position += 1
+            if position > offset and not found.add(shown):
+                return found.answer(following=offset + len(found))
+    return found.answer()
 
 
 async def latest(request: Request) -> Response:
@@ -206,14 +219,22 @@ def _shown(tenant: Tenant, agent: AgentSettings | Assistant) -> dict[str, Any]:
     return shapes.graph_assistant(agent) if isinstance(agent, Assistant) else shapes.assistant(tenant, agent)
 
 
-async def _all(request: Request) -> list[dict[str, Any]]:
-    core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    agents, tenant = await core.agents.all(caller), await core.tenant(caller)
-    agents.sort(key=lambda agent: not isinstance(agent, Assistant))  # those of graphs first
-    found = [_shown(tenant, agent) for agent in agents]
-    if graph_id := text(body, "graph_id"):
-        found = [a for a in found if a["graph_id"] == graph_id]
-    if name := text(body, "name"):
-        found = [a for a in found if name.casefold() in a["name"].casefold()]
-    metadata = mapping(body.get("metadata"), "metadata")
-    return [a for a in found if contains(a["metadata"], metadata)]
+async def _fitting(request: Request, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+    """The assistants that a search is for, those of graphs first."""
+    core, caller = core_of(request), caller_of(request)
+    tenant, graph_id, name = await core.tenant(caller), text(body, "graph_id"), text(body, "name")
+    metadata = mapping(body.get("metadata"), "metadata", most=MAX_METADATA)
+    own: list[dict[str, Any]] = []
+
+    def fits(shown: Mapping[str, Any]) -> bool:
+        named = name is None or name.casefold() in shown["name"].casefold()
+        return graph_id in (None, shown["graph_id"]) and named and contains(shown["metadata"], metadata)
+
+    async for agent in core.agents.each(caller):
+        shown = _shown(tenant, agent)
+        if fits(shown) and isinstance(agent, Assistant):
+            yield shown
+        elif fits(shown):
+            own.append(shown)
+    for shown in own:
+        yield shown

@@ -253,7 +253,7 @@ async def _found(core: GatewayCore, caller: Principal, body: Mapping[str, Any]) 
     if metadata:
         graphs = {}
         if "graph_id" in metadata:
-            graphs = {a.assistant_id: a.graph_id for a in await core.assistants.all(await core.tenant(caller))}
+            graphs = await core.assistants.graphs_of(await core.tenant(caller))
         shown = ((line, shapes.thread_metadata(line, caller.tenant_id, graphs.get(line.agent_id))) for line in found)
         found = [line for line, has in shown if contains(has, metadata)]
     return await _with_values(core, caller, found, values) if values else found

@@ -153,7 +153,7 @@ async def opened(
 ) -> tuple[ThreadProjection, AsyncIterator[StreamItem]]:
     """A thread as a reader gets it, and what comes for it. Raises `Refused` when there is none."""
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
-    assistants = await core.assistants.all(await core.tenant(caller))
+    graphs = await core.assistants.graphs_of(await core.tenant(caller))
     projection = ThreadProjection(
         thread_id,
         wanted,
@@ -161,7 +161,7 @@ async def opened(
         since=since,
         head=head,
         active=since is None and await _has_active_run(core, caller, thread_id, head),
-        graphs={a.assistant_id: a.graph_id for a in assistants},
+        graphs=graphs,
         graph=await core.graph_of(caller, head),
         state_of=_states_of(core, caller, thread_id),
         state_now=partial(_state_now, core, caller, thread_id),

@@ -20,7 +20,7 @@ router = APIRouter(route_class=GivenJsonRoute)
 @router.get("/agents", tags=["agents"], dependencies=LARGE)
 async def list_agents(core: CoreIn, caller: Caller) -> m.AgentList:
     """The tenant's agents, and the hosted graphs."""
-    return m.AgentList(agents=[m.AgentOut.of(agent) for agent in await core.agents.all(caller)])
+    return m.AgentList(agents=[m.AgentOut.of(agent) async for agent in core.agents.each(caller)])
 
 
 @router.get("/agents/{agent_id}", tags=["agents"])
