@@ -97,12 +97,15 @@ class Answering:
 
     async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Conflict:
         detail = f"No approval is open for the call {call_id[:128]!r}."
-        since = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
+        since: int | None = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
         key = (principal.tenant_id, thread_id)
-        for event in stored_events(await self._journal.events(*key, since=since), key):
-            if isinstance(event, ApprovalResolved) and event.call_id == call_id:
-                detail = f"It was settled before: {event.decision} by {event.by} at {event.at.isoformat()}."
-                return Conflict("approval_settled", detail, decision=event.decision, by=event.by)
+        while since is not None:
+            page = await self._journal.events(*key, since=since)
+            for event in stored_events(page, key):
+                if isinstance(event, ApprovalResolved) and event.call_id == call_id:
+                    detail = f"It was settled before: {event.decision} by {event.by} at {event.at.isoformat()}."
+                    return Conflict("approval_settled", detail, decision=event.decision, by=event.by)
+            since = page.next
         return Conflict("approval_gone", detail)
 
 

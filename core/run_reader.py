@@ -127,12 +127,11 @@ class RunReader:
         text, since = "", (view.first_event or 1) - 1
         while True:
             page = await self._journal.events(*key, since=since, limit=_PAGE)
-            newest = page[-1].seq if page else since
-            until = newest if view.last_event is None else min(newest, view.last_event)
+            until = view.last_event or page.next or (page[-1].seq if page else since)
             rows = [row for row in page if row.type == MessageAdded.TYPE and row.seq <= until]
             for event in stored_events(rows, key):
                 if isinstance(event, MessageAdded) and event.run_id == view.run_id:
                     text = (event.message.role == "assistant" and event.message.text) or text
-            if len(page) < _PAGE or until < newest:
+            if page.next is None or (view.last_event and view.last_event <= page.next):
                 return text
-            since = newest
+            since = page.next

@@ -198,8 +198,8 @@ class Runs(RunReader):
         if thread_id is not None:
             threads = [thread_id]
         else:
-            lines = await self._journal.threads(principal.tenant_id, principal.user_id, limit=THREADS_LOOKED_AT)
-            threads = [line.thread_id for line in lines]
+            places = await self._journal.places(principal.tenant_id, principal.user_id, limit=THREADS_LOOKED_AT)
+            threads = [place.thread_id for place in places]
         found = 0
         for n in range(0, len(threads), _CONCURRENT):
             cancels = (

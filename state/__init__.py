@@ -23,7 +23,7 @@ from state.stores.audit import AuditRow, AuditStore
 from state.stores.credentials import Credentials
 from state.stores.directory import Directory
 from state.stores.items import MOST_LABELS, BadItem, Item, ItemStore, namespaces
-from state.stores.journal import REPEATS, AlreadyDone, Committed, Journal, OwnedThread, Stale
+from state.stores.journal import REPEATS, AlreadyDone, Committed, Journal, OwnedThread, Stale, ThreadPlace
 from state.stores.ledger import ToolLedger
 from state.stores.positions import PositionStore
 from state.stores.timers import Timer, TimerStore
@@ -58,6 +58,7 @@ __all__ = [
     "Stale",
     "StoreHolding",
     "Stores",
+    "ThreadPlace",
     "Timer",
     "TimerStore",
     "ToolLedger",

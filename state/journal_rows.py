@@ -172,5 +172,11 @@ def decode_summaries(
     return readable(rows, decode, lambda row: f"the line in the list of {_thread((tenant_id, row[0]))}")
 
 
+def in_order(found: Iterable[ThreadSummary], thread_ids: Iterable[str]) -> list[ThreadSummary]:
+    """Lines in the order of these ids."""
+    known = {line.thread_id: line for line in found}
+    return [known[thread_id] for thread_id in thread_ids if thread_id in known]
+
+
 def _thread(key: Key) -> str:
     return f"the thread {key[1]} of {key[0]}"

@@ -103,9 +103,9 @@ class ThreadStream:
                 return  # live events still come, and the next heartbeat looks again
             for event in stored_events(page, self._key):
                 yield event
-            if len(page) < PAGE:
+            if page.next is None:
                 return
-            since = page[-1].seq
+            since = page.next
 
 
 class ThreadStreams:

@@ -13,8 +13,6 @@ from schemas.common.recent import Recent
 from state import Commit, Hydrated, Journal
 from threads.forks import WINDOW
 
-_ALL = 10**9
-
 
 @dataclass
 class _Kept:
@@ -62,7 +60,7 @@ class Threads:
     async def without_head(self, key: ThreadKey, user_id: str, now: datetime) -> Hydrated | None:
         """A thread whose head cannot be read, as far as it takes to erase it; None where the user's list does not have it."""
         tenant_id, thread_id = key
-        if not any(line.thread_id == thread_id for line in await self._journal.threads(tenant_id, user_id, limit=_ALL)):
+        if not await self._journal.lists(tenant_id, user_id, thread_id):
             return None
         version, newest = await self._journal.numbers(tenant_id, thread_id)
         return Hydrated(version, ThreadHead(user_id=user_id, created_at=now, updated_at=now, next_event=newest + 1), ())

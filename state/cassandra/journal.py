@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from schemas import (
     Commit,
@@ -15,6 +16,7 @@ from schemas import (
     Span,
     StoredEvent,
     StoredMessage,
+    ThreadCondition,
     ThreadHead,
     ThreadSummary,
     TooLarge,
@@ -25,7 +27,7 @@ from state.cassandra.graph_rows import GraphRows
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.leftovers import HEAD_SEQ, UNLIST
 from state.cassandra.outcome import decided
-from state.cassandra.promises import CLOSE, CLOSE_ALL
+from state.cassandra.promises import CLOSE, CLOSE_ALL, MOST_IN
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.codec import Codec
@@ -36,14 +38,14 @@ from state.journal_rows import (
     decode_outputs,
     decode_summaries,
     following_row,
+    in_order,
     line_body,
     summary,
 )
-from state.micros import to_micros
-from state.pages import Page, Taken
-from state.readable import first_of
+from state.micros import from_micros, to_micros
+from state.pages import PAGE_BYTES, Page, Taken
 from state.spans import below
-from state.stores.journal import AlreadyDone, Committed, Journal, Stale
+from state.stores.journal import AlreadyDone, Committed, Journal, Stale, ThreadPlace
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ _DECIDED = Query(
 _EVENTS = Query(
     Kind.READ,
     "SELECT seq, type, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq > ? "
-    "ORDER BY kind DESC, seq ASC, id DESC LIMIT ?",
+    "ORDER BY kind DESC, seq ASC, id DESC",
 )
 _ADVANCE = Query(
     Kind.CONDITIONAL, "UPDATE KEYSPACE.threads SET version = ? WHERE tenant_id = ? AND thread_id = ? IF version = ?"
@@ -101,10 +103,14 @@ _REMOVE = Query(
     Kind.WRITE,
     "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq >= ? AND seq < ?",
 )
-_SUMMARIES = Query(
+_PLACES = Query(
+    Kind.READ,
+    "SELECT thread_id, created_at, updated_at, status FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
+)
+_LINES = Query(
     Kind.READ,
     "SELECT thread_id, created_at, updated_at, agent_id, status, line, title, metadata "
-    "FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
+    "FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id IN ?",
 )
 _SUMMARY = Query(
     Kind.WRITE,
@@ -219,23 +225,39 @@ class CassandraJournal(GraphRows, Journal):
         found = await self._in_spans((tenant_id, thread_id), limit, wanted, taken)
         return Page(found, following_row(taken, limit - len(found)))
 
-    async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
+    async def events(
+        self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500, max_bytes: int = PAGE_BYTES
+    ) -> Page[StoredEvent]:
         """See `state.Journal.events`."""
-        found: list[StoredEvent] = []
-        while (left := limit - len(found)) > 0:
-            rows = await self._session.execute(_EVENTS, tenant_id, thread_id, since, left)
-            found += decode_events(self._codec, rows, (tenant_id, thread_id))
-            if len(rows) < left:
-                break
-            since = rows[-1][0]
+        found, taken = Page[StoredEvent](), Taken[Any]((), max_bytes)
+        if limit <= 0:
+            return found
+        async for page in self._session.pages(_EVENTS, tenant_id, thread_id, since):
+            for row in page:
+                last = taken.last
+                if len(found) >= limit or not taken.fits(row):
+                    found.next = last[0] if last else None
+                    return found
+                found += decode_events(self._codec, [row], (tenant_id, thread_id))
         return found
 
-    async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
-        """See `state.Journal.threads`."""
-        rows = [row async for page in self._session.pages(_SUMMARIES, tenant_id, user_id) for row in page]
-        rows = [row for row in rows if row[1] is not None]  # else only that it is busy came after it was deleted
-        rows.sort(key=lambda row: (-(row[2] or 0), row[0]))
-        return first_of(decode_summaries(self._codec, rows, tenant_id, user_id), limit)
+    async def places(self, tenant_id: str, user_id: str, *, limit: int = 10_000) -> list[ThreadPlace]:
+        """See `state.Journal.places`."""
+        newest: list[tuple[int, str, str]] = []
+        async for page in self._session.pages(_PLACES, tenant_id, user_id, size=5_000):
+            # Without a time of its beginning only that it is busy came after it was deleted.
+            there = ((-(at or 0), thread, state or "idle") for thread, made, at, state in page if made is not None)
+            newest = heapq.nsmallest(max(limit, 0), [*newest, *there])
+        return [ThreadPlace(thread, from_micros(-at), cast(ThreadCondition, state)) for at, thread, state in newest]
+
+    async def lines(self, tenant_id: str, user_id: str, thread_ids: Collection[str]) -> list[ThreadSummary]:
+        """See `state.Journal.lines`."""
+        wanted, found = list(thread_ids), list[ThreadSummary]()
+        for n in range(0, len(wanted), MOST_IN):
+            async for page in self._session.pages(_LINES, tenant_id, user_id, wanted[n : n + MOST_IN]):
+                there = [row for row in page if row[1] is not None]
+                found += decode_summaries(self._codec, there, tenant_id, user_id)
+        return in_order(found, wanted)
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""

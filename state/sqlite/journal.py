@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
@@ -28,15 +29,15 @@ from state.journal_rows import (
     decode_rows,
     decode_summaries,
     following_row,
+    in_order,
     line_body,
 )
 from state.micros import from_micros, to_micros
 from state.pages import PAGE_BYTES, Page, Taken, all_within, paged
-from state.readable import first_of
 from state.spans import below, merged
 from state.sqlite.database import Database
 from state.sqlite.run_rows import NO_SEQ, PURGED_A_COMMIT, SqliteRuns
-from state.stores.journal import OPEN_TTL, AlreadyDone, Committed, Journal, OwnedThread, Stale
+from state.stores.journal import OPEN_TTL, AlreadyDone, Committed, Journal, OwnedThread, Stale, ThreadPlace
 
 _HEAD = "SELECT version, head FROM threads WHERE tenant_id = ? AND thread_id = ?"
 _NUMBERS = """
@@ -47,13 +48,19 @@ _OUTPUTS = "SELECT outputs FROM inputs WHERE tenant_id = ? AND thread_id = ? AND
 _NEWEST = "SELECT seq, body FROM messages WHERE tenant_id = ? AND thread_id = ? ORDER BY seq DESC"
 _SPAN = "SELECT seq, body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq BETWEEN ? AND ? ORDER BY seq DESC"
 _EVENTS = "SELECT seq, type, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? ORDER BY seq"
-_THREADS = """
-SELECT thread_id, created_at, updated_at, agent_id, CASE WHEN EXISTS (
+_CONDITION = """
+CASE WHEN EXISTS (
     SELECT 1 FROM open_inputs o
     WHERE o.tenant_id = threads.tenant_id AND o.thread_id = threads.thread_id AND o.begun AND o.expires_at > ?
-) THEN 'busy' ELSE condition END, line, title, metadata
-FROM threads WHERE tenant_id = ? AND user_id = ? AND deleted = 0
-ORDER BY updated_at DESC, thread_id
+) THEN 'busy' ELSE condition END
+"""
+_PLACES = f"""
+SELECT thread_id, updated_at, {_CONDITION} FROM threads
+WHERE tenant_id = ? AND user_id = ? AND deleted = 0 ORDER BY updated_at DESC, thread_id LIMIT ?
+"""
+_LINES = f"""
+SELECT thread_id, created_at, updated_at, agent_id, {_CONDITION}, line, title, metadata FROM threads
+WHERE tenant_id = ? AND user_id = ? AND deleted = 0 AND thread_id IN (SELECT value FROM json_each(?))
 """
 _CREATE = """
 INSERT OR IGNORE INTO threads (
@@ -171,19 +178,34 @@ class SqliteJournal(SqliteRuns, Journal):
             spans = below(before, [(1, before)] if spans is None else spans)
         return await self._readers.run(lambda c: self._newest(c, key, limit, spans, max_bytes))
 
-    async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
+    async def events(
+        self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500, max_bytes: int = PAGE_BYTES
+    ) -> Page[StoredEvent]:
         """See `state.Journal.events`."""
         key = (tenant_id, thread_id)
         return await self._readers.run(
-            lambda c: first_of(decode_events(self._codec, c.execute(_EVENTS, (*key, since)), key), limit)
+            lambda c: paged(
+                c.execute(_EVENTS, (*key, since)),
+                lambda rows: decode_events(self._codec, rows, key),
+                limit=limit,
+                max_bytes=max_bytes,
+                place=lambda row: row[0],
+            )
         )
 
-    async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
-        """See `state.Journal.threads`."""
-        wanted = (to_micros(self._now()), tenant_id, user_id)
-        return await self._readers.run(
-            lambda c: first_of(decode_summaries(self._codec, c.execute(_THREADS, wanted), tenant_id, user_id), limit)
+    async def places(self, tenant_id: str, user_id: str, *, limit: int = 10_000) -> list[ThreadPlace]:
+        """See `state.Journal.places`."""
+        wanted = (to_micros(self._now()), tenant_id, user_id, max(limit, 0))
+        rows = await self._readers.run(lambda c: c.execute(_PLACES, wanted).fetchall())
+        return [ThreadPlace(thread, from_micros(at), condition or "idle") for thread, at, condition in rows]
+
+    async def lines(self, tenant_id: str, user_id: str, thread_ids: Collection[str]) -> list[ThreadSummary]:
+        """See `state.Journal.lines`."""
+        wanted = (to_micros(self._now()), tenant_id, user_id, json.dumps(list(thread_ids)))
+        found = await self._readers.run(
+            lambda c: list(decode_summaries(self._codec, c.execute(_LINES, wanted), tenant_id, user_id))
         )
+        return in_order(found, thread_ids)
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""

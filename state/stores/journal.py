@@ -18,6 +18,7 @@ from schemas import (
     StoredEvent,
     StoredMessage,
     StoredRun,
+    ThreadCondition,
     ThreadSummary,
     UnreadableRow,
 )
@@ -62,6 +63,15 @@ class OwnedThread:
     thread_id: str
     deleted_at: datetime | None = None
     """None for one that is not deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadPlace:
+    """Where a thread stands in its user's list."""
+
+    thread_id: str
+    updated_at: datetime
+    condition: ThreadCondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +130,30 @@ class Journal(Protocol):
         """
         ...
 
-    async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
-        """At most `limit` events with sequence numbers above `since`, in order."""
+    async def events(
+        self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500, max_bytes: int = PAGE_BYTES
+    ) -> Page[StoredEvent]:
+        """A page of events with sequence numbers above `since`, in order."""
+        ...
+
+    async def places(self, tenant_id: str, user_id: str, *, limit: int = 10_000) -> list[ThreadPlace]:
+        """Where the user's threads that are not deleted stand in the list, at most `limit`, the last changed first: ids and times
+        only, without titles and metadata."""
+        ...
+
+    async def lines(self, tenant_id: str, user_id: str, thread_ids: Collection[str]) -> list[ThreadSummary]:
+        """The lines of these threads in the user's list, those that there are, in the order of the given ids. Each has some 20 KB
+        at most: the caller asks for as many as it has room for."""
         ...
 
     async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
-        """The user's threads that are not deleted, the last changed first."""
-        ...
+        """The user's threads that are not deleted, the last changed first: at most `limit`, which is a small number."""
+        places = await self.places(tenant_id, user_id)
+        found: list[ThreadSummary] = []
+        while places and (left := limit - len(found)) > 0:  # some lines may not be readable
+            some, places = places[:left], places[left:]
+            found += await self.lines(tenant_id, user_id, [place.thread_id for place in some])
+        return found
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """Keeps what was promised about a run, for as long as its record may wait to be read once it has begun."""
@@ -242,10 +269,12 @@ async def _thread_copy(journal: Journal, key: Key) -> AsyncIterator[Piece]:
         for message in messages:
             yield Piece(f"{of}/messages/{message.seq}", message.to_bytes())
         before, more = messages.next, messages.next is not None
-    while events := await journal.events(*key, since=since, limit=_PAGE):
+    more = True
+    while more:
+        events = await journal.events(*key, since=since, limit=_PAGE)
         for event in events:
             yield Piece(f"{of}/events/{event.seq}", event.body.encode())
-        since = events[-1].seq
+        since, more = events.next, events.next is not None
     before, more = None, True
     while more:
         runs = await journal.runs(*key, before=before)

@@ -47,6 +47,8 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
         await stores.journal.messages(tenant, thread),
         await stores.journal.events(tenant, thread),
         await stores.journal.threads(tenant, user),
+        await stores.journal.places(tenant, user),
+        await stores.journal.lines(tenant, user, [thread]),
         await stores.ledger.get(tenant, ident),
         await stores.directory.tenant(tenant),
         await stores.directory.user(tenant, user),
@@ -75,6 +77,8 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
 NOTHING: list[Any] = [
     Hydrated(0, None, ()),
     None,
+    [],
+    [],
     [],
     [],
     [],

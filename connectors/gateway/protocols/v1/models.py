@@ -267,6 +267,7 @@ class ApprovalList(BaseModel):
     """Open approvals."""
 
     approvals: list[ApprovalOut]
+    next: str | None = Field(None, description="`cursor` of the next page; null at the end.")
 
 
 class DecisionIn(_In):

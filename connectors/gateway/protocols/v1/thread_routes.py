@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import base64
 import json
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
+from connectors.gateway.answer_bytes import Allowance
 from connectors.gateway.given_json import GivenJsonRoute, given_json
 from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.event_frames import event_stream
-from connectors.gateway.protocols.v1.parameters import LARGE, SSE, Caller, CoreIn, LastEventId, Limit, Since, ThreadId
+from connectors.gateway.protocols.v1.parameters import (
+    LARGE,
+    SSE,
+    Caller,
+    CoreIn,
+    LastEventId,
+    Limit,
+    Since,
+    ThreadId,
+    cursor_after,
+    thread_after,
+)
 from core.following.position import Position
 from core.refusals import Invalid, Refused, unfit
 from schemas import ThreadCondition
 
 router = APIRouter(tags=["threads"], route_class=GivenJsonRoute)
+_AROUND = 500
+"""Bytes of a thread in a list beside its metadata, about."""
 
 
 @router.post("/threads", status_code=201)
@@ -41,19 +55,23 @@ async def list_threads(
     limit: Limit = 50,
     cursor: Annotated[str | None, Query(description="`next` of the previous page.", max_length=400)] = None,
 ) -> m.ThreadPage:
-    """Your threads, most recently changed first."""
-    found = await core.threads.search(caller, text=q, metadata=_metadata(metadata), condition=status)
-    after = _cursor(cursor)
-    if after:
-        found = [t for t in found if (-t.updated_at.timestamp(), t.thread_id) > after]
-    page, more = found[:limit], len(found) > limit
-    following = None
-    if more:
-        last = page[-1]
-        following = base64.urlsafe_b64encode(
-            json.dumps([-last.updated_at.timestamp(), last.thread_id]).encode()
-        ).decode()
-    return m.ThreadPage(threads=[m.ThreadOut.of(t) for t in page], next=following)
+    """Your threads, most recently changed first. A page may be shorter than `limit`, or empty, and there are more where it has a
+    `next`."""
+    page, allowance, following = list[m.ThreadOut](), Allowance(), None
+    wanted: dict[str, Any] = {
+        "text": q,
+        "metadata": _metadata(metadata),
+        "condition": status,
+        "after": thread_after(cursor),
+    }
+    async with aclosing(core.threads.found(caller, **wanted)) as found:
+        async for line in found:
+            size = _AROUND + len(json.dumps(line.metadata))
+            if len(page) >= limit or not allowance.takes(size):
+                return m.ThreadPage(threads=page, next=following)
+            page.append(m.ThreadOut.of(line))
+            following = cursor_after(line)
+    return m.ThreadPage(threads=page, next=None)
 
 
 @router.get("/threads/{thread_id}")
@@ -110,13 +128,3 @@ def _metadata(text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise unfit("metadata", found, "a JSON object")
     return found
-
-
-def _cursor(text: str | None) -> tuple[float, str] | None:
-    if text is None:
-        return None
-    try:
-        at, thread_id = json.loads(base64.urlsafe_b64decode(text.encode()))
-        return float(at), str(thread_id)
-    except (ValueError, TypeError) as error:
-        raise unfit("cursor", text, "the `next` of a page") from error
