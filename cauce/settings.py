@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from cauce.log_settings import LogSettings
 from connectors.connector import connectors
-from connectors.gateway.settings import GatewaySettings, RateSettings, RedisAccess
+from connectors.gateway.settings import GatewaySettings, QuotaSettings, RateSettings, RedisAccess
 from schemas import PartitionSet, SettingsError, is_id, is_tenant_id
 from schemas.common.section import HttpUrl, Section
 from schemas.common.server_access import without_credentials
@@ -90,6 +90,7 @@ class Settings(BaseModel):
     langgraph: Path | None = Field(None, description="a langgraph.json whose graphs to host")
     gateway: GatewaySettings = GatewaySettings()
     rate: RateSettings = RateSettings()
+    quota: QuotaSettings = QuotaSettings()
     partitions: PartitionSettings = PartitionSettings()
     broker: BrokerSettings = BrokerSettings()
     log: LogSettings = LogSettings()

@@ -54,21 +54,20 @@ class Core(StoreCore):
         options: CoreOptions,
         graphs: HostedNames,
     ) -> None:
-        super().__init__(stores)
+        super().__init__(stores, options.quotas)
         self.sessions = Sessions(
             stores.credentials,
             lifetime=timedelta(seconds=options.session_seconds),
             idle=timedelta(seconds=options.session_idle_seconds),
         )
         self.ingress, self.feed = ingress, feed
-        self.assistants = Assistants(stores.assistants, graphs.names, graphs.descriptions)
+        self.assistants = Assistants(stores.assistants, self.quotas, graphs.names, graphs.descriptions)
         self.agents = Agents(self.tenants, self.assistants)
         self.streams = ThreadStreams(stores.journal, feed, self.access, heartbeat=options.heartbeat)
         self.changes = Changes(stores.journal, ingress, self.streams, seconds=options.apply_seconds)
         self.timers = Timers(stores.timers, every=options.timer_seconds)
-        self.threads = Threads(
-            stores.journal, self.changes, Expiry(self.timers, stores.journal, stores.directory, ingress)
-        )
+        expiry = Expiry(self.timers, stores.journal, stores.directory, ingress)
+        self.threads = Threads(stores.journal, self.changes, expiry, self.quotas)
         self.delayed = DelayedRuns(self.timers, stores.journal, stores.directory, ingress, most=options.delayed_runs)
         self.runs = Runs(stores.journal, ingress, self.changes, self.threads, self.agents, self.streams, self.delayed)
         self.answering = Answering(stores.journal, ingress, self.changes, self.threads, self.runs)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from core.quotas import QuotaLimits
 from core.sessions import IDLE, LIFETIME
 
 
@@ -11,6 +12,8 @@ from core.sessions import IDLE, LIFETIME
 class CoreOptions:
     """Limits and times of one process that has the use cases."""
 
+    quotas: QuotaLimits = field(default_factory=QuotaLimits)
+    """How much may be kept."""
     heartbeat: float = 5.0
     """Seconds between the heartbeats of an idle stream: the LangGraph client for JavaScript reconnects when it receives nothing
     for three times its cadence."""

@@ -30,7 +30,7 @@ LONGEST_DELAY = timedelta(days=366)
 _PAUSED_SECONDS = 60.0
 _LOOK_SECONDS, _SELDOM_SECONDS = 2.0, 60.0
 _MOST_LOOKED_AT = 10_000
-"""Of a thread that is gone, those that were cancelled included."""
+"""Delayed runs of a deleted thread that are looked at, cancelled ones included."""
 
 
 async def forget_runs(timers: Timers, journal: Journal, key: ThreadKey, user_id: str) -> None:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeGuard
 
 from core.principal import Principal
+from core.quotas import Quotas
 from core.refusals import Conflict, Forbidden, Unreadable, not_found, unfit
 from schemas import Tenant, UnreadableRow, storable
 from schemas.common.clock import utc_now
@@ -173,9 +174,14 @@ class Assistants:
     """On the tenant's store and the installation's graphs."""
 
     def __init__(
-        self, store: AssistantStore, graphs: tuple[str, ...], descriptions: Mapping[str, str] | None = None
+        self,
+        store: AssistantStore,
+        quotas: Quotas,
+        graphs: tuple[str, ...],
+        descriptions: Mapping[str, str] | None = None,
     ) -> None:
         """`graphs` are the names of the hosted graphs."""
+        self._quotas = quotas
         self._store, self._graphs, self._descriptions = store, graphs, descriptions or {}
         self._known: TtlCache[dict[str, str]] = TtlCache(ttl=KNOWN_SECONDS, size=100)
         self._changes: Counter[str] = Counter()
@@ -233,7 +239,10 @@ class Assistants:
         graph = given["graph_id"]
         made = Assistant(assistant_id or new_uuid(), graph, given.get("name") or "Untitled", now, now)
         made = replace(made, **_both({name: given[name] for name in _CHANGEABLE[2:] if given.get(name) is not None}))
-        if not await self._store.put(tenant.tenant_id, made.to_row(), expected_version=0):
+        row = made.to_row()
+        self._quotas.version(1, len(row.body))
+        await self._quotas.assistant(tenant.tenant_id)
+        if not await self._store.put(tenant.tenant_id, row, expected_version=0):
             there = await self.find(tenant, made.assistant_id)
             assert there, "its id was taken"
             return _existing(there, if_exists)
@@ -254,7 +263,9 @@ class Assistants:
             fields = _both({name: changes[name] for name in _CHANGEABLE if changes.get(name) is not None})
             fields["metadata"] = {**current.metadata, **fields.get("metadata", {})}
             made = replace(current, **fields, version=version + 1, updated_at=utc_now())
-            if await self._store.put(tenant.tenant_id, made.to_row(), expected_version=version):
+            row = made.to_row()
+            self._quotas.version(made.version, len(row.body))
+            if await self._store.put(tenant.tenant_id, row, expected_version=version):
                 self._changes[tenant.tenant_id] += 1
                 return made
         raise Conflict("changed_meanwhile", "The assistant was changed concurrently; read it again and retry.")

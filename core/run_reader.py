@@ -72,7 +72,7 @@ class RunReader:
     ) -> AsyncGenerator[tuple[RunPlace, RunView]]:
         """The thread's runs without their details: those that are not over, then the others by their ends, the newest first.
 
-        Each comes with the place after it, where a list goes on. Only a page of them is in memory at a time. A run that ends
+        Each comes with the place after it, where a list continues. Only a page of them is in memory at a time. A run that ends
         between two pages may be in both.
         """
         key = ThreadKey(principal.tenant_id, thread_id)

@@ -10,6 +10,7 @@ from core.identity_providers import IdentityProviders
 from core.installation_keys import InstallationKeys
 from core.login_attempts import LoginAttempts
 from core.principal import Principal
+from core.quotas import QuotaLimits, Quotas
 from core.run_reader import RunReader
 from core.sessions import Sessions
 from core.tenant_settings import Tenants
@@ -25,7 +26,7 @@ class StoreCore:
     threads: ThreadReader
     runs: RunReader
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, quotas: QuotaLimits | None = None) -> None:
         self.tenants = Tenants(stores.directory)
         self.access = Access(stores.directory)
         self.users = Users(stores.directory)
@@ -35,7 +36,8 @@ class StoreCore:
         self.providers = IdentityProviders(stores.directory, self.identities)
         self.login_attempts = LoginAttempts(InstallationKeys(stores.credentials))
         self.audit = AuditReader(stores.audit)
-        self.items = UserItems(stores.items)
+        self.quotas = Quotas(stores, quotas)
+        self.items = UserItems(stores.items, self.quotas)
         self.threads = ThreadReader(stores.journal)
         self.runs = RunReader(stores.journal, self.threads)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from core.changes import Changes
 from core.principal import Principal
+from core.quotas import Quotas
 from core.refusals import Conflict, checked, not_found
 from core.thread_expiry import Expiry
 from core.thread_reader import ThreadReader
@@ -27,9 +28,9 @@ from state import Journal
 class Threads(ThreadReader):
     """Each change is an input of the thread, and is there when its turn is in the journal."""
 
-    def __init__(self, journal: Journal, changes: Changes, expiry: Expiry) -> None:
+    def __init__(self, journal: Journal, changes: Changes, expiry: Expiry, quotas: Quotas) -> None:
         super().__init__(journal)
-        self._changes, self._expiry = changes, expiry
+        self._changes, self._expiry, self._quotas = changes, expiry, quotas
 
     async def ensure(
         self,
@@ -69,6 +70,7 @@ class Threads(ThreadReader):
             ttl=ttl,
         )
         if head is None:
+            await self._quotas.thread(principal)
             if ttl:
                 await self._expiry.set(ThreadKey(principal.tenant_id, thread_id), principal.user_id, ttl)
             answer = await self._changes.apply(principal, thread_id, None, body)
@@ -125,6 +127,7 @@ class Threads(ThreadReader):
         """Makes a thread that says and knows what another one does; returns its id and what it is now."""
         principal.require("write")
         await self.get(principal, source)
+        await self._quotas.thread(principal)
         thread_id = new_uuid()
         body = ChangeThread(user_id=principal.user_id, action="copy", source_thread=source)
         await self._changes.done(principal, thread_id, None, body)

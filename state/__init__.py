@@ -13,7 +13,7 @@ from state.codec import Codec
 from state.item_search import search_items
 from state.journal_rows import summary
 from state.keeping import Piece, StoreHolding
-from state.pages import PAGE_BYTES, Page
+from state.pages import PAGE_BYTES, Page, Usage
 from state.readable import read, readable
 from state.spans import merged
 from state.stores import BACKENDS, HOLDINGS, STORES, Stores
@@ -62,6 +62,7 @@ __all__ = [
     "Timer",
     "TimerStore",
     "ToolLedger",
+    "Usage",
     "each_assistant",
     "each_version",
     "merged",

@@ -16,8 +16,8 @@ from state.stores.items import BadItem, Item, ItemStore
 
 MOST_FOUND = 10_000
 """Items that a search ranks: `offset` and `limit` reach no further."""
-MOST_WORDS, LONGEST_QUERY = 50, 4_000
-"""Words of a query that count, and characters that they are looked for in: what is beyond has no say."""
+MOST_TERMS, LONGEST_QUERY = 50, 4_000
+"""Terms of a query that count, and characters that they are looked for in: what is beyond has no say."""
 _KEPT = 1_000
 """Bytes of a found item up to which it is kept while the others are read; larger ones are read again."""
 _PIECE = 64 << 10
@@ -45,7 +45,7 @@ async def search_items(
     offset: int = 0,
     max_bytes: int | None = None,
 ) -> Page[tuple[Item, float | None]]:
-    """Items below a prefix whose fields meet the conditions, the newest first, or ranked for a query by the share of its words
+    """Items below a prefix whose fields meet the conditions, the newest first, or ranked for a query by the share of its terms
     that they contain, which is given with each. `next` is the offset of what has no room. Raises `BadItem`."""
     if offset + limit > MOST_FOUND:
         raise BadItem(f"offset and limit of a search can be {MOST_FOUND:,} together, not {offset + limit:,}")
@@ -60,14 +60,14 @@ async def search_items(
     found = ranking.best()
     page, left = Page[tuple[Item, float | None]](), max_bytes
     for place, (namespace, key, kept, score) in enumerate(found[offset : offset + limit], offset):
-        item = kept or await items.get(tenant_id, user_id, namespace, key)
-        if item is None:
+        there = kept or await items.get(tenant_id, user_id, namespace, key)
+        if there is None:
             continue  # it is gone since
-        if left is not None and page and item.size > left:
+        if left is not None and page and there.size > left:
             page.next = place
             return page
-        left = None if left is None else left - item.size
-        page.append((item, score))
+        left = None if left is None else left - there.size
+        page.append((there, score))
     page.next = offset + limit if len(found) > offset + limit else None
     return page
 
@@ -99,7 +99,7 @@ class _Ranking:
 
     def __init__(self, conditions: Mapping[str, Any], query: str | None, most: int) -> None:
         self._conditions, self._most = conditions, most
-        self._wanted = None if not query else _words(query)
+        self._wanted = None if not query else _terms(query)
         self._heap: list[tuple[float, datetime, int, tuple[tuple[str, ...], str, Item | None, float | None]]] = []
         self._numbers = count()
 
@@ -130,9 +130,9 @@ class _Ranking:
         return 1 - len(missing) / len(self._wanted)
 
 
-def _words(query: str) -> frozenset[str]:
+def _terms(query: str) -> frozenset[str]:
     found = dict.fromkeys(_WORD.findall(query[:LONGEST_QUERY].casefold()))
-    return frozenset(list(found)[:MOST_WORDS])
+    return frozenset(list(found)[:MOST_TERMS])
 
 
 def _texts(value: Any) -> Sequence[str]:

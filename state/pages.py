@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,14 @@ time."""
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=Sequence[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How many rows of a kind there are, and how many bytes they have where a quota asks for that."""
+
+    rows: int
+    size: int = 0
 
 
 class Page(list[T]):

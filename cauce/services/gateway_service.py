@@ -78,6 +78,7 @@ def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
     """The use cases. The gateway is ready while it is connected to Kafka."""
     from connectors.gateway.app import make_core
     from connectors.gateway.gateway_options import GatewayOptions
+    from core.quotas import QuotaLimits
 
     minutes, strategy = hosting.thread_ttl or (None, "delete")
     gateway = process.settings.gateway
@@ -86,6 +87,7 @@ def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
         thread_strategy=strategy,
         session_seconds=gateway.session_hours * 3600,
         session_idle_seconds=gateway.session_idle_hours * 3600,
+        quotas=QuotaLimits(**process.settings.quota.model_dump()),
     )
     core = make_core(process.settings.kafka_servers, process.stores, options, process.registry, graphs)
 

@@ -97,6 +97,17 @@ class RedisAccess(ServerAccess):
         return redis.replace("redis://", "rediss://", 1) if self.tls else redis, options
 
 
+class QuotaSettings(Section):
+    """How much a user or a tenant may keep; what is beyond is refused (`403 quota_exceeded`)."""
+
+    threads: int = Field(10_000, ge=1, description="threads of a user")
+    items: int = Field(10_000, ge=1, description="items of a user")
+    item_bytes: int = Field(64 << 20, ge=1, description="bytes of all items of a user")
+    assistants: int = Field(1_000, ge=1, description="assistants of a tenant")
+    assistant_versions: int = Field(200, ge=1, description="versions of an assistant")
+    assistant_bytes: int = Field(256 << 10, ge=1, description="bytes of one version of an assistant")
+
+
 class RateSettings(Section):
     """How often."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from schemas import ChangeThread, ThreadChanged, ThreadHead, TooLarge
 from state import Journal
 from threads.draft import Draft
@@ -36,7 +38,7 @@ async def copy_thread(draft: Draft, change: ChangeThread, journal: Journal) -> N
 async def _copy(draft: Draft, head: ThreadHead, journal: Journal, source_id: str) -> Next:
     key, last = (draft.thread.tenant_id, source_id), head.next_row - 1
     # What is below the numbers of this head was there with it, and is not changed.
-    bounds = {"limit": MOST_ROWS + 1, "max_bytes": MOST_BYTES}
+    bounds: dict[str, Any] = {"limit": MOST_ROWS + 1, "max_bytes": MOST_BYTES}
     spans = head.branch if head.forks else None
     messages = await journal.messages(*key, before=head.next_message, spans=spans, **bounds)
     rows = list(checkpoints := await journal.checkpoints(*key, before=head.next_row, **bounds)) if last else []

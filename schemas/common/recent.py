@@ -30,6 +30,40 @@ class Recent(OrderedDict[Key, Value]):
         self.move_to_end(key)
 
 
+class Weighed(Generic[Key, Value]):
+    """The entries that were set last: at most `limit`, and as many as have `most` bytes together, the newest in any case."""
+
+    def __init__(self, limit: int, most: int, weigh: Callable[[Value], int]) -> None:
+        """`weigh` gives the bytes of an entry, about, when it is set."""
+        self._limit, self._most, self._weigh = limit, most, weigh
+        self._kept: OrderedDict[Key, tuple[int, Value]] = OrderedDict()
+        self.bytes = 0
+        """The bytes of all entries."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Key) -> Value | None:
+        """The entry, which counts as just set."""
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return self._kept[key][1]
+
+    def set(self, key: Key, value: Value) -> None:
+        """Keeps an entry; the oldest ones make room for it."""
+        self.forget(key)
+        size = self._weigh(value)
+        self._kept[key] = (size, value)
+        self.bytes += size
+        while len(self._kept) > self._limit or (self.bytes > self._most and len(self._kept) > 1):
+            self.forget(next(iter(self._kept)))
+
+    def forget(self, key: Key) -> None:
+        """Drops an entry, if it is there."""
+        self.bytes -= self._kept.pop(key, (0, None))[0]
+
+
 class TtlCache(Generic[Value]):
     """Keeps what `load` gave for `ttl` seconds, at most `size` of it; several askers share one load.
 

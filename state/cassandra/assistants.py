@@ -7,7 +7,7 @@ from typing import Any
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
-from state.pages import PAGE_BYTES, Page, Taken
+from state.pages import PAGE_BYTES, Page, Taken, Usage
 from state.stores.assistants import (
     AssistantRow,
     AssistantStore,
@@ -24,6 +24,7 @@ _LIST = Query(
     Kind.READ,
     "SELECT assistant_id, current, body FROM KEYSPACE.assistants WHERE tenant_id = ? AND kind = 0 AND assistant_id > ?",
 )
+_COUNT = Query(Kind.READ, "SELECT count(newest) FROM KEYSPACE.assistants WHERE tenant_id = ? AND kind = 0")
 _NEWEST = Query(Kind.READ, f"SELECT newest FROM KEYSPACE.assistants WHERE {_ASSISTANT}")
 _BODY = Query(Kind.READ, f"SELECT body FROM KEYSPACE.assistants WHERE {_VERSION}")
 _VERSIONS = Query(
@@ -102,6 +103,10 @@ class CassandraAssistants(AssistantStore):
         """See `state.AssistantStore.get`."""
         rows = await self._session.execute(_GET, tenant_id, assistant_id)
         return decode_assistant(self._codec, rows[0], tenant_id) if rows else None
+
+    async def count(self, tenant_id: str) -> Usage:
+        """See `state.AssistantStore.count`."""
+        return Usage((await self._session.execute(_COUNT, tenant_id))[0][0])
 
     async def newest(self, tenant_id: str, assistant_id: str) -> int:
         """See `state.AssistantStore.newest`."""

@@ -43,7 +43,7 @@ from state.journal_rows import (
     summary,
 )
 from state.micros import from_micros, to_micros
-from state.pages import PAGE_BYTES, Page, Taken
+from state.pages import PAGE_BYTES, Page, Taken, Usage
 from state.spans import below
 from state.stores.journal import AlreadyDone, Committed, Journal, Stale, ThreadPlace
 
@@ -107,6 +107,7 @@ _PLACES = Query(
     Kind.READ,
     "SELECT thread_id, created_at, updated_at, status FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
 )
+_COUNT = Query(Kind.READ, "SELECT count(created_at) FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?")
 _LINES = Query(
     Kind.READ,
     "SELECT thread_id, created_at, updated_at, agent_id, status, line, title, metadata "
@@ -249,6 +250,10 @@ class CassandraJournal(GraphRows, Journal):
             there = ((-(at or 0), thread, state or "idle") for thread, made, at, state in page if made is not None)
             newest = heapq.nsmallest(max(limit, 0), [*newest, *there])
         return [ThreadPlace(thread, from_micros(-at), cast(ThreadCondition, state)) for at, thread, state in newest]
+
+    async def count(self, tenant_id: str, user_id: str) -> Usage:
+        """See `state.Journal.count`."""
+        return Usage((await self._session.execute(_COUNT, tenant_id, user_id))[0][0])
 
     async def lines(self, tenant_id: str, user_id: str, thread_ids: Collection[str]) -> list[ThreadSummary]:
         """See `state.Journal.lines`."""

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from state.pages import PAGE_BYTES, Page, paged
+from state.pages import PAGE_BYTES, Page, Usage, paged
 from state.sqlite.database import Database
 from state.stores.assistants import (
     AssistantRow,
@@ -27,6 +27,7 @@ WHERE a.tenant_id = ?
 """
 _GET = f"{_CURRENT} AND a.assistant_id = ?"
 _LIST = f"{_CURRENT} AND a.assistant_id > ? ORDER BY a.assistant_id"
+_COUNT = "SELECT count(*) FROM assistants WHERE tenant_id = ?"
 _NEWEST = "SELECT newest FROM assistants WHERE tenant_id = ? AND assistant_id = ?"
 _VERSIONS = """
 SELECT assistant_id, version, body FROM assistant_versions
@@ -70,6 +71,10 @@ class SqliteAssistants(AssistantStore):
         """See `state.AssistantStore.get`."""
         row = await self._readers.run(lambda c: c.execute(_GET, (tenant_id, assistant_id)).fetchone())
         return None if row is None else decode_assistant(self._codec, row, tenant_id)
+
+    async def count(self, tenant_id: str) -> Usage:
+        """See `state.AssistantStore.count`."""
+        return Usage((await self._readers.run(lambda c: c.execute(_COUNT, (tenant_id,)).fetchone()))[0])
 
     async def newest(self, tenant_id: str, assistant_id: str) -> int:
         """See `state.AssistantStore.newest`."""

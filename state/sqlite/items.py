@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from state.micros import to_micros
-from state.pages import PAGE_BYTES, Page, paged
+from state.pages import PAGE_BYTES, Page, Usage, paged
 from state.sqlite.database import Database
 from state.stores.items import Item, ItemStore, checked_key, decode_item, decode_items, joined, prefix_range
 
@@ -33,6 +33,7 @@ _ONE = "tenant_id = ? AND user_id = ? AND namespace = ? AND item_key = ?"
 _COLUMNS = "namespace, item_key, body, created_at, updated_at"
 _GET = f"SELECT {_COLUMNS} FROM items WHERE {_ONE} AND expires_at > ?"
 _DELETE = f"DELETE FROM items WHERE {_ONE}"
+_COUNT = "SELECT count(*), sum(length(body)) FROM items WHERE tenant_id = ? AND user_id = ? AND expires_at > ?"
 _USERS = "SELECT DISTINCT user_id FROM items WHERE tenant_id = ? ORDER BY user_id"
 _ERASE = "DELETE FROM items WHERE tenant_id = ? AND user_id = ?"
 _LIST = f"""
@@ -124,6 +125,12 @@ class SqliteItems(ItemStore):
             if len(found) < _PAGE:
                 return
             first = found[-1][0] + "\0"  # what follows it: no name has this character
+
+    async def count(self, tenant_id: str, user_id: str) -> Usage:
+        """See `state.ItemStore.count`."""
+        wanted = (tenant_id, user_id, to_micros(self._now()))
+        rows, size = await self._readers.run(lambda c: c.execute(_COUNT, wanted).fetchone())
+        return Usage(rows, size or 0)
 
     async def users(self, tenant_id: str) -> list[str]:
         """See `state.ItemStore.users`."""

@@ -33,7 +33,7 @@ from state.journal_rows import (
     line_body,
 )
 from state.micros import from_micros, to_micros
-from state.pages import PAGE_BYTES, Page, Taken, all_within, paged
+from state.pages import PAGE_BYTES, Page, Taken, Usage, all_within, paged
 from state.spans import below, merged
 from state.sqlite.database import Database
 from state.sqlite.run_rows import NO_SEQ, PURGED_A_COMMIT, SqliteRuns
@@ -58,6 +58,7 @@ _PLACES = f"""
 SELECT thread_id, updated_at, {_CONDITION} FROM threads
 WHERE tenant_id = ? AND user_id = ? AND deleted = 0 ORDER BY updated_at DESC, thread_id LIMIT ?
 """
+_COUNT = "SELECT count(*) FROM threads WHERE tenant_id = ? AND user_id = ? AND deleted = 0"
 _LINES = f"""
 SELECT thread_id, created_at, updated_at, agent_id, {_CONDITION}, line, title, metadata FROM threads
 WHERE tenant_id = ? AND user_id = ? AND deleted = 0 AND thread_id IN (SELECT value FROM json_each(?))
@@ -198,6 +199,10 @@ class SqliteJournal(SqliteRuns, Journal):
         wanted = (to_micros(self._now()), tenant_id, user_id, max(limit, 0))
         rows = await self._readers.run(lambda c: c.execute(_PLACES, wanted).fetchall())
         return [ThreadPlace(thread, from_micros(at), condition or "idle") for thread, at, condition in rows]
+
+    async def count(self, tenant_id: str, user_id: str) -> Usage:
+        """See `state.Journal.count`."""
+        return Usage((await self._readers.run(lambda c: c.execute(_COUNT, (tenant_id, user_id)).fetchone()))[0])
 
     async def lines(self, tenant_id: str, user_id: str, thread_ids: Collection[str]) -> list[ThreadSummary]:
         """See `state.Journal.lines`."""

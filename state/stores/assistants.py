@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from state.codec import Codec
 from state.keeping import Piece, StoreHolding
-from state.pages import PAGE_BYTES, Page
+from state.pages import PAGE_BYTES, Page, Usage
 from state.readable import read, readable
 
 
@@ -39,6 +39,10 @@ class AssistantStore(Protocol):
 
     async def get(self, tenant_id: str, assistant_id: str) -> AssistantRow | None:
         """The current version."""
+        ...
+
+    async def count(self, tenant_id: str) -> Usage:
+        """How many assistants a tenant has."""
         ...
 
     async def newest(self, tenant_id: str, assistant_id: str) -> int:

@@ -13,6 +13,7 @@ from schemas import CauceError
 from state.codec import Codec
 from state.keeping import Piece, StoreHolding, erase_by_user, users_of
 from state.micros import from_micros
+from state.pages import Usage
 from state.readable import json_object, read, readable
 
 MOST_LABELS = 10
@@ -71,6 +72,10 @@ class ItemStore(Protocol):
 
     def names(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[tuple[str, ...]]:
         """The namespaces of these items, each once, in order. No item is read for it."""
+        ...
+
+    async def count(self, tenant_id: str, user_id: str) -> Usage:
+        """How many items a user has, and their bytes; items of older versions may count none."""
         ...
 
     async def users(self, tenant_id: str) -> list[str]:
@@ -140,7 +145,7 @@ def namespaces(
     suffix: Sequence[str] = (),
     max_depth: int | None = None,
 ) -> list[tuple[str, ...]]:
-    """Of these namespaces those that fit, in order, cut at a depth. `*` in a prefix or suffix stands for any label."""
+    """Those of the namespaces that fit, in order, cut at a depth. `*` in a prefix or suffix stands for any label."""
     chosen = (n for n in given if _like(n[: len(prefix)], prefix) and _like(n[len(n) - len(suffix) :], suffix))
     return sorted({n[:max_depth] for n in chosen})
 

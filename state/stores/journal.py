@@ -24,7 +24,7 @@ from schemas import (
 )
 from state.journal_rows import Key
 from state.keeping import Piece, StoreHolding
-from state.pages import PAGE_BYTES, Page
+from state.pages import PAGE_BYTES, Page, Usage
 
 INPUT_TTL = 8 * 24 * 3600
 """Seconds that the outputs of a processed input are kept: a day longer than the topics keep the input itself."""
@@ -141,6 +141,10 @@ class Journal(Protocol):
         only, without titles and metadata."""
         ...
 
+    async def count(self, tenant_id: str, user_id: str) -> Usage:
+        """How many threads the user has that are not deleted."""
+        ...
+
     async def lines(self, tenant_id: str, user_id: str, thread_ids: Collection[str]) -> list[ThreadSummary]:
         """The lines of these threads in the user's list, those that there are, in the order of the given ids. Each has some 20 KB
         at most: the caller asks for as many as it has room for."""
@@ -172,8 +176,8 @@ class Journal(Protocol):
     async def promises(
         self, tenant_id: str, thread_id: str, run_ids: Collection[str], *, max_bytes: int = PAGE_BYTES
     ) -> list[AcceptedRun]:
-        """Of accepted runs of these ids those that there are, without their details, as far as they have `max_bytes`: which rows
-        of this version have for a hundred runs, and some of older ones not."""
+        """The accepted runs with these ids, without their details, as far as they fit into `max_bytes`: rows of older versions
+        have the details in their bodies, and some of those may not fit."""
         ...
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:

@@ -131,3 +131,12 @@ async def test_assistants_and_their_versions_come_in_pages_of_so_many_bytes(stor
     versions = await pages(partial(stores.assistants.versions, tenant, "a00"), "before")
     assert max(len(page) for page in versions) == 3
     assert [one.version for page in versions for one in page] == list(range(13, 0, -1))
+
+
+async def test_assistants_of_a_tenant_are_counted(stores: Stores, tenant: str) -> None:
+    await stores.assistants.put(tenant, row(1, b"1"), expected_version=0)
+    await stores.assistants.put(tenant, row(2, b"2"), expected_version=1)
+    await stores.assistants.put(tenant, row(1, b"1", "a2"), expected_version=0)
+    assert (await stores.assistants.count(tenant)).rows == 2
+    await stores.assistants.delete(tenant, "a2")
+    assert (await stores.assistants.count(tenant)).rows == 1

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from state_samples import until_none
 
-from state import BadItem, Stores, search_items
+from state import BadItem, Stores, Usage, search_items
 
 
 async def keys_below(stores: Stores, tenant: str, *prefix: str, user: str = "ana") -> list[tuple[tuple[str, ...], str]]:
@@ -92,3 +92,16 @@ async def test_namespace_that_cannot_be_is_refused(stores: Stores, tenant: str, 
     with pytest.raises(BadItem):
         await stores.items.put(tenant, "ana", namespace, "k", {})
     assert await keys_below(stores, tenant) == []
+
+
+async def test_items_of_a_user_are_counted_with_their_bytes(stores: Stores, tenant: str) -> None:
+    assert await stores.items.count(tenant, "ana") == Usage(0, 0)
+    await stores.items.put(tenant, "ana", ["a"], "k", {"text": "x" * 10_000})
+    await stores.items.put(tenant, "ana", ["b"], "k", {"text": "x" * 20_000})
+    await stores.items.put(tenant, "ana", ["b"], "k", {"text": "x" * 5_000})
+    await stores.items.put(tenant, "ben", ["b"], "k", {})
+    found = await stores.items.count(tenant, "ana")
+    assert found.rows == 2
+    assert 15_000 < found.size < 16_000
+    await stores.items.delete(tenant, "ana", ["a"], "k")
+    assert (await stores.items.count(tenant, "ana")).rows == 1

@@ -96,3 +96,5 @@ async def test_lines_of_a_list_are_read_for_the_places_that_are_wanted(stores: S
     assert [(line.thread_id, line.title) for line in lines] == [("th4", "title 4"), ("th2", "title 2")]
     assert [line.updated_at for line in lines] == [places[3].updated_at, places[0].updated_at]
     assert await stores.journal.lines(tenant, "u2", ["th4"]) == []
+    assert (await stores.journal.count(tenant, "u1")).rows == 7
+    assert (await stores.journal.count(tenant, "u2")).rows == 0

@@ -1,6 +1,6 @@
 """Lists of the LangGraph Server API: plain JSON arrays, bounded by their number of entries and by bytes.
 
-A header says where a list goes on, as in LangGraph's server: `X-Pagination-Next` is the offset of what comes next.
+A header says where a list continues, as in LangGraph's server: `X-Pagination-Next` is the offset of what comes next.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ async def _turn(request: Request) -> AsyncIterator[None]:
 
 
 LARGE = [Depends(_turn)]
-"""Of a route whose answer may be large: few of a user are at work at a time, the others wait for their turn."""
+"""For routes whose answers may be large: few requests of a user are processed at a time, the others wait for their turn."""
 CoreIn = Annotated[GatewayCore, Depends(_core)]
 Caller = Annotated[Principal, Depends(_caller)]
 
