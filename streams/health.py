@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,6 +16,8 @@ from prometheus_client import CollectorRegistry, make_asgi_app
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.serving import ServingTask
 from streams.http_server import HttpLimits, QuietServer, make_server
+
+log = logging.getLogger("cauce.health")
 
 LIMITS = HttpLimits(
     head_bytes=8 << 10, head_seconds=5.0, body_seconds=5.0, connections=200, connections_per_address=200
@@ -46,11 +49,15 @@ class Health:
 
 
 class HealthServer:
-    """Serves a `Health` and a metrics registry on 127.0.0.1 or the given host. Port 0 takes any free one."""
+    """Serves a `Health` and a metrics registry on 127.0.0.1 or the given host. Port 0 takes any free one.
+
+    Descriptions of failing checks name servers and their addresses: only callers on this machine get them.
+    """
 
     def __init__(self, health: Health, registry: CollectorRegistry, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._health, self._metrics_app = health, make_asgi_app(registry)
         self._host, self._port = host, port
+        self._is_local = host in ("localhost", "::1") or host.startswith("127.")
         self._server: QuietServer | None = None
         self._task: ServingTask | None = None
         self.address = ""
@@ -80,6 +87,9 @@ class HealthServer:
         else:
             body = await self._health.verdict(checks)
             status = 503 if body else 200
+            if body and not self._is_local:
+                log.warning("%s: %s", scope["path"], body)
+                body = dict.fromkeys(body, "failing; the log of the process says more")
             body = {"status": "failing" if body else "ok", **body}
         payload = json.dumps(body).encode() + b"\n"
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]

@@ -10,12 +10,13 @@ import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from prometheus_client import Counter
+from prometheus_client import CollectorRegistry, Counter
 from runtime_kit import NOW, QUICK, Answering, Chat, make_worker, running, until
 
 from schemas import Envelope, Record, Topic, UserMessage
 from streams.dead_letters import find_dead_letter, list_dead_letters, replay
 from streams.embedded import EmbeddedBroker
+from streams.health import Health, HealthServer
 
 
 async def test_every_message_is_answered_once_and_in_order_within_its_thread(kafka: str) -> None:
@@ -346,6 +347,22 @@ async def test_a_worker_says_how_it_is(embedded: EmbeddedBroker) -> None:
         answer = await http.get(worker.health_address + "/readyz")
         assert (answer.status_code, answer.json()["store"]) == (503, "the store is away")
         assert (await http.get(worker.health_address + "/nothing")).status_code == 404
+
+
+async def test_page_of_health_for_other_machines_names_no_addresses() -> None:
+    for host, told in (("127.0.0.1", "10.0.0.7:9042"), ("0.0.0.0", "failing"), ("10.0.0.8", "failing")):
+        health = Health(ready={"store": away})
+        server = HealthServer(health, CollectorRegistry(), host=host)
+        transport = httpx.ASGITransport(server._app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here", timeout=120) as http:
+            answer = await http.get("/readyz")
+        assert answer.status_code == 503
+        assert told in answer.json()["store"]
+        assert ("10.0.0.7" in answer.text) == (host == "127.0.0.1")
+
+
+async def away() -> str | None:
+    return "10.0.0.7:9042 does not answer"
 
 
 async def test_record_whose_task_is_cancelled_by_nobodys_order_is_begun_again_and_then_given_up(
