@@ -114,7 +114,7 @@ from schemas.tenants import (
     TenantState,
     User,
 )
-from schemas.text import DEEPEST, is_storable, storable, storable_error, storable_text
+from schemas.text import DEEPEST, DEEPEST_BODY, is_deep, is_storable, storable, storable_error, storable_text
 from schemas.thread_head import (
     QUEUED_BYTES,
     AcceptedRun,
@@ -139,6 +139,7 @@ from schemas.zones import check_zone, known_zone, time_in, zone_of
 
 __all__ = [
     "DEEPEST",
+    "DEEPEST_BODY",
     "ID_RULE",
     "LEFT_OUT",
     "MAX_BODY_BYTES",
@@ -278,6 +279,7 @@ __all__ = [
     "encode_outputs",
     "first_offset",
     "forked",
+    "is_deep",
     "is_id",
     "is_left_out",
     "is_storable",

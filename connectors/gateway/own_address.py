@@ -53,7 +53,7 @@ class OwnAddress:
             return True
         if self.public_url:
             return _origin(origin) == _origin(self.public_url)
-        return bool(origin) and urlsplit(origin).netloc == request.headers.get("host")
+        return bool(origin) and origin.partition("://")[2] == request.headers.get("host")
 
     def require_own_page(self, request: HTTPConnection, *, with_session: bool) -> None:
         """Raises `Forbidden` for a change that a page of another origin makes a browser ask for: a cookie is sent along whoever

@@ -4,6 +4,7 @@ that is absent or null is not given; one of another type is refused, never passe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeAlias
@@ -21,6 +22,8 @@ MOST_TEXTS = 1_000
 """Texts in a list of a body, such as ids or names of fields."""
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+_DIGITS = re.compile(r"-?[0-9]{1,19}")
+"""ASCII alone: `int` takes the digits of other scripts, too, and `str.isdigit` even those that `int` does not."""
 
 
 def core_of(request: Request) -> GatewayCore:
@@ -70,16 +73,26 @@ async def _json(request: Request) -> object:
 
 
 def number(given: object, name: str, default: int, most: int) -> int:
-    """A count from a body or a query. Raises `Refused`."""
+    """A count from a body or a query, at most `most`. Raises `Refused`."""
     if given is None:
         return default
-    try:
-        found = int(given)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise unfit(name, given, "a number") from error
+    found = whole(given)
+    if found is None:
+        raise unfit(name, given, "a whole number")
     if found < 0:
         raise unfit(name, found, "0 or more")
-    return int(min(found, most))
+    return min(found, most)
+
+
+def whole(given: object) -> int | None:
+    """The whole number that is given, as a number or as its digits; None for anything else, and for more than 19 digits."""
+    if isinstance(given, bool):
+        return None
+    if isinstance(given, float) and given.is_integer() and abs(given) < 2**63:
+        return int(given)
+    if isinstance(given, str) and _DIGITS.fullmatch(given):
+        given = int(given)
+    return given if isinstance(given, int) and abs(given) < 2**63 else None
 
 
 def page_of(given: Mapping[str, Any], default: int = 10) -> tuple[int, int]:

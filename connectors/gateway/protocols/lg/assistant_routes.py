@@ -19,10 +19,12 @@ from connectors.gateway.request_parts import (
     is_set,
     large,
     mapping,
+    number,
     one_of,
     page_of,
     text,
     texts,
+    whole,
 )
 from core.graph_assistants import Assistant
 from core.refusals import Conflict, Forbidden, Missing, unfit
@@ -177,9 +179,9 @@ async def latest(request: Request) -> Response:
     if await _hosted(request) is None:
         await _one(request, given)
         raise Forbidden("administrator_only", _BY_ADMINISTRATOR)
-    version = (await body_of(request)).get("version")
-    if not isinstance(version, int) or isinstance(version, bool):
-        raise unfit("version", version, "a number")
+    given_version = (await body_of(request)).get("version")
+    if (version := whole(given_version)) is None:
+        raise unfit("version", given_version, "a whole number")
     return answer(
         shapes.graph_assistant(await core.assistants.choose(caller, await core.tenant(caller), given, version))
     )
@@ -198,9 +200,9 @@ def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _xray(given: str | None) -> int | bool:
-    if given is None or not given.isdigit():
+    if given is None or given in ("", "true", "True", "false", "False"):
         return given in ("true", "True")
-    return int(given)
+    return number(given, "xray", 0, 100)
 
 
 async def _hosted(request: Request) -> Assistant | None:
