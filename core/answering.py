@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.changes import Changes
+from core.costs import spend
 from core.following.feed import stored_events
 from core.ingress import Ingress, answer_to, sent
 from core.principal import Principal
@@ -43,6 +44,7 @@ class Answering:
         The answer is to what `head` shows: one that comes second, after another was taken, is none to the next question.
         """
         principal.require("write")
+        await spend("answer")
         run = paused_run(head)
         body = checked(GraphInput, user_id=principal.user_id, request=addressed(head, request), agent_id=run.agent_id)
         key = ThreadKey(principal.tenant_id, thread_id)
@@ -56,6 +58,7 @@ class Answering:
     ) -> ApprovalResolved:
         """Resolves one approval. Raises `Refused`, with the decision that was made, if it is no longer open."""
         principal.require("approve")
+        await spend("answer")
         head = await self._threads.get(principal, thread_id)
         body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
         key = ThreadKey(principal.tenant_id, thread_id)
@@ -80,6 +83,7 @@ class Answering:
     ) -> RunView:
         """Sends decisions without waiting for them, all or none; the caller has looked that they are open. Returns their run."""
         principal.require("approve")
+        await spend("answer")
         run = paused_run(head)
         key = ThreadKey(principal.tenant_id, thread_id)
         bodies = [

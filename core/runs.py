@@ -12,6 +12,7 @@ from typing import Any
 
 from core.agents import Agents
 from core.changes import Changes
+from core.costs import spend
 from core.delayed import DelayedRuns
 from core.following.thread_stream import ThreadStreams
 from core.ingress import Ingress, promised
@@ -78,6 +79,7 @@ class Runs(RunReader):
         422 when the message differs.
         """
         principal.require("write")
+        await spend("run")
         head = head or await self._threads.get(principal, thread_id)
         run_id = self._run_id(principal, thread_id, new.idempotency_key)
         if len(json.dumps(dict(new.metadata))) > MAX_METADATA:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import time
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
@@ -30,6 +31,9 @@ _NOTED = 10_000
 LINK_LIFETIME = timedelta(minutes=15)
 BY_PROVIDER = "oidc:"
 """The method of a session that a provider vouched for, with the provider's name."""
+UNKNOWN_SECONDS = 5.0
+"""How long a cookie that belongs to no session is known without asking the store."""
+_UNKNOWN = 10_000
 
 
 class Session(BaseModel):
@@ -48,6 +52,7 @@ class Sessions:
     def __init__(self, store: Credentials, *, lifetime: timedelta = LIFETIME, idle: timedelta = IDLE) -> None:
         self._store, self.lifetime, self._idle = store, lifetime, idle
         self._noted: Recent[str, datetime] = Recent(_NOTED)
+        self._unknown: Recent[str, float] = Recent(_UNKNOWN)
 
     async def link(self, by: Principal, tenant_id: str, user_id: str, *, lifetime: timedelta = LINK_LIFETIME) -> str:
         """A secret that begins one session of this user, once. For the tenant's administrators."""
@@ -85,9 +90,12 @@ class Sessions:
         tenant_id = cookie.partition(".")[0]
         if not is_tenant_id(tenant_id):
             return None
-        session_id = _id(cookie)
+        session_id, now = _id(cookie), time.monotonic()
+        if self._unknown.get(session_id, float("-inf")) + UNKNOWN_SECONDS > now:
+            return None
         body = await self._store.get(tenant_id, KIND, session_id)
         if body is None:
+            self._unknown[session_id] = now
             return None
         session = _session(tenant_id, session_id, body)
         if session is None or not await self._lives(tenant_id, session_id, session):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from core.changes import Changes
+from core.costs import spend
 from core.principal import Principal
 from core.quotas import Quotas
 from core.refusals import Conflict, checked, not_found
@@ -126,6 +127,7 @@ class Threads(ThreadReader):
     async def copy(self, principal: Principal, source: str) -> tuple[str, ThreadHead]:
         """Makes a thread that says and knows what another one does; returns its id and what it is now."""
         principal.require("write")
+        await spend("copy")
         await self.get(principal, source)
         await self._quotas.thread(principal)
         thread_id = new_uuid()
@@ -138,6 +140,7 @@ class Threads(ThreadReader):
     ) -> int:
         """Changes what an agent's conversation says; the number of its newest message then. Raises `Refused`."""
         principal.require("write")
+        await spend("state")
         answer = await self._changes.done(principal, thread_id, head, change)
         assert isinstance(answer, StateUpdated)
         return int(answer.checkpoint_id)

@@ -100,16 +100,24 @@ def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
 
 def _app(process: Process, core: GatewayCore, hosting: Hosting, own: OwnApp | None) -> Any:
     from connectors.gateway.app import make_app
+    from connectors.gateway.client_address import networks
     from connectors.gateway.limits import Rates
 
     settings, http = process.settings, hosting.http
     cors = asdict(http.cors)
     if origins := [o.strip() for o in (settings.gateway.origins or "").split(",") if o.strip()]:
         cors |= {"allow_origins": origins, "allow_origin_regex": None}
-    rates = Rates(
-        settings.rate.user, settings.rate.tenant, settings.rate.runs, *settings.redis_access.store(settings.redis)
+    store, access = settings.redis_access.store(settings.redis)
+    rates = Rates(**settings.rate.model_dump(), store=store, access=access)
+    return make_app(
+        core,
+        rates=rates,
+        cors=cors,
+        own=own,
+        without=http.without,
+        public_url=settings.gateway.public_url,
+        trusted_proxies=networks(settings.gateway.trusted_proxies),
     )
-    return make_app(core, rates=rates, cors=cors, own=own, without=http.without, public_url=settings.gateway.public_url)
 
 
 async def _link(process: Process, core: GatewayCore, url: str) -> str:
@@ -179,6 +187,7 @@ def _server(app: Any, settings: GatewaySettings, tls: ssl.SSLContext | None, **o
         app,
         limits,
         log_config=None,
+        proxy_headers=False,  # `TrustedProxies` reads them
         ws="websockets-sansio",
         ws_max_size=GatewayOptions().max_body,
         timeout_keep_alive=30,

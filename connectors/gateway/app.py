@@ -17,15 +17,17 @@ from connectors.gateway.auth.middleware import Authentication
 from connectors.gateway.auth.oidc import Issuers, OidcTokens
 from connectors.gateway.auth.oidc_login import OidcLogin
 from connectors.gateway.body_limit import BodyLimit
+from connectors.gateway.client_address import Network, TrustedProxies
 from connectors.gateway.cors import Cors
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.gateway_options import GatewayOptions
-from connectors.gateway.limits import RateLimits, Rates
+from connectors.gateway.limits import Budgets, RateLimits, Rates
 from connectors.gateway.observed import Observed
 from connectors.gateway.own_address import OwnAddress
 from connectors.gateway.own_routes import Around, Beside, Ours, OwnApp
 from connectors.gateway.protocol import all_protocols
 from connectors.gateway.protocols.lg.application import application as lg
+from connectors.gateway.strangers import Strangers
 from connectors.graphs import Graphs
 from core.following.feed import Feed
 from core.ingress import Ingress
@@ -69,15 +71,19 @@ def make_app(
     own: OwnApp | None = None,
     without: Collection[str] = (),
     public_url: str | None = None,
+    trusted_proxies: Sequence[Network] = (),
 ) -> FastAPI:
     """The application on a core, which it starts and stops.
 
     `cors` are the rules for pages of other origins, such as Agent Chat UI: arguments of Starlette's middleware. `own` are the
     application's own routes, and `without` the parts of the LangGraph API that are not served. `public_url` is the address at
-    which browsers reach it. Raises `SettingsError` for a route that has a path of ours.
+    which browsers reach it, `trusted_proxies` are networks of proxies that say whom a request is from. Raises `SettingsError`
+    for a route that has a path of ours, and for rates that mean nothing.
     """
     issuers, address = Issuers(), OwnAddress(public_url)
     tokens = OidcTokens(core.providers, issuers)
+    budgets = Budgets(rates)
+    strangers = Strangers(budgets)
     rules = {"allow_methods": ["*"], "allow_headers": ["*"], **(cors or {})}
     rules["expose_headers"] = [*_EXPOSED, *rules.get("expose_headers", ())]
 
@@ -100,6 +106,7 @@ def make_app(
         )
         before, after = ([], around) if own and own.auth_first else (around, [])
         return [
+            Middleware(TrustedProxies, trusted=trusted_proxies),
             Middleware(Observed, metrics=core.metrics, apis=apis, api=named.get("api")),
             Middleware(Cors, rules=rules, others=bool(before)),
             *before,
@@ -108,12 +115,13 @@ def make_app(
                 keys=core.keys,
                 sessions=core.sessions,
                 tokens=tokens,
+                strangers=strangers,
                 open_paths=open_paths,
                 access=core.access,
                 address=address,
                 **foreign,
             ),
-            Middleware(RateLimits, rates=rates),
+            Middleware(RateLimits, budgets=budgets),
             *after,
             *beside,
             Middleware(BodyLimit, most=core.options.max_body),

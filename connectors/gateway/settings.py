@@ -55,6 +55,11 @@ class GatewaySettings(Section):
     tls_minimum: Literal["1.2", "1.3"] = Field(
         "1.2", description="oldest TLS that callers may use; 1.3 is offered always"
     )
+    trusted_proxies: str | None = Field(
+        None,
+        description="networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, with commas, such as "
+        "10.0.0.0/8, ::1",
+    )
     origins: str | None = Field(None, description="web origins of other pages that may call it, with commas")
 
     def tls_context(self) -> ssl.SSLContext | None:
@@ -113,4 +118,8 @@ class RateSettings(Section):
 
     user: str = Field("1200/minute", description="requests of one user, such as 600/minute")
     tenant: str = Field("12000/minute", description="requests of one tenant")
-    runs: str = Field("300/minute", description="messages of one user")
+    runs: str = Field("300/minute", description="runs that one user starts or continues")
+    strangers: str = Field(
+        "600/minute",
+        description="requests without a valid credential from one address; 20 times as many from this machine",
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.foreign import error_text
 from connectors.graphs import Graphs
 from core.changes import Changes
+from core.costs import spend
 from core.graph_assistants import Assistant
 from core.principal import Principal
 from core.refusals import Broken, Refused, checked, not_found
@@ -158,6 +159,7 @@ class GraphStates:
         Raises `Refused` if the graph rejects the update.
         """
         caller.require("write")
+        await spend("state")
         request = await self._configured(caller, head, graph)
         body = checked(
             UpdateState,

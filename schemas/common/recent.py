@@ -67,17 +67,19 @@ class Weighed(Generic[Key, Value]):
 class TtlCache(Generic[Value]):
     """Keeps what `load` gave for `ttl` seconds, at most `size` of it; several askers share one load.
 
-    A missing value is kept as well. A load that fails is not kept, and its error reaches everybody who waited.
+    A missing value (None) is kept as well, apart from the others and as many: whoever asks for what does not exist cannot push
+    out what does. A load that fails is not kept, and its error reaches everybody who waited.
     """
 
     def __init__(self, *, ttl: float = 5.0, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
         self._ttl, self._clock = ttl, clock
         self._kept: Recent[Hashable, tuple[float, Value]] = Recent(size)
+        self._missing: Recent[Hashable, tuple[float, Value]] = Recent(size)
         self._loading: dict[Hashable, asyncio.Future[Value]] = {}
 
     async def get(self, key: Hashable, load: Callable[[], Awaitable[Value]]) -> Value:
         """The kept value of `key`, or what `load` gives."""
-        kept = self._kept.get(key)
+        kept = self._kept.get(key) or self._missing.get(key)
         if kept and self._clock() < kept[0] + self._ttl:
             return kept[1]
         loading = self._loading.get(key)
@@ -90,7 +92,9 @@ class TtlCache(Generic[Value]):
     async def _load(self, key: Hashable, load: Callable[[], Awaitable[Value]]) -> Value:
         try:
             value = await load()
-            self._kept[key] = (self._clock(), value)
+            keep, drop = (self._missing, self._kept) if value is None else (self._kept, self._missing)
+            keep[key] = (self._clock(), value)
+            drop.pop(key, None)
             return value
         finally:
             del self._loading[key]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cauce.settings import load_settings
-from connectors.gateway.limits import RateLimits, Rates
+from connectors.gateway.limits import Budgets, Rates
 from deploy.cluster.certificates import Authority
 from schemas import SettingsError
 from schemas.common.server_access import without_credentials
@@ -133,7 +133,7 @@ def test_a_password_in_an_address_is_not_repeated() -> None:
     assert "(hidden)@" in refused(CAUCE_CASSANDRA=f"me:{SECRET}@h:1")
     assert "(hidden)@" in refused(CAUCE_MODEL_URL=f"ftp://me:{SECRET}@h")
     with pytest.raises(SettingsError, match="hidden") as caught:
-        RateLimits(None, rates=Rates(store=f"http://:{SECRET}@h"))  # type: ignore[arg-type]
+        Budgets(Rates(store=f"http://:{SECRET}@h"))
     assert SECRET not in str(caught.value)
     assert SECRET not in repr(load_settings(environment={"CAUCE_REDIS": f"redis://:{SECRET}@h:1"}))
     assert without_credentials("redis://me:a/b@c@h:1/0") == "redis://(hidden)@h:1/0"

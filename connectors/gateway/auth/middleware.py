@@ -21,6 +21,22 @@ Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
+class CountsStrangers(Protocol):
+    """Whoever counts what comes without a valid credential."""
+
+    async def count(self, scope: Scope) -> None:
+        """A request of somebody unknown. Raises `Refused` where there were too many."""
+        ...
+
+    async def before(self, scope: Scope, credential: str) -> None:
+        """A credential is about to be looked up. Raises `Refused` where too many were wrong."""
+        ...
+
+    def valid(self, credential: str) -> None:
+        """The credential was valid."""
+        ...
+
+
 class Tokens(Protocol):
     """Whoever understands access tokens of OIDC issuers."""
 
@@ -46,6 +62,7 @@ class Authentication:
         keys: ApiKeys,
         sessions: Sessions,
         tokens: Tokens | None,
+        strangers: CountsStrangers,
         open_paths: tuple[str, ...],
         is_foreign: Callable[[Scope], bool] = lambda scope: False,
         foreign_open: bool = False,
@@ -55,9 +72,10 @@ class Authentication:
         self._app, self._keys, self._sessions, self._tokens, self._open = app, keys, sessions, tokens, open_paths
         self._is_foreign, self._foreign_open, self._access = is_foreign, foreign_open, access
         self._address = address
+        self._strangers = strangers
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Answers 401 itself; otherwise the request is passed on with `cauce.principal` and `cauce.request_id`."""
+        """Answers 401 and 429 itself; otherwise the request is passed on with `cauce.principal` and `cauce.request_id`."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -67,20 +85,19 @@ class Authentication:
         scope["cauce.request_id"] = request_id = context.request_id
         with_id = _adding(send, request_id)
         is_open = scope.get("method") == "OPTIONS" or self._is_open(scope["path"])
-        if is_open and not self._is_foreign(scope):
-            try:
-                self._address.require_own_page(request, with_session=False)
-            except Refused as error:
-                await response(as_problem(error), request_id)(scope, receive, with_id)
-                return
-            await self._app(scope, receive, with_id)
-            return
         try:
-            scope["cauce.principal"] = await self._access.admit(await self._principal(request))
+            if is_open and not self._is_foreign(scope):
+                await self._strangers.count(scope)
+                self._address.require_own_page(request, with_session=False)
+            else:
+                try:
+                    scope["cauce.principal"] = await self._access.admit(await self._principal(request))
+                except Refused as refused:
+                    if as_problem(refused).status == 401:
+                        await self._strangers.count(scope)
+                    if not (self._foreign_open and self._is_foreign(scope)):
+                        raise
         except Exception as error:
-            if isinstance(error, Refused) and self._foreign_open and self._is_foreign(scope):
-                await self._app(scope, receive, with_id)
-                return
             refusal: Response = response(as_problem(error), request_id)
             await refusal(scope, receive, with_id)
             return
@@ -93,19 +110,23 @@ class Authentication:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         credential = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
         if credential:
+            await self._strangers.before(request.scope, credential)
             found = None
             if credential.startswith(PREFIX):
                 found = await self._keys.find(credential)
             elif self._tokens:
                 found = await self._tokens.find(credential)
             if found:
+                self._strangers.valid(credential)
                 return found
             detail = "The credential is not valid: it is wrong, revoked or expired."
             raise Problem(401, "bad_credential", detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-        cookie = request.cookies.get(self._address.cookie(request, SESSION_COOKIE))
-        if cookie and (found := await self._sessions.find(cookie)):
-            self._address.require_own_page(request, with_session=True)
-            return found
+        if cookie := request.cookies.get(self._address.cookie(request, SESSION_COOKIE)):
+            await self._strangers.before(request.scope, cookie)
+            if found := await self._sessions.find(cookie):
+                self._strangers.valid(cookie)
+                self._address.require_own_page(request, with_session=True)
+                return found
         detail = "Who is calling? Send an API key as x-api-key or Authorization: Bearer; make one with: cauce tenant key create"
         raise Problem(401, "credential_missing", detail, headers={"WWW-Authenticate": "Bearer"})
 

@@ -12,11 +12,12 @@ from connectors.gateway.client_messages import said_by_whole_history
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.agui.projection import AguiProjection, error_frame
 from connectors.gateway.protocols.agui.requests import RunInput
-from connectors.gateway.request_parts import body_of, caller_of, core_of
+from connectors.gateway.request_parts import body_of, caller_of, core_of, text
 from connectors.gateway.sse import EventStream
 from core import NewRun, RunView
 from core.agents import MESSAGE_MODES
 from core.answering import addressed
+from core.costs import runs_ahead, spend
 from core.graph_assistants import Assistant
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, not_found
@@ -38,18 +39,20 @@ async def run(request: Request) -> Any:
     assistant = agent if isinstance(agent, Assistant) else None
     if assistant is None:
         wanted.for_agent()
-    await core.threads.ensure(caller, thread_id)
-    head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
-    since = head.next_event - 1
-    if wanted.resume:
-        view = await _resume(core, caller, thread_id, head, wanted.resume)
-    elif known := await core.runs.known(caller, thread_id, _key(wanted.run_id)):
-        view, since = known, (known.first_event or head.next_event) - 1
-        messages = [stored for stored in messages if stored.message.run_id != known.run_id]
-    else:
-        new = await _new(core, caller, wanted, head, messages, agent.agent_id, assistant)
-        view, since = await core.runs.start(caller, thread_id, new, head=head)
-        messages = [stored for stored in messages if new.after is None or stored.seq <= new.after]
+    async with runs_ahead():
+        await core.threads.ensure(caller, thread_id)
+        head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
+        since = head.next_event - 1
+        if wanted.resume:
+            view = await _resume(core, caller, thread_id, head, wanted.resume)
+        elif known := await core.runs.known(caller, thread_id, _key(wanted.run_id)):
+            await spend("stream")
+            view, since = known, (known.first_event or head.next_event) - 1
+            messages = [stored for stored in messages if stored.message.run_id != known.run_id]
+        else:
+            new = await _new(core, caller, wanted, head, messages, agent.agent_id, assistant)
+            view, since = await core.runs.start(caller, thread_id, new, head=head)
+            messages = [stored for stored in messages if new.after is None or stored.seq <= new.after]
     listed = {message.message_id for message in wanted.messages}
     graph = await core.graph_of_run(caller, view, head)
     projection = AguiProjection(
@@ -122,7 +125,7 @@ async def _resume(
         asked = (head.run and head.run.graph) or head.configured or GraphRequest(graph=head.graph)
         return await _answer_graph(core, caller, thread_id, asked, head, answers)
     waiting = {asked.id for asked in head.approvals}
-    if head.run is None or not waiting or any(a.get("interruptId") not in waiting for a in answers):
+    if head.run is None or not waiting or any(text(a, "interruptId", "resume.") not in waiting for a in answers):
         raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
     decisions = {str(a["interruptId"]): _decision(a) for a in answers}
     return await core.answering.decide_all(caller, thread_id, head, decisions)
@@ -137,7 +140,7 @@ async def _answer_graph(
     answers: Sequence[Mapping[str, Any]],
 ) -> RunView:
     """Answers by interrupt; one that was cancelled is answered with null. What was asked for at first stays."""
-    resume = {a.get("interruptId"): a.get("payload") for a in answers}
+    resume = {str(text(a, "interruptId", "resume.")): a.get("payload") for a in answers}
     if not set(resume) <= {waiting.id for waiting in head.interrupts}:
         raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
     command = GraphCommand(resumes=True, resume=resume)

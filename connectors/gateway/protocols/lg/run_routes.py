@@ -26,6 +26,7 @@ from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, large, page_of
 from connectors.gateway.sse import EventStream, FrameReader
 from core import RunView
+from core.costs import spend
 from core.following.position import Position, RunEnd
 from core.principal import Principal
 from core.refusals import Invalid, not_found, unfit
@@ -177,6 +178,7 @@ async def join_stream(request: Request) -> Any:
     core, caller = core_of(request), caller_of(request)
     thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
     modes = modes_of(request.query_params.getlist("stream_mode"), ("values", "updates", "messages-tuple", "custom"))
+    await spend("stream")
     view = await core.runs.get(caller, thread_id, run_id)
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     given = request.headers.get("last-event-id")

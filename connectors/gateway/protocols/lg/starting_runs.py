@@ -14,6 +14,7 @@ from connectors.gateway.protocols.lg.requests import NOT_DELAYED, RunRequest, th
 from connectors.gateway.protocols.lg.resume_values import decisions_of
 from core import NewRun, RunView
 from core.answering import addressed
+from core.costs import runs_ahead
 from core.graph_assistants import Assistant
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, Missing, Refused
@@ -42,12 +43,14 @@ class Started:
 async def start(core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest) -> Started:
     """Starts the run that a body asks for, or answers the interrupt that its thread waits with."""
     agent = await core.agents.find(caller, wanted.assistant)
-    if wanted.create_thread:
-        named = {"graph_id": agent.graph_id} if isinstance(agent, Assistant) else {}
-        await core.threads.ensure(caller, thread_id, **thread_fields({**wanted.metadata, **named}), ttl=usual_ttl(core))
-    if isinstance(agent, Assistant):
-        return await _start_graph(core, caller, thread_id, wanted, agent)
-    return await _start_agent(core, caller, thread_id, wanted, agent.agent_id)
+    async with runs_ahead():
+        if wanted.create_thread:
+            named = {"graph_id": agent.graph_id} if isinstance(agent, Assistant) else {}
+            made = thread_fields({**wanted.metadata, **named})
+            await core.threads.ensure(caller, thread_id, **made, ttl=usual_ttl(core))
+        if isinstance(agent, Assistant):
+            return await _start_graph(core, caller, thread_id, wanted, agent)
+        return await _start_agent(core, caller, thread_id, wanted, agent.agent_id)
 
 
 async def _start_agent(

@@ -17,6 +17,7 @@ from connectors.gateway.protocols.lg.run_routes import event_stream, locations, 
 from connectors.gateway.protocols.lg.starting_runs import Started, start
 from connectors.gateway.request_parts import bodies_of, body_of, caller_of, core_of
 from core import RunView
+from core.costs import runs_ahead
 from core.principal import Principal
 from core.refusals import Refused
 from schemas import BadRecord, ThreadKey
@@ -29,7 +30,8 @@ BATCH = 20
 async def create(request: Request) -> Response:
     """`POST /runs`: in the background."""
     core, caller = core_of(request), caller_of(request)
-    view = await _in_the_background(core, caller, await body_of(request))
+    body = await body_of(request)
+    view = await _in_the_background(core, caller, RunRequest.of(body), kept=_kept(body))
     return answer(shapes.run(view, caller.tenant_id), headers=locations(view))
 
 
@@ -37,7 +39,10 @@ async def batch(request: Request) -> Response:
     """`POST /runs/batch`: several in the background, all of them or none."""
     core, caller = core_of(request), caller_of(request)
     bodies = await bodies_of(request, BATCH)
-    made = await asyncio.gather(*(_in_the_background(core, caller, body) for body in bodies), return_exceptions=True)
+    wanted = [(RunRequest.of(body), _kept(body)) for body in bodies]
+    async with runs_ahead(len(wanted)):
+        started = (_in_the_background(core, caller, run, kept=kept) for run, kept in wanted)
+        made = await asyncio.gather(*started, return_exceptions=True)
     views = [one for one in made if not isinstance(one, BaseException)]
     for failed in made:
         if isinstance(failed, BaseException):
@@ -80,21 +85,22 @@ async def _start(core: GatewayCore, caller: Principal, wanted: RunRequest, *, ke
     thread_id = new_uuid()
     made = thread_fields(wanted.metadata)
     made["metadata"] |= {"stateless": True}
-    await core.threads.create(caller, thread_id=thread_id, **made, ttl=usual_ttl(core) if kept else None)
-    try:
-        started = await start(core, caller, thread_id, wanted)
-        if not kept and (at := started.view.begins_at):
-            key = ThreadKey(caller.tenant_id, thread_id)
-            await core.delayed.delete_thread_after(key, caller.user_id, started.view.run_id, at)
-        return started
-    except (Refused, BadRecord):
-        await core.threads.delete(caller, thread_id)
-        raise
+    async with runs_ahead():
+        await core.threads.create(caller, thread_id=thread_id, **made, ttl=usual_ttl(core) if kept else None)
+        try:
+            started = await start(core, caller, thread_id, wanted)
+            if not kept and (at := started.view.begins_at):
+                key = ThreadKey(caller.tenant_id, thread_id)
+                await core.delayed.delete_thread_after(key, caller.user_id, started.view.run_id, at)
+            return started
+        except (Refused, BadRecord):
+            await core.threads.delete(caller, thread_id)
+            raise
 
 
-async def _in_the_background(core: GatewayCore, caller: Principal, body: Mapping[str, Any]) -> RunView:
-    view = (await _start(core, caller, RunRequest.of(body), kept=_kept(body))).view
-    if not _kept(body) and not view.begins_at:  # of those that begin later a timer takes care
+async def _in_the_background(core: GatewayCore, caller: Principal, wanted: RunRequest, *, kept: bool) -> RunView:
+    view = (await _start(core, caller, wanted, kept=kept)).view
+    if not kept and not view.begins_at:  # of those that begin later a timer takes care
         core.stateless.delete_after(caller, view.thread_id, view.run_id)
     return view
 

@@ -20,6 +20,7 @@ from connectors.gateway.problems import Problem, as_problem
 from connectors.gateway.protocols.lg.thread_state import dumps
 from connectors.gateway.protocols.lg.v2 import no_command, obey, opened, refusal, subscription
 from connectors.gateway.request_parts import mapping
+from core.costs import spend
 from core.principal import Principal
 from core.refusals import Invalid, Missing, shown
 from schemas import ServerTrouble
@@ -128,9 +129,13 @@ class _Connection:
             parameters = mapping(command.get("params"), "params")
             await self._core.access.still(self._caller)
             if self._count:
-                await self._count(run=method in ("run.start", "input.respond"))
+                await self._count()
             if method == "subscription.subscribe":
-                return {"type": "success", "id": number, "result": {"subscription_id": self._subscribe(parameters)}}
+                return {
+                    "type": "success",
+                    "id": number,
+                    "result": {"subscription_id": await self._subscribe(parameters)},
+                }
             if method == "subscription.unsubscribe":
                 return {"type": "success", "id": number, "result": self._unsubscribe(parameters)}
             return await obey(self._core, self._caller, self.thread_id, number, method, parameters)
@@ -140,13 +145,14 @@ class _Connection:
                 raise problem from error
             return refusal(number, problem)
 
-    def _subscribe(self, parameters: Mapping[str, Any]) -> str:
+    async def _subscribe(self, parameters: Mapping[str, Any]) -> str:
         wanted, since = subscription(parameters)
         if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
             raise Invalid(
                 "invalid_argument",
                 f"This connection has {MOST_SUBSCRIPTIONS} subscriptions, the most allowed; unsubscribe from one first.",
             )
+        await spend("stream")
         self._made += 1
         name = f"sub-{self._made}"
 

@@ -21,12 +21,13 @@ from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping
 from connectors.gateway.sse import EventStream, frame
 from connectors.graphs.graph_states import StateOf
+from core.costs import spend
 from core.following.thread_stream import StreamItem
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, shown, unfit
 from schemas import ThreadHead
 
-_OF_THE_THREAD = ("thread_not_found", "thread_deleted", "thread_id_taken")
+_OF_THE_REQUEST = ("rate_limited", "thread_not_found", "thread_deleted", "thread_id_taken")
 _BY_CODE = {name: name for name in ("unknown_command", "no_such_interrupt", "no_such_subscription")}
 _BY_CODE["checkpoint_not_found"] = "no_such_checkpoint"
 _CODES = {
@@ -68,7 +69,7 @@ async def obey(
         started = await start(core, caller, thread_id, wanted)
     except Exception as error:
         problem = as_problem(error)
-        if problem.status >= 500 or problem.code in _OF_THE_THREAD:
+        if problem.status >= 500 or problem.code in _OF_THE_REQUEST:
             raise problem from error
         return refusal(number, problem)
     meta = {"applied_through_seq": (started.since + 1) * STEP - 1}
@@ -124,6 +125,7 @@ async def events(request: Request) -> Any:
     """`POST /threads/{t}/stream/events`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     wanted, since = subscription(body)
+    await spend("stream")
     projection, items = await opened(core, caller, request.path_params["thread_id"], wanted, since, request.headers)
     return EventStream(
         projection.frames(items),

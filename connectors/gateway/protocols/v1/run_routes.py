@@ -32,6 +32,7 @@ from connectors.gateway.protocols.v1.parameters import (
     ThreadId,
 )
 from core import NewRun
+from core.costs import spend
 from core.following.position import Position, RunEnd
 from core.principal import Principal
 from core.refusals import Invalid, not_found
@@ -157,6 +158,7 @@ async def follow_run(
     last_event_id: LastEventId = None,
 ) -> Response:
     """Follow a run from its beginning, or after `Last-Event-ID`, to its end."""
+    await spend("stream")
     view = await core.runs.get(caller, thread_id, run_id)
     given = Position.parse(last_event_id or since).known((await core.threads.get(caller, thread_id)).next_event - 1)
     position = given if given.seq else Position((view.first_event or 1) - 1)

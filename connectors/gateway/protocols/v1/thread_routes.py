@@ -25,6 +25,7 @@ from connectors.gateway.protocols.v1.parameters import (
     cursor_after,
     thread_after,
 )
+from core.costs import spend
 from core.following.position import Position
 from core.refusals import Invalid, Refused, unfit
 from schemas import ThreadCondition
@@ -113,6 +114,7 @@ async def follow_thread(
     core: CoreIn, caller: Caller, thread_id: ThreadId, since: Since = None, last_event_id: LastEventId = None
 ) -> Response:
     """Follow a thread: its events from the beginning, or after `Last-Event-ID`, then live. The stream does not end."""
+    await spend("stream")
     head = await core.threads.get(caller, thread_id)
     position = Position.parse(last_event_id or since).known(head.next_event - 1)
     return event_stream(core, caller, thread_id, position)
