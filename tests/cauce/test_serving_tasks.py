@@ -33,7 +33,7 @@ BOUNDED = {
     "connectors/gateway/own_lifespan.py": (1, "the lifespan of somebody else's application, whose end is reported"),
     "connectors/gateway/patient.py": (2, "a request"),
     "connectors/gateway/sse.py": (2, "a request"),
-    "connectors/gateway/protocols/lg/thread_socket.py": (3, "a request"),
+    "connectors/gateway/protocols/lg/thread_socket.py": (4, "a request"),
     "connectors/graphs/graph_states.py": (1, "a stream"),
     "connectors/graphs/saver.py": (1, "one call of a saver from a thread"),
     "core/changes.py": (1, "a request"),
