@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from processors.groups import GROUPS
-from processors.turns.processor import new_input
+from processors.turns.new_inputs import new_input
 from schemas import (
     BadRecord,
     ExternalEvent,

@@ -12,9 +12,11 @@ from core.changes import Changes
 from core.core_options import CoreOptions
 from core.delayed import DelayedRuns
 from core.due_timers import Timers
+from core.ended_runs import EndedRuns
 from core.following.feed import Feed
 from core.following.thread_stream import ThreadStream, ThreadStreams
 from core.graph_assistants import Assistant, Assistants
+from core.held_inputs import HeldInputs
 from core.ingress import Ingress
 from core.principal import Principal
 from core.run_views import RunView
@@ -68,6 +70,8 @@ class Core(StoreCore):
         self.timers = Timers(stores.timers, every=options.timer_seconds)
         expiry = Expiry(self.timers, stores.journal, stores.directory, ingress)
         self.threads = Threads(stores.journal, self.changes, expiry, self.quotas)
+        self.held = HeldInputs(self.timers, stores.directory, ingress)
+        self.ended = EndedRuns(self.timers, stores, ingress)
         self.delayed = DelayedRuns(self.timers, stores.journal, stores.directory, ingress, most=options.delayed_runs)
         self.runs = Runs(stores.journal, ingress, self.changes, self.threads, self.agents, self.streams, self.delayed)
         self.answering = Answering(stores.journal, ingress, self.changes, self.threads, self.runs)

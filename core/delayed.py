@@ -96,9 +96,14 @@ class DelayedRuns:
         # Inputs are remembered for some days; a timer that was left behind may be seen again after that.
         if is_in(head, due.run_id) or await self._journal.runs(*key, run_id=due.run_id):
             return None
-        if tenant.paused:
+        if tenant.state == "paused":
             return later(timer, _PAUSED_SECONDS)
         body: UserMessage | GraphInput | CancelRun = due.input
+        user = await self._directory.user(timer.tenant_id, timer.user_id)
+        if tenant.state == "closed" or (user and user.blocked):
+            body = CancelRun(user_id=timer.user_id, run_id=due.run_id, delayed=True)
+            await self._ingress.produce(key, due.run_id, body)
+            return None
         if due.input.multitask_strategy == "reject" and await is_busy(self._journal, key, besides=due.run_id):
             # A worker comes to the record only when the active run is over.
             body = CancelRun(user_id=timer.user_id, run_id=due.run_id, delayed=True, rejected=True)

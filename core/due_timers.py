@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from schemas import DelayedRun, RunsThread, ServerTrouble, ThreadExpiry, ThreadKey
+from schemas import ServerTrouble, ThreadKey
+from schemas.base import Body
 from schemas.common.clock import utc_now
 from schemas.common.serving import ItemFailures, ServingTask, is_order
 from state import Timer, TimerStore
@@ -28,11 +29,9 @@ FAILED_SECONDS = 60.0
 """A timer that fails is due again then, and holds nothing else up."""
 
 
-def timer_of(
-    key: ThreadKey, user_id: str, timer_id: str, what: DelayedRun | RunsThread | ThreadExpiry, due: datetime
-) -> Timer:
-    """A timer of a thread's user, whose body says what is due."""
-    return Timer(key.tenant_id, user_id, timer_id, what.TYPE, due, what.to_bytes())
+def timer_of(key: ThreadKey, user_id: str, timer_id: str, what: Body, due: datetime) -> Timer:
+    """A timer of a thread's user, whose body (`schemas/timer_bodies.py`) says what is due."""
+    return Timer(key.tenant_id, user_id, timer_id, what.TYPE, due, what.to_bytes())  # type: ignore[attr-defined]
 
 
 def later(timer: Timer, seconds: float, *, now: datetime | None = None) -> datetime:

@@ -66,6 +66,10 @@ class Principal:
         if self.tenant_state != "active":
             raise not_active(self.tenant_state)
 
+    def require_operator(self) -> None:
+        """Raises `Refused` unless this is whoever runs the installation."""
+        self.require_over(SYSTEM_TENANT)
+
     def require_over(self, tenant_id: str) -> None:
         """Raises `Refused` unless this is an administrator of the tenant, or of the whole installation (`OPERATOR`)."""
         self.require("administer")

@@ -138,6 +138,25 @@ class Sessions:
         body = await self._store.take(tenant_id, KIND, _id(cookie)) if is_tenant_id(tenant_id) else None
         return _session(tenant_id, _id(cookie), body) if body else None
 
+    async def of(self, by: Principal, tenant_id: str, user_id: str) -> list[tuple[str, Session]]:
+        """The sessions of a user, by the beginnings of their ids, for the tenant's administrators."""
+        by.require_over(tenant_id)
+        found = [(row, _session(tenant_id, row, body)) for row, body in await self._store.list(tenant_id, KIND)]
+        return [(row[:12], session) for row, session in found if session and session.user_id == user_id]
+
+    async def end_all(self, by: Principal, tenant_id: str, user_id: str | None = None, *, provider: str = "") -> int:
+        """Ends the sessions of a user, and the links that would begin one; or those that a provider vouched for. How many."""
+        by.require_over(tenant_id)
+        ended = 0
+        for row, body in await self._store.list(tenant_id, KIND):
+            session = _session(tenant_id, row, body)
+            if session and (session.user_id == user_id or (provider and session.method == f"{BY_PROVIDER}{provider}")):
+                ended += await self._store.take(tenant_id, KIND, row) is not None
+        for row, body in await self._store.list(tenant_id, LINK_KIND) if user_id else ():
+            if body.decode(errors="replace") == user_id:
+                await self._store.take(tenant_id, LINK_KIND, row)
+        return ended
+
 
 def _session(tenant_id: str, session_id: str, body: bytes) -> Session | None:
     """What is stored; None, and a line in the log, where that cannot be read: its user logs in again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.access import Access
 from core.api_keys import ApiKeys
 from core.audit_reader import AuditReader
+from core.ends import Ends
 from core.identities import Identities
 from core.identity_providers import IdentityProviders
 from core.installation_keys import InstallationKeys
@@ -35,6 +36,7 @@ class StoreCore:
         self.identities = Identities(stores.credentials, stores.directory)
         self.providers = IdentityProviders(stores.directory, self.identities)
         self.login_attempts = LoginAttempts(InstallationKeys(stores.credentials))
+        self.ends = Ends(stores, self.tenants, self.keys, self.sessions)
         self.audit = AuditReader(stores.audit)
         self.quotas = Quotas(stores, quotas)
         self.items = UserItems(stores.items, self.quotas)

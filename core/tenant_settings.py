@@ -111,6 +111,12 @@ class Tenants:
         changes = {"identity_providers": (*others, provider), "version": found.version + 1}
         await self._put(found.model_copy(update=changes), found)
 
+    async def remove_provider(self, by: Principal, tenant_id: str, name: str) -> None:
+        """Nobody signs in with the provider of this name any more."""
+        found = await self.get(by, tenant_id)
+        others = tuple(p for p in found.identity_providers if p.name != name)
+        await self._put(found.model_copy(update={"identity_providers": others, "version": found.version + 1}), found)
+
     async def _of(self, tenant_id: str) -> Tenant:
         found = await self._directory.tenant(tenant_id)
         if found is None:

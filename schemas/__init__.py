@@ -132,7 +132,7 @@ from schemas.thread_head import (
     ThreadStatus,
     ThreadSummary,
 )
-from schemas.timer_bodies import DelayedRun, RunsThread, ThreadExpiry
+from schemas.timer_bodies import DelayedRun, EndRuns, HeldInput, RunsThread, ThreadExpiry
 from schemas.tools import ToolRequest, ToolResult, ToolStatus
 from schemas.topics import TOPICS, Delivery, KeyKind, PartitionSet, Topic, TopicSpec
 from schemas.zones import check_zone, known_zone, time_in, zone_of
@@ -176,6 +176,7 @@ __all__ = [
     "Delivery",
     "Delta",
     "Durability",
+    "EndRuns",
     "Ending",
     "Envelope",
     "ExternalEvent",
@@ -189,6 +190,7 @@ __all__ = [
     "GraphPiece",
     "GraphRequest",
     "GraphStreamed",
+    "HeldInput",
     "Holding",
     "Hydrated",
     "Id",

@@ -49,6 +49,15 @@ def console(*, stderr: bool = False) -> Screen:
     return Screen(stderr=stderr)
 
 
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+
+
+def confirmed(question: str, yes: bool) -> None:
+    """Asks before something is destroyed, unless told not to. Ends the command where the answer is no."""
+    if not yes:
+        typer.confirm(question, abort=True)
+
+
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Prints JSON for programs."""
     say(json_text(value, indent=indent))

@@ -87,6 +87,15 @@ def add(
         say_line(f"it admits only identities that you link: cauce user link {tenant_id} USER --provider {name}")
 
 
+@login.command()
+def remove(tenant_id: TenantArgument, name: NameArgument, data: DataOption = None, config: ConfigOption = None) -> None:
+    """Remove a provider. Its tokens do not count any more, and the sessions that began with it end."""
+    from core.principal import OPERATOR
+
+    on_stores(settings_of(data, config), lambda core: core.ends.remove_provider(OPERATOR, tenant_id, name))
+    say_line(f"removed {name}")
+
+
 @login.command("list")
 def list_providers(
     tenant_id: TenantArgument, as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None

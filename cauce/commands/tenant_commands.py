@@ -11,6 +11,8 @@ from cauce.commands.common import (
     DataOption,
     JsonOption,
     TenantArgument,
+    YesOption,
+    confirmed,
     console,
     fields_as_options,
     on_stores,
@@ -76,7 +78,7 @@ def list_tenants(as_json: JsonOption = False, data: DataOption = None, config: C
         print_json([t.model_dump(mode="json") for t in found])
         return
     for t in found:
-        say_line(f"{t.tenant_id:20} {t.name}{'  (paused)' if t.paused else ''}")
+        say_line(f"{t.tenant_id:20} {t.name}{'' if t.state == 'active' else f'  ({t.state})'}")
 
 
 @tenant.command()
@@ -93,7 +95,7 @@ def show(
     from cauce.screen import one_line
 
     out = console()
-    paused = "  paused" if found.paused else ""
+    paused = "" if found.state == "active" else f"  {found.state}"
     version, zone = f" version {found.version}", f"  {found.time_zone}" if found.time_zone else ""
     out.print(one_line((found.tenant_id, "bold"), f" {found.name}", (version, "dim"), zone, (paused, "yellow")))
     for agent in found.agents:
@@ -112,6 +114,36 @@ def show(
         out.print(f"  approvals     {agent.approvals.require}; without approval: {allowed}")
         limits = agent.limits
         out.print(f"  limits a run  {limits.turns} turns, {limits.tokens:,} tokens, {limits.seconds:g} s")
+
+
+@tenant.command()
+def pause(tenant_id: TenantArgument, data: DataOption = None, config: ConfigOption = None) -> None:
+    """Let a tenant's people read, and nothing else, until it is resumed. What is under way is held, and continues then."""
+    from core.principal import OPERATOR
+
+    on_stores(settings_of(data, config), lambda core: core.ends.pause(OPERATOR, tenant_id))
+    say_line(f"paused {tenant_id}; everywhere within 10 s")
+
+
+@tenant.command()
+def resume(tenant_id: TenantArgument, data: DataOption = None, config: ConfigOption = None) -> None:
+    """Undo `pause` or `close`."""
+    from core.principal import OPERATOR
+
+    on_stores(settings_of(data, config), lambda core: core.ends.resume(OPERATOR, tenant_id))
+    say_line(f"resumed {tenant_id}")
+
+
+@tenant.command()
+def close(
+    tenant_id: TenantArgument, yes: YesOption = False, data: DataOption = None, config: ConfigOption = None
+) -> None:
+    """Let nobody of a tenant in, and end everything that was begun. What is kept stays; `erase` removes it."""
+    from core.principal import OPERATOR
+
+    confirmed(f"End everything that runs and waits in {tenant_id}, and let nobody in?", yes)
+    on_stores(settings_of(data, config), lambda core: core.ends.close(OPERATOR, tenant_id))
+    say_line(f"closed {tenant_id}; everywhere within 10 s")
 
 
 @tenant.command("set")

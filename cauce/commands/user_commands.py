@@ -11,6 +11,8 @@ from cauce.commands.common import (
     DataOption,
     JsonOption,
     TenantArgument,
+    YesOption,
+    confirmed,
     on_stores,
     print_json,
     settings_of,
@@ -66,7 +68,121 @@ def list_users(
         print_json([u.model_dump(mode="json") for u in found])
         return
     for u in found:
-        say_line(f"{u.user_id:20} {u.time_zone or '-':24} {u.name}")
+        say_line(f"{u.user_id:20} {u.time_zone or '-':24} {u.name}{'  (blocked)' if u.blocked else ''}")
+
+
+@user.command()
+def add(
+    tenant_id: TenantArgument,
+    user_id: UserArgument,
+    name: Annotated[str, typer.Option(help="Name for people.")] = "",
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Add a user. Users without settings of their own need not be added.
+
+    Example: `cauce user add acme ana --name "Ana Ferrer"`
+    """
+    from core.principal import OPERATOR
+
+    on_stores(settings_of(data, config), lambda core: core.ends.add_user(OPERATOR, tenant_id, user_id, name=name))
+    say_line(f"added {user_id} to {tenant_id}")
+
+
+@user.command()
+def block(
+    tenant_id: TenantArgument, user_id: UserArgument, data: DataOption = None, config: ConfigOption = None
+) -> None:
+    """Let a user in no more: no key, session or token counts, and what runs for the user ends. Nothing is deleted."""
+    from core.principal import OPERATOR
+
+    on_stores(settings_of(data, config), lambda core: core.ends.block(OPERATOR, tenant_id, user_id))
+    say_line(f"blocked {user_id} of {tenant_id}; everywhere within 10 s")
+
+
+@user.command()
+def unblock(
+    tenant_id: TenantArgument, user_id: UserArgument, data: DataOption = None, config: ConfigOption = None
+) -> None:
+    """Let a blocked user in again, with the credentials that were not ended otherwise."""
+    from core.principal import OPERATOR
+
+    on_stores(settings_of(data, config), lambda core: core.ends.unblock(OPERATOR, tenant_id, user_id))
+    say_line(f"unblocked {user_id} of {tenant_id}")
+
+
+@user.command("sign-out")
+def sign_out(
+    tenant_id: TenantArgument,
+    user_id: UserArgument,
+    yes: YesOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """End all sessions, keys and tokens that a user has now. New ones can be made; what runs continues."""
+    from core.principal import OPERATOR
+
+    confirmed(f"End all sessions and keys of {user_id} of {tenant_id}?", yes)
+    on_stores(settings_of(data, config), lambda core: core.ends.sign_out(OPERATOR, tenant_id, user_id))
+    say_line(f"signed {user_id} of {tenant_id} out everywhere")
+
+
+@user.command()
+def sessions(
+    tenant_id: TenantArgument,
+    user_id: UserArgument,
+    end: Annotated[bool, typer.Option("--end", help="End all of them.")] = False,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List a user's browser sessions, or end them."""
+    from core.principal import OPERATOR
+
+    if end:
+        ended = on_stores(settings_of(data, config), lambda core: core.sessions.end_all(OPERATOR, tenant_id, user_id))
+        say_line(f"ended {ended}")
+        return
+    found = on_stores(settings_of(data, config), lambda core: core.ends.sessions(OPERATOR, tenant_id, user_id))
+    if as_json:
+        print_json([{"id": row, **s.model_dump(mode="json", include=_OF_A_SESSION)} for row, s in found])
+        return
+    for row, session in found:
+        say_line(
+            f"{row}  {session.method:20} since {session.created_at:%Y-%m-%d %H:%M} until {session.expires_at:%Y-%m-%d %H:%M}"
+        )
+
+
+_OF_A_SESSION = {"user_id", "created_at", "expires_at", "method"}
+
+
+@user.command()
+def keys(
+    tenant_id: TenantArgument,
+    user_id: UserArgument,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Revoke all of them.")] = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List a user's API keys, without their secrets, or revoke them."""
+    from core.principal import OPERATOR
+
+    found = on_stores(settings_of(data, config), lambda core: core.ends.keys(OPERATOR, tenant_id, user_id))
+    if revoke:
+        confirmed(f"Revoke {len(found)} keys of {user_id} of {tenant_id}?", yes)
+        for one in found:
+            on_stores(
+                settings_of(data, config),
+                lambda core, key_id=one.key_id: core.keys.revoke(OPERATOR, tenant_id, key_id),  # type: ignore[misc]
+            )
+        say_line(f"revoked {len(found)}")
+    elif as_json:
+        print_json([k.model_dump(mode="json", exclude={"secret_hash"}) for k in found])
+    else:
+        for k in found:
+            say_line(f"{k.key_id}  until {k.expires_at:%Y-%m-%d}  {','.join(k.scopes):20} {k.name}")
 
 
 @user.command()

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from connectors.toolset import Call, ToolOutcome, ToolSpec
 from connectors.toolsets import Toolsets
-from processors.settings_cache import TenantCache
+from processors.settings_cache import TenantCache, UserCache
 from processors.tools.decisions import Step, next_step
 from schemas import (
     Envelope,
@@ -69,8 +69,10 @@ class ToolsProcessor:
         tenants: TenantCache,
         toolsets: Toolsets,
         *,
+        users: UserCache | None = None,
         now: Clock = utc_now,
     ) -> None:
+        self._users = users
         self._ledger, self._tenants, self._toolsets, self._now = ledger, tenants, toolsets, now
 
     async def process(self, record: Record) -> Sequence[Output]:
@@ -82,7 +84,7 @@ class ToolsProcessor:
         tool = await self._toolsets.find(request.name)
         if tool is None:
             return await self._refuse(record, None, f"There is no tool named {request.name!r}.")
-        if refusal := _refusal(tenant, tool):
+        if refusal := _refusal(tenant, tool) or await self._blocked(record):
             return await self._refuse(record, tool, refusal)
         if not tool.repeatable and await self._forgotten(record):
             return self._unsettled(record, request.name, "unknown", _TOO_OLD.format(name=request.name))
@@ -102,6 +104,10 @@ class ToolsProcessor:
         else:
             mine = mine.model_copy(update={"updated_at": entry.updated_at})
         return await self._carry_out(record, mine, step, tool)
+
+    async def _blocked(self, record: Record) -> str | None:
+        user = await self._users.get(record.tenant_id, record.body.user_id) if self._users else None
+        return "The user is blocked; no tools are called." if user and user.blocked else None
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
         """The call gets a result in any case: otherwise its run would never end."""
@@ -292,8 +298,8 @@ def _fitting(text: str) -> str:
 
 def _refusal(tenant: Tenant, tool: ToolSpec) -> str | None:
     """Why the tenant may not use this tool; what the model was shown is no boundary, so it is checked again here."""
-    if tenant.paused:
-        return "The tenant is paused; no tools are called."
+    if tenant.state != "active":
+        return f"The tenant is {tenant.state}; no tools are called."
     if not any(agent.allows(tool.name) for agent in tenant.agents):
         return f"The tool {tool.name} is not allowed here."
     return None

@@ -14,7 +14,7 @@ from core.identities import LinkedIdentity
 from core.installation_keys import InstallationKeys
 from core.login_attempts import LoginAttempt
 from core.principal import OPERATOR, SCOPES, Principal
-from core.refusals import Conflict, Forbidden, Invalid, Missing
+from core.refusals import Conflict, Expired, Forbidden, Invalid, Missing
 from core.store_core import StoreCore
 from core.tenant_settings import TenantChange
 from core.user_settings import UserChange
@@ -45,10 +45,26 @@ async def unlinked(core: StoreCore, by: Principal, tenant: str) -> None:
     await core.identities.unlink(by, tenant, (await linked(core, OPERATOR, tenant)).link_id)
 
 
+async def removed_provider(core: StoreCore, by: Principal, tenant: str) -> None:
+    await core.tenants.put_provider(by, tenant, PROVIDER)
+    await core.ends.remove_provider(by, tenant, PROVIDER.name)
+
+
 OF_A_TENANT: dict[str, UseCase] = {
     "get": lambda core, by, tenant: core.tenants.get(by, tenant),
     "change": lambda core, by, tenant: core.tenants.change(by, tenant, TenantChange(name="x"), check_model=unchecked),
     "provider": lambda core, by, tenant: core.tenants.put_provider(by, tenant, PROVIDER),
+    "provider removed": lambda core, by, tenant: removed_provider(core, by, tenant),
+    "user added": lambda core, by, tenant: core.ends.add_user(by, tenant, f"new-{by.user_id}"),
+    "user blocked": lambda core, by, tenant: core.ends.block(by, tenant, "bob"),
+    "user unblocked": lambda core, by, tenant: core.ends.unblock(by, tenant, "bob"),
+    "user signed out": lambda core, by, tenant: core.ends.sign_out(by, tenant, "bob"),
+    "sessions": lambda core, by, tenant: core.ends.sessions(by, tenant, "bob"),
+    "sessions ended": lambda core, by, tenant: core.sessions.end_all(by, tenant, "bob"),
+    "keys of a user": lambda core, by, tenant: core.ends.keys(by, tenant, "bob"),
+    "pause": lambda core, by, tenant: core.ends.pause(by, tenant),
+    "resume": lambda core, by, tenant: core.ends.resume(by, tenant),
+    "close": lambda core, by, tenant: core.ends.close(by, tenant),
     "users": lambda core, by, tenant: core.users.all(by, tenant),
     "user": lambda core, by, tenant: core.users.get(by, tenant, "bob"),
     "user set": lambda core, by, tenant: core.users.change(by, tenant, "bob", UserChange(name="Bob")),
@@ -201,3 +217,44 @@ async def test_items_are_their_users_alone(core: StoreCore) -> None:
             await change
     with pytest.raises(Forbidden):
         await core.items.get(replace(ANA, scopes=("write",)), ("notes",), "a")
+
+
+async def test_who_is_signed_out_everywhere_begins_again_with_a_new_credential(core: StoreCore) -> None:
+    old = await core.keys.create(OPERATOR, "acme", "bob")
+    session = await core.sessions.begin("acme", "bob", method="link")
+    others = await core.keys.create(OPERATOR, "acme", "ana")
+    await core.ends.sign_out(OPERATOR, "acme", "bob")
+    assert await core.keys.find(old.text) is None
+    assert await core.sessions.find(session) is None
+    new = await core.keys.create(OPERATOR, "acme", "bob")
+    for made in (new, others):
+        found = await core.keys.find(made.text)
+        assert found
+        await core.access.admit(found)
+    with pytest.raises(Expired, match="signed out"):
+        await core.access.admit(replace(ANA, user_id="bob", issued=old.key.created_at))
+
+
+async def test_a_closed_tenant_is_reopened_by_the_operator_alone(core: StoreCore) -> None:
+    await core.ends.close(ADMINISTRATOR, "acme")
+    with pytest.raises(Forbidden, match="closed"):
+        await core.access.admit(ADMINISTRATOR)
+    with pytest.raises(Forbidden):
+        await core.ends.resume(ADMINISTRATOR, "acme")
+    assert (await core.ends.resume(OPERATOR, "acme")).state == "active"
+
+
+async def test_many_streams_of_a_credential_ask_the_store_once(core: StoreCore) -> None:
+    made = await core.keys.create(OPERATOR, "acme", "bob")
+    asked = 0
+    found = await core.keys.find(made.text)
+    assert found
+
+    async def again() -> Principal | None:
+        nonlocal asked
+        asked += 1
+        return found
+
+    streams = [replace(found, again=again) for _ in range(100)]
+    await asyncio.gather(*(core.access.still(one) for one in streams))
+    assert asked == 1

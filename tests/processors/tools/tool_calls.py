@@ -12,7 +12,7 @@ import pytest
 from connectors.arcade import ArcadeClient, ArcadeToolset
 from connectors.toolset import Toolset
 from connectors.toolsets import Toolsets
-from processors.settings_cache import TenantCache
+from processors.settings_cache import TenantCache, UserCache
 from processors.tools.processor import ToolsProcessor
 from schemas import AuditEvent, Envelope, Output, RawRecord, Record, Tenant, ToolRequest, ToolResult, Topic, decode
 from state import Stores, ToolLedger
@@ -31,7 +31,8 @@ class Workers:
 
     def processor(self, ledger: ToolLedger | None = None) -> ToolsProcessor:
         tenants = TenantCache(self._stores.directory)
-        return ToolsProcessor(ledger or self._stores.ledger, tenants, self._toolsets)
+        users = UserCache(self._stores.directory)
+        return ToolsProcessor(ledger or self._stores.ledger, tenants, self._toolsets, users=users)
 
 
 def request(

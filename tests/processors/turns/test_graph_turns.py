@@ -13,7 +13,7 @@ from turns_kit import say as message
 
 from schemas import CancelRun, GraphCommand, RunLimits, Topic, UpdateState, decode
 from schemas.base import Body
-from streams import Reject
+from streams import Reject, Retry
 
 __all__ = ["_fresh_graphs", "hosting"]
 
@@ -300,7 +300,7 @@ async def test_a_fork_goes_on_from_an_older_checkpoint(hosting: Hosting) -> None
     assert (await hosting.state("steps"))["values"]["log"] == ["in", "one", "two", "three"]
 
 
-async def test_strangers_and_paused_tenants_are_rejected(hosting: Hosting) -> None:
+async def test_strangers_are_rejected_and_paused_tenants_wait(hosting: Hosting) -> None:
     await hosting.processor().process(run("chat", say("hi")))
     stranger = run("chat", say("hi"))
     body = stranger.body.model_copy(update={"user_id": "other"})
@@ -310,7 +310,7 @@ async def test_strangers_and_paused_tenants_are_rejected(hosting: Hosting) -> No
     assert tenant
     paused = tenant.model_copy(update={"paused": True, "version": tenant.version + 1})
     assert await hosting.stores.directory.put_tenant(paused, expected_version=tenant.version)
-    with pytest.raises(Reject, match="paused"):
+    with pytest.raises(Retry, match="paused"):  # this processor has no timers that could hold it
         await hosting.processor().process(run("chat", say("hi")))
 
 
