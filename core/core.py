@@ -13,6 +13,7 @@ from core.core_options import CoreOptions
 from core.delayed import DelayedRuns
 from core.due_timers import Timers
 from core.ended_runs import EndedRuns
+from core.erasure import DueErasures
 from core.following.feed import Feed
 from core.following.thread_stream import ThreadStream, ThreadStreams
 from core.graph_assistants import Assistant, Assistants
@@ -72,6 +73,7 @@ class Core(StoreCore):
         self.threads = Threads(stores.journal, self.changes, expiry, self.quotas)
         self.held = HeldInputs(self.timers, stores.directory, ingress)
         self.ended = EndedRuns(self.timers, stores, ingress)
+        self.due_erasures = DueErasures(self.timers, stores, ingress)
         self.delayed = DelayedRuns(self.timers, stores.journal, stores.directory, ingress, most=options.delayed_runs)
         self.runs = Runs(stores.journal, ingress, self.changes, self.threads, self.agents, self.streams, self.delayed)
         self.answering = Answering(stores.journal, ingress, self.changes, self.threads, self.runs)

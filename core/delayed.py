@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import datetime, timedelta
 
 from core.due_timers import Timers, later, timer_of
 from core.ingress import Ingress
-from core.refusals import Limited, unless_lost
+from core.refusals import Limited
 from core.standing import is_busy, is_in
 from schemas import (
     CancelRun,
     ChangeThread,
     DelayedRun,
     GraphInput,
+    HeldInput,
     RunsThread,
     ThreadHead,
     ThreadKey,
@@ -21,7 +23,6 @@ from schemas import (
     derived_id,
     new_id,
 )
-from schemas.common.clock import utc_now
 from state import Directory, Journal, Timer
 
 log = logging.getLogger("cauce.gateway")
@@ -29,20 +30,14 @@ log = logging.getLogger("cauce.gateway")
 LONGEST_DELAY = timedelta(days=366)
 _PAUSED_SECONDS = 60.0
 _LOOK_SECONDS, _SELDOM_SECONDS = 2.0, 60.0
-_MOST_LOOKED_AT = 10_000
-"""Delayed runs of a deleted thread that are looked at, cancelled ones included."""
+_OF_RUNS = (DelayedRun.TYPE, RunsThread.TYPE, HeldInput.TYPE)
 
 
-async def forget_runs(timers: Timers, journal: Journal, key: ThreadKey, user_id: str) -> None:
-    """Takes the delayed runs of a thread that is gone off its user's number; they would do nothing when their time comes."""
-    now = utc_now()
-    for run_id in await journal.accepted_ids(*key, limit=_MOST_LOOKED_AT):
-        run = await unless_lost(journal.accepted(*key, run_id=run_id, details=False))
-        if run and (run.begins_at is None or run.begins_at <= now):
-            break  # those that begin last come first
-        if run and run.begins_at:
-            for timer_id, kind in ((run.run_id, DelayedRun.TYPE), (_end_id(run.run_id), RunsThread.TYPE)):
-                await timers.remove(Timer(key.tenant_id, user_id, timer_id, kind, run.begins_at, b""))
+async def forget_runs(timers: Timers, key: ThreadKey, user_id: str) -> None:
+    """Removes the delayed and held runs of a thread that is gone: they would do nothing any more, and have its texts."""
+    for timer in await timers.of_user(key.tenant_id, user_id):
+        if timer.kind in _OF_RUNS and json.loads(timer.body).get("thread_id") == key.thread_id:
+            await timers.remove(timer)
 
 
 def _end_id(run_id: str) -> str:

@@ -80,6 +80,10 @@ class Timers:
         """Removes a timer, unless somebody is executing it already."""
         await self._store.remove(timer)
 
+    async def of_user(self, tenant_id: str, user_id: str) -> list[Timer]:
+        """All timers of a user."""
+        return await self._store.of_user(tenant_id, user_id)
+
     async def count(self, tenant_id: str, user_id: str, kind: str, *, most: int) -> int:
         """How many timers of a kind a user has, up to `most`."""
         return await self._store.count(tenant_id, user_id, kind, most=most)

@@ -37,14 +37,21 @@ class Ends:
         await self._directory.put_user(made)
         return made
 
-    async def block(self, by: Principal, tenant_id: str, user_id: str) -> User:
-        """No credential of the user counts any more, and what was begun for them ends. Also for one that has no settings yet."""
-        found = await self._change(by, tenant_id, user_id, lambda user: user.model_copy(update={"blocked": True}))
+    async def block(self, by: Principal, tenant_id: str, user_id: str, *, erasing: bool = False) -> User:
+        """No credential of the user counts any more, and what was begun for them ends. Also for one that has no settings yet.
+
+        `erasing`: and until all that is kept of the user is erased, nobody unblocks them.
+        """
+        state = {"blocked": True, **({"erasing": True} if erasing else {})}
+        found = await self._change(by, tenant_id, user_id, lambda user: user.model_copy(update=state))
         await self._end_runs(tenant_id, user_id)
         return found
 
     async def unblock(self, by: Principal, tenant_id: str, user_id: str) -> User:
         """The user's credentials count again, those that have not been ended otherwise."""
+        found = await self._directory.user(tenant_id, user_id)
+        if found and found.erasing:
+            raise Conflict("being_erased", f"The user {user_id!r} is being erased; when that is done, add them again.")
         return await self._change(by, tenant_id, user_id, lambda user: user.model_copy(update={"blocked": False}))
 
     async def sign_out(self, by: Principal, tenant_id: str, user_id: str) -> User:
@@ -74,13 +81,16 @@ class Ends:
     async def resume(self, by: Principal, tenant_id: str) -> Tenant:
         """Undoes `pause`, and for the installation's operator `close`."""
         found = await self._tenants.get(by, tenant_id)
+        if found.erasing:
+            raise Conflict("being_erased", f"The tenant {tenant_id!r} is being erased.")
         if found.closed:
             by.require_operator()
         return await self._put(by, tenant_id, paused=False, closed=False)
 
-    async def close(self, by: Principal, tenant_id: str) -> Tenant:
+    async def close(self, by: Principal, tenant_id: str, *, erasing: bool = False) -> Tenant:
         """Nobody gets in, and everything that was begun ends. What is kept stays; only the installation's operator resumes it."""
-        closed = await self._put(by, tenant_id, paused=True, closed=True)
+        state = {"erasing": True} if erasing else {}
+        closed = await self._put(by, tenant_id, paused=True, closed=True, **state)
         await self._end_runs(tenant_id, None)
         return closed
 

@@ -6,6 +6,7 @@ from core.access import Access
 from core.api_keys import ApiKeys
 from core.audit_reader import AuditReader
 from core.ends import Ends
+from core.erasure import Erasures
 from core.identities import Identities
 from core.identity_providers import IdentityProviders
 from core.installation_keys import InstallationKeys
@@ -37,6 +38,7 @@ class StoreCore:
         self.providers = IdentityProviders(stores.directory, self.identities)
         self.login_attempts = LoginAttempts(InstallationKeys(stores.credentials))
         self.ends = Ends(stores, self.tenants, self.keys, self.sessions)
+        self.erasures = Erasures(stores, self.ends)
         self.audit = AuditReader(stores.audit)
         self.quotas = Quotas(stores, quotas)
         self.items = UserItems(stores.items, self.quotas)

@@ -132,7 +132,7 @@ from schemas.thread_head import (
     ThreadStatus,
     ThreadSummary,
 )
-from schemas.timer_bodies import DelayedRun, EndRuns, HeldInput, RunsThread, ThreadExpiry
+from schemas.timer_bodies import DelayedRun, EndRuns, Erasure, HeldInput, RunsThread, ThreadExpiry
 from schemas.tools import ToolRequest, ToolResult, ToolStatus
 from schemas.topics import TOPICS, Delivery, KeyKind, PartitionSet, Topic, TopicSpec
 from schemas.zones import check_zone, known_zone, time_in, zone_of
@@ -179,6 +179,7 @@ __all__ = [
     "EndRuns",
     "Ending",
     "Envelope",
+    "Erasure",
     "ExternalEvent",
     "FinishedRun",
     "Fork",

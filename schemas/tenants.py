@@ -109,6 +109,8 @@ class Tenant(Stored):
     """Nothing new begins and nothing works while this is set; what is there can be read."""
     closed: bool = False
     """Nobody gets in, and what was begun ends. Set together with `paused`, which is all that older versions know."""
+    erasing: bool = False
+    """Everything that is kept of it is being erased; it stays closed."""
     time_zone: str | None = None
     """IANA name of the zone that the users are in who have none of their own; UTC when absent."""
     agents: tuple[AgentSettings, ...] = (AgentSettings(),)
@@ -145,5 +147,7 @@ class User(Stored):
     approvals_allow: tuple[str, ...] = ()
     blocked: bool = False
     """No credential of the user counts, and what was begun for them ends."""
+    erasing: bool = False
+    """Everything that is kept of the user is being erased; nobody is unblocked or added again before that is done."""
     not_before: Timestamp | None = None
     """Credentials that were made before this do not count any more: the user was signed out everywhere."""

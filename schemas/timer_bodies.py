@@ -57,3 +57,14 @@ class EndRuns(Body):
     """None for all users of the tenant."""
     again: bool = False
     """Whether this is the second look, after the workers' caches: what they still started in between ends, too."""
+
+
+class Erasure(Body):
+    """What is kept of a user, or of a tenant with all its users, is erased."""
+
+    TYPE: ClassVar[str] = "cauce.timer.erasure"
+    user_id: Id | None = None
+    """None for the tenant with all its users."""
+    began_at: Timestamp
+    done_at: Timestamp | None = None
+    """When nothing was left but the traces that repeated records are known by; they go when there can be none."""

@@ -14,6 +14,7 @@ from cauce.commands.common import (
     YesOption,
     confirmed,
     console,
+    erased,
     fields_as_options,
     on_stores,
     print_json,
@@ -144,6 +145,19 @@ def close(
     confirmed(f"End everything that runs and waits in {tenant_id}, and let nobody in?", yes)
     on_stores(settings_of(data, config), lambda core: core.ends.close(OPERATOR, tenant_id))
     say_line(f"closed {tenant_id}; everywhere within 10 s")
+
+
+@tenant.command()
+def erase(
+    tenant_id: TenantArgument,
+    yes: YesOption = False,
+    wait: Annotated[bool, typer.Option(help="Show how far it is until it is done.")] = True,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Erase all that is kept of a tenant and its users. Gateways and workers do it, also after a crash."""
+    confirmed(f"Erase everything of the tenant {tenant_id} and all its users, for good?", yes)
+    erased(settings_of(data, config), tenant_id, None, wait=wait)
 
 
 @tenant.command("set")

@@ -13,6 +13,7 @@ from cauce.commands.common import (
     TenantArgument,
     YesOption,
     confirmed,
+    erased,
     on_stores,
     print_json,
     settings_of,
@@ -183,6 +184,23 @@ def keys(
     else:
         for k in found:
             say_line(f"{k.key_id}  until {k.expires_at:%Y-%m-%d}  {','.join(k.scopes):20} {k.name}")
+
+
+@user.command()
+def erase(
+    tenant_id: TenantArgument,
+    user_id: UserArgument,
+    yes: YesOption = False,
+    wait: Annotated[bool, typer.Option(help="Show how far it is until it is done.")] = True,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Erase all that is kept of a user: threads, items, credentials, settings. Gateways and workers do it, also after a crash.
+
+    What is kept for how long is in docs/security.md.
+    """
+    confirmed(f"Erase everything of {user_id} of {tenant_id}, for good?", yes)
+    erased(settings_of(data, config), tenant_id, user_id, wait=wait)
 
 
 @user.command()

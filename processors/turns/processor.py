@@ -21,6 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from processors.settings_cache import TenantCache
 from processors.turns import underway
 from processors.turns.copying import copy_thread
+from processors.turns.dropped_results import drop_results
 from processors.turns.gate import Gate, end_for_good
 from processors.turns.hydration import Threads
 from processors.turns.leg import Leg, LostRace, Work
@@ -314,7 +315,10 @@ class TurnsProcessor:
             if body.hide_run:
                 over = await self._journal.runs(*draft.thread, run_id=body.hide_run)
                 draft.runs += [run.model_copy(update={"hidden": True}) for run in over]
-            return transitions.on_change(draft, body)
+            following = transitions.on_change(draft, body)
+            if draft.erased:
+                await drop_results(self._journal, self._ledger, draft.thread)
+            return following
         if isinstance(body, ChangeMessages):
             return on_change_messages(draft, body)
         assert isinstance(body, ContinueThread)
@@ -327,6 +331,8 @@ class TurnsProcessor:
         if pending is None and await self._ledger.get(draft.thread.tenant_id, result.call_id) is None:
             raise Reject(f"nothing requested the tool call {result.call_id!r}")
         # The run was ended, or the call answered, before this result came: nothing waits for it any more.
+        if draft.head.deleted:
+            await self._ledger.drop_content(draft.thread.tenant_id, result.call_id)
         draft.audit("tool.result_ignored", actor=f"tool:{result.name}", run_id=result.run_id, subject=result.call_id)
         return Next.COMMIT
 

@@ -20,14 +20,15 @@ from schemas import (
     ThreadHead,
     ThreadSummary,
     TooLarge,
+    encode_outputs,
     within,
 )
 from schemas.common.recent import Recent
 from state.cassandra.graph_rows import GraphRows
 from state.cassandra.keyspace import Keyspace
-from state.cassandra.leftovers import HEAD_SEQ, UNLIST
+from state.cassandra.leftovers import FORGET_ACCEPTED, HEAD_SEQ, UNLIST
 from state.cassandra.outcome import decided
-from state.cassandra.promises import CLOSE, CLOSE_ALL, MOST_IN
+from state.cassandra.promises import CLOSE, CLOSE_ALL, EMPTY_INPUT, MOST_IN
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.codec import Codec
@@ -186,7 +187,8 @@ class CassandraJournal(GraphRows, Journal):
 
     async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
         """See `state.Journal.commit`."""
-        turn = _Turn(self._session, self._codec, (tenant_id, thread_id), commit, self._ttl)
+        processed = await self.processed(tenant_id, thread_id) if commit.erase else []
+        turn = _Turn(self._session, self._codec, (tenant_id, thread_id), commit, self._ttl, processed)
         key, line = (tenant_id, thread_id), _line(thread_id, commit.head)
         listed = commit.expected_version == 0 or commit.head.run is None or self._lines.get(key) != line
         listed = listed or commit.announced  # the list may say that it is busy
@@ -197,6 +199,8 @@ class CassandraJournal(GraphRows, Journal):
         )
         if isinstance(outcome, BaseException):
             raise outcome
+        if commit.erase and isinstance(outcome, Committed):
+            await self._session.execute(FORGET_ACCEPTED, tenant_id, thread_id)
         if isinstance(listing, BaseException):
             # The turn is journaled, so that this must not fail it; the next one that is listed writes the same row.
             log.warning("the list of threads of %s/%s was not updated: %s", tenant_id, commit.head.user_id, listing)
@@ -317,7 +321,11 @@ def _line(thread_id: str, head: ThreadHead) -> ThreadSummary:
 class _Turn:
     """One commit: its conditional batch, and how to determine its outcome."""
 
-    def __init__(self, session: Session, codec: Codec, key: tuple[str, str], commit: Commit, ttl: int) -> None:
+    def __init__(
+        self, session: Session, codec: Codec, key: tuple[str, str], commit: Commit, ttl: int, processed: Sequence[str]
+    ) -> None:
+        """`processed`: inputs whose outputs an erasure empties; that they were processed stays."""
+        self._processed = processed
         self._session, self._codec, self._key, self._commit, self._ttl = session, codec, key, commit, ttl
         self._encode = partial(codec.encode, key[0])
         # What `look` compares is what was sent: encoded again it may be other bytes.
@@ -369,6 +377,8 @@ class _Turn:
         if commit.erase:
             yield _ERASE_RUNS, key
             yield CLOSE_ALL, key
+            for other in self._processed:
+                yield EMPTY_INPUT, (self._ttl, self._encode(encode_outputs((), "")), *key, other)
             yield _ERASE_EVENTS, (*key, min((e.seq for e in commit.events), default=HEAD_SEQ))
             first_row = min((row.seq for row in commit.rows), default=HEAD_SEQ)
             for kind in _ROW_KINDS.values():

@@ -33,7 +33,7 @@ _LINE = Query(
 )
 UNLIST = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?")
 _FORGET = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ?")
-_FORGET_ACCEPTED = Query(Kind.WRITE, "DELETE FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ?")
+FORGET_ACCEPTED = Query(Kind.WRITE, "DELETE FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ?")
 
 
 class Leftovers(Promises):
@@ -90,5 +90,5 @@ class Leftovers(Promises):
 
     async def forget(self, tenant_id: str, thread_id: str) -> None:
         """See `state.Journal.forget`."""
-        await self._session.execute(_FORGET_ACCEPTED, tenant_id, thread_id)
+        await self._session.execute(FORGET_ACCEPTED, tenant_id, thread_id)
         await self._session.execute(_FORGET, tenant_id, thread_id)

@@ -41,6 +41,12 @@ CLOSE = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6 AND seq = 0 AND id = ?"
 )
 CLOSE_ALL = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 6")
+_PROCESSED = Query(Kind.READ, "SELECT id FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 0")
+EMPTY_INPUT = Query(
+    Kind.WRITE,
+    "UPDATE KEYSPACE.threads USING TTL ? SET body = ? "
+    "WHERE tenant_id = ? AND thread_id = ? AND kind = 0 AND seq = 0 AND id = ?",
+)
 _UNACCEPT = Query(Kind.WRITE, "DELETE FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?")
 _LIST_AS_BUSY = Query(
     Kind.WRITE,
@@ -132,6 +138,11 @@ class Promises:
             rows = await self._session.execute(_ENDED, tenant_id, thread_id, wanted[n : n + MOST_IN])
             found |= {run_id for (run_id,) in rows}
         return found
+
+    async def processed(self, tenant_id: str, thread_id: str) -> list[str]:
+        """The ids of the inputs of a thread whose outputs are kept."""
+        pages = self._session.pages(_PROCESSED, tenant_id, thread_id)
+        return [input_id async for page in pages for (input_id,) in page]
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""

@@ -85,7 +85,7 @@ class SqliteItems(ItemStore):
     async def delete(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> None:
         """See `state.ItemStore.delete`."""
         wanted = (tenant_id, user_id, joined(namespace), checked_key(key))
-        await self._writer.run(lambda c: c.execute(_DELETE, wanted))
+        await self._writer.run(lambda c: c.execute(_DELETE, wanted), erases=True)
 
     async def below(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[Item]:
         """See `state.ItemStore.below`."""
@@ -138,4 +138,4 @@ class SqliteItems(ItemStore):
 
     async def erase(self, tenant_id: str, user_id: str) -> None:
         """See `state.ItemStore.erase`."""
-        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, user_id)))
+        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, user_id)), erases=True)

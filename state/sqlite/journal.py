@@ -18,6 +18,7 @@ from schemas import (
     StoredEvent,
     StoredMessage,
     ThreadSummary,
+    encode_outputs,
 )
 from state.codec import Codec
 from state.journal_rows import (
@@ -79,15 +80,16 @@ _EVENT = "INSERT OR REPLACE INTO events (tenant_id, thread_id, seq, type, body) 
 _RUN = "INSERT OR REPLACE INTO runs (tenant_id, thread_id, run_id, last_seq, body) VALUES (?, ?, ?, ?, ?)"
 _ERASE = tuple(
     f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?"
-    for table in ("messages", "events", "runs", "state_rows", "open_inputs")
+    for table in ("messages", "events", "runs", "state_rows", "open_inputs", "accepted_runs")
 )
+_EMPTY_INPUTS = "UPDATE inputs SET outputs = ? WHERE tenant_id = ? AND thread_id = ?"
 _LISTS = "SELECT 1 FROM threads WHERE tenant_id = ? AND user_id = ? AND thread_id = ? AND deleted = 0"
 _OWNED = """
 SELECT user_id, thread_id, CASE WHEN deleted THEN updated_at END FROM threads WHERE tenant_id = ? ORDER BY user_id, thread_id
 """
 _FORGET = (
     *_ERASE,
-    *(f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?" for table in ("inputs", "accepted_runs", "threads")),
+    *(f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?" for table in ("inputs", "threads")),
 )
 _ANNOUNCE = """
 INSERT OR REPLACE INTO open_inputs (tenant_id, thread_id, input_id, begun, body, expires_at) VALUES (?, ?, ?, ?, ?, ?)
@@ -160,8 +162,14 @@ class SqliteJournal(SqliteRuns, Journal):
     async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
         """See `state.Journal.commit`."""
         now = to_micros(self._now())
-        write = _Write(self._codec, (tenant_id, thread_id), commit, now=now, expires_at=now + self._ttl_micros)
-        return await self._writer.run(write)
+        write = _Write(
+            self._codec,
+            (tenant_id, thread_id),
+            commit,
+            now=now,
+            expires_at=now + self._ttl_micros,
+        )
+        return await self._writer.run(write, erases=commit.erase)
 
     async def messages(
         self,
@@ -283,7 +291,7 @@ class SqliteJournal(SqliteRuns, Journal):
     async def forget(self, tenant_id: str, thread_id: str) -> None:
         """See `state.Journal.forget`."""
         key = (tenant_id, thread_id)
-        await self._writer.run(lambda c: [c.execute(statement, key) for statement in _FORGET])
+        await self._writer.run(lambda c: [c.execute(statement, key) for statement in _FORGET], erases=True)
 
     def _newest(
         self,
@@ -308,7 +316,15 @@ class SqliteJournal(SqliteRuns, Journal):
 class _Write:
     """One commit, encoded on the caller's thread; the writer's thread only runs the statements."""
 
-    def __init__(self, codec: Codec, key: tuple[str, str], commit: Commit, *, now: int, expires_at: int) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        key: tuple[str, str],
+        commit: Commit,
+        *,
+        now: int,
+        expires_at: int,
+    ) -> None:
         self._codec, self._key, self._commit, self._now = codec, key, commit, now
         head, encode = commit.head, partial(codec.encode, key[0])
         self._thread = (
@@ -326,6 +342,7 @@ class _Write:
         self._events = [(*key, e.seq, e.type, encode(e.body.encode())) for e in commit.events]
         self._runs = [(*key, r.run_id, r.last_event, encode(r.to_bytes())) for r in commit.runs]
         self._rows = [(*key, row.kind, row.seq, encode(row.body)) for row in commit.rows]
+        self._nothing = encode(encode_outputs((), "")) if commit.erase else b""
         self._input = (*key, commit.input_id, encode(commit.outputs), expires_at)
 
     def __call__(self, connection: sqlite3.Connection) -> Committed | AlreadyDone | Stale:
@@ -337,6 +354,8 @@ class _Write:
         if self._commit.erase:
             for statement in _ERASE:
                 connection.execute(statement, self._key)
+            # That they were processed stays; nobody publishes what they gave any more.
+            connection.execute(_EMPTY_INPUTS, (self._nothing, *self._key))
         if self._commit.remove_messages_from is not None:
             connection.execute(_REMOVE, (*self._key, self._commit.remove_messages_from))
         connection.executemany(_MESSAGE, self._messages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from state.sqlite.connection import File
 
 Result = TypeVar("Result")
 
+_IDLE, _LONGEST = 0.5, 10.0
+"""Seconds without a write after which the log is cut off, once something was erased; and the longest time until then."""
+_READERS_MS = 50
 _GROUP = 64
 """Writes of one transaction at most, so that the first of them does not wait long."""
 
@@ -24,6 +28,7 @@ _GROUP = 64
 class _Job:
     work: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
+    erases: bool = False
     result: Any = None
     error: BaseException | None = None
 
@@ -49,18 +54,19 @@ class Writer:
         self._file = file
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._erased, self._truncated = False, time.monotonic()
 
     def start(self, connection: sqlite3.Connection) -> None:
         """Starts the thread, which closes the connection when it ends."""
         self._thread = threading.Thread(target=self._loop, args=(connection,), name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """What `work` returns, once its transaction is committed."""
+    async def run(self, work: Callable[[sqlite3.Connection], Result], *, erases: bool = False) -> Result:
+        """What `work` returns, once its transaction is committed. `erases`: what it deletes may not stay in the file's log."""
         if self._thread is None:
             raise Unavailable(f"the database {self._file.path} is not open")
         future = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(work, future))
+        self._jobs.put(_Job(work, future, erases))
         result: Result = await future
         return result
 
@@ -73,16 +79,32 @@ class Writer:
 
     def _loop(self, connection: sqlite3.Connection) -> None:
         try:
-            while group := self._next_group():
+            while group := self._next_group(connection):
                 self._commit(connection, group)
                 _settle(group)
+                self._erased = self._erased or any(job.erases for job in group)
+                if self._erased and time.monotonic() - self._truncated > _LONGEST:
+                    self._truncate(connection)
         finally:
             connection.close()
 
-    def _next_group(self) -> list[_Job]:
+    def _truncate(self, connection: sqlite3.Connection) -> None:
+        """Cuts the log of the file off. What was deleted is in it until then, and in the file where it was."""
+        self._truncated = time.monotonic()
+        with suppress(sqlite3.Error):
+            connection.execute(
+                f"PRAGMA busy_timeout = {_READERS_MS}"
+            )  # the next write does not wait for somebody who reads
+            try:
+                busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self._erased = bool(busy)
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {round(self._file.busy_timeout * 1000)}")
+
+    def _next_group(self, connection: sqlite3.Connection) -> list[_Job]:
         """The queued writes, at least one; none when the thread is to end."""
         group: list[_Job] = []
-        job = self._jobs.get()
+        job = self._next(connection)
         try:
             while job is not None:
                 group.append(job)
@@ -94,6 +116,14 @@ class Writer:
         if group:
             self._jobs.put(None)
         return group
+
+    def _next(self, connection: sqlite3.Connection) -> _Job | None:
+        """The next write. The log is cut off when there is none for a while, so that it costs nobody time."""
+        while True:
+            try:
+                return self._jobs.get(timeout=_IDLE if self._erased else None)
+            except Empty:
+                self._truncate(connection)
 
     def _commit(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
         sent = False

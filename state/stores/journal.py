@@ -314,9 +314,9 @@ HOLDING = StoreHolding(
     user="Threads: messages, results, the states of graphs, runs, and titles and metadata in lists.",
     exported="Heads, messages, events, runs and rows of states of every thread that is not deleted.",
     erased=(
-        "Messages, immediately: the thread is deleted as its user would delete it. A trace of it stays for 8 days, so that no "
-        "record from a topic recreates it; so do accepted runs, and the outputs of inputs for redelivered records. "
-        "Erasing again after that removes the rest."
+        "Immediately: the thread is deleted as its user would delete it, with accepted runs and the outputs of inputs. A trace "
+        "without content stays for 8 days, so that no record from a topic recreates it or is processed again. Erasing again "
+        "after that removes the rest."
     ),
     tables=(
         "threads",

@@ -105,6 +105,13 @@ class TenantOut(BaseModel):
         return cls(tenant_id=tenant.tenant_id, name=tenant.name, state=tenant.state)
 
 
+class ErasureOut(BaseModel):
+    """How far an erasure is."""
+
+    threads_left: int
+    done: bool
+
+
 @router.get("/users")
 async def list_users(core: CoreIn, caller: Caller) -> UserList:
     """The users of the tenant that have settings."""
@@ -177,6 +184,24 @@ async def resume_tenant(core: CoreIn, caller: Caller) -> TenantOut:
 async def close_tenant(core: CoreIn, caller: Caller) -> TenantOut:
     """Nobody gets in any more, and what was begun ends. Only the operator of the installation can undo it."""
     return TenantOut.of(await core.ends.close(caller, caller.tenant_id))
+
+
+@router.delete("/users/{user_id}", status_code=202)
+async def erase_user(core: CoreIn, caller: Caller, user_id: UserId) -> ErasureOut:
+    """Erases all that is kept of the user. It continues whatever happens; repeat the request to see how far it is."""
+    return await _erased(core, caller, user_id)
+
+
+@router.delete("/tenant", status_code=202)
+async def erase_tenant(core: CoreIn, caller: Caller) -> ErasureOut:
+    """Erases all that is kept of the tenant and its users, after which nobody gets in any more."""
+    return await _erased(core, caller, None)
+
+
+async def _erased(core: CoreIn, caller: Caller, user_id: str | None) -> ErasureOut:
+    await core.erasures.request(caller, caller.tenant_id, user_id)
+    progress = await core.erasures.progress(caller, caller.tenant_id, user_id)
+    return ErasureOut(threads_left=progress.threads, done=progress.done)
 
 
 @router.delete("/providers/{name}", status_code=204)
