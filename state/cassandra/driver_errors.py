@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-
 import cassandra
 from cassandra.cluster import NoHostAvailable
 from cassandra.protocol import IsBootstrappingErrorMessage, OverloadedErrorMessage
@@ -12,7 +10,7 @@ from schemas import OutcomeUnknown, SettingsError, Unavailable
 from state.cassandra.queries import Kind
 
 _SERIAL = (cassandra.ConsistencyLevel.SERIAL, cassandra.ConsistencyLevel.LOCAL_SERIAL)
-_LASTING = (cassandra.AuthenticationFailed, ssl.SSLCertVerificationError)
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 _MISSING = ("unconfigured table", "does not exist", "No keyspace has been specified")
 
 
@@ -32,10 +30,9 @@ def explain(error: Exception, kind: Kind) -> Exception:
         return error
     if isinstance(error, NoHostAvailable) and (refused := _refused(error)):
         return explain(refused, kind)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return SettingsError(
-            f"Cassandra has a certificate that is not trusted: {error.verify_message}; see cassandra_ca_file"
-        )
+    if _is_untrusted(error):
+        reason = str(error).partition(f"{_UNTRUSTED}] ")[2] or str(error)
+        return SettingsError(f"Cassandra has a certificate that is not trusted: {reason}; see cassandra_ca_file")
     message = f"Cassandra did not answer as it should: {type(error).__name__}: {error}"
     if kind.writes and not _certainly_not_done(error):
         return OutcomeUnknown(message)
@@ -46,7 +43,15 @@ def _refused(error: Exception) -> Exception | None:
     """The refusal of our credentials, or ours of its certificate, among the reasons why no host could be used."""
     errors = getattr(error, "errors", None)
     reasons = errors.values() if isinstance(errors, dict) else ()
-    return next((reason for reason in reasons if isinstance(reason, _LASTING)), None)
+    return next(
+        (reason for reason in reasons if isinstance(reason, cassandra.AuthenticationFailed) or _is_untrusted(reason)),
+        None,
+    )
+
+
+def _is_untrusted(error: Exception) -> bool:
+    """The driver gives an error of TLS on as an `OSError` with its text."""
+    return isinstance(error, OSError) and _UNTRUSTED in str(error)
 
 
 def _certainly_not_done(error: Exception) -> bool:
