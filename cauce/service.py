@@ -13,7 +13,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -64,6 +64,8 @@ class Service:
     imports: Sequence[str] = ()
     """Modules that are slow to import; they are loaded while the programs it depends on start."""
     health_port: Callable[[Settings], int] = lambda settings: 0
+    variables: Callable[[Settings, Mapping[str, str]], Mapping[str, str]] = lambda settings, given: given
+    """See `Program.variables`."""
     traced_as: str = ""
     """Its name in traces, after `cauce-`; empty: the service's name."""
     uvloop: bool = False
@@ -78,6 +80,7 @@ class Service:
             address=lambda text: json.loads(text).get("url"),
             after=self.after,
             wanted=self.wanted,
+            variables=self.variables,
         )
 
     def _arguments(self, settings: Settings) -> Sequence[str]:

@@ -49,6 +49,7 @@ class Child(ChildProcess):
     def __init__(self, program: Program, settings: Settings) -> None:
         super().__init__()
         self.program, self._arguments = program, list(program.arguments(settings))
+        self._settings = settings
         self.file = run_folder(settings.data) / program.file
         self.log = settings.data / "logs" / f"{program.name}.log"
         self._stop_seconds = program.stop_seconds or settings.grace_seconds + STOP_SECONDS
@@ -59,7 +60,8 @@ class Child(ChildProcess):
         """Starts the process; its output goes to the log file."""
         self._started = time.monotonic()
         # A worker that replaces a dead one need not wait until that one's session has timed out.
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "CAUCE_INSTANCE_ID": "up"}
+        given = self.program.variables(self._settings, os.environ)
+        environment = {**given, "PYTHONUNBUFFERED": "1", "CAUCE_INSTANCE_ID": "up"}
         with self.log.open("ab") as log:
             await self.run(
                 *("cauce.child", *self._arguments),

@@ -20,10 +20,12 @@ FAMILY = Family(register, rank=90)
 def doctor(as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:
     """Check the machine, the settings and every server, and show what to do. Exit code 1 if there is a problem."""
     import asyncio
+    import os
 
     from cauce.checks import examine
 
-    findings = asyncio.run(examine(settings_of(data, config)))
+    named = config is not None or bool(os.environ.get("CAUCE_CONFIG"))
+    findings = asyncio.run(examine(settings_of(data, config), file_was_named=named))
     if as_json:
         print_json(
             [{"subject": f.subject, "verdict": f.verdict, "words": f.detail} for f in findings]

@@ -62,6 +62,7 @@ def up(data: DataOption = None, config: ConfigOption = None, langgraph: LangGrap
             one_line(("Tools", "bold"), f"   {tools}"),
             *_hosted(worker),
             one_line(("Data", "bold"), f"    {settings.data.absolute()}"),
+            *([one_line(("File", "bold"), f"    {settings.file.absolute()}")] if settings.file else []),
             one_line(("Health", "bold"), f"  {worker.health}/healthz  /readyz  /metrics"),
             *([one_line(("HTTP", "bold"), f"    {door.url}/v1/docs  /lg  /agui")] if door else []),
             *([one_line(("Sign in", "bold"), f" {door.login}")] if door else []),

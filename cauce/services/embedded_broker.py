@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cauce.program import Program, run_folder
+from cauce.program import Program, basic_variables, run_folder
 from cauce.running import broker_password_file, embedded_access
 from cauce.settings import Settings
 from schemas.common.private_files import made_secret
@@ -35,5 +35,6 @@ PROGRAM = Program(
     file="kafka",
     address=lambda text: f"//{text}",
     then=_make_topics,
+    variables=basic_variables,
     stop_seconds=5,
 )

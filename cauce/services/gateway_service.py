@@ -12,7 +12,7 @@ import resource
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cauce.hosting import Hosting, hosting_of
 from cauce.running import GatewayNote
 from cauce.service import Process, Service
+from cauce.settings import Settings
 from schemas import SettingsError
 from schemas.common.serving import ServingTask
 
@@ -227,8 +228,35 @@ def _url(sock: socket.socket, scheme: str) -> str:
     return f"{scheme}://{shown}:{port}"
 
 
+_PROVIDERS = (
+    *(
+        "OPENAI",
+        "AZURE_OPENAI",
+        "ANTHROPIC",
+        "GOOGLE",
+        "GEMINI",
+        "MISTRAL",
+        "COHERE",
+        "GROQ",
+        "XAI",
+        "DEEPSEEK",
+        "TOGETHER",
+    ),
+    *("FIREWORKS", "PPLX", "OPENROUTER", "NVIDIA", "HUGGINGFACEHUB", "CEREBRAS"),
+)
+"""Whose models LangChain's `init_chat_model` calls with a key of this name."""
+MODEL_KEYS = frozenset(f"{name}_API_{what}" for name in _PROVIDERS for what in ("KEY", "TOKEN"))
+
+
+def _variables(settings: Settings, given: Mapping[str, str]) -> Mapping[str, str]:
+    """All but the keys of models, which workers call. Hosted graphs and applications are imported here too: they get all."""
+    hosts = settings.graphs or settings.langgraph
+    return given if hosts else {name: value for name, value in given.items() if name not in MODEL_KEYS}
+
+
 SERVICE = Service(
     name="gateway",
+    variables=_variables,
     run=_run,
     command=("gateway",),
     imports=("connectors.gateway.app",),
