@@ -217,7 +217,8 @@ async def _answered(client: httpx.AsyncClient, method: str, path: str, options: 
                 text = await anext(response.aiter_text(), "")
             else:
                 text = (await response.aread()).decode()
-            if response.status_code >= 500 or "internal_error" in text:
+            is_late = response.status_code == 503 and "not_done_yet" in text  # the machine is busy
+            if (response.status_code >= 500 and not is_late) or "internal_error" in text:
                 return f"{response.status_code} {text[:300]}"
             if response.status_code >= 400 and not json.loads(text)["detail"]:
                 return f"{response.status_code} without words: {text[:300]}"
