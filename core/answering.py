@@ -9,6 +9,7 @@ from core.changes import Changes
 from core.costs import spend
 from core.following.feed import stored_events
 from core.ingress import Ingress, answer_to, sent
+from core.permissions import Operation, require, require_request
 from core.principal import Principal
 from core.refusals import Conflict, checked
 from core.run_views import RunView
@@ -43,7 +44,7 @@ class Answering:
 
         The answer is to what `head` shows: one that comes second, after another was taken, is none to the next question.
         """
-        principal.require("write")
+        require_request(principal, request)
         await spend("answer")
         run = paused_run(head)
         body = checked(GraphInput, user_id=principal.user_id, request=addressed(head, request), agent_id=run.agent_id)
@@ -57,7 +58,7 @@ class Answering:
         self, principal: Principal, thread_id: str, call_id: str, decision: Mapping[str, Any]
     ) -> ApprovalResolved:
         """Resolves one approval. Raises `Refused`, with the decision that was made, if it is no longer open."""
-        principal.require("approve")
+        require(principal, Operation.ANSWER)
         await spend("answer")
         head = await self._threads.get(principal, thread_id)
         body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
@@ -82,7 +83,7 @@ class Answering:
         self, principal: Principal, thread_id: str, head: ThreadHead, decisions: Mapping[str, Mapping[str, Any]]
     ) -> RunView:
         """Sends decisions without waiting for them, all or none; the caller has looked that they are open. Returns their run."""
-        principal.require("approve")
+        require(principal, Operation.ANSWER)
         await spend("answer")
         run = paused_run(head)
         key = ThreadKey(principal.tenant_id, thread_id)

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel
 
-from core.principal import SCOPES, Principal
+from core.principal import ALL_SCOPES, SCOPES, Principal
 from core.refusals import Invalid, Missing, known_id, not_found
 from schemas import Timestamp, is_id, is_tenant_id
 from schemas.common.clock import utc_now
@@ -71,8 +71,8 @@ class ApiKeys:
         """A new key that acts as this user. Raises `Invalid`, and `Missing` when there is no such tenant."""
         by.require_over(tenant_id)
         known_id("user", user_id)
-        if unknown := [scope for scope in scopes if scope not in SCOPES]:
-            raise Invalid("invalid", f"There is no scope {unknown[0]!r}; there are {', '.join(SCOPES)}.")
+        if unknown := [scope for scope in scopes if scope not in ALL_SCOPES]:
+            raise Invalid("invalid", f"There is no scope {unknown[0]!r}; there are {', '.join(ALL_SCOPES)}.")
         if await self._directory.tenant(tenant_id) is None:
             raise not_found("tenant", tenant_id)
         now = utc_now()
@@ -125,7 +125,7 @@ class ApiKeys:
         return Principal(
             tenant_id,
             key.user_id,
-            frozenset(key.scopes) & frozenset(SCOPES),
+            frozenset(key.scopes) & frozenset(ALL_SCOPES),
             "key",
             key.key_id,
             key.expires_at,

@@ -19,6 +19,7 @@ from core.following.thread_stream import ThreadStream, ThreadStreams
 from core.graph_assistants import Assistant, Assistants
 from core.held_inputs import HeldInputs
 from core.ingress import Ingress
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.run_views import RunView
 from core.runs import Runs
@@ -64,7 +65,9 @@ class Core(StoreCore):
             idle=timedelta(seconds=options.session_idle_seconds),
         )
         self.ingress, self.feed = ingress, feed
-        self.assistants = Assistants(stores.assistants, self.quotas, graphs.names, graphs.descriptions)
+        self.assistants = Assistants(
+            stores.assistants, self.quotas, graphs.names, graphs.descriptions, audit=ingress.audit
+        )
         self.agents = Agents(self.tenants, self.assistants)
         self.streams = ThreadStreams(stores.journal, feed, self.access, heartbeat=options.heartbeat)
         self.changes = Changes(stores.journal, ingress, self.streams, seconds=options.apply_seconds)
@@ -100,7 +103,7 @@ class Core(StoreCore):
 
     async def assistant(self, principal: Principal, given: object) -> Assistant | None:
         """The assistant of a hosted graph that an id or a graph's name means."""
-        return await self.assistants.find(await self.tenant(principal), given)
+        return await self.assistants.find(principal, await self.tenant(principal), given)
 
     async def graph_of(self, principal: Principal, head: ThreadHead) -> str | None:
         """The hosted graph that a thread's state is of; None for a thread of agents."""
@@ -122,6 +125,6 @@ class Core(StoreCore):
 
     def stream(self, principal: Principal, thread_id: str) -> ThreadStream:
         """Events of a thread, which the caller has checked to be the principal's."""
-        principal.require("read")
+        require(principal, Operation.READ)
         principal.require_active()
         return self.streams.of(principal, thread_id)

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.access import Access
 from core.ingress import Ingress, promised
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, checked, not_found
 from core.standing import is_in
@@ -60,7 +61,7 @@ class ExternalEvents:
         """
         try:
             principal = await self._access.admit(principal)
-            principal.require("write")
+            require(principal, Operation.RUN)
             return await self._begin(principal, source, event)
         except UnreadableRow as error:  # a newer version may have written it; the event waits for whoever can read it
             raise Unavailable(str(error)) from error

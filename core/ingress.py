@@ -7,7 +7,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+from core.principal import Principal
 from core.request_context import current
 from schemas import (
     AcceptedRun,
@@ -19,7 +21,9 @@ from schemas import (
     ServerTrouble,
     ThreadKey,
     Unavailable,
+    audit_output,
     check_sizes,
+    new_id,
 )
 from schemas.base import Body
 from schemas.common.clock import utc_now
@@ -35,6 +39,20 @@ class Ingress(RecordProducer):
     async def produce(self, key: ThreadKey, record_id: str, body: Body) -> None:
         """Appends a record and returns when Kafka has it. Raises what `record` and `send` raise."""
         await self.send(self.record(key, record_id, body))
+
+    async def audit(self, by: Principal, action: str, **fields: Any) -> None:
+        """Appends what `by` did to the audit trail; `fields` are those of `AuditEvent`. Raises what `send` raises."""
+        made = audit_output(
+            tenant_id=by.tenant_id,
+            at=utc_now(),
+            action=action,
+            actor=f"user:{by.user_id}",
+            source=SOURCE,
+            id_parts=(new_id("au"),),
+            traceparent=current().traceparent,
+            **fields,
+        )
+        await self.send(made)
 
     @staticmethod
     def record(key: ThreadKey, record_id: str, body: Body) -> Output:

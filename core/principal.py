@@ -10,14 +10,16 @@ from typing import Literal, TypeAlias
 from core.refusals import Forbidden, not_active
 from schemas import SYSTEM_TENANT, TenantState
 
-Scope = Literal["read", "write", "approve", "administer"]
-"""`read`: see one's threads. `write`: send messages, change threads, cancel. `approve`: decide on side effects. `administer`:
-change the tenant, its users and their keys."""
+Scope = Literal["read", "write", "approve", "admin"]
+"""`read`: see one's threads. `write`: send messages, change threads, cancel. `approve`: decide, and answer what a run asks.
+`admin`: change the tenant, its users and their keys. `core/permissions.py` has the table."""
 SCOPES: tuple[Scope, ...] = ("read", "write", "approve")
-"""What a user's credential may cover."""
+"""What a user's credential covers unless something else was asked for."""
+ALL_SCOPES: tuple[Scope, ...] = (*SCOPES, "admin")
+"""What a key may cover."""
 LEFT: Mapping[TenantState, Collection[Scope]] = {
-    "active": ("read", "write", "approve", "administer"),
-    "paused": ("read", "administer"),
+    "active": ALL_SCOPES,
+    "paused": ("read", "admin"),
     "closed": (),
 }
 """What the state of a tenant leaves of the scopes of its people. Who administers a paused tenant can resume it."""
@@ -54,12 +56,17 @@ class Principal:
         """For what the process does for the caller on its own account: it continues when the credential ends."""
         return replace(self, kind="operator", expires=None, again=None)
 
-    def require(self, scope: Scope) -> None:
-        """Raises `Refused` when the credential does not cover this."""
+    def covers(self, scope: Scope) -> bool:
+        """Whether the credential has the scope, and the state of its tenant leaves it."""
+        return scope in LEFT[self.tenant_state] and scope in self.scopes
+
+    def require(self, scope: Scope, to: str = "") -> None:
+        """Raises `Refused` when the credential does not cover this. `to` says what it is needed for."""
         if scope not in LEFT[self.tenant_state]:
             raise not_active(self.tenant_state)
         if scope not in self.scopes:
-            raise Forbidden("scope_missing", f"This credential does not have the scope {scope!r}.")
+            needed = f", which is needed to {to}" if to else ""
+            raise Forbidden("scope_missing", f"This credential does not have the scope {scope!r}{needed}.")
 
     def require_active(self) -> None:
         """Raises `Forbidden` unless the tenant is active: what lasts does not begin in one that is paused."""
@@ -72,10 +79,10 @@ class Principal:
 
     def require_over(self, tenant_id: str) -> None:
         """Raises `Refused` unless this is an administrator of the tenant, or of the whole installation (`OPERATOR`)."""
-        self.require("administer")
+        self.require("admin")
         if self.tenant_id not in (tenant_id, SYSTEM_TENANT):
             raise Forbidden("other_tenant", "This credential administers another tenant.")
 
 
-OPERATOR = Principal(SYSTEM_TENANT, "operator", (*SCOPES, "administer"), "operator")
+OPERATOR = Principal(SYSTEM_TENANT, "operator", ALL_SCOPES, "operator")
 """Whoever runs the installation: its command line, and its processes when they start. Administers all tenants."""

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from core.following.feed import stored_events
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import not_found, unless_lost
 from core.run_views import OVER, RunView, accepted_view, in_head, over_view
@@ -122,7 +123,7 @@ class RunReader:
 
     async def last_answer(self, principal: Principal, view: RunView) -> str:
         """The text of the run's last answer so far."""
-        principal.require("read")
+        require(principal, Operation.READ)
         key = ThreadKey(principal.tenant_id, view.thread_id)
         text, since = "", (view.first_event or 1) - 1
         while True:

@@ -16,8 +16,10 @@ from core.costs import spend
 from core.delayed import DelayedRuns
 from core.following.thread_stream import ThreadStreams
 from core.ingress import Ingress, promised
+from core.permissions import Operation, require, require_run
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, Limited, checked, known_time_zone, unless_lost
+from core.reserved_names import check_metadata
 from core.run_reader import RunReader
 from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head
 from core.thread_reader import ThreadReader
@@ -78,13 +80,15 @@ class Runs(RunReader):
         `head` is the thread where the caller has just read it. The same `idempotency_key` twice is one run; raises `Refused`
         422 when the message differs.
         """
-        principal.require("write")
-        await spend("run")
         head = head or await self._threads.get(principal, thread_id)
         run_id = self._run_id(principal, thread_id, new.idempotency_key)
         if len(json.dumps(dict(new.metadata))) > MAX_METADATA:
             raise Invalid("invalid", f"metadata: the metadata of a run may have {MAX_METADATA:,} characters as JSON.")
         new = await self._agents.prepared(principal, replace(new, message_id=_message_id(new, run_id)))
+        require_run(principal, new, head)
+        if new.graph is not None:
+            check_metadata(new.metadata, principal)
+        await spend("run")
         body, begins_at = _body(principal, run_id, new), None
         if new.delay:
             await self._delayed.check(principal.tenant_id, principal.user_id)
@@ -163,7 +167,7 @@ class Runs(RunReader):
 
     async def cancel(self, principal: Principal, thread_id: str, run_id: str, *, rollback: bool = False) -> None:
         """Asks for the end of a run; one that is over stays as it is. `rollback` takes back what it has written, too."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         view = await self.get(principal, thread_id, run_id)
         if view.status not in OVER:
             key = ThreadKey(principal.tenant_id, thread_id)
@@ -176,7 +180,7 @@ class Runs(RunReader):
 
     async def hide(self, principal: Principal, thread_id: str, run_id: str) -> None:
         """Takes a run that is over out of the lists; what it did stays. Raises `Refused` 409 for one that is not over."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         if (await self.get(principal, thread_id, run_id)).status not in OVER:
             raise Conflict("run_not_over", "The run is not over; cancel it first.")
         head = await self._threads.get(principal, thread_id)
@@ -196,7 +200,7 @@ class Runs(RunReader):
 
         Returns how many there were. Unknown ids, and runs that are over, are none.
         """
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         if thread_id is not None:
             threads = [thread_id]
         else:

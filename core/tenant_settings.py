@@ -31,6 +31,8 @@ class TenantChange:
     paused: bool | None = None
     time_zone: str | None = None
     """IANA name; an empty text removes it."""
+    graphs: tuple[str, ...] | None = None
+    """Patterns of the hosted graphs that the tenant may use."""
     agent_id: str = "default"
     agent: Mapping[str, Any] = field(default_factory=dict)
     """New values by fields of `AgentSettings`; a mapping changes only the fields it names, and None changes nothing. A new agent
@@ -143,7 +145,7 @@ def changed_tenant(found: Tenant, change: TenantChange, check_model: Callable[[s
     if found.agent(agent_id) is None and fields != new.model_dump():
         agents.append(agent)
     changed = found.model_dump() | {"agents": [a.model_dump() for a in agents], "version": found.version + 1}
-    changed |= {name: value for name in ("name", "paused") if (value := getattr(change, name)) is not None}
+    changed |= {name: value for name in ("name", "paused", "graphs") if (value := getattr(change, name)) is not None}
     if change.time_zone is not None:
         changed["time_zone"] = known_time_zone(change.time_zone) if change.time_zone else None
     return Tenant.model_validate(changed)

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Conflict, not_found, unfit, unless_lost
 from core.standing import standing
@@ -60,7 +61,7 @@ class ThreadReader:
     ) -> tuple[ThreadHead, list[StoredMessage]]:
         """The thread and its newest messages, of one moment, as far as they have `STATE_BYTES`. Raises `Refused` when there is
         none."""
-        principal.require("read")
+        require(principal, Operation.READ)
         found = await self._own(principal, thread_id, window)
         if found.head is None:
             raise not_found("thread", thread_id)
@@ -104,7 +105,7 @@ class ThreadReader:
     ) -> AsyncGenerator[ThreadSummary]:
         """The user's threads that fit, the last changed first: `text` in the title, `metadata` contained in theirs. With `after`,
         those behind a thread of this id that was changed last at this time. Only some of their lines are in memory at a time."""
-        principal.require("read")
+        require(principal, Operation.READ)
         places = await self._journal.places(principal.tenant_id, principal.user_id, limit=LISTED)
         needle, wanted, looked = text.casefold(), None if ids is None else set(ids), condition in ("busy", "approval")
         maybe = [

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from core.changes import Changes
 from core.costs import spend
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.quotas import Quotas
 from core.refusals import Conflict, checked, not_found
@@ -59,7 +60,7 @@ class Threads(ThreadReader):
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> tuple[str, ThreadHead]:
         """Makes a thread; returns its id and what it is now. Raises `Refused` 409 when the id cannot be had."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         thread_id = thread_id or new_uuid()
         head = await self.find_or_free(principal, thread_id)
         body = checked(
@@ -94,7 +95,7 @@ class Threads(ThreadReader):
         ttl: ThreadTtl | None = None,
     ) -> ThreadHead:
         """Renames a thread, says when its time is up, or merges metadata into it; a key whose value is null goes."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         head = await self.get(principal, thread_id)
         changes = dict(metadata or {})
         if title is not None and "title" in head.metadata:
@@ -110,7 +111,7 @@ class Threads(ThreadReader):
 
     async def delete(self, principal: Principal, thread_id: str) -> None:
         """Ends what runs in a thread and erases it; also one whose head cannot be read, where the user's list has it."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         head: ThreadHead | None
         try:
             head = await self.get(principal, thread_id)
@@ -126,7 +127,7 @@ class Threads(ThreadReader):
 
     async def copy(self, principal: Principal, source: str) -> tuple[str, ThreadHead]:
         """Makes a thread that says and knows what another one does; returns its id and what it is now."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         await spend("copy")
         await self.get(principal, source)
         await self._quotas.thread(principal)
@@ -139,7 +140,7 @@ class Threads(ThreadReader):
         self, principal: Principal, thread_id: str, head: ThreadHead, change: ChangeMessages
     ) -> int:
         """Changes what an agent's conversation says; the number of its newest message then. Raises `Refused`."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_STATE)
         await spend("state")
         answer = await self._changes.done(principal, thread_id, head, change)
         assert isinstance(answer, StateUpdated)

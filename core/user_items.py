@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.quotas import Quotas
 from schemas.common.clock import utc_now
@@ -23,14 +24,14 @@ class UserItems:
 
     async def get(self, by: Principal, namespace: Sequence[str], key: str) -> Item | None:
         """The item; None when there is none."""
-        by.require("read")
+        require(by, Operation.READ)
         return await self._store.get(by.tenant_id, by.user_id, namespace, key)
 
     async def put(
         self, by: Principal, namespace: Sequence[str], key: str, value: dict[str, Any], *, lifetime: timedelta | None
     ) -> None:
         """Stores a value, in place of what was there; it disappears after `lifetime`, if that is given."""
-        by.require("write")
+        require(by, Operation.KEEP_ITEMS)
 
         async def replaced() -> int | None:
             there = await self._store.get(by.tenant_id, by.user_id, namespace, key)
@@ -42,7 +43,7 @@ class UserItems:
 
     async def delete(self, by: Principal, namespace: Sequence[str], key: str) -> None:
         """Removes the item, if there is one."""
-        by.require("write")
+        require(by, Operation.KEEP_ITEMS)
         await self._store.delete(by.tenant_id, by.user_id, namespace, key)
 
     async def search(
@@ -58,7 +59,7 @@ class UserItems:
     ) -> Page[tuple[Item, float | None]]:
         """Items below a namespace whose fields meet the conditions: newest first, or ranked by how many of the query's words they
         contain, which is returned with each."""
-        by.require("read")
+        require(by, Operation.READ)
         bounds: dict[str, Any] = {"limit": limit, "offset": offset, "max_bytes": max_bytes}
         whose = (by.tenant_id, by.user_id)
         return await search_items(self._store, *whose, prefix, conditions=conditions, query=query, **bounds)
@@ -67,6 +68,6 @@ class UserItems:
         self, by: Principal, *, prefix: Sequence[str], suffix: Sequence[str], max_depth: int | None
     ) -> list[tuple[str, ...]]:
         """Namespaces that have items, sorted, cut at a depth; `*` in a prefix or suffix stands for any label."""
-        by.require("read")
+        require(by, Operation.READ)
         found = [name async for name in self._store.names(by.tenant_id, by.user_id, ())]
         return namespaces(found, prefix=prefix, suffix=suffix, max_depth=max_depth)

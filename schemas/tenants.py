@@ -115,6 +115,8 @@ class Tenant(Stored):
     """IANA name of the zone that the users are in who have none of their own; UTC when absent."""
     agents: tuple[AgentSettings, ...] = (AgentSettings(),)
     identity_providers: tuple[IdentityProvider, ...] = ()
+    graphs: tuple[str, ...] = ("*",)
+    """Patterns of the installation's hosted graphs that the tenant may use; the others are not there for it."""
 
     @model_validator(mode="after")
     def _agents_are_distinct(self) -> Tenant:
@@ -127,6 +129,10 @@ class Tenant(Stored):
     def state(self) -> TenantState:
         """What its people may do now."""
         return "closed" if self.closed else "paused" if self.paused else "active"
+
+    def may_use(self, graph: str) -> bool:
+        """Whether the tenant may use this hosted graph."""
+        return any(fnmatchcase(graph, pattern) for pattern in self.graphs)
 
     def agent(self, agent_id: str) -> AgentSettings | None:
         """The agent of this id."""

@@ -29,7 +29,9 @@ def create(
         str, typer.Option("--user", help="User who owns the key; requests with it act as this user.")
     ] = "owner",
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
-    scopes: Annotated[list[str] | None, typer.Option("--scope", help="read, write, approve; repeat it [all].")] = None,
+    scopes: Annotated[
+        list[str] | None, typer.Option("--scope", help="read, write, approve, admin; repeat it [all but admin].")
+    ] = None,
     days: Annotated[float | None, typer.Option(min=0, help="Days until it expires [90].")] = None,
     as_json: JsonOption = False,
     data: DataOption = None,

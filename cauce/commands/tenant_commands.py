@@ -99,6 +99,7 @@ def show(
     paused = "" if found.state == "active" else f"  {found.state}"
     version, zone = f" version {found.version}", f"  {found.time_zone}" if found.time_zone else ""
     out.print(one_line((found.tenant_id, "bold"), f" {found.name}", (version, "dim"), zone, (paused, "yellow")))
+    out.print(f"hosted graphs   {', '.join(found.graphs) or 'none'}", markup=False)
     for agent in found.agents:
         out.print()
         out.print(one_line("agent ", (agent.agent_id, "bold"), f" ({agent.name})"))
@@ -185,6 +186,9 @@ def set_tenant(
     time_zone: Annotated[
         str | None, typer.Option(help="Time zone of users without their own, such as Europe/Madrid.")
     ] = None,
+    graphs: Annotated[
+        list[str] | None, typer.Option("--graph", help="Pattern of hosted graphs it may use; repeat it, '' for none.")
+    ] = None,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -200,6 +204,7 @@ def set_tenant(
         name=name,
         paused=paused,
         time_zone=time_zone,
+        graphs=tuple(filter(None, graphs)) if graphs else None,
         agent_id=agent,
         agent={
             "model": {

@@ -13,6 +13,7 @@ from connectors.graphs import Graphs
 from core.changes import Changes
 from core.costs import spend
 from core.graph_assistants import Assistant
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Broken, Refused, checked, not_found
 from schemas import (
@@ -158,7 +159,9 @@ class GraphStates:
 
         Raises `Refused` if the graph rejects the update.
         """
-        caller.require("write")
+        require(caller, Operation.CHANGE_STATE, "graph")
+        if graph in self._graphs.names and await self._assistant(caller, graph) is None:
+            raise not_found("graph", graph)
         await spend("state")
         request = await self._configured(caller, head, graph)
         body = checked(
@@ -201,7 +204,7 @@ class GraphStates:
         from connectors.graphs import DESCRIBE, Use, UserStore, run_config
 
         request = _request(caller, assistant)
-        config = run_config(request, thread_id="", user_id=caller.user_id, assistant_id=assistant.assistant_id)
+        config = run_config(request, thread_id="", assistant_id=assistant.assistant_id, **_whose(caller))
         with _explained(assistant.graph_id):
             async with asyncio.timeout(MAKE_SECONDS):
                 yield hosted, Use(DESCRIBE, config, UserStore(self._items, caller.tenant_id, caller.user_id))
@@ -209,7 +212,7 @@ class GraphStates:
     async def _configured(self, caller: Principal, head: ThreadHead | None, graph: str) -> GraphRequest:
         """The configuration of the thread's graph: that of its newest run, otherwise that of its assistant."""
         if head and head.configured and head.configured.graph == graph:
-            return head.configured
+            return head.configured.model_copy(update={"permissions": tuple(sorted(caller.scopes))})
         names = (head.agent_id, head.metadata.get("assistant_id")) if head else ()
         for name in (*names, graph):
             if name and (found := await self._assistant(caller, name)) and found.graph_id == graph:
@@ -236,7 +239,7 @@ class GraphStates:
         head = (await self._journal.hydrate(caller.tenant_id, thread_id, window=0)).head if hosted.is_made else None
         request = await self._configured(caller, head, graph)
         agent_id = head.agent_id if head else ""
-        config = run_config(request, thread_id=thread_id, user_id=caller.user_id, assistant_id=agent_id)
+        config = run_config(request, thread_id=thread_id, assistant_id=agent_id, **_whose(caller))
         async with _left_whatever_it_raises(graph) as stack:
             with _explained(graph):
                 use = Use(READ, config, UserStore(self._items, caller.tenant_id, caller.user_id))
@@ -331,6 +334,10 @@ def _is_ours(error: BaseException) -> bool:
     return isinstance(error, GeneratorExit) or (
         isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
     )
+
+
+def _whose(caller: Principal) -> dict[str, Any]:
+    return {"tenant_id": caller.tenant_id, "user_id": caller.user_id}
 
 
 def _request(caller: Principal, assistant: Assistant) -> GraphRequest:

@@ -302,6 +302,8 @@ class TurnsProcessor:
         if isinstance(body, UpdateState):
             if self._states is None:
                 raise Reject(f"no graphs are hosted here, and so not {body.graph!r}")
+            if not tenant.may_use(body.graph):
+                return transitions.refuse(draft, f"the tenant may not use the graph {body.graph!r}")
             return await self._states.update(draft, body)
         if isinstance(body, ToolResult):
             return await self._tool_result(draft, body)

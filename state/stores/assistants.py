@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -97,6 +99,16 @@ def decode_assistants(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: st
     )
 
 
+def _is_of(assistant: AssistantRow, user_id: str | None) -> bool:
+    """Whether it is the user's own; of the tenant they all are. Shared ones are no user's."""
+    if user_id is None:
+        return True
+    with suppress(ValueError):
+        body = json.loads(assistant.body)
+        return isinstance(body, dict) and body.get("owner") == user_id
+    return False
+
+
 async def each_assistant(assistants: AssistantStore, tenant_id: str) -> AsyncGenerator[AssistantRow]:
     """The current versions of all assistants, by id, read page by page."""
     after, more = None, True
@@ -117,27 +129,30 @@ async def each_version(assistants: AssistantStore, tenant_id: str, assistant_id:
         before, more = page.next, page.next is not None
 
 
-async def _copy(assistants: AssistantStore, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
-    if user_id is not None:
-        return
+async def _each_of(assistants: AssistantStore, tenant_id: str, user_id: str | None) -> AsyncGenerator[AssistantRow]:
     async for assistant in each_assistant(assistants, tenant_id):
+        if _is_of(assistant, user_id):
+            yield assistant
+
+
+async def _copy(assistants: AssistantStore, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
+    async for assistant in _each_of(assistants, tenant_id, user_id):
         async for version in each_version(assistants, tenant_id, assistant.assistant_id):
             yield Piece(f"{version.assistant_id}/{version.version}", version.body)
 
 
 async def _erase(assistants: AssistantStore, tenant_id: str, user_id: str | None, before: datetime) -> None:
-    if user_id is not None:
-        return
-    async for assistant in each_assistant(assistants, tenant_id):
+    async for assistant in _each_of(assistants, tenant_id, user_id):
         await assistants.delete(tenant_id, assistant.assistant_id)
 
 
 HOLDING = StoreHolding(
     name="assistants",
     kind="store",
-    tenant="Assistants on hosted graphs, every version. Whoever made one is not kept.",
+    tenant="Assistants on hosted graphs, every version.",
+    user="Those that the user made and that are not shared.",
     exported="All versions.",
-    erased="Immediately.",
+    erased="Immediately. Those that an administrator has shared are the tenant's, and stay.",
     tables=("assistants", "assistant_versions"),
     copy=_copy,
     erase=_erase,

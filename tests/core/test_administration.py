@@ -22,7 +22,7 @@ from schemas import IdentityProvider
 from state import Stores
 
 ANA = Principal("acme", "ana")
-ADMINISTRATOR = Principal("acme", "boss", (*SCOPES, "administer"))
+ADMINISTRATOR = Principal("acme", "boss", (*SCOPES, "admin"))
 PROVIDER = IdentityProvider(name="test", issuer="https://issuer", client_id="cauce", audience="api")
 
 UseCase = Callable[[StoreCore, Principal, str], Awaitable[Any]]
@@ -102,13 +102,22 @@ async def test_the_installation_is_the_operators(core: StoreCore, case: str) -> 
     await OF_ALL[case](core, OPERATOR, "acme")
 
 
-async def test_no_credential_of_a_user_administers(core: StoreCore) -> None:
-    with pytest.raises(Invalid, match="no scope 'administer'; there are read, write, approve"):
-        await core.keys.create(OPERATOR, "acme", "ana", scopes=("read", "administer"))
+async def test_no_credential_administers_that_was_not_given_the_scope(core: StoreCore) -> None:
+    with pytest.raises(Invalid, match="no scope 'everything'; there are read, write, approve, admin"):
+        await core.keys.create(OPERATOR, "acme", "ana", scopes=("read", "everything"))
     made = await core.keys.create(OPERATOR, "acme", "ana")
     found = await core.keys.find(made.text)
+    assert found is not None
     about = {"credential_id": made.key.key_id, "expires": made.key.expires_at, "issued": made.key.created_at}
     assert found == replace(ANA, scopes=frozenset(SCOPES), **about)
+    with pytest.raises(Forbidden):
+        await core.keys.list(found, "acme")
+    made = await core.keys.create(OPERATOR, "acme", "boss", scopes=("admin",))
+    boss = await core.keys.find(made.text)
+    assert boss is not None
+    assert len(await core.keys.list(boss, "acme")) == 2
+    with pytest.raises(Forbidden):
+        await core.keys.list(boss, "lumen")
 
 
 async def test_a_user_changes_himself_where_the_credential_may_write(core: StoreCore) -> None:
@@ -204,10 +213,10 @@ async def test_an_issuer_that_two_tenants_trust_for_one_audience_lets_nobody_in(
 
 async def test_items_are_their_users_alone(core: StoreCore) -> None:
     await core.items.put(ANA, ("notes",), "a", {"text": "hello"}, lifetime=timedelta(hours=1))
-    assert [item.key for item, _ in await core.items.search(ANA, (), {}, "hello")] == ["a"]
+    assert [item.key for item, _ in await core.items.search(ANA, (), {}, "hello", limit=9, offset=0)] == ["a"]
     for other in (Principal("acme", "bob"), Principal("lumen", "ana"), OPERATOR):
         assert await core.items.get(other, ("notes",), "a") is None
-        assert await core.items.search(other, (), {}, None) == []
+        assert await core.items.search(other, (), {}, None, limit=9, offset=0) == []
     reader = replace(ANA, scopes=("read",))
     for change in (
         core.items.put(reader, ("notes",), "a", {}, lifetime=None),

@@ -73,7 +73,7 @@ def test_a_provider_admits_by_its_rules_and_nobody_without(settings: Any, given:
         ({"issuer": "http://login.example"}, "https://"),
         ({"issuer": "http://127.0.0.1.evil.example"}, "https://"),
         ({"audience": "cauce"}, "client id"),
-        ({"scopes": ("read", "administer")}, "administer"),
+        ({"scopes": ("read", "admin")}, "admin"),
         ({"allow_domains": ("@acme.example",)}, "domain"),
         ({"allow_domains": ("*.acme.example",)}, "domain"),
         ({"allow_claims": ("tid",)}, "CLAIM=VALUE"),

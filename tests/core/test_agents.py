@@ -19,12 +19,17 @@ from state import Stores
 ANA = Principal("acme", "ana")
 
 
+async def unheard(*_: object, **__: object) -> None:
+    """Nothing is changed here."""
+
+
 @pytest.fixture
 async def agents(core: StoreCore, stores: Stores) -> Agents:
     """Those of `acme`: its own `default` and `mail`, and the graphs `mail` and `news`."""
     change = TenantChange(agent_id="mail", agent={"instructions": "Read it."})
     await core.tenants.change(OPERATOR, "acme", change, check_model=lambda _: None)
-    return Agents(core.tenants, Assistants(stores.assistants, core.quotas, ("mail", "news")))
+    assistants = Assistants(stores.assistants, core.quotas, ("mail", "news"), audit=unheard)
+    return Agents(core.tenants, assistants)
 
 
 async def test_the_tenants_own_come_first_and_keep_their_ids(agents: Agents) -> None:

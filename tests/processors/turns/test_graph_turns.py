@@ -285,6 +285,18 @@ async def test_a_graph_that_is_not_there_fails_the_run_in_words(hosting: Hosting
     assert "'nope'" in failed["message"]
 
 
+async def test_a_worker_runs_and_changes_no_graph_that_the_tenant_may_not_use(hosting: Hosting) -> None:
+    await hosting.processor().process(run("steps", {}))
+    tenant = await hosting.stores.directory.tenant("acme")
+    assert tenant
+    less = tenant.model_copy(update={"graphs": ("other_*",), "version": tenant.version + 1})
+    assert await hosting.stores.directory.put_tenant(less, expected_version=tenant.version)
+    before = (await hosting.state("steps"))["values"]
+    (failed,) = events(await hosting.processor().process(run("steps", {})), "run.failed")
+    assert (failed["code"], "may not use" in failed["message"]) == ("graph_missing", True)
+    assert (await hosting.state("steps"))["values"] == before
+
+
 async def test_a_checkpoint_to_go_on_from_has_to_be_there(hosting: Hosting) -> None:
     await hosting.processor().process(run("steps", {}))
     (failed,) = events(await hosting.processor().process(run("steps", {}, checkpoint_id="made-up")), "run.failed")

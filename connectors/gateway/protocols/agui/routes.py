@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from connectors.gateway.client_messages import said_by_whole_history
 from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.permitted_routes import permitted
 from connectors.gateway.protocols.agui.projection import AguiProjection, error_frame
 from connectors.gateway.protocols.agui.requests import RunInput
 from connectors.gateway.request_parts import body_of, caller_of, core_of, text
@@ -19,6 +20,7 @@ from core.agents import MESSAGE_MODES
 from core.answering import addressed
 from core.costs import runs_ahead, spend
 from core.graph_assistants import Assistant
+from core.permissions import Operation, allows
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, not_found
 from schemas import GraphCommand, GraphRequest, StoredMessage, ThreadHead
@@ -26,12 +28,12 @@ from schemas import GraphCommand, GraphRequest, StoredMessage, ThreadHead
 router = APIRouter(include_in_schema=False)
 
 
-@router.post("/agui")
-@router.post("/agui/{agent_id}")
+@router.post("/agui", dependencies=[permitted(Operation.RUN, Operation.ANSWER, Operation.FORK)])
+@router.post("/agui/{agent_id}", dependencies=[permitted(Operation.RUN, Operation.ANSWER, Operation.FORK)])
 async def run(request: Request) -> Any:
     """Runs an agent on the user's new messages, or on the answers to its interrupts, and streams what happens.
 
-    A client that leaves before the end stops the run: that is how clients of this protocol cancel.
+    A client that leaves before the end stops the run, if it may: that is how clients of this protocol cancel.
     """
     core, caller, wanted = core_of(request), caller_of(request), RunInput.of(await body_of(request))
     given, thread_id = request.path_params.get("agent_id") or "default", wanted.thread_id
@@ -64,17 +66,18 @@ async def run(request: Request) -> Any:
         listed=listed,
         state_of=core.graphs.states_of(caller, thread_id, graph) if graph else None,
     )
+    leave = partial(core.runs.cancel, caller, thread_id, view.run_id)
     return EventStream(
         projection.frames(core.stream(caller, thread_id).items(since)),
         headers={"Content-Location": f"/v1/threads/{thread_id}/runs/{view.run_id}"},
         on_error=error_frame,
         slow_seconds=core.options.slow_seconds,
-        on_left=partial(core.runs.cancel, caller, thread_id, view.run_id),
+        on_left=leave if allows(caller, Operation.CHANGE_THREAD) else None,
         on_end=core.count_stream(caller),
     )
 
 
-@router.post("/agui/threads/{thread_id}/runs/{run_id}/cancel")
+@router.post("/agui/threads/{thread_id}/runs/{run_id}/cancel", dependencies=[permitted(Operation.CHANGE_THREAD)])
 async def cancel(request: Request) -> Response:
     """Stops the run that a client began under this `runId`; one that is over stays as it is."""
     core, caller = core_of(request), caller_of(request)
@@ -145,7 +148,13 @@ async def _answer_graph(
         raise Conflict("no_such_interrupt", "The interrupt that this answers is not open any more.")
     command = GraphCommand(resumes=True, resume=resume)
     request = asked.model_copy(
-        update={"input": None, "command": command, "checkpoint_id": None, "modes": MESSAGE_MODES}
+        update={
+            "input": None,
+            "command": command,
+            "checkpoint_id": None,
+            "modes": MESSAGE_MODES,
+            "permissions": tuple(sorted(caller.scopes)),
+        }
     )
     if head.run:
         return await core.answering.resume(caller, thread_id, head, request)

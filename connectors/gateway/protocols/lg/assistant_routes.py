@@ -1,4 +1,6 @@
-"""Assistants: those of hosted graphs, and the tenant's agents, which its administrator makes (`cauce tenant set`)."""
+"""Assistants: those of hosted graphs, and the tenant's agents, which its administrator makes (`cauce tenant set`).
+
+`?shared=true` shares an assistant of a hosted graph with the tenant, `?shared=false` takes it back: for administrators."""
 
 from __future__ import annotations
 
@@ -27,6 +29,8 @@ from connectors.gateway.request_parts import (
     whole,
 )
 from core.graph_assistants import Assistant
+from core.permissions import Operation, require
+from core.principal import Principal
 from core.refusals import Conflict, Forbidden, Missing, unfit
 from schemas import MAX_METADATA, AgentSettings, Tenant, UnreadableRow, contains
 
@@ -78,8 +82,9 @@ async def create(request: Request) -> Response:
             _changes(body),
             assistant_id=wanted_id,
             if_exists=exists,
+            shared=bool(_shared(request)),
         )
-        return answer(shapes.graph_assistant(made))
+        return answer(shapes.graph_assistant(made.seen_by(caller)))
     found = await _one(request, body.get("graph_id"))
     if exists != "do_nothing":
         raise Conflict("assistant_exists", f"There is an assistant of this graph. {_BY_ADMINISTRATOR}")
@@ -98,8 +103,9 @@ async def one(request: Request) -> Response:
     if request.method == "DELETE":
         await core.assistants.delete(caller, tenant, given)
         return Response(status_code=204)
-    changed = await core.assistants.change(caller, tenant, given, _changes(await body_of(request)))
-    return answer(shapes.graph_assistant(changed))
+    changes = _changes(await body_of(request))
+    changed = await core.assistants.change(caller, tenant, given, changes, shared=_shared(request))
+    return answer(shapes.graph_assistant(changed.seen_by(caller)))
 
 
 async def schemas(request: Request) -> Response:
@@ -157,14 +163,14 @@ async def versions(request: Request) -> Response:
     with suppress(UnreadableRow):  # the current version; the others are listed
         if await _hosted(request) is None:
             return answer([await _one(request, given)])
-    core, body = core_of(request), await body_of(request)
-    tenant = await core.tenant(caller_of(request))
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    tenant = await core.tenant(caller)
     metadata = mapping(body.get("metadata"), "metadata", most=MAX_METADATA)
     limit, offset = page_of(body)
     found, position = AnswerList(limit), 0
-    async with aclosing(core.assistants.versions(tenant, given)) as all_of_them:
+    async with aclosing(core.assistants.versions(caller, tenant, given)) as all_of_them:
         async for version in all_of_them:
-            shown = shapes.graph_assistant(version)
+            shown = shapes.graph_assistant(version.seen_by(caller))
             if not contains(shown["metadata"], metadata):
                 continue
             position += 1
@@ -182,9 +188,8 @@ async def latest(request: Request) -> Response:
     given_version = (await body_of(request)).get("version")
     if (version := whole(given_version)) is None:
         raise unfit("version", given_version, "a whole number")
-    return answer(
-        shapes.graph_assistant(await core.assistants.choose(caller, await core.tenant(caller), given, version))
-    )
+    chosen = await core.assistants.choose(caller, await core.tenant(caller), given, version)
+    return answer(shapes.graph_assistant(chosen.seen_by(caller)))
 
 
 def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,6 +204,14 @@ def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _shared(request: Request) -> bool | None:
+    """What the query says; None where it says nothing. Raises `Refused`."""
+    given = request.query_params.get("shared")
+    if given not in (None, "true", "false"):
+        raise unfit("shared", given, "true or false")
+    return None if given is None else given == "true"
+
+
 def _xray(given: str | None) -> int | bool:
     if given is None or given in ("", "true", "True", "false", "False"):
         return given in ("true", "True")
@@ -208,17 +221,21 @@ def _xray(given: str | None) -> int | bool:
 async def _hosted(request: Request) -> Assistant | None:
     """The assistant that the path names, where it is one of a hosted graph."""
     caller = caller_of(request)
-    caller.require("read")
+    require(caller, Operation.READ)
     return await core_of(request).assistant(caller, request.path_params["assistant_id"])
 
 
 async def _one(request: Request, given: object) -> dict[str, Any]:
     core, caller = core_of(request), caller_of(request)
-    return _shown(await core.tenant(caller), await core.agents.find(caller, given))
+    return _shown(caller, await core.tenant(caller), await core.agents.find(caller, given))
 
 
-def _shown(tenant: Tenant, agent: AgentSettings | Assistant) -> dict[str, Any]:
-    return shapes.graph_assistant(agent) if isinstance(agent, Assistant) else shapes.assistant(tenant, agent)
+def _shown(caller: Principal, tenant: Tenant, agent: AgentSettings | Assistant) -> dict[str, Any]:
+    return (
+        shapes.graph_assistant(agent.seen_by(caller))
+        if isinstance(agent, Assistant)
+        else shapes.assistant(tenant, agent)
+    )
 
 
 async def _fitting(request: Request, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
@@ -233,7 +250,7 @@ async def _fitting(request: Request, body: Mapping[str, Any]) -> AsyncGenerator[
         return graph_id in (None, shown["graph_id"]) and named and contains(shown["metadata"], metadata)
 
     async for agent in core.agents.each(caller):
-        shown = _shown(tenant, agent)
+        shown = _shown(caller, tenant, agent)
         if fits(shown) and isinstance(agent, Assistant):
             yield shown
         elif fits(shown):

@@ -28,6 +28,7 @@ from connectors.gateway.sse import EventStream, FrameReader
 from core import RunView
 from core.costs import spend
 from core.following.position import Position, RunEnd
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, not_found, unfit
 from core.run_views import RunStatus, joins_at, until
@@ -169,14 +170,18 @@ async def one(request: Request) -> Response:
 async def join(request: Request) -> Response:
     """`GET /threads/{t}/runs/{r}/join`."""
     core, caller = core_of(request), caller_of(request)
+    if cancels := is_set(request, "cancel_on_disconnect"):
+        require(caller, Operation.CHANGE_THREAD)
     view = await core.runs.get(caller, request.path_params["thread_id"], request.path_params["run_id"])
-    return waited(core, caller, view, None, cancel=is_set(request, "cancel_on_disconnect"))
+    return waited(core, caller, view, None, cancel=cancels)
 
 
 async def join_stream(request: Request) -> Any:
     """`GET /threads/{t}/runs/{r}/stream`: from where `Last-Event-ID` says, from the beginning for `-1`, else from now on."""
     core, caller = core_of(request), caller_of(request)
     thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
+    if cancels := is_set(request, "cancel_on_disconnect"):
+        require(caller, Operation.CHANGE_THREAD)
     modes = modes_of(request.query_params.getlist("stream_mode"), ("values", "updates", "messages-tuple", "custom"))
     await spend("stream")
     view = await core.runs.get(caller, thread_id, run_id)
@@ -201,7 +206,7 @@ async def join_stream(request: Request) -> Any:
         resumable=True,
     )
     leave = None
-    if is_set(request, "cancel_on_disconnect"):
+    if cancels:
         leave = partial(core.runs.cancel, caller, thread_id, run_id)
     return EventStream(
         frames.frames(stream.items(position.seq)),

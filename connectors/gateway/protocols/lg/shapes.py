@@ -78,6 +78,7 @@ def graph_assistant(of: Assistant) -> dict[str, Any]:
         "config": dict(of.config),
         "context": dict(of.context),
         "metadata": dict(of.metadata),
+        "shared": of.shared,
         "version": of.version,
         "created_at": iso(of.created_at),
         "updated_at": iso(of.updated_at),

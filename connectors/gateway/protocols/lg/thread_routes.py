@@ -25,6 +25,7 @@ from connectors.gateway.protocols.lg.graph_thread_states import (
 from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.requests import answer, own_title, thread_fields, ttl_of, usual_ttl
 from connectors.gateway.request_parts import body_of, caller_of, core_of, large, mapping, one_of, page_of, text, texts
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, Missing, Refused, shown, unfit
 from schemas import MAX_METADATA, StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains
@@ -65,6 +66,8 @@ async def create(request: Request) -> Response:
             "invalid",
             f"metadata.graph_id is {shown(graph)}, but must name a hosted graph, whose state the supersteps create.",
         )
+    if steps:
+        require(caller, Operation.CHANGE_STATE, "graph")
     thread_id, head = await core.threads.create(
         caller,
         thread_id=text(body, "thread_id"),

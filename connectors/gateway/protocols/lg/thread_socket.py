@@ -21,6 +21,7 @@ from connectors.gateway.protocols.lg.thread_state import dumps
 from connectors.gateway.protocols.lg.v2 import no_command, obey, opened, refusal, subscription
 from connectors.gateway.request_parts import mapping
 from core.costs import spend
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, Missing, shown
 from schemas import ServerTrouble
@@ -42,6 +43,7 @@ async def serve(socket: WebSocket) -> None:
     cut: str | None = None
     end: Callable[[str | None], None] = lambda why: None  # noqa: E731
     try:
+        require(caller, Operation.READ)
         end = core.count_stream(caller)
         await core.threads.find(caller, connection.thread_id)  # not somebody else's
         await connection.run()

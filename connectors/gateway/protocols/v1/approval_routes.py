@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 
 from connectors.gateway.answer_bytes import Allowance
 from connectors.gateway.given_json import GivenJsonRoute
+from connectors.gateway.permitted_routes import permitted
 from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.parameters import (
     LARGE,
@@ -21,6 +22,7 @@ from connectors.gateway.protocols.v1.parameters import (
     cursor_after,
     thread_after,
 )
+from core.permissions import Operation
 from core.refusals import unless_lost
 from schemas import ThreadHead
 
@@ -29,7 +31,7 @@ _AROUND = 500
 """Bytes of an approval beside its arguments, about."""
 
 
-@router.get("/approvals", dependencies=LARGE)
+@router.get("/approvals", dependencies=[*LARGE, permitted(Operation.READ)])
 async def list_approvals(
     core: CoreIn,
     caller: Caller,
@@ -50,7 +52,7 @@ async def list_approvals(
     return m.ApprovalList(approvals=found, next=None)
 
 
-@router.post("/threads/{thread_id}/approvals/{call_id}")
+@router.post("/threads/{thread_id}/approvals/{call_id}", dependencies=[permitted(Operation.ANSWER)])
 async def decide(
     core: CoreIn, caller: Caller, thread_id: ThreadId, call_id: CallId, body: m.DecisionIn
 ) -> m.DecisionOut:

@@ -14,6 +14,7 @@ from connectors.gateway.answer_bytes import Allowance
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.patient import PatientJson
+from connectors.gateway.permitted_routes import permitted
 from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.approval_routes import waiting
 from connectors.gateway.protocols.v1.event_frames import event_stream
@@ -34,6 +35,7 @@ from connectors.gateway.protocols.v1.parameters import (
 from core import NewRun
 from core.costs import spend
 from core.following.position import Position, RunEnd
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, not_found
 from core.request_context import current
@@ -48,7 +50,11 @@ MOST_LOOKED_AT = 2_000
 """Runs that one page is filtered from."""
 
 
-@router.post("/threads/{thread_id}/messages", status_code=202)
+@router.post(
+    "/threads/{thread_id}/messages",
+    status_code=202,
+    dependencies=[permitted(Operation.RUN, Operation.CONTINUE, Operation.FORK)],
+)
 async def send_message(
     core: CoreIn,
     caller: Caller,
@@ -61,7 +67,11 @@ async def send_message(
     return m.RunOut.of(view)
 
 
-@router.post("/threads/{thread_id}/runs", status_code=202)
+@router.post(
+    "/threads/{thread_id}/runs",
+    status_code=202,
+    dependencies=[permitted(Operation.RUN, Operation.CONTINUE, Operation.FORK)],
+)
 async def start_run(
     core: CoreIn,
     caller: Caller,
@@ -74,7 +84,11 @@ async def start_run(
     return m.RunOut.of(view)
 
 
-@router.post("/threads/{thread_id}/runs/wait", response_model=m.RunResult)
+@router.post(
+    "/threads/{thread_id}/runs/wait",
+    response_model=m.RunResult,
+    dependencies=[permitted(Operation.RUN, Operation.CONTINUE, Operation.FORK)],
+)
 async def run_and_wait(
     core: CoreIn,
     caller: Caller,
@@ -90,7 +104,12 @@ async def run_and_wait(
     return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
 
 
-@router.post("/threads/{thread_id}/runs/stream", responses=SSE, response_class=StreamingResponse)
+@router.post(
+    "/threads/{thread_id}/runs/stream",
+    responses=SSE,
+    response_class=StreamingResponse,
+    dependencies=[permitted(Operation.RUN, Operation.CONTINUE, Operation.FORK)],
+)
 async def run_and_stream(
     core: CoreIn,
     caller: Caller,
@@ -104,7 +123,7 @@ async def run_and_stream(
     return event_stream(core, caller, thread_id, Position(before), until=end)
 
 
-@router.get("/threads/{thread_id}/runs", dependencies=LARGE)
+@router.get("/threads/{thread_id}/runs", dependencies=[*LARGE, permitted(Operation.READ)])
 async def list_runs(
     core: CoreIn,
     caller: Caller,
@@ -128,13 +147,15 @@ async def list_runs(
     return m.RunList(runs=found, next=None)
 
 
-@router.get("/threads/{thread_id}/runs/{run_id}")
+@router.get("/threads/{thread_id}/runs/{run_id}", dependencies=[permitted(Operation.READ)])
 async def get_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
     """A run in its present state, available as soon as it was accepted."""
     return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
 
 
-@router.get("/threads/{thread_id}/runs/{run_id}/join", response_model=m.RunResult)
+@router.get(
+    "/threads/{thread_id}/runs/{run_id}/join", response_model=m.RunResult, dependencies=[permitted(Operation.READ)]
+)
 async def join_run(
     core: CoreIn,
     caller: Caller,
@@ -144,11 +165,18 @@ async def join_run(
     cancel_on_disconnect: CancelOnDisconnect = False,
 ) -> Response:
     """Wait for a run. Blank lines precede its result while it works; a failure after they started is a problem in the body."""
+    if cancel_on_disconnect:
+        require(caller, Operation.CHANGE_THREAD)
     view = await core.runs.get(caller, thread_id, run_id)
     return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
 
 
-@router.get("/threads/{thread_id}/runs/{run_id}/stream", responses=SSE, response_class=StreamingResponse)
+@router.get(
+    "/threads/{thread_id}/runs/{run_id}/stream",
+    responses=SSE,
+    response_class=StreamingResponse,
+    dependencies=[permitted(Operation.READ)],
+)
 async def follow_run(
     core: CoreIn,
     caller: Caller,
@@ -165,7 +193,9 @@ async def follow_run(
     return event_stream(core, caller, thread_id, position, until=until(view, position))
 
 
-@router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)
+@router.post(
+    "/threads/{thread_id}/runs/{run_id}/cancel", status_code=202, dependencies=[permitted(Operation.CHANGE_THREAD)]
+)
 async def cancel_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
     """Cancel a run. Its status shows when it has ended; a finished run does not change."""
     await core.runs.cancel(caller, thread_id, run_id)

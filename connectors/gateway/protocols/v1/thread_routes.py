@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from connectors.gateway.answer_bytes import Allowance
 from connectors.gateway.given_json import GivenJsonRoute, given_json
+from connectors.gateway.permitted_routes import permitted
 from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.event_frames import event_stream
 from connectors.gateway.protocols.v1.parameters import (
@@ -27,6 +28,7 @@ from connectors.gateway.protocols.v1.parameters import (
 )
 from core.costs import spend
 from core.following.position import Position
+from core.permissions import Operation
 from core.refusals import Invalid, Refused, unfit
 from schemas import ThreadCondition
 
@@ -35,7 +37,7 @@ _AROUND = 500
 """Bytes of a thread in a list beside its metadata, about."""
 
 
-@router.post("/threads", status_code=201)
+@router.post("/threads", status_code=201, dependencies=[permitted(Operation.CHANGE_THREAD)])
 async def create_thread(core: CoreIn, caller: Caller, body: m.ThreadIn) -> m.ThreadOut:
     """Create a thread."""
     thread_id, head = await core.threads.create(
@@ -44,7 +46,7 @@ async def create_thread(core: CoreIn, caller: Caller, body: m.ThreadIn) -> m.Thr
     return m.ThreadOut.of(core.threads.line(thread_id, head))
 
 
-@router.get("/threads", dependencies=LARGE)
+@router.get("/threads", dependencies=[*LARGE, permitted(Operation.READ)])
 async def list_threads(
     core: CoreIn,
     caller: Caller,
@@ -75,26 +77,26 @@ async def list_threads(
     return m.ThreadPage(threads=page, next=None)
 
 
-@router.get("/threads/{thread_id}")
+@router.get("/threads/{thread_id}", dependencies=[permitted(Operation.READ)])
 async def get_thread(core: CoreIn, caller: Caller, thread_id: ThreadId) -> m.ThreadOut:
     """One thread."""
     return m.ThreadOut.of(core.threads.line(thread_id, await core.threads.get(caller, thread_id)))
 
 
-@router.patch("/threads/{thread_id}")
+@router.patch("/threads/{thread_id}", dependencies=[permitted(Operation.CHANGE_THREAD)])
 async def change_thread(core: CoreIn, caller: Caller, thread_id: ThreadId, body: m.ThreadChange) -> m.ThreadOut:
     """Rename a thread or change its metadata."""
     head = await core.threads.change(caller, thread_id, title=body.title, metadata=body.metadata)
     return m.ThreadOut.of(core.threads.line(thread_id, head))
 
 
-@router.delete("/threads/{thread_id}", status_code=204)
+@router.delete("/threads/{thread_id}", status_code=204, dependencies=[permitted(Operation.CHANGE_THREAD)])
 async def delete_thread(core: CoreIn, caller: Caller, thread_id: ThreadId) -> None:
     """Delete a thread and everything in it."""
     await core.threads.delete(caller, thread_id)
 
 
-@router.get("/threads/{thread_id}/messages", dependencies=LARGE)
+@router.get("/threads/{thread_id}/messages", dependencies=[*LARGE, permitted(Operation.READ)])
 async def list_messages(
     core: CoreIn,
     caller: Caller,
@@ -109,7 +111,12 @@ async def list_messages(
     return m.MessagePage(messages=[m.MessageOut.of(s) for s in found], before=found.next)
 
 
-@router.get("/threads/{thread_id}/events", responses=SSE, response_class=StreamingResponse)
+@router.get(
+    "/threads/{thread_id}/events",
+    responses=SSE,
+    response_class=StreamingResponse,
+    dependencies=[permitted(Operation.READ)],
+)
 async def follow_thread(
     core: CoreIn, caller: Caller, thread_id: ThreadId, since: Since = None, last_event_id: LastEventId = None
 ) -> Response:
