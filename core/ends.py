@@ -123,7 +123,7 @@ class Ends:
         raise Conflict("changed_meanwhile", "Somebody else changes the tenant all the time; try again.")
 
     async def _end_runs(self, tenant_id: str, user_id: str | None) -> None:
-        """Has a gateway end what runs, at once or as soon as one is there."""
+        """Has a gateway end what runs, immediately or as soon as one is there."""
         now = utc_now()
         timer = timer_of(ThreadKey(tenant_id, ""), user_id or "", new_id("end"), EndRuns(user_id=user_id), now)
         await self._timers.put(timer)

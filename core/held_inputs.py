@@ -17,9 +17,9 @@ class HeldInputs:
 
     def __init__(self, timers: Timers, directory: Directory, ingress: Ingress) -> None:
         self._directory, self._ingress = directory, ingress
-        timers.on(HeldInput.TYPE, self._goes_on)
+        timers.on(HeldInput.TYPE, self._resumes)
 
-    async def _goes_on(self, timer: Timer) -> datetime | None:
+    async def _resumes(self, timer: Timer) -> datetime | None:
         tenant = await self._directory.tenant(timer.tenant_id)
         if tenant is None:
             return None

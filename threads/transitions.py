@@ -149,7 +149,7 @@ def fail_next(draft: Draft, note: ContinueThread, code: str, message: str) -> No
     """Fails the queued run that the note is to start: as one that has started, or where the event of its start is what is too
     large, as one that never did. The next one is requested."""
     queued = draft.head.queued
-    if _goes_on(draft, note):
+    if _resumes(draft, note):
         fail_run(draft, code, message)
         return
     if draft.head.run is not None or not queued or queued[0].run_id != note.run_id:
@@ -164,8 +164,8 @@ def fail_next(draft: Draft, note: ContinueThread, code: str, message: str) -> No
 
 def on_continue(draft: Draft, note: ContinueThread) -> Next:
     """The previous run is over: the first queued input starts, unless it has started already. Or the active run was held when its
-    calls had been answered, and goes on."""
-    if _goes_on(draft, note):
+    calls had been answered, and continues."""
+    if _resumes(draft, note):
         return Next.LEG
     queued = draft.head.queued
     if draft.head.run is not None or not queued or queued[0].run_id != note.run_id:
@@ -173,13 +173,13 @@ def on_continue(draft: Draft, note: ContinueThread) -> Next:
     return start_run(draft, queued[0])
 
 
-def _goes_on(draft: Draft, note: ContinueThread) -> bool:
+def _resumes(draft: Draft, note: ContinueThread) -> bool:
     run, pending = draft.head.run, draft.head.pending
     return run is not None and run.run_id == note.run_id and bool(pending) and all(p.state == "done" for p in pending)
 
 
 def end_all(draft: Draft, why: str) -> None:
-    """Ends what runs in a thread and what waits there, because its user may not go on."""
+    """Ends what runs in a thread and what waits there, because its user may not continue."""
     for waiting in draft.head.queued:
         draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=why)
     if draft.head.run:

@@ -53,7 +53,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmat
 
 
 def confirmed(question: str, yes: bool) -> None:
-    """Asks before something is destroyed, unless told not to. Ends the command where the answer is no."""
+    """Asks before something is destroyed, unless confirmed already. Ends the command where the answer is no."""
     if not yes:
         typer.confirm(question, abort=True)
 

@@ -28,7 +28,7 @@ from threads.draft import Draft
 from threads.transitions import Next
 
 HELD_SECONDS = 10.0
-"""After which a gateway looks whether what is held may go on."""
+"""After which a gateway looks whether what is held may continue."""
 
 
 class Gate:
@@ -62,7 +62,7 @@ class Gate:
         await self._put(record.thread or ("", ""), user_id, record.envelope.id, record.body)
 
     async def hold_run(self, draft: Draft) -> None:
-        """Has the active run go on when the tenant is resumed."""
+        """Has the active run continue when the tenant is resumed."""
         note = ContinueThread(run_id=draft.run.run_id)
         await self._put(
             draft.thread, draft.head.user_id, derived_id("on", draft.thread, note.run_id, draft.input_id), note

@@ -24,7 +24,9 @@ ProviderName = Annotated[str, Path(pattern=ID_PATTERN, description="Name of an i
 class NewUser(BaseModel):
     """A user to add."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"user_id": "ana", "name": "Ana Ferrer"}]}
+    )
     user_id: Annotated[str, Field(pattern=ID_PATTERN)]
     name: Annotated[str, Field(max_length=200)] = ""
 
