@@ -245,7 +245,7 @@ class Assistants:
                 raise _taken(made.assistant_id)
             return _existing(there, if_exists)
         self._changes[tenant.tenant_id] += 1
-        await self._told(caller, "assistant.created", None, made)
+        await self._record(caller, "assistant.created", None, made)
         return made
 
     async def change(
@@ -276,7 +276,7 @@ class Assistants:
             self._quotas.version(made.version, len(row.body))
             if await self._store.put(tenant.tenant_id, row, expected_version=version):
                 self._changes[tenant.tenant_id] += 1
-                await self._told(caller, "assistant.changed", current, made)
+                await self._record(caller, "assistant.changed", current, made)
                 return made
         raise Conflict("changed_meanwhile", "The assistant was changed concurrently; read it again and retry.")
 
@@ -290,7 +290,7 @@ class Assistants:
                 "not_deletable",
                 "The default assistant of a hosted graph cannot be deleted; it exists as long as the graph is hosted.",
             )
-        await self._told(caller, "assistant.deleted", current, None)
+        await self._record(caller, "assistant.deleted", current, None)
 
     async def versions(self, caller: Principal, tenant: Tenant, given: str) -> AsyncGenerator[Assistant]:
         """All versions that the caller may see, the newest first; read page by page."""
@@ -324,7 +324,7 @@ class Assistants:
         if not known and version != current.version:
             raise not_found("version", str(version))
         made = await self._current(caller, tenant, given)
-        await self._told(caller, "assistant.changed", current, made)
+        await self._record(caller, "assistant.changed", current, made)
         return made
 
     async def _current(self, caller: Principal, tenant: Tenant, given: str) -> Assistant:
@@ -333,7 +333,7 @@ class Assistants:
             raise not_found("assistant", given)
         return found
 
-    async def _told(self, caller: Principal, action: str, before: Assistant | None, after: Assistant | None) -> None:
+    async def _record(self, caller: Principal, action: str, before: Assistant | None, after: Assistant | None) -> None:
         of = after or before
         assert of
         details: dict[str, Any] = {"graph": of.graph_id, "shared": of.shared}

@@ -40,7 +40,7 @@ def run_config(
 ) -> RunnableConfig:
     """The config of a run: the values of client and assistant, and our own: its ids, and who its user is.
 
-    Names that are ours or LangGraph's own are removed from what the others say (`core/reserved_names.py`). The context is also
+    Names that are ours or LangGraph's own are removed from others' values (`core/reserved_names.py`). The context is also
     put into `configurable`, as on LangGraph's servers, for graphs that read it there. Without a `run_id` it is a config for
     reading the state. `metadata` is that of the run, added to that of the config.
     """

@@ -205,7 +205,7 @@ def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shared(request: Request) -> bool | None:
-    """What the query says; None where it says nothing. Raises `Refused`."""
+    """Whether the query asks to share; None if it has no such parameter. Raises `Refused`."""
     given = request.query_params.get("shared")
     if given not in (None, "true", "false"):
         raise unfit("shared", given, "true or false")

@@ -291,7 +291,7 @@ class DecisionOut(BaseModel):
 
 
 class AgentOut(BaseModel):
-    """An agent of the tenant, or a hosted graph. What an agent is told and how it is configured is there for administrators."""
+    """An agent of the tenant, or a hosted graph. Only administrators see the instructions and the configuration of an agent."""
 
     agent_id: str
     name: str
