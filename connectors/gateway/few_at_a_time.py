@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 from core.refusals import Limited
 
-EACH, TOGETHER = 3, 12
-"""Answers that are made at a time for one user, and for all: about 15 MB each, of the messages or rows that they are made of."""
+EACH, TOGETHER = 2, 12
+"""Answers that are made at a time for one user, and for all: about 20 MB each, of the messages or rows that they are made of."""
 MOST_WAITING = 200
 """Requests of one user that may wait for their turn."""
 
