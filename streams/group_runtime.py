@@ -21,6 +21,7 @@ from schemas import TOPICS, Delivery, Output, RawRecord
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
 from schemas.common.serving import ItemFailures, is_order
+from schemas.common.turns import serve
 from streams.contract import Group, Processor, Publication
 from streams.growth import until_settled
 from streams.held_records import HeldRecord, Holdings
@@ -164,6 +165,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def _run(self, record: HeldRecord) -> None:
         slot, raw, tp = record.slot, record.raw, record.tp
+        serve(record.tenant, record.user)
         if (
             not (await slot.room(raw.key) and await slot.wait_open())
             or slot.publication(tp, raw.offset) is not Publication.MISSING

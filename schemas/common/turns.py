@@ -1,6 +1,7 @@
 """Turns at something that few may use at a time: those who wait come tenant by tenant, and within a tenant user by user.
 
-A thousand of one tenant delay another's first one by a single turn, not by a thousand.
+A thousand of one tenant delay another's first one by a single turn, not by a thousand. Where nobody says whose
+turn it is, such as at a store, it is that of whom the task serves (`serve`).
 """
 
 from __future__ import annotations
@@ -9,9 +10,23 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+
+_NOBODY = ("", "")
+_served: ContextVar[tuple[str, str]] = ContextVar("served", default=_NOBODY)
+
+
+def serve(tenant: str, user: str) -> None:
+    """Says whom this task, and what it starts, works for."""
+    _served.set((tenant, user))
+
+
+def served() -> tuple[str, str]:
+    """The tenant and user whom this task works for; empty names where it works for nobody of them."""
+    return _served.get()
 
 
 class Rotation(Generic[Item]):

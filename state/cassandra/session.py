@@ -17,6 +17,7 @@ from cassandra.query import BatchStatement, BatchType, SimpleStatement
 
 from schemas import ServerTrouble, Unavailable
 from schemas.common.recent import Backoff
+from schemas.common.turns import Turns, served
 from state.cassandra.connecting import CONDITIONAL_PROFILE, Attempt, CassandraOptions
 from state.cassandra.driver_errors import explain
 from state.cassandra.queries import Kind, Query
@@ -41,7 +42,7 @@ class Session:
         self.options = options
         self._cluster: Any = None
         self._session: Any = None
-        self._places = asyncio.Semaphore(options.in_flight)
+        self._places = Turns(options.in_flight)
         self._prepared: dict[Query, Any] = {}
         self._preparing = asyncio.Lock()
 
@@ -70,9 +71,9 @@ class Session:
         if cluster is None:
             return
         for _ in range(self.options.in_flight):
-            await self._places.acquire()
+            await self._places.take(*served())
         await asyncio.to_thread(cluster.shutdown)
-        self._places = asyncio.Semaphore(self.options.in_flight)
+        self._places = Turns(self.options.in_flight)
         self._prepared.clear()
 
     async def execute(self, query: Query, *parameters: Any) -> Rows:
@@ -152,17 +153,17 @@ class Session:
     async def _send(
         self, kind: Kind, statement: Any, parameters: Any, *, whole_result: bool = False, **options: Any
     ) -> asyncio.Future[Rows]:
-        await self._places.acquire()
+        await self._places.take(*served())
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Rows] = loop.create_future()
         try:
             request = self._connected().execute_async(statement, parameters, **options)
         except Exception as error:
-            self._places.release()
+            self._places.give()
             raise explain(error, kind) from error
 
         def settle(rows: Any, error: Exception | None) -> None:
-            self._places.release()
+            self._places.give()
             if answer.done():
                 return
             if error is None:

@@ -1,4 +1,5 @@
-"""The one thread that writes. Writes that queue up while it is busy share the next transaction."""
+"""The one thread that writes. Writes that queue up while it is busy share the next transaction; what is more than one transaction
+takes comes in turns, tenant by tenant and user by user."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from schemas import Unavailable
+from schemas.common.turns import Rotation, served
 from state.sqlite.connection import File
 
 Result = TypeVar("Result")
@@ -52,7 +54,10 @@ class Writer:
 
     def __init__(self, file: File) -> None:
         self._file = file
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting: Rotation[_Job] = Rotation()
+        self._tokens: SimpleQueue[bool] = SimpleQueue()
+        """One for each job that waits; False ends the thread."""
         self._thread: threading.Thread | None = None
         self._erased, self._truncated = False, time.monotonic()
 
@@ -66,7 +71,9 @@ class Writer:
         if self._thread is None:
             raise Unavailable(f"the database {self._file.path} is not open")
         future = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(work, future, erases))
+        with self._lock:
+            self._waiting.put(*served(), _Job(work, future, erases))
+        self._tokens.put(True)
         result: Result = await future
         return result
 
@@ -74,7 +81,7 @@ class Writer:
         """Finishes what is queued and ends the thread."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            self._jobs.put(None)
+            self._tokens.put(False)
             await asyncio.to_thread(thread.join)
 
     def _loop(self, connection: sqlite3.Connection) -> None:
@@ -104,24 +111,25 @@ class Writer:
     def _next_group(self, connection: sqlite3.Connection) -> list[_Job]:
         """The queued writes, at least one; none when the thread is to end."""
         group: list[_Job] = []
-        job = self._next(connection)
+        there = self._is_next(connection)
         try:
-            while job is not None:
-                group.append(job)
+            while there:
+                with self._lock:
+                    group.append(self._waiting.take())
                 if len(group) == _GROUP:
                     return group
-                job = self._jobs.get_nowait()
+                there = self._tokens.get_nowait()
         except Empty:
             return group
         if group:
-            self._jobs.put(None)
+            self._tokens.put(False)
         return group
 
-    def _next(self, connection: sqlite3.Connection) -> _Job | None:
-        """The next write. The log is cut off when there is none for a while, so that it costs nobody time."""
+    def _is_next(self, connection: sqlite3.Connection) -> bool:
+        """Waits for the next write; False when the thread is to end. The log is cut off when there is none for a while, so that it costs nobody time."""
         while True:
             try:
-                return self._jobs.get(timeout=_IDLE if self._erased else None)
+                return self._tokens.get(timeout=_IDLE if self._erased else None)
             except Empty:
                 self._truncate(connection)
 

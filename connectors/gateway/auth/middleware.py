@@ -16,6 +16,7 @@ from core.principal import Principal
 from core.refusals import Refused
 from core.request_context import RequestContext, enter
 from core.sessions import Sessions
+from schemas.common.turns import serve
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -91,7 +92,9 @@ class Authentication:
                 self._address.require_own_page(request, with_session=False)
             else:
                 try:
-                    scope["cauce.principal"] = await self._access.admit(await self._principal(request))
+                    principal = await self._access.admit(await self._principal(request))
+                    scope["cauce.principal"] = principal
+                    serve(principal.tenant_id, principal.user_id)
                 except Refused as refused:
                     if as_problem(refused).status == 401:
                         await self._strangers.count(scope)
