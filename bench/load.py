@@ -88,15 +88,15 @@ class Load:
                 asked.fetched_after = max(0.0, time.time() - record.timestamp / 1000)
                 asked.over.set_result(None)
 
-    async def send(self, tenant: str, thread: str, text: str = "hi") -> Asked:
-        """Sends a message; its `over` is done when its run has ended."""
+    async def send(self, tenant: str, thread: str, text: str = "hi", *, padding: int = 0) -> Asked:
+        """Sends a message; its `over` is done when its run has ended. `padding`: bytes that its metadata has."""
         run = new_id("m")
         asked = self._asked[run] = Asked()
         envelope = Envelope(run, UserMessage.TYPE, "cauce/bench", tenant, datetime.now(UTC))
         asked.sent = time.perf_counter()
         await self._producer.send_and_wait(
             Topic.CHAT_MESSAGES.value,
-            UserMessage(user_id="u", text=text).to_bytes(),
+            UserMessage(user_id="u", text=text, metadata={"padding": "x" * padding} if padding else {}).to_bytes(),
             key=f"{tenant}:{thread}".encode(),
             headers=list(envelope.headers()),
         )

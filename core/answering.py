@@ -97,7 +97,7 @@ class Answering:
         records = [self._ingress.record(key, record_id, body) for record_id, body in zip(ids, bodies, strict=True)]
         for record_id, body, record in zip(ids, bodies, records, strict=True):
             async with sent(self._journal, key, answer_to(principal.user_id, run, record_id, decides=(body.call_id,))):
-                await self._ingress.send(record)
+                await self._ingress.send_input(record)
         return await self._runs.get(principal, thread_id, run.run_id)
 
     async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Conflict:

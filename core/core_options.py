@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from core.quotas import QuotaLimits
 from core.sessions import IDLE, LIFETIME
+from core.unread_inputs import UnreadLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class CoreOptions:
     """Runs of a user that begin later."""
     timer_seconds: float = 1.0
     """Between two looks for what is due."""
+    unread: UnreadLimits = field(default_factory=UnreadLimits)
+    """Inputs that were accepted and that no worker has read."""
     produce_seconds: float = 5.0
     """How long Kafka may take to acknowledge."""
     apply_seconds: float = 15.0

@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from core.refusals import Limited
 from schemas import ServerTrouble, ThreadKey
 from schemas.base import Body
 from schemas.common.clock import utc_now
 from schemas.common.serving import ItemFailures, ServingTask, is_order
+from schemas.common.turns import serve
 from state import Timer, TimerStore
 
 log = logging.getLogger("cauce.gateway")
@@ -122,12 +124,16 @@ class Timers:
             raise first
 
     async def _fire(self, timer: Timer) -> None:
+        serve(timer.tenant_id, timer.user_id)
         try:
             if (fires := self._fires.get(timer.kind)) is None:
                 raise LookupError("this version knows no timer of this kind")
             again = await fires(timer)
         except ServerTrouble:
             raise
+        except Limited as refused:
+            log.info("the timer %s of %s/%s waits: %s", timer.timer_id, timer.tenant_id, timer.user_id, refused.detail)
+            again = later(timer, FAILED_SECONDS)
         except Exception:
             log.exception("the timer %s (%s) of %s failed", timer.timer_id, timer.kind, timer.tenant_id)
             again = later(timer, FAILED_SECONDS)

@@ -108,7 +108,7 @@ class ExternalEvents:
             details={"source": source},
         )
         async with promised(self._journal, key, run, repeated=repeated):
-            await self._ingress.send(record)
+            await self._ingress.send_input(record)
         return begun
 
 

@@ -125,7 +125,7 @@ class Runs(RunReader):
             if begins_at:
                 await self._delayed.put(key, run_id, body, begins_at)
             else:
-                await self._ingress.send(record)
+                await self._ingress.send_input(record)
         if repeated:
             view = await self.get(principal, thread_id, run_id)
             return view, (view.first_event or head.next_event) - 1

@@ -31,6 +31,7 @@ from connectors.gateway.strangers import Strangers
 from connectors.graphs import Graphs
 from core.following.feed import Feed
 from core.ingress import Ingress
+from core.unread_inputs import UnreadInputs
 from schemas.common.metrics import GatewayMetrics
 from state import Stores
 from streams.kafka_servers import Kafka
@@ -58,8 +59,9 @@ def make_core(
     bootstrap: Kafka, stores: Stores, options: GatewayOptions, registry: CollectorRegistry, graphs: Graphs
 ) -> GatewayCore:
     """The core on a Kafka and opened stores; `graphs` are the installation's own."""
-    ingress = Ingress(bootstrap, seconds=options.produce_seconds)
-    feed = Feed(bootstrap, items=options.stream_items)
+    unread = UnreadInputs(options.unread)
+    ingress = Ingress(bootstrap, seconds=options.produce_seconds, unread=unread)
+    feed = Feed(bootstrap, items=options.stream_items, unread=unread)
     return GatewayCore(stores, ingress, feed, options, GatewayMetrics(registry), graphs)
 
 

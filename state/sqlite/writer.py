@@ -126,7 +126,10 @@ class Writer:
         return group
 
     def _is_next(self, connection: sqlite3.Connection) -> bool:
-        """Waits for the next write; False when the thread is to end. The log is cut off when there is none for a while, so that it costs nobody time."""
+        """Waits for the next write; False when the thread is to end.
+
+        The log is cut off when there is none for a while, so that it costs nobody time.
+        """
         while True:
             try:
                 return self._tokens.get(timeout=_IDLE if self._erased else None)

@@ -82,6 +82,8 @@ async def wait(request: Request) -> Response:
 
 
 async def _start(core: GatewayCore, caller: Principal, wanted: RunRequest, *, kept: bool) -> Started:
+    if not kept:
+        core.stateless.require_room(caller)
     thread_id = new_uuid()
     made = thread_fields(wanted.metadata)
     made["metadata"] |= {"stateless": True}
