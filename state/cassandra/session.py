@@ -30,6 +30,7 @@ _FIRST_ROWS, _MORE_ROWS = (
     16,
     8,
 )  # rows of the first page of a read, and by how much a page may be larger than the one before
+_LIMITED_ROWS = 16  # rows of a page of a read that has a LIMIT
 _SCHEMA_TIMEOUT = 60.0  # seconds for a change of the schema, which waits until all nodes agree
 
 Rows = list[Any]
@@ -102,13 +103,15 @@ class Session:
         and each says how many rows the next may have.
         """
         bound = (self._prepared.get(query) or await self.prepare(query)).bind(parameters)
-        bound.fetch_size = min(size, _FIRST_ROWS)
+        # A read with a LIMIT repeats rows when its pages change their size.
+        adapts = " LIMIT " not in query.cql
+        bound.fetch_size = min(size, _FIRST_ROWS if adapts else _LIMITED_ROWS)
         state: Any = None
         while True:
             page: Any = await (await self._send(query.kind, bound, None, paging_state=state, whole_result=True))
             rows: Rows = page.current_rows
             state = page.paging_state
-            if rows:
+            if rows and adapts:
                 fitting = PAGE_BYTES // max(size_of(row) for row in rows)
                 bound.fetch_size = max(1, min(size, fitting, bound.fetch_size * _MORE_ROWS))
             yield rows
