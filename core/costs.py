@@ -1,4 +1,4 @@
-"""What an operation costs beside the request that asks for it. The operation itself says so, where it begins (`spend`), so
+"""What an operation costs beside the request that asks for it. The operation itself spends it, where it begins (`spend`), so
 that it costs the same over every protocol and every path; whoever serves the request pays (`paying`).
 
 Outside of a request (timers, commands of the operator) nothing costs anything.
@@ -29,7 +29,7 @@ class Cost:
 
 COSTS: dict[Operation, Cost] = {
     "run": Cost(runs=1),
-    "answer": Cost(runs=1),  # the run goes on: the model is called again
+    "answer": Cost(runs=1),  # the run continues: the model is called again
     "state": Cost(runs=1),
     "copy": Cost(requests=10, runs=5),  # up to 2,000 messages and 4 MB are read and written
     "stream": Cost(requests=1),  # the thread is read, and what it has missed
@@ -78,7 +78,7 @@ async def spend(operation: Operation) -> None:
 @asynccontextmanager
 async def runs_ahead(count: int = 1) -> AsyncIterator[None]:
     """Pays for runs, or answers, before what comes before them is done, such as a thread for each: all of them or none. What
-    is not started within is given back. Raises `Refused`."""
+    is not started within is returned. Raises `Refused`."""
     payer = _payer.get()
     if payer is None or _ahead.get() is not None:
         yield

@@ -27,7 +27,7 @@ def networks(text: str | None) -> tuple[Network, ...]:
 
 
 class TrustedProxies:
-    """ASGI middleware: where the connection is from a trusted proxy, makes `client` and `scheme` of the scope what it says.
+    """ASGI middleware: where the connection is from a trusted proxy, takes `client` and `scheme` of the scope from its headers.
 
     `X-Forwarded-For` is read from the right, as each proxy adds the address it was called from: the first that is no trusted
     proxy's is the client, and what is left of it the client may have made up. `X-Forwarded-Proto` is taken from this machine,

@@ -1,4 +1,4 @@
-"""Counts in sliding windows, several at once: all of them are counted, or none. In memory, or shared in a Redis.
+"""Counts in sliding windows, several together: all of them are counted, or none. In memory, or shared in a Redis.
 
 A window's count is that of the present window and the part of the one before that is not over yet. A window begins with the
 first hit.
@@ -31,7 +31,7 @@ class Rate:
 
     @classmethod
     def of(cls, text: str) -> Rate:
-        """Of a text such as `600/minute`. Raises `SettingsError`."""
+        """A rate from a text such as `600/minute`. Raises `SettingsError`."""
         try:
             item = parse(text)
         except ValueError as error:
@@ -101,7 +101,7 @@ class Counters(Protocol):
     """Where counts are kept."""
 
     async def hit(self, *hits: Hit) -> Outcome:
-        """Counts all of them, or none if one has no room; those with a negative amount are given back. Raises what the store
+        """Counts all of them, or none if one has no room; those with a negative amount are returned. Raises what the store
         of the counts raises."""
         ...
 
