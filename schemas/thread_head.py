@@ -20,7 +20,7 @@ from schemas.inputs import Input, RunKind
 from schemas.messages import Message, TokenUsage, ToolCall
 from schemas.questions import Question
 
-QUEUED_BYTES = 8 << 20
+QUEUED_BYTES = 4 << 20
 """Total for the queued inputs of one thread, which are in its head and rewritten by every turn. Cassandra rejects a
 write of more than 16 MiB by default."""
 

@@ -11,7 +11,7 @@ async def _make(parts: Parts) -> Processor:
     from processors.tools.processor import ToolsProcessor
 
     users = UserCache(parts.stores.directory)
-    return ToolsProcessor(parts.stores.ledger, parts.tenants, parts.toolsets, users=users)
+    return ToolsProcessor(parts.stores.ledger, parts.tenants, parts.toolsets, parts.stores.journal, users=users)
 
 
 GROUP = ProcessorGroup(
