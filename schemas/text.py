@@ -90,8 +90,8 @@ _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 
 
 def has_long_number(text: bytes) -> bool:
-    """Whether a JSON text may have a whole number that not every reader takes: more digits than `LARGEST_NUMBER_BITS` make. True for any
-    text with so many digits."""
+    """Whether a JSON text may have a whole number that not every reader takes: more digits than `LARGEST_NUMBER_BITS` make. True
+    for any text with so many digits."""
     return len(text) > _MOST_DIGITS and b"0" * (_MOST_DIGITS + 1) in text.translate(_DIGITS)
 
 
