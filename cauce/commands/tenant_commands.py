@@ -99,7 +99,7 @@ def show(
     paused = "" if found.state == "active" else f"  {found.state}"
     version, zone = f" version {found.version}", f"  {found.time_zone}" if found.time_zone else ""
     out.print(one_line((found.tenant_id, "bold"), f" {found.name}", (version, "dim"), zone, (paused, "yellow")))
-    out.print(f"hosted graphs   {', '.join(found.graphs) or 'none'}", markup=False)
+    out.print(f"hosted graphs   {', '.join(found.graphs) or 'none'}")
     for agent in found.agents:
         out.print()
         out.print(one_line("agent ", (agent.agent_id, "bold"), f" ({agent.name})"))

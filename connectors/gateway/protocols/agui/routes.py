@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,11 +36,24 @@ async def run(request: Request) -> Any:
     A client that leaves before the end stops the run, if it may: that is how clients of this protocol cancel.
     """
     core, caller, wanted = core_of(request), caller_of(request), RunInput.of(await body_of(request))
-    given, thread_id = request.path_params.get("agent_id") or "default", wanted.thread_id
+    given = request.path_params.get("agent_id") or "default"
     agent = await core.agents.find(caller, given)
     assistant = agent if isinstance(agent, Assistant) else None
     if assistant is None:
         wanted.for_agent()
+    with core.counted_stream(caller) as counted:
+        return await _run(core, caller, wanted, agent.agent_id, assistant, counted)
+
+
+async def _run(
+    core: GatewayCore,
+    caller: Principal,
+    wanted: RunInput,
+    agent_id: str,
+    assistant: Assistant | None,
+    counted: Callable[[str | None], None],
+) -> EventStream:
+    thread_id = wanted.thread_id
     async with runs_ahead():
         await core.threads.ensure(caller, thread_id)
         head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
@@ -52,7 +65,7 @@ async def run(request: Request) -> Any:
             view, since = known, (known.first_event or head.next_event) - 1
             messages = [stored for stored in messages if stored.message.run_id != known.run_id]
         else:
-            new = await _new(core, caller, wanted, head, messages, agent.agent_id, assistant)
+            new = await _new(core, caller, wanted, head, messages, agent_id, assistant)
             view, since = await core.runs.start(caller, thread_id, new, head=head)
             messages = [stored for stored in messages if new.after is None or stored.seq <= new.after]
     listed = {message.message_id for message in wanted.messages}
@@ -73,7 +86,7 @@ async def run(request: Request) -> Any:
         on_error=error_frame,
         slow_seconds=core.options.slow_seconds,
         on_left=leave if allows(caller, Operation.CHANGE_THREAD) else None,
-        on_end=core.count_stream(caller),
+        on_end=counted,
     )
 
 

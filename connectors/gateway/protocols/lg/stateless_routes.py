@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from core import RunView
 from core.costs import runs_ahead
 from core.principal import Principal
 from core.refusals import Refused
+from core.thread_expiry import from_now
 from schemas import BadRecord, ThreadKey
 from schemas.ids import new_uuid
 
@@ -58,14 +59,11 @@ async def stream(request: Request) -> Any:
     core, caller = core_of(request), caller_of(request)
     body = await body_of(request)
     wanted = RunRequest.of(body)
-    started = await _start(core, caller, wanted, kept=_kept(body))
-    view = started.view
-    then = partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
-    try:
-        return event_stream(core, caller, wanted, started, then=(lambda: None) if _kept(body) else then)
-    except Refused:
-        await core.threads.delete(caller, view.thread_id)
-        raise
+    with core.counted_stream(caller) as counted:
+        started = await _start(core, caller, wanted, kept=_kept(body))
+        view = started.view
+        then = (lambda: None) if _kept(body) else _deletes(core, caller, view)
+        return event_stream(core, caller, wanted, started, counted=counted, then=then)
 
 
 async def wait(request: Request) -> Response:
@@ -73,12 +71,17 @@ async def wait(request: Request) -> Response:
     core, caller = core_of(request), caller_of(request)
     body = await body_of(request)
     wanted = RunRequest.of(body)
-    view = (await _start(core, caller, wanted, kept=_kept(body))).view
-    if _kept(body):
-        return waited(core, caller, view, None, cancel=wanted.cancel_when_left)
-    then = partial(core.threads.delete, caller, view.thread_id)
-    left = partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
-    return waited(core, caller, view, None, cancel=wanted.cancel_when_left, then=then, left=left)
+    with core.counted_stream(caller) as counted:
+        view = (await _start(core, caller, wanted, kept=_kept(body))).view
+        if _kept(body):
+            return waited(core, caller, view, None, cancel=wanted.cancel_when_left, counted=counted)
+        then, left = partial(core.threads.delete, caller, view.thread_id), _deletes(core, caller, view)
+        return waited(core, caller, view, None, cancel=wanted.cancel_when_left, counted=counted, then=then, left=left)
+
+
+def _deletes(core: GatewayCore, caller: Principal, view: RunView) -> Callable[[], None]:
+    """Has the run's thread deleted when it is over."""
+    return partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
 
 
 async def _start(core: GatewayCore, caller: Principal, wanted: RunRequest, *, kept: bool) -> Started:
@@ -87,8 +90,12 @@ async def _start(core: GatewayCore, caller: Principal, wanted: RunRequest, *, ke
     thread_id = new_uuid()
     made = thread_fields(wanted.metadata)
     made["metadata"] |= {"stateless": True}
+    # The thread goes with its run. Where this gateway dies before that, its time is up some time later: a timer of the store,
+    # put before the thread is made, ends it then, unless something runs in it.
+    later = wanted.delay.total_seconds() / 60 if wanted.delay else 0
+    ttl = usual_ttl(core) if kept else from_now(core.options.stateless_minutes + later, "delete")
     async with runs_ahead():
-        await core.threads.create(caller, thread_id=thread_id, **made, ttl=usual_ttl(core) if kept else None)
+        await core.threads.create(caller, thread_id=thread_id, **made, ttl=ttl)
         try:
             started = await start(core, caller, thread_id, wanted)
             if not kept and (at := started.view.begins_at):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Annotated
@@ -100,8 +101,9 @@ async def run_and_wait(
 ) -> Response:
     """Send a message and wait for the answer. Blank lines precede it while the run works; a failure after they started is a
     problem in the body."""
-    view, _ = await _start(core, caller, thread_id, body, idempotency_key)
-    return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
+    with core.counted_stream(caller) as end:
+        view, _ = await _start(core, caller, thread_id, body, idempotency_key)
+        return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect, on_end=end)
 
 
 @router.post(
@@ -118,9 +120,10 @@ async def run_and_stream(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Send a message and follow its run to the end, or until it waits for you."""
-    view, before = await _start(core, caller, thread_id, body, idempotency_key)
-    end = RunEnd(view.run_id, view.last_event if view.status in OVER else None)
-    return event_stream(core, caller, thread_id, Position(before), until=end)
+    with core.counted_stream(caller) as counted:
+        view, before = await _start(core, caller, thread_id, body, idempotency_key)
+        end = RunEnd(view.run_id, view.last_event if view.status in OVER else None)
+        return event_stream(core, caller, thread_id, Position(before), until=end, on_end=counted)
 
 
 @router.get("/threads/{thread_id}/runs", dependencies=[*LARGE, permitted(Operation.READ)])
@@ -167,8 +170,9 @@ async def join_run(
     """Wait for a run. Blank lines precede its result while it works; a failure after they started is a problem in the body."""
     if cancel_on_disconnect:
         require(caller, Operation.CHANGE_THREAD)
-    view = await core.runs.get(caller, thread_id, run_id)
-    return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
+    with core.counted_stream(caller) as end:
+        view = await core.runs.get(caller, thread_id, run_id)
+        return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect, on_end=end)
 
 
 @router.get(
@@ -223,7 +227,15 @@ async def _start(
     return await core.runs.start(caller, thread_id, new)
 
 
-def _waited(core: GatewayCore, caller: Principal, view: RunView, timeout: float, *, cancel: bool) -> PatientJson:
+def _waited(
+    core: GatewayCore,
+    caller: Principal,
+    view: RunView,
+    timeout: float,
+    *,
+    cancel: bool,
+    on_end: Callable[[str | None], None],
+) -> PatientJson:
     where = f"/v1/threads/{view.thread_id}/runs/{view.run_id}"
 
     async def result() -> bytes:
@@ -235,6 +247,7 @@ def _waited(core: GatewayCore, caller: Principal, view: RunView, timeout: float,
         heartbeat=core.options.heartbeat,
         headers={"Location": f"{where}/join", "Content-Location": where},
         on_left=partial(core.runs.cancel, caller, view.thread_id, view.run_id) if cancel else None,
+        on_end=on_end,
     )
 
 
