@@ -39,8 +39,8 @@ class GatewayCore(Core):
         """Open streams and waits, by tenant and by user."""
 
     def count_stream(self, principal: Principal) -> Callable[[str | None], None]:
-        """Counts a stream of the user, or a wait for a run; what it returns is to be called at its end, with the code of what cut
-        it off.
+        """Counts a stream of the user, or a request that waits for a run; what it returns is to be called at its end, with the
+        code of what cut it off.
 
         Raises `Limited` when there are too many.
         """
