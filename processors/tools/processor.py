@@ -90,8 +90,8 @@ class ToolsProcessor:
         agents = tenant.agents
         if tool is None or tool.side_effects or not all(agent.allows(tool.name) for agent in agents):
             run = await self._asked(record)
-            if run is None and not await self._is_begun(record):
-                return self._passed_over(record)
+            if run is None and (settled := await self._without_a_run(record, tool)) is not None:
+                return settled
             # Of one that a previous owner may have sent, and whose run has ended since, the outcome is found out all the same.
             agents = tuple(agent for agent in agents if run is None or agent.agent_id == run.agent_id)
         if tool is None:
@@ -147,10 +147,15 @@ class ToolsProcessor:
         head = (await self._journal.hydrate(*record.thread, window=0)).head
         return run_that_asks(head, request) if head else None
 
-    async def _is_begun(self, record: Record) -> bool:
-        """Whether an owner before may have sent the call."""
+    async def _without_a_run(self, record: Record, tool: ToolSpec | None) -> Sequence[Output] | None:
+        """What becomes of a request that no run asks for. None where an owner before may have sent the call: its outcome is
+        found out as of any other."""
         entry = await self._ledger.get(record.tenant_id, record.body.call_id)
-        return entry is not None and entry.state != "intent" and entry.source in ("", record.raw.position)
+        if entry is None or entry.source not in ("", record.raw.position):
+            return self._passed_over(record)
+        if entry.state == "intent":  # it was tried, and its run has ended since
+            return await self._refuse(record, tool, f"Not called: {_NOT_ASKED}.")
+        return None
 
     def _passed_over(self, record: Record) -> Sequence[Output]:
         """The audit event of a request that its thread does not ask for: nobody waits for a result."""

@@ -86,11 +86,23 @@ async def test_every_route_is_refused_to_whoever_may_do_none_of_its_operations(
             if (operations := _operations(route, method)) is None:
                 continue
             url = path.replace("{rest:path}", "x")
-            for name in ("thread_id", "run_id", "call_id", "agent_id", "assistant_id", "checkpoint_id", "namespace"):
+            for name in (
+                "thread_id",
+                "run_id",
+                "call_id",
+                "agent_id",
+                "assistant_id",
+                "checkpoint_id",
+                "namespace",
+                "user_id",
+                "name",
+            ):
                 url = url.replace(f"{{{name}}}", "x")
+            allowed = any(may(scopes, one, kind) for one, kind in product(operations, KINDS))
+            if allowed and "/v1/admin/" in path and method != "GET":
+                continue  # it would do what it says, such as end the tenant
             answered = await client.request(method, url, json={} if method in ("POST", "PATCH", "PUT") else None)
             refused = answered.status_code == 403 and answered.json()["code"] == "scope_missing"
-            allowed = any(may(scopes, one, kind) for one, kind in product(operations, KINDS))
             assert refused != allowed, f"{method} {path} with {scopes}: {answered.status_code} {answered.text}"
             assert answered.status_code < 500, f"{method} {path}: {answered.text}"
 

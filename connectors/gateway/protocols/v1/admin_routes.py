@@ -9,13 +9,17 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.gateway.given_json import GivenJsonRoute
+from connectors.gateway.permitted_routes import permitted
 from connectors.gateway.protocols.v1.parameters import Caller, CoreIn
 from core.api_keys import ApiKey
+from core.permissions import Operation
 from core.sessions import Session
 from schemas import Tenant, TenantState, User
 from schemas.ids import ID_PATTERN
 
-router = APIRouter(prefix="/admin", tags=["admin"], route_class=GivenJsonRoute)
+router = APIRouter(
+    prefix="/admin", tags=["admin"], route_class=GivenJsonRoute, dependencies=[permitted(Operation.ADMINISTER)]
+)
 
 UserId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of a user of the tenant.")]
 ProviderName = Annotated[str, Path(pattern=ID_PATTERN, description="Name of an identity provider of the tenant.")]
