@@ -85,6 +85,6 @@ def test_a_process_that_has_run_a_world_tests_the_product_as_it_is() -> None:
         return streams.group_runtime.MAX_SPAN, streams.intake.POLL_MS, time.monotonic, time.time, secrets.token_hex
 
     before = constants()
-    assert before[:2] == (10_000, 250)
+    assert before[:2] == (24_000, 250)
     simulate.sim_world.run(1)
     assert constants() == before
