@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from cauce.plain_output import say
-
 
 class Exit(IntEnum):
     """Exit codes of all commands; docs/operations.md has them for scripts."""
@@ -71,6 +69,8 @@ def error_line(error: Exception) -> str:
 
 def complain(message: str) -> None:
     """Prints an error to standard error."""
+    from cauce.plain_output import say
+
     say(f"cauce: {message}", err=True)
 
 
