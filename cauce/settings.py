@@ -20,13 +20,13 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from cauce.cassandra_access import CassandraAccess
 from cauce.log_settings import LogSettings
 from connectors.connector import connectors
 from connectors.gateway.settings import GatewaySettings, QuotaSettings, RateSettings, RedisAccess
 from schemas import PartitionSet, SettingsError, is_id, is_tenant_id
 from schemas.common.section import HttpUrl, Section
 from schemas.common.server_access import without_credentials
-from state.settings import CassandraAccess
 from streams.settings import BrokerSettings, KafkaAccess, PartitionSettings
 
 if TYPE_CHECKING:

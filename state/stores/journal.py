@@ -150,15 +150,6 @@ class Journal(Protocol):
         at most: the caller asks for as many as it has room for."""
         ...
 
-    async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
-        """The user's threads that are not deleted, the last changed first: at most `limit`, which is a small number."""
-        places = await self.places(tenant_id, user_id)
-        found: list[ThreadSummary] = []
-        while places and (left := limit - len(found)) > 0:  # some lines may not be readable
-            some, places = places[:left], places[left:]
-            found += await self.lines(tenant_id, user_id, [place.thread_id for place in some])
-        return found
-
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """Keeps what was promised about a run, for as long as its record may wait to be read once it has begun."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import uuid
 from typing import Any
 
@@ -15,6 +16,8 @@ from starlette.routing import WebSocketRoute
 from connectors.gateway.protocols.lg.application import ROUTES
 
 SECRET = f"secret-{uuid.uuid4().hex}"
+OWN = re.compile(rf"""\\?["']s\\?["']: ?\\?["']{SECRET}""")
+"""What a thief itself sends as metadata: it is found and quoted, in JSON and in JSON within a string."""
 NAMESPACE = "of-the-victim"
 DOCUMENTS = ("/v1/openapi.json", "/v1/docs")
 
@@ -130,6 +133,6 @@ async def _try(
                     break
         else:
             text = (await response.aread()).decode()
-    assert SECRET not in text.replace(f'"s": "{SECRET}"', "").replace(f'"s":"{SECRET}"', ""), told
+    assert SECRET not in OWN.sub("", text), told
     if same and (ids["thread_id"] in url or ids["assistant_id"] in url):
         assert response.status_code >= 400, told

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from listed_threads import threads_of
 from state_samples import NOON, accepted, at, commit, event, head, message, run
 
 from schemas import FinishedRun, PendingCall, ToolCall
@@ -54,7 +55,7 @@ async def test_erasing_takes_everything_but_the_head_and_what_the_commit_brings(
     assert await stores.journal.messages(tenant, "th") == []
     assert await stores.journal.events(tenant, "th") == [event(3)]
     assert await stores.journal.runs(tenant, "th") == []
-    assert await stores.journal.threads(tenant, "u1") == []
+    assert await threads_of(stores.journal, tenant, "u1") == []
 
 
 async def test_list_says_which_threads_wait_for_their_user_and_which_failed(stores: Stores, tenant: str) -> None:
@@ -62,12 +63,12 @@ async def test_list_says_which_threads_wait_for_their_user_and_which_failed(stor
     waiting = head(running=True).model_copy(update={"pending": (call,), "metadata": {"graph_id": "agent"}})
     await stores.journal.commit(tenant, "th", commit("i1", 0, thread=head(running=True)))
     await stores.journal.commit(tenant, "th", commit("i2", 1, thread=waiting))
-    (line,) = await stores.journal.threads(tenant, "u1")
+    (line,) = await threads_of(stores.journal, tenant, "u1")
     assert (line.condition, line.metadata) == ("approval", {"graph_id": "agent"})
 
     failed = head(updated=3).model_copy(update={"last": FinishedRun(run_id="r1", outcome="failed")})
     await stores.journal.commit(tenant, "th", commit("i3", 2, thread=failed))
-    (line,) = await stores.journal.threads(tenant, "u1")
+    (line,) = await threads_of(stores.journal, tenant, "u1")
     assert (line.condition, line.metadata, line.created_at, line.updated_at) == ("failed", {}, NOON, at(3))
 
 

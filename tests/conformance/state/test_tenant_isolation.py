@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from listed_threads import threads_of
 from state_samples import (
     NOON,
     accepted,
@@ -46,7 +47,7 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
         await stores.journal.outputs_of(tenant, thread, ident),
         await stores.journal.messages(tenant, thread),
         await stores.journal.events(tenant, thread),
-        await stores.journal.threads(tenant, user),
+        await threads_of(stores.journal, tenant, user),
         await stores.journal.places(tenant, user),
         await stores.journal.lines(tenant, user, [thread]),
         await stores.ledger.get(tenant, ident),

@@ -1,4 +1,7 @@
-"""What can be set about the connection to a store: `[cassandra_access]`."""
+"""What can be set about the connection to Cassandra: `[cassandra_access]`.
+
+Not in `state`, whose other files no command needs that only reads settings.
+"""
 
 from __future__ import annotations
 
