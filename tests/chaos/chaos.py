@@ -67,8 +67,8 @@ async def run(folder: Path, seed: int, seconds: float, *, outages: bool) -> Repo
             await faults.every_crash_point()
             while time.monotonic() - began < seconds:
                 await faults.one_of([*KINDS, "outage"] if outages else KINDS)
-            await vandal.stop(30)
-            await load.finish(60)
+            await vandal.stop(PATIENCE)
+            await load.finish(PATIENCE)
             async with httpx.AsyncClient(trust_env=False) as client:
                 effects = (await client.get(f"{url}/calls")).json()["by_text"]
             return Report(seed, load.book, faults.done, effects, fleet.model_calls, vandal)

@@ -48,7 +48,7 @@ class Embedded:
             self._process = subprocess.Popen(  # noqa: ASYNC220
                 [sys.executable, "-m", "cauce", "up"], env=self._environment, stdout=log, stderr=log
             )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not (runtime_file(self.data).exists() and self.running.state == "ready"):
                 await asyncio.sleep(0.05)
 
@@ -58,7 +58,7 @@ class Embedded:
         children = list(self.running.children.values())
         self._process.kill()
         self._process.wait()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while any(map(is_alive, children)):
                 await asyncio.sleep(0.02)
 
@@ -66,7 +66,7 @@ class Embedded:
         """In order."""
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(60)
+            self._process.wait(PATIENCE)
 
 
 class EmbeddedFaults:
@@ -146,8 +146,8 @@ async def run(folder: Path, seed: int, seconds: float) -> Report:
                 await faults.one(kind)
             while time.monotonic() - began < seconds:
                 await faults.one(chance.choice(KINDS))
-            await vandal.stop(30)
-            await load.finish(60)
+            await vandal.stop(PATIENCE)
+            await load.finish(PATIENCE)
             async with httpx.AsyncClient(trust_env=False) as client:
                 effects = (await client.get(f"{url}/calls")).json()["by_text"]
             return Report(seed, load.book, faults.done, effects, None, vandal)

@@ -12,7 +12,7 @@ from chaos_fleet import SIDES, Fleet, until_dead
 from chaos_load import Load
 from chaos_worker import POINTS
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Seconds after which what is still open counts as not recovered."""
 BOUND = 10.0
 """Seconds: answered again after a worker's death at a session time-out of 6 s, and after a server's return."""

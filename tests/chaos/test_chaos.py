@@ -30,7 +30,7 @@ def chaos(folder: Path, *arguments: str) -> str:
     command = [sys.executable, str(Path(__file__).parent / "chaos.py"), "--keep", str(folder / "chaos")]
     seed = str(random.randrange(1_000_000))
     ran = subprocess.run(
-        [*command, "--seed", seed, "--patient", *arguments], capture_output=True, text=True, timeout=900
+        [*command, "--seed", seed, "--patient", *arguments], capture_output=True, text=True, timeout=3000
     )
     assert ran.returncode == 0, f"{ran.stdout[-6000:]}\n{ran.stderr[-3000:]}"
     assert (folder / "chaos" / "chaos.svg").stat().st_size > 1000

@@ -172,7 +172,7 @@ async def test_an_answer_that_is_begun_again_in_other_words_is_put_right() -> No
 
 @pytest.mark.parametrize("way", ["the client leaves", "by the client's id"])
 async def test_stop_ends_the_run_before_it_does_anything(door: Door, way: str) -> None:
-    tenant = door.tenant("--model", "scripted:delay=4,tool=Gmail_SendEmail", "--approvals", "never")
+    tenant = door.tenant("--model", "scripted:delay=600,tool=Gmail_SendEmail", "--approvals", "never")
     async with door.caller(door.key(tenant)) as client:
         thread, run_id = str(uuid.uuid4()), f"client:{uuid.uuid4()}"
         body = {"threadId": thread, "runId": run_id, "messages": [{"id": "u1", "role": "user", "content": "send it"}]}
