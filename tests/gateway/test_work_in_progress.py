@@ -152,7 +152,7 @@ async def test_state_and_history_of_a_graph_show_while_it_works(
         async def shown(each: LangGraphClient = each) -> bool:
             return (await each.threads.get_state(thread))["next"] == ["work"]
 
-        await until_true(shown, 10)
+        await until_true(shown)
         state: Any = await each.threads.get_state(thread)
         assert state["values"] == given
         assert state["metadata"]["run_id"] == run["run_id"]
