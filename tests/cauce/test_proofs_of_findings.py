@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "security.md"
 HEADING = "## Findings of the review and their tests"
-_ROW = re.compile(r"^\| ((?:H|M|L)\d*)\b[^|]*\|([^|]+)\|(.*)\|$", re.M)
+_ROW = re.compile(r"^\| (\w+)\b[^|]*\|([^|]+)\|(.*)\|$", re.M)
 _NAMED = re.compile(r"`([^`]+)`")
 FIRST = [*(f"H{n}" for n in range(1, 12)), *(f"M{n}" for n in range(1, 9))]
 
