@@ -231,7 +231,7 @@ async def test_token_that_does_not_fit_its_key_is_refused(issuers: Issuers, good
 async def test_provider_that_breaks_off_in_the_middle_of_a_sign_in_is_no_failure_of_the_gateway(
     issuers: Issuers, good: Server, tmp_path: Path, reached: bytes | None
 ) -> None:
-    asked = []
+    asked = list[str]()
 
     def answers(path: str) -> bytes | None:
         asked.append(path)
