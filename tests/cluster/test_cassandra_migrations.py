@@ -13,7 +13,16 @@ from deploy.cluster import CassandraServer
 from schemas import Tenant, Unavailable
 from state import Stores, open_stores
 
-ALL = ["0001_stores", "0002_gateway", "0003_graphs", "0004_timers", "0005_bodies", "0006_positions"]
+ALL = [
+    "0001_stores",
+    "0002_gateway",
+    "0003_graphs",
+    "0004_timers",
+    "0005_bodies",
+    "0006_positions",
+    "0007_pages",
+    "0008_audit_by_user",
+]
 
 
 @pytest.fixture
