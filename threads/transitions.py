@@ -16,11 +16,13 @@ from typing import Any, Literal
 
 from schemas import (
     QUEUED_BYTES,
+    Action,
     ApprovalDecision,
     ApprovalResolved,
     CancelRun,
     ChangeThread,
     ContinueThread,
+    ExternalEvent,
     GraphInterrupt,
     Input,
     InputRefused,
@@ -56,6 +58,12 @@ _MESSAGES: dict[CancelReason, str] = {
     "rejected": "Another run of this thread is active; the message was not accepted.",
     "abandoned": "A new message came instead of a decision.",
 }
+_CHANGES = {
+    "create": Action.THREAD_MADE,
+    "update": Action.THREAD_CHANGED,
+    "copy": Action.THREAD_COPIED,
+    "delete": Action.THREAD_DELETED,
+}
 
 
 class Next(Enum):
@@ -72,6 +80,8 @@ def new_head(new: Input, now: datetime) -> ThreadHead:
 
 def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
     """Accepts a message or event: starts a run, queues it, rejects it, or preempts the active run."""
+    actor = "system" if draft.kind == ExternalEvent.TYPE else f"user:{new.user_id}"
+    draft.audit(Action.MESSAGE_SENT, actor=actor, run_id=new.run_id, details={"type": draft.kind})
     if draft.head.deleted:
         draft.event(RunFailed, run_id=new.run_id, code="thread_deleted", message="The thread was deleted.")
         return Next.COMMIT
@@ -88,14 +98,14 @@ def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStr
         return _enqueue(draft, new) if draft.head.queued else start_run(draft, new)
     if strategy == "reject":
         draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=_MESSAGES["rejected"])
-        draft.audit("run.rejected", actor=f"user:{new.user_id}", run_id=new.run_id, outcome="refused")
+        draft.audit(Action.RUN_REJECTED, actor=f"user:{new.user_id}", run_id=new.run_id, outcome="refused")
         return Next.COMMIT
     too_large = draft.head.queued_bytes + _size(new) > QUEUED_BYTES
     if len(draft.head.queued) >= limits.queued_inputs or too_large:
         what = "large messages" if too_large else "messages"
         message = f"{len(draft.head.queued)} {what} wait already; try again when some are answered."
         draft.event(RunFailed, run_id=new.run_id, code="queue_full", message=message)
-        draft.audit("run.refused", actor="system", run_id=new.run_id, outcome="refused", reason="queue full")
+        draft.audit(Action.RUN_REFUSED, actor="system", run_id=new.run_id, outcome="refused", reason="queue full")
         return Next.COMMIT
     return _enqueue(draft, new)
 
@@ -224,7 +234,7 @@ def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
         input_id=draft.input_id,
     )
     draft.audit(
-        "approval.decided",
+        Action.APPROVAL_DECIDED,
         actor=actor,
         run_id=run.run_id,
         subject=decision.call_id,
@@ -250,12 +260,15 @@ def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
     waiting = next((q for q in draft.head.queued if q.run_id == cancel.run_id), None)
     if waiting:
         draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=_MESSAGES["cancelled"])
+        actor = f"user:{cancel.user_id}"
+        draft.audit(Action.RUN_CANCELLED, actor=actor, run_id=waiting.run_id, reason="cancelled while it was queued")
         return Next.COMMIT
     if cancel.delayed:
         if draft.input_id == cancel.run_id:
             reason: CancelReason = "rejected" if cancel.rejected else "cancelled"
             draft.event(RunCancelled, run_id=cancel.run_id, reason=reason, message=_MESSAGES[reason])
-            draft.audit(f"run.{reason}", actor=f"user:{cancel.user_id}", run_id=cancel.run_id, reason="not begun")
+            action = Action.RUN_REJECTED if cancel.rejected else Action.RUN_CANCELLED
+            draft.audit(action, actor=f"user:{cancel.user_id}", run_id=cancel.run_id, reason="not begun")
         return Next.COMMIT
     last = draft.head.last
     if last and last.outcome == "cancelled" and cancel.run_id in (None, last.run_id):
@@ -286,7 +299,7 @@ def on_change(draft: Draft, change: ChangeThread) -> Next:
             "ttl": change.ttl or head.ttl,
         }
     draft.event(ThreadChanged, run_id=draft.input_id, action=change.action, input_id=draft.input_id, **changed)
-    draft.audit(f"thread.{change.action}", actor=f"user:{change.user_id}", run_id=change.hide_run)
+    draft.audit(_CHANGES[change.action], actor=f"user:{change.user_id}", run_id=change.hide_run)
     return Next.COMMIT
 
 
@@ -299,7 +312,7 @@ def refuse(draft: Draft, reason: str, *, no_thread: bool = False) -> Next:
     """Rejects the input; the user sees why. `no_thread`: it was to create the thread, which does not exist now."""
     run_id = draft.head.run.run_id if draft.head.run else draft.input_id
     draft.event(InputRefused, run_id=run_id, input_id=draft.input_id, reason=reason, no_thread=no_thread)
-    draft.audit("input.refused", actor=f"user:{draft.head.user_id}", outcome="refused", reason=reason)
+    draft.audit(Action.INPUT_REFUSED, actor=f"user:{draft.head.user_id}", outcome="refused", reason=reason)
     return Next.COMMIT
 
 
@@ -340,7 +353,7 @@ def cancel_run(draft: Draft, reason: CancelReason, message: str = "") -> None:
         remove(draft, draft.ids_from(run.first_message), stood_at(draft))
         draft.restore = run.state_before if draft.state_before is None else draft.state_before
     draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=message or _MESSAGES[reason])
-    draft.audit("run.cancelled", actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)
+    draft.audit(Action.RUN_CANCELLED, actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)
     request_next(draft)
 
 
@@ -352,7 +365,7 @@ def fail_run(draft: Draft, code: str, message: str, *, error: str = "", asks: tu
         if pending.state != "done":
             settle_call(draft, pending, "The run failed before this call had a result.", status="cancelled")
     draft.event(RunFailed, run_id=run.run_id, code=code, message=message, error=error, asks=asks)
-    draft.audit("run.failed", actor="system", run_id=run.run_id, outcome="failed", reason=code)
+    draft.audit(Action.RUN_FAILED, actor="system", run_id=run.run_id, outcome="failed", reason=code)
     request_next(draft)
 
 
@@ -362,7 +375,7 @@ def complete_run(draft: Draft, message_id: str | None, notice: str | None = None
     draft.event(
         RunCompleted, run_id=run.run_id, message_id=message_id, turns=run.turns, usage=run.counted, notice=notice
     )
-    draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
+    draft.audit(Action.RUN_COMPLETED, actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
     request_next(draft)
 
 
@@ -382,3 +395,5 @@ def request_next(draft: Draft) -> None:
 def _cancel_queued(draft: Draft, reason: CancelReason) -> None:
     for waiting in draft.head.queued:
         draft.event(RunCancelled, run_id=waiting.run_id, reason=reason, message=_MESSAGES[reason])
+        actor = f"user:{draft.head.user_id}"
+        draft.audit(Action.RUN_CANCELLED, actor=actor, run_id=waiting.run_id, reason=f"{reason} while it was queued")
