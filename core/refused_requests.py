@@ -52,7 +52,7 @@ class RefusedRequests:
     async def stop(self) -> None:
         """Tells what is left."""
         await self._task.stop()
-        await self._tell(everything=True)
+        await self.tell(everything=True)
 
     def note(self, tenant_id: str, action: Action, *, actor: str, reason: str, **about: Any) -> None:
         """Something was refused. `reason` is the code of the answer; `about` are fields of `AuditEvent`."""
@@ -72,13 +72,14 @@ class RefusedRequests:
 
     async def _run(self) -> None:
         while True:
-            await self._tell()
+            await self.tell()
             ends = min((one.ends for one in self._windows.values()), default=None)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), None if ends is None else max(0.0, ends - self._clock()))
             self._look.clear()
 
-    async def _tell(self, *, everything: bool = False) -> None:
+    async def tell(self, *, everything: bool = False) -> None:
+        """Writes what is new, and the counts of what is over; with `everything` all counts."""
         for kind, window in list(self._windows.items()):
             if not window.told:
                 window.told = True

@@ -137,8 +137,8 @@ def migrate(data: DataOption = None, config: ConfigOption = None) -> None:
     """Apply missing migrations; safe to repeat and to run from several processes concurrently."""
     import asyncio
 
-    from core.audit_writer import AuditWriter
     from core.principal import OPERATOR
+    from core.store_core import StoreCore
     from schemas import Action
 
     settings = settings_of(data, config)
@@ -147,7 +147,7 @@ def migrate(data: DataOption = None, config: ConfigOption = None) -> None:
         async with opened_stores(settings, create=True) as stores:
             applied = await stores.migrate()
             if applied:
-                trail, details = AuditWriter(stores.timers), {"applied": applied}
+                trail, details = StoreCore(stores).trail, {"applied": applied}
                 await trail.write(OPERATOR, Action.TABLES_MIGRATED, details=details)
             return applied
 
@@ -175,8 +175,8 @@ def recover(
     from cauce.recovery import Recovered
     from cauce.recovery import recover as run_recovery
     from cauce.running import connected
-    from core.audit_writer import AuditWriter
     from core.principal import OPERATOR
+    from core.store_core import StoreCore
     from schemas import Action
 
     settings = connected(settings_of(data, config))
@@ -187,7 +187,7 @@ def recover(
         async with opened_stores(settings) as stores:
             recovered = await run_recovery(kafka, stores, since.replace(tzinfo=since.tzinfo or UTC))
             details = {"since": since.isoformat(), "threads": recovered.threads, "calls": recovered.calls}
-            await AuditWriter(stores.timers).write(OPERATOR, Action.STATE_RECOVERED, details=details)
+            await StoreCore(stores).trail.write(OPERATOR, Action.STATE_RECOVERED, details=details)
             return recovered
 
     recovered = asyncio.run(run())
