@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
 from schemas import (
     QUEUED_BYTES,
@@ -43,21 +43,13 @@ from schemas import (
     derived_id,
 )
 from threads.calls import abandon_approvals, call_fits, find_pending, request_call, settle_call
+from threads.cancel_reasons import CANCEL_MESSAGES, CancelReason
 from threads.draft import Draft
 from threads.evolve import title_of
 from threads.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, remove, stood_at
 
-CancelReason = Literal["cancelled", "interrupted", "rolled_back", "rejected", "abandoned"]
-
 SHOWN = 20_000
 """Characters of changed arguments that the model is shown with the result."""
-_MESSAGES: dict[CancelReason, str] = {
-    "cancelled": "The run was cancelled.",
-    "interrupted": "A newer message took its place.",
-    "rolled_back": "What the run had written was removed; a newer message took its place, or it was cancelled so.",
-    "rejected": "Another run of this thread is active; the message was not accepted.",
-    "abandoned": "A new message came instead of a decision.",
-}
 _CHANGES = {
     "create": Action.THREAD_MADE,
     "update": Action.THREAD_CHANGED,
@@ -80,8 +72,13 @@ def new_head(new: Input, now: datetime) -> ThreadHead:
 
 def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
     """Accepts a message or event: starts a run, queues it, rejects it, or preempts the active run."""
+    following = _take(draft, new, limits, strategy)
     actor = "system" if draft.kind == ExternalEvent.TYPE else f"user:{new.user_id}"
     draft.audit(Action.MESSAGE_SENT, actor=actor, run_id=new.run_id, details={"type": draft.kind})
+    return following
+
+
+def _take(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy) -> Next:
     if draft.head.deleted:
         draft.event(RunFailed, run_id=new.run_id, code="thread_deleted", message="The thread was deleted.")
         return Next.COMMIT
@@ -97,7 +94,7 @@ def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStr
         cancel_run(draft, "abandoned")
         return _enqueue(draft, new) if draft.head.queued else start_run(draft, new)
     if strategy == "reject":
-        draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=_MESSAGES["rejected"])
+        draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=CANCEL_MESSAGES["rejected"])
         draft.audit(Action.RUN_REJECTED, actor=f"user:{new.user_id}", run_id=new.run_id, outcome="refused")
         return Next.COMMIT
     too_large = draft.head.queued_bytes + _size(new) > QUEUED_BYTES
@@ -259,14 +256,14 @@ def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
         return Next.COMMIT
     waiting = next((q for q in draft.head.queued if q.run_id == cancel.run_id), None)
     if waiting:
-        draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=_MESSAGES["cancelled"])
+        draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=CANCEL_MESSAGES["cancelled"])
         actor = f"user:{cancel.user_id}"
         draft.audit(Action.RUN_CANCELLED, actor=actor, run_id=waiting.run_id, reason="cancelled while it was queued")
         return Next.COMMIT
     if cancel.delayed:
         if draft.input_id == cancel.run_id:
             reason: CancelReason = "rejected" if cancel.rejected else "cancelled"
-            draft.event(RunCancelled, run_id=cancel.run_id, reason=reason, message=_MESSAGES[reason])
+            draft.event(RunCancelled, run_id=cancel.run_id, reason=reason, message=CANCEL_MESSAGES[reason])
             action = Action.RUN_REJECTED if cancel.rejected else Action.RUN_CANCELLED
             draft.audit(action, actor=f"user:{cancel.user_id}", run_id=cancel.run_id, reason="not begun")
         return Next.COMMIT
@@ -352,7 +349,7 @@ def cancel_run(draft: Draft, reason: CancelReason, message: str = "") -> None:
     if reason == "rolled_back":
         remove(draft, draft.ids_from(run.first_message), stood_at(draft))
         draft.restore = run.state_before if draft.state_before is None else draft.state_before
-    draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=message or _MESSAGES[reason])
+    draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=message or CANCEL_MESSAGES[reason])
     draft.audit(Action.RUN_CANCELLED, actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)
     request_next(draft)
 
@@ -394,6 +391,6 @@ def request_next(draft: Draft) -> None:
 
 def _cancel_queued(draft: Draft, reason: CancelReason) -> None:
     for waiting in draft.head.queued:
-        draft.event(RunCancelled, run_id=waiting.run_id, reason=reason, message=_MESSAGES[reason])
+        draft.event(RunCancelled, run_id=waiting.run_id, reason=reason, message=CANCEL_MESSAGES[reason])
         actor = f"user:{draft.head.user_id}"
         draft.audit(Action.RUN_CANCELLED, actor=actor, run_id=waiting.run_id, reason=f"{reason} while it was queued")
