@@ -55,7 +55,7 @@ class ServerProcess(ABC):
     """
 
     name: ClassVar[str]
-    start_timeout: ClassVar[float]  # seconds; far more than usual, because machines that run tests are busy
+    start_timeout: ClassVar[float] = 300.0  # seconds; far more than usual, because machines that run tests are busy
     timer_slack: ClassVar[int] = 0  # ns by which its timers may be late; 0 keeps the default of 50,000
 
     def __init__(self, data_dir: Path, port: int = 0) -> None:

@@ -27,7 +27,6 @@ class KafkaServer(ServerProcess):
     """Apache Kafka in KRaft mode, broker and controller in one process, without automatic topic creation."""
 
     name = "Apache Kafka"
-    start_timeout = 300.0
     files = _HERE / "kafka"
 
     def __init__(
@@ -112,7 +111,6 @@ class CassandraServer(ServerProcess):
     """Apache Cassandra as a cluster of one node."""
 
     name = "Apache Cassandra"
-    start_timeout = 300.0
     # Between two requests its threads sleep 10 microseconds again and again (SEPWorker.doWaitSpin): at a few hundred requests a
     # second that costs as much CPU as the requests, on the cores that tests and workers share with it.
     timer_slack = 1_000_000

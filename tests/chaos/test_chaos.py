@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
@@ -32,18 +31,18 @@ def chaos(folder: Path, *arguments: str) -> str:
     """The report of a run in which everything held; how soon things recover is for `make chaos` to say."""
     command = [sys.executable, str(Path(__file__).parent / "chaos.py"), "--keep", str(folder / "chaos")]
     seed = str(random.randrange(1_000_000))
-    ran = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--seed", seed, "--patient", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-    try:
-        told, errors = ran.communicate(timeout=3000)
-    finally:  # all that it started, also when it did not get to that itself
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(ran.pid, signal.SIGKILL)
+    ) as ran:
+        try:
+            told, errors = ran.communicate(timeout=3000)
+        except BaseException:
+            os.killpg(ran.pid, signal.SIGKILL)  # its workers, too: it stops them itself where it comes to its end
+            raise
     assert ran.returncode == 0, f"{told[-6000:]}\n{errors[-3000:]}"
     assert (folder / "chaos" / "chaos.svg").stat().st_size > 1000
     return told

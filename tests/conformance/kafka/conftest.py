@@ -20,7 +20,6 @@ class EmbeddedServer(ServerProcess):
     """The embedded broker, started as its own process in the way Apache Kafka is."""
 
     name = "the embedded broker"
-    start_timeout = 120.0
 
     def _prepare(self) -> list[str]:
         command = [sys.executable, "-m", "streams.embedded", "--data", str(self.data_dir / "data")]
