@@ -15,11 +15,13 @@ OnFrame = Callable[[bytes], None]
 
 class Connection(asyncio.Protocol):
     """One connection with one key, one request at a time. Frames of a stream are passed to the request's `on_frame` as received,
-    without the empty line after them."""
+    without the empty line after them.
 
-    def __init__(self, host: str, key: str) -> None:
-        self._host, self._key = host, key
-        self._parser = httptools.HttpResponseParser(self)
+    A server may close a connection that is idle (RFC 9112, section 9.5); the next request opens it again.
+    """
+
+    def __init__(self, url: str, key: str) -> None:
+        self._address, self._key = urlsplit(url), key
         self._on_frame: OnFrame | None = None
         self._body = b""
         self._status: asyncio.Future[int] | None = None
@@ -29,19 +31,30 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def open(cls, url: str, key: str) -> Connection:
         """Connects to a gateway."""
-        address = urlsplit(url)
-        loop = asyncio.get_running_loop()
-        _, made = await loop.create_connection(lambda: cls(address.netloc, key), address.hostname, address.port or 80)
+        made = cls(url, key)
+        await made._connect()
         return made
+
+    async def _connect(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        loop, address = asyncio.get_running_loop(), self._address
+        await loop.create_connection(lambda: self, address.hostname, address.port or 80)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether neither side has closed the connection."""
+        return self._transport is not None and not self._transport.is_closing()
 
     async def send(self, method: str, path: str, body: object = None, on_frame: OnFrame | None = None) -> int:
         """Sends a request and returns the status as soon as the response begins."""
-        assert self._transport, "the connection is not open"
+        if not self.is_connected:
+            await self._connect()
+        assert self._transport
         loop = asyncio.get_running_loop()
         self._on_frame, self._body = on_frame, b""
         self._status, self._over = loop.create_future(), loop.create_future()
         payload = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nx-api-key: {self._key}\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._address.netloc}\r\nx-api-key: {self._key}\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
         self._transport.write(head.encode() + payload)
         return await self._status
