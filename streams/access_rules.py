@@ -12,6 +12,7 @@ from aiokafka.protocol.admin import CreateAclsRequest
 
 from schemas import TOPICS, Topic, Unavailable
 from streams.growth import GROUP as GROWTH
+from streams.growth import NOTED_AT
 from streams.kafka_servers import Kafka
 from streams.topic_admin import opened_admin
 
@@ -63,7 +64,8 @@ def rules(role: str, reads: Mapping[str, Sequence[Topic]]) -> list[Rule]:
     """What the role needs. `reads` are the topics that each processor group reads.
 
     A group's Read is what joining it and committing need; it may look at where another growth of topics stands (`Describe` of
-    that group), and write with the transactional ids of its slots. Idempotent writing needs nothing else since Kafka 3.
+    that group and of the topic that it is noted at), and write with the transactional ids of its slots. Idempotent writing needs
+    nothing else since Kafka 3.
     """
     if role == "operator":
         return list(_OPERATOR)
@@ -75,6 +77,10 @@ def rules(role: str, reads: Mapping[str, Sequence[Topic]]) -> list[Rule]:
         for topic in TOPICS
         if topic in readable or topic in writable
     ]
+    if (
+        role in reads and NOTED_AT not in readable and NOTED_AT not in writable
+    ):  # offsets are given for what may be described
+        found.append(Rule(Resource.TOPIC, NOTED_AT.value, (Operation.DESCRIBE,)))
     if role in reads:
         found += [
             Rule(Resource.GROUP, role, (Operation.READ,)),

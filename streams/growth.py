@@ -24,9 +24,9 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas import TOPICS, PartitionSet, SettingsError, Topic, Unavailable
 from streams.kafka_clients import KafkaClients, opened_consumer
-from streams.kafka_servers import Kafka
+from streams.kafka_servers import Kafka, not_allowed
 from streams.raw_reading import read_between
-from streams.topic_admin import opened_admin
+from streams.topic_admin import described_topics, opened_admin
 
 log = logging.getLogger("cauce.streams")
 
@@ -34,7 +34,9 @@ GROUP = "cauce.partitions"
 BETWEEN_SECONDS = 600.0
 """Two growths are so far apart, so that the first one is over."""
 
-_PARTITION = TopicPartition(Topic.CHAT_MESSAGES.value, 0)
+NOTED_AT = Topic.CHAT_MESSAGES
+"""The last growth is an offset of its first partition."""
+_PARTITION = TopicPartition(NOTED_AT.value, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ async def grow(bootstrap: Kafka, partitions: int) -> Growth | None:
     """
     names = [t.value for t, spec in TOPICS.items() if spec.partition_set is PartitionSet.CONVERSATION]
     async with opened_admin(bootstrap) as admin:
-        described = {d["topic"]: len(d["partitions"]) for d in await admin.describe_topics(names)}
+        described = {d["topic"]: len(d["partitions"]) for d in await described_topics(bootstrap, admin, names)}
         counts = {described.get(name, 0) for name in names}
         if 0 in counts:
             raise SettingsError("there are topics missing; create them first with: cauce topics apply")
@@ -91,7 +93,8 @@ async def grow(bootstrap: Kafka, partitions: int) -> Growth | None:
         try:
             await admin.create_partitions(wanted)
         except KafkaError as error:
-            raise Unavailable(f"Kafka did not create the partitions: {error}") from error
+            refused = not_allowed(bootstrap, error)
+            raise refused or Unavailable(f"Kafka did not create the partitions: {error}") from error
     return growth
 
 

@@ -134,15 +134,23 @@ async def trouble_with(kafka: Kafka, error: KafkaError) -> CauceError:
     `Unavailable`: everything else; also where it lets us in and we may not do this. aiokafka only says that it found no server,
     so this asks one why.
     """
-    if what := next((action for kind, action in _UNAUTHORIZED if isinstance(error, kind)), None):
-        detail = ", ".join(map(str, error.args)) or type(error).__name__
-        return Unavailable(
-            f"Kafka at {kafka} does not allow {_who(kafka)} {what} ({detail}); "
-            "what each role needs is printed by: cauce topics acls"
-        )
+    if refused := not_allowed(kafka, error):
+        return refused
     if isinstance(error, KafkaConnectionError) and (why := await _refusal(kafka)):
         return SettingsError(f"Kafka at {kafka} {why}")
     return Unavailable(f"Kafka at {kafka} does not answer: {error}")
+
+
+def not_allowed(kafka: Kafka, error: KafkaError) -> Unavailable | None:
+    """What an error means that says that the user may not do this; None for another error."""
+    what = next((action for kind, action in _UNAUTHORIZED if isinstance(error, kind)), None)
+    if what is None:
+        return None
+    detail = ", ".join(map(str, error.args)) or type(error).__name__
+    return Unavailable(
+        f"Kafka at {kafka} does not allow {_who(kafka)} {what} ({detail}); "
+        "what each role needs is printed by: cauce topics acls"
+    )
 
 
 def _who(kafka: Kafka) -> str:
@@ -191,6 +199,5 @@ async def _closes(kafka: Kafka, host: str, port: int) -> str | None:
         await writer.wait_closed()
     tls = isinstance(kafka, KafkaServers) and kafka.tls
     wants = "another way of signing in" if tls else "TLS or a password"
-    return (
-        f"closes the connection of {_who(kafka)}: it wants {wants}; see kafka_tls, kafka_user and kafka_password_file"
-    )
+    names = "kafka_tls, kafka_user, kafka_password_file and kafka_cert_file"
+    return f"closes the connection of {_who(kafka)}: it wants {wants}; see {names}"

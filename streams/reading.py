@@ -73,10 +73,8 @@ async def require_no_members(bootstrap: Kafka, groups: Mapping[str, Sequence[Top
 
 
 async def set_back(bootstrap: Kafka, group: str, topic: Topic, since: datetime) -> None:
-    """Lets a group without members begin again at a time. Raises `Unavailable`."""
-    async with opened_admin(bootstrap) as admin:
-        (described,) = await admin.describe_topics([topic.value])
-    partitions = [TopicPartition(topic.value, p["partition"]) for p in described["partitions"]]
+    """Lets a group without members begin again at a time. Raises `Unavailable`, and `NotFound` without the topic."""
+    partitions = await partitions_of(bootstrap, [topic])
     try:
         async with opened_consumer(bootstrap, group_id=group) as consumer:
             consumer.assign(partitions)

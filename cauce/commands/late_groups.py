@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 
-class _LateGroup(TyperGroup):
+class LateGroup(TyperGroup):
     """Has the commands of `family`, whose options are read from their functions only when they are asked for."""
 
     family: ClassVar[typer.Typer]
@@ -31,6 +31,6 @@ def build_groups_late(app: typer.Typer) -> None:
     """Replaces the groups of `app`, which have to be complete, by such ones."""
     for group in app.registered_groups:
         if (family := group.typer_instance) is not None:
-            late = type("LateGroup", (_LateGroup,), {"family": family})
-            told = family.info
-            group.typer_instance = typer.Typer(cls=late, help=told.help, no_args_is_help=told.no_args_is_help)
+            late = type("LateGroup", (LateGroup,), {"family": family})
+            info = family.info
+            group.typer_instance = typer.Typer(cls=late, help=info.help, no_args_is_help=info.no_args_is_help)

@@ -148,7 +148,7 @@ class ToolsProcessor:
         return run_that_asks(head, request) if head else None
 
     async def _without_a_run(self, record: Record, tool: ToolSpec | None) -> Sequence[Output] | None:
-        """What becomes of a request that no run asks for. None where an owner before may have sent the call: its outcome is
+        """The result of a request that no run asks for. None where an owner before may have sent the call: its outcome is
         found out as of any other."""
         entry = await self._ledger.get(record.tenant_id, record.body.call_id)
         if entry is None or entry.source not in ("", record.raw.position):

@@ -72,7 +72,6 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
     with ThreadPoolExecutor(2) as pool, asyncio.Runner() as runner, ExitStack() as stack:
         for server in (kafka, cassandra):
             stack.callback(server.kill)
-            server.start_timeout = 240.0  # both start at the same time, beside other tests
         runner.run(emulators.start())
         stack.callback(lambda: runner.run(emulators.stop()))
         starting = [pool.submit(server.start) for server in (kafka, cassandra)]
@@ -117,7 +116,7 @@ def test_each_process_works_as_a_user_that_may_do_no_more_than_its_role(closed: 
         assert gateway.stdout
         stack.callback(gateway.stdout.close)
         url = gateway.stdout.readline().split()[-1]
-        until(lambda: all(worker.is_ready() for worker in workers))
+        until(lambda: all(worker.is_ready() for worker in workers), shown=lambda: [worker.state for worker in workers])
         operator = closed.as_("operator")
         key = operator.told("tenant", "key", "create", "home", "--user", "ana").strip()
         asyncio.run(_talk(url, key))
@@ -146,6 +145,7 @@ def test_who_is_not_let_in_is_told_why_and_no_password(closed: Closed) -> None:
         ("operator", {"CAUCE_CASSANDRA_PASSWORD": WRONG}, "state status", 2, "cassandra_password_file"),
         ("operator", {"CAUCE_CASSANDRA_CA_FILE": ""}, "state status", 2, "cassandra_ca_file"),
         ("gateway", {}, "topics apply", 1, "does not allow the user gateway"),
+        ("gateway", {}, "topics grow 96", 1, "does not allow the user gateway"),
         ("chat-client", {}, "dlq list", 1, "does not allow the user chat-client"),
     ):
         done = closed.as_(role, **settings).cauce(*command.split())

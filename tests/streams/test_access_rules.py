@@ -62,6 +62,11 @@ def test_groups_have_their_group_and_their_transactional_ids_and_others_have_non
             assert not theirs
 
 
+def test_every_group_may_see_where_the_growth_of_topics_is_noted() -> None:
+    may = {operation: _may(operation, Topic.CHAT_MESSAGES) for operation in (Operation.READ, Operation.DESCRIBE)}
+    assert set(GROUPS) <= may[Operation.READ] | may[Operation.DESCRIBE]
+
+
 def test_command_prints_them_for_the_principals_that_are_given() -> None:
     options = ("--role", "turns", "--role", "tools", "--principal", "turns=User:CN=w", "--principal", "tools=User:CN=w")
     done = run_command(("topics", "acls", "--json", *options), clean_environment())
