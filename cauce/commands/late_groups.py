@@ -19,10 +19,12 @@ class LateGroup(TyperGroup):
             self.commands = get_group(self.family).commands
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands."""
         self._build()
         return super().list_commands(ctx)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name; None when there is none."""
         self._build()
         return super().get_command(ctx, cmd_name)
 
