@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from bench.systems import System, process
 from schemas import Topic
+from streams.kafka_servers import new_consumer, new_producer
 
 TASKS, CALLS = 32, 960
 
@@ -155,7 +156,7 @@ async def _arcade(system: System) -> Part:
 async def _kafka(system: System) -> list[Part]:
     """aiokafka: records of 350 bytes with seven headers."""
     headers = [(f"ce_{n}", b"x" * 20) for n in range(7)]
-    sender = AIOKafkaProducer(bootstrap_servers=system.bootstrap, enable_idempotence=True, linger_ms=2)
+    sender = new_producer(bootstrap_servers=system.bootstrap, enable_idempotence=True, linger_ms=2)
     await sender.start()
     topic = Topic.CHAT_DELTAS.value
 
@@ -163,7 +164,7 @@ async def _kafka(system: System) -> list[Part]:
         await sender.send_and_wait(topic, b"x" * 350, key=secrets.token_bytes(8), headers=headers)
 
     sent = await _cost("aiokafka: a record sent and acknowledged", 3, send)
-    reader = AIOKafkaConsumer(
+    reader = new_consumer(
         topic, bootstrap_servers=system.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
     )
     await reader.start()
@@ -175,7 +176,7 @@ async def _kafka(system: System) -> list[Part]:
     await reader.stop()
     await sender.stop()
     producers = [
-        AIOKafkaProducer(bootstrap_servers=system.bootstrap, transactional_id=f"floor-{n}", retry_backoff_ms=10)
+        new_producer(bootstrap_servers=system.bootstrap, transactional_id=f"floor-{n}", retry_backoff_ms=10)
         for n in range(8)
     ]
     for producer in producers:

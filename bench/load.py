@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-
 from bench.figures import Figures, compiler_seconds, figures, measured
 from bench.systems import TENANTS
 from schemas import TERMINAL_TYPES, Delta, Envelope, Topic, UserMessage, new_id
+from streams.kafka_servers import Kafka, new_consumer, new_producer
 
 PATIENCE = 120.0
 _TERMINAL = {t.encode() for t in TERMINAL_TYPES}
@@ -43,10 +42,10 @@ class Asked:
 class Load:
     """A producer, and a consumer of all responses."""
 
-    def __init__(self, bootstrap: str, *, deltas: bool = False) -> None:
-        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    def __init__(self, bootstrap: Kafka, *, deltas: bool = False) -> None:
+        self._producer = new_producer(bootstrap_servers=bootstrap, enable_idempotence=True)
         topics = [Topic.CHAT_RESPONSES.value] + [Topic.CHAT_DELTAS.value] * deltas
-        self._consumer = AIOKafkaConsumer(
+        self._consumer = new_consumer(
             *topics,
             bootstrap_servers=bootstrap,
             auto_offset_reset="latest",
@@ -89,15 +88,15 @@ class Load:
                 asked.fetched_after = max(0.0, time.time() - record.timestamp / 1000)
                 asked.over.set_result(None)
 
-    async def send(self, tenant: str, thread: str, text: str = "hi") -> Asked:
-        """Sends a message; its `over` is done when its run has ended."""
+    async def send(self, tenant: str, thread: str, text: str = "hi", *, padding: int = 0) -> Asked:
+        """Sends a message; its `over` is done when its run has ended. `padding`: bytes that its metadata has."""
         run = new_id("m")
         asked = self._asked[run] = Asked()
         envelope = Envelope(run, UserMessage.TYPE, "cauce/bench", tenant, datetime.now(UTC))
         asked.sent = time.perf_counter()
         await self._producer.send_and_wait(
             Topic.CHAT_MESSAGES.value,
-            UserMessage(user_id="u", text=text).to_bytes(),
+            UserMessage(user_id="u", text=text, metadata={"padding": "x" * padding} if padding else {}).to_bytes(),
             key=f"{tenant}:{thread}".encode(),
             headers=list(envelope.headers()),
         )

@@ -1,4 +1,5 @@
-"""Scenarios besides throughput: waiting, interference, growth. On the embedded system, each with a comparison."""
+"""Scenarios besides throughput: waiting, interference, growth. On the embedded system, each with a comparison; floods also on
+Kafka and Cassandra."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from aiokafka.partitioner import murmur2
 
 from bench.figures import quantile
 from bench.load import Asked, Load
-from bench.systems import PARTITIONS, System, Workers, embedded
+from bench.systems import PARTITIONS, System, Workers, cluster, embedded
 from schemas import PartitionSet, new_id
 
 MODELS = {
@@ -23,17 +24,19 @@ MODELS = {
     "quiet": "scripted:delay=0.2,tool=Bench_Echo",
     "loud": "scripted:delay=0.2,tool=Bench_Echo",
     "plain": "scripted:delay=0.05",
+    "busy": "scripted:delay=600",
 }
 
 
 async def run(folder: Path) -> list[str]:
     """Runs all scenarios; returns Markdown paragraphs."""
     found = []
-    for number, scenario in enumerate((waiting, first_token, workers, length, neighbours, tenants)):
+    chosen = [(scenario, embedded) for scenario in (waiting, first_token, workers, length, neighbours, tenants, floods)]
+    for number, (scenario, opened) in enumerate([*chosen, (floods, cluster)]):
         place = folder / f"scenario{number}"
         place.mkdir(parents=True)
-        print(f"{scenario.__name__} ...", flush=True)
-        async with embedded(place, MODELS) as system:
+        print(f"{scenario.__name__} ({opened.__name__}) ...", flush=True)
+        async with opened(place, MODELS) as system:
             found.append(await scenario(system))
         print(f"  {found[-1]}", flush=True)
     return found
@@ -146,6 +149,26 @@ async def tenants(system: System) -> str:
             f"({going} still, at the end): {_quantiles(beside)}; p99 {ratio:.2f} times as long. "
             "`tenant_running` is 24, below what this machine can do."
         )
+
+
+async def floods(system: System) -> str:
+    """A quiet tenant alone, and while another one has a flood waiting behind a thread that is busy, beyond a worker's budgets."""
+    async with system.workers() as _, Load(system.bootstrap) as load:
+        await load.closed_loop(4, 40, tenants=["quiet"])
+        alone = await load.closed_loop(4, 120, tenants=["quiet"])
+        lines = [f"A tenant with 4 clients ({system.name}), alone: {_quantiles(alone)}"]
+        for flood, count, size in (("90 messages of 850 KB", 90, 850_000), ("5,000 small ones", 5_000, 0)):
+            thread = new_id("t")
+            await load.send("busy", thread)
+            for start in range(0, count, 10):
+                sent = (load.send("busy", thread, padding=size) for _ in range(min(10, count - start)))
+                await asyncio.gather(*sent)
+            beside = await load.closed_loop(4, 120, tenants=["quiet"])
+            ratio = _p(beside, 0.99) / _p(alone, 0.99)
+            lines.append(
+                f"while another one has {flood} behind a busy thread: {_quantiles(beside)}, p99 {ratio:.2f} times as long"
+            )
+        return "; ".join(lines) + "."
 
 
 async def _in_turn(load: Load, tenant: str, thread: str, times: int) -> list[Asked]:

@@ -20,6 +20,7 @@ from bench.http_client import Connection
 from bench.systems import TENANTS, Gateway, System, embedded
 from cauce.services.gateway_service import allow_open_files
 from schemas import Delta, Envelope, Topic, new_id
+from streams.kafka_servers import Kafka, new_producer
 
 IDLE, IDLE_SECONDS = 2000, 60.0
 WRITTEN, TOKENS_PER_SECOND, WRITTEN_SECONDS = 200, 20, 20.0
@@ -162,9 +163,9 @@ async def write(system: System, gateway: Gateway, count: int, rate: int, seconds
         return _sum_up(f"{rate} tokens/s each", held, gateway, share)
 
 
-async def produce(bootstrap: str, held: Sequence[Reader], rate: int, seconds: float) -> None:
+async def produce(bootstrap: Kafka, held: Sequence[Reader], rate: int, seconds: float) -> None:
     """Writes an answer into each thread, one token per record, at fixed times that are spread over a period."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks=1, linger_ms=5)
+    producer = new_producer(bootstrap_servers=bootstrap, acks=1, linger_ms=5)
     await producer.start()
     runs = [new_id("m") for _ in held]
     sent, total, started = 0, int(len(held) * rate * seconds), time.perf_counter()

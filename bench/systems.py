@@ -18,6 +18,7 @@ from core.principal import OPERATOR
 from schemas import AgentSettings, ApprovalPolicy, ModelSettings, PartitionSet, Tenant
 from state import open_stores
 from streams import topic_admin
+from streams.kafka_servers import Kafka
 
 TENANTS = ("bench0", "bench1", "bench2", "bench3")
 PARTITIONS = {PartitionSet.CONVERSATION: 8, PartitionSet.TENANT: 4}
@@ -46,7 +47,7 @@ async def process(*arguments: str, environment: Mapping[str, str], log: Path) ->
                     child.kill()
 
 
-async def prepare(bootstrap: str, state_url: str, tenants: Mapping[str, str] = {}) -> None:
+async def prepare(bootstrap: Kafka, state_url: str, tenants: Mapping[str, str] = {}) -> None:
     """Creates topics, tables, and tenants whose agents need no approvals; `tenants` are additional ones with their models."""
     await topic_admin.apply(bootstrap, partitions=PARTITIONS)
     stores = open_stores(state_url)

@@ -92,14 +92,14 @@ class Answer(EventMethods):
 
 async def ask_once(settings: Settings, text: str, *, thread: str | None, approve: bool, timeout: float) -> Answer:
     """Sends the question and follows its run. Raises `Unavailable` when Kafka does not answer."""
-    assert settings.kafka
+    kafka = settings.kafka_servers
     thread = thread or new_id("t")
-    async with ChatClient(settings.kafka, settings.tenant, settings.user) as client:
+    async with ChatClient(kafka, settings.tenant, settings.user) as client:
         listener = await client.listen(deltas=False)
         try:
             answer = Answer(thread, await client.send(thread, text))
             following = asyncio.create_task(_follow(client, listener, answer, approve=approve))
-            refused = asyncio.create_task(until_dead(settings.kafka, answer.run))
+            refused = asyncio.create_task(until_dead(kafka, answer.run))
             try:
                 done, _ = await asyncio.wait((following, refused), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             finally:

@@ -17,12 +17,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.markup import escape
-from rich.text import Text
-
+from cauce.approval_text import approval_lines, is_cut
+from cauce.foreign_text import foreign_line
 from cauce.lines import Line
-from cauce.transcript import Transcript, shown_value
+from cauce.plain_output import json_text
+from cauce.screen import Screen, one_line, styled
+from cauce.transcript import Transcript
 from schemas import (
     ID_RULE,
     ApprovalRequested,
@@ -47,7 +47,7 @@ class Chat:
     def __init__(self, line: Line, thread: str | None) -> None:
         self._line = line
         self._thread = thread or new_id("t")
-        self._out = Console(highlight=False, soft_wrap=True)
+        self._out = Screen()
         self._shown = Transcript(self._out)
 
     def loop(self) -> None:
@@ -76,13 +76,15 @@ class Chat:
                 await self._line.close()
 
     def _greet(self) -> None:
-        self._out.print(f"[bold]Cauce[/] [dim]thread {self._thread} — /help for more, Ctrl-D to leave[/]")
+        self._out.print(
+            one_line(("Cauce", "bold"), (f" thread {self._thread} — /help for more, Ctrl-D to leave", "dim"))
+        )
 
     def _prompt(self) -> str | None:
         try:
             if sys.stdin.isatty():
                 self._out.print()
-                return self._out.input("[bold cyan]you ›[/] ").strip()
+                return self._out.input(styled(("you ›", "bold cyan"), " ")).strip()
             line = sys.stdin.readline()
             return line.strip() if line else None
         except (EOFError, KeyboardInterrupt):
@@ -93,7 +95,7 @@ class Chat:
         try:
             self._follow(self._do(self._line.send(self._thread, text)))
         except TooLarge as error:
-            self._out.print(f"[yellow]{escape(str(error))}[/]")
+            self._out.print(styled((str(error), "yellow")))
 
     def _follow(self, run: str) -> None:
         """Shows a run until it ends, asking the user to decide on each approval."""
@@ -115,14 +117,14 @@ class Chat:
             await asyncio.wait((showing, refused), return_when=asyncio.FIRST_COMPLETED)
             if not showing.done():
                 showing.cancel()
-                self._out.print(f"[yellow]not accepted: {escape(refused.result())}[/]")
+                self._out.print(styled((f"not accepted: {refused.result()}", "yellow")))
             elif not showing.cancelled():
                 showing.result()
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task:
                 task.uncancel()
-            self._out.print("[yellow]stopping ...[/]")
+            self._out.print("stopping ...", style="yellow")
             await self._line.cancel(self._thread, run)
             await asyncio.wait_for(showing, 30)
         finally:
@@ -135,38 +137,52 @@ class Chat:
 
     def _decide(self, asked: ApprovalRequested) -> bool:
         """Asks the user about a tool call. False when it is left open."""
-        self._out.print(f"\n[bold yellow]? {escape(asked.name)}[/] [dim]{escape(asked.description)}[/]")
-        for key, value in asked.arguments.items():
-            self._out.print(f"    {escape(key)}: [bold]{escape(shown_value(value))}[/]")
+        arguments, edited = asked.arguments, set[str]()
+        self._print_approval(asked, arguments, edited)
         while True:
-            key = self._key("  [a]pprove  [e]dit  [r]eject  [t]ell it something  [l]ater ")
-            if key in ("a", "y"):
+            show = "[s]how all  " if is_cut(arguments) else ""
+            key = self._key(f"  [a]pprove  [e]dit  [r]eject  [t]ell it something  {show}[l]ater ")
+            if key in ("a", "y") and edited:
+                self._do(self._line.decide(self._thread, asked.call_id, "edit", arguments=arguments))
+            elif key in ("a", "y"):
                 self._do(self._line.decide(self._thread, asked.call_id, "approve"))
             elif key in ("r", "n"):
                 reason = self._answer_line("  reason (may be empty): ")
                 self._do(self._line.decide(self._thread, asked.call_id, "reject", message=reason or None))
             elif key == "e":
-                if (arguments := self._edited(asked.arguments)) is None:
-                    continue
-                self._do(self._line.decide(self._thread, asked.call_id, "edit", arguments=arguments))
+                if (changed := self._edited(arguments)) is not None:
+                    arguments = changed
+                    edited = {name for name, value in arguments.items() if value != asked.arguments[name]}
+                    self._print_approval(asked, arguments, edited)
+                continue
+            elif key == "s":
+                self._print_approval(asked, arguments, edited, whole=True)
+                continue
             elif key == "t":
                 if not (text := self._answer_line("  text to use as the result: ")):
                     continue
                 self._do(self._line.decide(self._thread, asked.call_id, "respond", message=text))
             elif key in ("l", ""):
-                self._out.print("[dim]  left open; you can decide at any time[/]")
+                self._out.print("  left open; you can decide at any time", style="dim")
                 return False
             else:
                 continue
             return True
 
+    def _print_approval(
+        self, asked: ApprovalRequested, arguments: dict[str, Any], edited: set[str], *, whole: bool = False
+    ) -> None:
+        self._out.print()
+        for line in approval_lines(asked, arguments, edited=edited, whole=whole):
+            self._out.print(line)
+
     def _key(self, question: str) -> str:
         """One key press from a terminal; from other input, the first letter of a line."""
         if not sys.stdin.isatty():
-            self._out.print(Text(question, style="bold"))
+            self._out.print(question, style="bold")
             return sys.stdin.readline().strip()[:1].lower()
         with _single_keys() as read_key:
-            self._out.print(Text(question, style="bold"), end="")
+            self._out.print(question, style="bold", end="")
             key = read_key()
         self._out.print(key if key.isprintable() else "")
         return key.lower() if key.isprintable() else ""
@@ -175,7 +191,7 @@ class Chat:
         if not sys.stdin.isatty():
             return sys.stdin.readline().strip()
         try:
-            return self._out.input(question, markup=False).strip()
+            return self._out.input(styled(question)).strip()
         except EOFError:
             return ""
 
@@ -183,12 +199,14 @@ class Chat:
         """The arguments after asking for each; an empty line keeps the current value. None if one is not valid JSON."""
         edited = dict(arguments)
         for name, value in arguments.items():
-            text = self._answer_line(f"  {name} [{shown_value(value)}]: ")
+            present = value if isinstance(value, str) else json_text(value)
+            text = self._answer_line(f"  {foreign_line(name)} [{foreign_line(present)}]: ")
             if text:
                 try:
                     edited[name] = text if isinstance(value, str) else json.loads(text)
                 except ValueError:
-                    self._out.print(f"[red]  {escape(text)} is not valid JSON, and {escape(name)} is not a string[/]")
+                    problem = f"  {text} is not valid JSON, and {name} is not a string"
+                    self._out.print(one_line((problem, "red")))
                     return None
         return edited
 
@@ -203,7 +221,8 @@ class Chat:
             self._thread = new_id("t")
             self._greet()
         elif name == "open" and not is_id(argument.strip()):
-            self._out.print(f"{escape(argument)} cannot be the id of a thread: it may have {ID_RULE}", style="yellow")
+            problem = f"{argument} cannot be the id of a thread: it may have {ID_RULE}"
+            self._out.print(one_line((problem, "yellow")))
         elif name == "open":
             self._thread = argument.strip()
             self._greet()
@@ -214,22 +233,23 @@ class Chat:
         elif name == "history":
             self._do(self._print_history(100))
         else:
-            self._out.print(f"unknown command /{escape(name)}; /help lists all commands", style="yellow")
+            self._out.print(one_line((f"unknown command /{name}; /help lists all commands", "yellow")))
         return True
 
     async def _print_threads(self) -> None:
         for row in await self._line.threads(limit=20):
             mark = "›" if row.thread_id == self._thread else " "
-            self._out.print(f"{mark} {row.thread_id}  [dim]{row.updated_at:%Y-%m-%d %H:%M}[/]  {escape(row.title)}")
+            changed = f"  {row.updated_at:%Y-%m-%d %H:%M}  "
+            self._out.print(one_line(f"{mark} {row.thread_id}", (changed, "dim"), row.title))
 
     async def _print_history(self, limit: int) -> None:
         for message in await self._line.messages(self._thread, limit=limit):
             if message.role == "user":
-                self._out.print(Text.assemble(("you › ", "bold cyan"), message.text))
+                self._out.print(styled(("you › ", "bold cyan"), message.text))
             elif message.role == "assistant" and message.text:
-                self._out.print(Text.assemble(("agent › ", "bold green"), message.text))
+                self._out.print(styled(("agent › ", "bold green"), message.text))
             elif message.role == "tool":
-                self._out.print(f"[dim]  {escape(message.tool_name or '')}: {escape(message.text[:100])}[/]")
+                self._out.print(one_line((f"  {message.tool_name or ''}: {message.text[:100]}", "dim")))
 
     def _decide_open(self, runner: asyncio.Runner) -> None:
         """Asks for a decision on each open approval of the thread."""

@@ -13,12 +13,14 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from cauce.access_checks import addresses_of_folder, weaknesses
 from cauce.opened_stores import opened_core, opened_stores
 from cauce.running import NotRunning, WorkerNote, connected, find_services, find_workers
 from cauce.settings import Settings, unknown_variables
 from schemas import CauceError, SettingsError
 from schemas.common.clock import utc_now
 from schemas.common.private_files import open_for_others
+from schemas.common.server_access import without_credentials
 
 if TYPE_CHECKING:
     from connectors.event_source import EventSource
@@ -42,20 +44,31 @@ class Finding:
     detail: str
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Runs all checks; a check that fails does not prevent the others."""
+async def examine(settings: Settings, *, file_was_named: bool = True) -> list[Finding]:
+    """Runs all checks; a check that fails does not prevent the others.
+
+    No key is sent to an address that only the file of the working directory has, unless that file was named.
+    """
+    unasked = {} if file_was_named else addresses_of_folder(settings, os.environ)
     findings = [_python(), _packages(), _environment(), _folder(settings)]
     if settings.cassandra:
         findings.append(_driver())
+    findings.append(_access(settings))
     running, finding = _running(settings)
     findings.append(finding)
     findings += [await _health(service.title, service.health, service.pid) for service in find_services(settings)]
-    findings.append(await _guarded("Model", lambda: _model(running, find_workers(settings))))
+    if "model_url" in unasked:
+        findings.append(_not_sent("Model", "model_url", unasked["model_url"], settings))
+    else:
+        findings.append(await _guarded("Model", lambda: _model(running, find_workers(settings))))
     if running.kafka:
         findings.append(await _guarded("Kafka", lambda: _kafka(running)))
         findings.append(await _guarded("Dead letters", lambda: _dead_letters(running)))
     findings.append(await _guarded("Store", lambda: _store(running)))
-    findings.append(await _guarded("Tools", lambda: _tools(running)))
+    if "arcade_url" in unasked:
+        findings.append(_not_sent("Tools", "arcade_url", unasked["arcade_url"], settings))
+    else:
+        findings.append(await _guarded("Tools", lambda: _tools(running)))
     findings += [await _guarded(subject, check) for subject, check in _channels(running)]
     return findings
 
@@ -67,6 +80,14 @@ async def _guarded(subject: str, check: Callable[[], Awaitable[Finding]]) -> Fin
         return Finding(
             subject, "problem", f"{error}" if isinstance(error, CauceError) else f"{type(error).__name__}: {error}"
         )
+
+
+def _not_sent(subject: str, name: str, url: str, settings: Settings) -> Finding:
+    detail = (
+        f"{name} is {without_credentials(url)} in {settings.file} of this folder. Nothing was sent there, since your key "
+        f"would go with it; if you trust that file, run: cauce doctor --config {settings.file}"
+    )
+    return Finding(subject, "warning", detail)
 
 
 def _python() -> Finding:
@@ -108,6 +129,13 @@ def _folder(settings: Settings) -> Finding:
     free = shutil.disk_usage(folder).free
     detail = f"{settings.data.absolute()}, {free / (1 << 30):.1f} GiB free"
     return Finding("Data folder", "ok" if free > FREE_BYTES else "warning", detail)
+
+
+def _access(settings: Settings) -> Finding:
+    found = weaknesses(settings)
+    if not found:
+        return Finding("Access", "ok", "files are closed for others, and no server elsewhere is used in the clear")
+    return Finding("Access", found[0][0], "; ".join(text for _, text in found))
 
 
 def _driver() -> Finding:
@@ -182,8 +210,7 @@ def _model_finding(name: str, why: str) -> Finding:
 async def _kafka(settings: Settings) -> Finding:
     from streams import topic_admin
 
-    assert settings.kafka
-    states = await topic_admin.show(settings.kafka, partitions=settings.partition_counts)
+    states = await topic_admin.show(settings.kafka_servers, partitions=settings.partition_counts)
     drift = [f"{s.topic} {'; '.join(s.drift)}" for s in states if s.drift]
     if drift:
         return Finding("Kafka", "problem", f"{settings.kafka} answers, but {drift[0]} (see: cauce topics show)")
@@ -193,8 +220,7 @@ async def _kafka(settings: Settings) -> Finding:
 async def _dead_letters(settings: Settings) -> Finding:
     from streams.dead_letters import list_dead_letters
 
-    assert settings.kafka
-    rows = await list_dead_letters(settings.kafka, limit=20)
+    rows = await list_dead_letters(settings.kafka_servers, limit=20)
     if not rows:
         return Finding("Dead letters", "ok", "none")
     newest, recent = rows[-1], [row for row in rows if row.letter.at > utc_now() - RECENT]

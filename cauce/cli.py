@@ -9,6 +9,7 @@ from io import TextIOWrapper
 import typer
 
 from cauce.commands.families import families
+from cauce.commands.late_groups import build_groups_late
 from cauce.exit_codes import MEANING, Exit, failed
 from schemas.common.private_files import keep_files_private
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 
 for _family in families():
     _family.register(app)
+build_groups_late(app)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 log = logging.getLogger("cauce")
@@ -65,20 +65,27 @@ def outliving_loop(*, uv: bool = False) -> asyncio.AbstractEventLoop:
     return OutlivingLoop()
 
 
-def run(work: Coroutine[Any, Any, T], *, uv: bool = False) -> T:
+def run(work: Coroutine[Any, Any, T], *, uv: bool = False, code: Callable[[T], int] = lambda found: 0) -> T:
     """Like `asyncio.run`, on a loop that survives such exceptions. If tasks or threads of application code do not end once the
-    work is done, the process exits without them after `END_SECONDS`."""
+    work is done, the process exits without them after `END_SECONDS`, with the `code` for what the work gave."""
     with asyncio.Runner(loop_factory=lambda: outliving_loop(uv=uv)) as runner:
         found = runner.run(work)
-        last = threading.Timer(END_SECONDS, _leave_behind)
+        last = threading.Timer(END_SECONDS, _leave_behind, [code(found)])
         last.daemon = True
         last.start()
     last.cancel()
     return found
 
 
-def _leave_behind() -> None:
-    _exit_now(0, f"application code does not end within {END_SECONDS:g} s")
+def _leave_behind(code: int) -> None:
+    _exit_now(code, f"application code does not end within {END_SECONDS:g} s")
+
+
+def exit_after(seconds: float, why: str) -> None:
+    """Exits with code 1 after so many seconds, unless the process has ended by then; also where its event loop hangs."""
+    last = threading.Timer(seconds, _exit_now, [1, why])
+    last.daemon = True
+    last.start()
 
 
 def _exit_now(code: int, why: str) -> None:

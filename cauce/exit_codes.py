@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import IntEnum
 
 
@@ -70,7 +69,9 @@ def error_line(error: Exception) -> str:
 
 def complain(message: str) -> None:
     """Prints an error to standard error."""
-    print(f"cauce: {message}", file=sys.stderr)  # noqa: T201
+    from cauce.plain_output import say
+
+    say(f"cauce: {message}", err=True)
 
 
 def failed(error: Exception) -> Exit:

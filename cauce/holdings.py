@@ -13,8 +13,8 @@ FILE_HOLDINGS = (
         user="The stores, where they are SQLite.",
         exported="See the stores.",
         erased=(
-            "See the stores. Bytes of erased rows may remain in the file's free pages until those are reused; "
-            "`sqlite3 FILE VACUUM` removes them. Backups are the operator's."
+            "See the stores. What is erased is overwritten, and the file's log is cut off within seconds. Backups are the "
+            "operator's."
         ),
     ),
     Holding(
@@ -49,6 +49,12 @@ FILE_HOLDINGS = (
         kind="file",
         exported="Nothing: ports and process ids of `cauce up`.",
         erased="By `cauce up`, when it ends.",
+    ),
+    Holding(
+        name="broker.password",
+        kind="file",
+        exported="Nothing: the password of the embedded broker.",
+        erased="By the operator; `cauce up` makes another.",
     ),
     Holding(name="lock", kind="file", exported="Nothing: it is empty.", erased="Never."),
 )

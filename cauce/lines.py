@@ -70,9 +70,8 @@ class KafkaLine:
     """Uses the topics and the store directly, as the user of the settings."""
 
     def __init__(self, settings: Settings) -> None:
-        assert settings.kafka
-        self._settings, self._kafka, self._me = settings, settings.kafka, user_of(settings)
-        self._client = ChatClient(settings.kafka, settings.tenant, settings.user)
+        self._settings, self._kafka, self._me = settings, settings.kafka_servers, user_of(settings)
+        self._client = ChatClient(self._kafka, settings.tenant, settings.user)
         self._listener: Listener | None = None
 
     async def open(self) -> None:
@@ -139,6 +138,7 @@ class KafkaLine:
                 call_id=question.id,
                 name=question.name,
                 arguments=question.value,
+                concerns=dict(question.concerns),
             )
             for question in head.approvals
         ]

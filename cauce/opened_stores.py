@@ -31,7 +31,7 @@ async def opened_stores(settings: Settings, *, create: bool = False) -> AsyncIte
 
     if not create and not settings.has_state:
         raise NotRunning(f"{settings.data} has no data yet. Start Cauce with: cauce up")
-    stores = open_stores(settings.state_url)
+    stores = open_stores(settings.state_url, **settings.store_options)
     try:
         await asyncio.wait_for(stores.open(), OPEN_SECONDS)
     except TimeoutError as error:

@@ -16,6 +16,15 @@ def run_folder(data: Path) -> Path:
     return data / "run"
 
 
+_BASIC = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TZ", "LANG", "LANGUAGE", "TMPDIR", "TEMP", "TMP", "VIRTUAL_ENV")
+_BASIC_BEGINNINGS = ("LC_", "PYTHON", "LD_", "DYLD_", "SSL_CERT_", "COVERAGE_")
+
+
+def basic_variables(settings: Settings, given: Mapping[str, str]) -> Mapping[str, str]:
+    """What any program needs to run, and no key of the user's: for programs that get all they need as arguments."""
+    return {name: value for name, value in given.items() if name in _BASIC or name.startswith(_BASIC_BEGINNINGS)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """What a module of `cauce/services/` declares, as `PROGRAM` or through its `SERVICE`."""
@@ -32,6 +41,8 @@ class Program:
     wanted: Callable[[Settings], bool] = lambda settings: True
     then: Callable[[Settings, str], Awaitable[Mapping[str, Any]]] | None = None
     """Called with the text of its file before dependent programs are awaited; returns fields of the runtime file."""
+    variables: Callable[[Settings, Mapping[str, str]], Mapping[str, str]] = lambda settings, given: given
+    """Which of the variables of `cauce up` it gets. See `basic_variables`."""
     stop_seconds: float | None = None
     """Time between the request to stop and SIGKILL; None: slightly more than the grace period of the settings."""
 

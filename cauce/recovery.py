@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from processors.groups import GROUPS
-from processors.turns.processor import new_input
+from processors.turns.new_inputs import new_input
 from schemas import (
     BadRecord,
     ExternalEvent,
@@ -29,6 +29,7 @@ from schemas import (
 )
 from schemas.common.clock import utc_now
 from state import Commit, Committed, Stores
+from streams.kafka_servers import Kafka
 from streams.reading import read_since, require_no_members, set_back
 from threads.replay import Gap, Replayed
 
@@ -66,7 +67,7 @@ class _Found:
     results: dict[str, ToolResult] = field(default_factory=dict)
 
 
-async def recover(bootstrap: str, stores: Stores, since: datetime) -> Recovered:
+async def recover(bootstrap: Kafka, stores: Stores, since: datetime) -> Recovered:
     """Adds to a store that was backed up at `since` what is committed in the topics. Workers must not run.
 
     Safe to repeat. Raises `SettingsError` when a worker runs, `Unavailable` when a server does not answer.
@@ -82,7 +83,7 @@ async def recover(bootstrap: str, stores: Stores, since: datetime) -> Recovered:
     return recovered
 
 
-async def _read(bootstrap: str, since: datetime, recovered: Recovered) -> _Found:
+async def _read(bootstrap: Kafka, since: datetime, recovered: Recovered) -> _Found:
     found = _Found()
     async for raw in read_since(bootstrap, READ, since, unreadable=recovered.unreadable.append):
         try:

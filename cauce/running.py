@@ -22,6 +22,7 @@ from cauce.settings import Settings
 from connectors.arcade import ArcadeSettings
 from schemas import CauceError, Timestamp
 from schemas.common.clock import utc_now
+from streams.settings import KafkaAccess
 
 log = logging.getLogger("cauce")
 
@@ -77,6 +78,8 @@ class Running(_Note):
     state: Literal["starting", "connected", "ready"] = "starting"
     """`ready`: every program is ready. `connected`, before that, is written by older versions."""
     kafka: str | None = None
+    kafka_closed: bool = False
+    """Whether its broker wants the password of the data folder; those of older versions did not."""
     state_url: str
     arcade_emulated: bool = True
     children: dict[str, int] = {}
@@ -96,6 +99,16 @@ def runtime_file(data: Path) -> Path:
 def emulators_file(data: Path) -> Path:
     """The file with the emulators' address and key."""
     return run_folder(data) / "emulators.json"
+
+
+def broker_password_file(data: Path) -> Path:
+    """The file with the password of the embedded broker, which `cauce up` makes."""
+    return data / "broker.password"
+
+
+def embedded_access(data: Path) -> KafkaAccess:
+    """How the embedded broker of this data folder is used."""
+    return KafkaAccess(user="cauce", password_file=broker_password_file(data).absolute())
 
 
 def find_running(settings: Settings) -> Running:
@@ -160,7 +173,10 @@ def connected(settings: Settings, *, wait: float = 0, after: Sequence[str] | Non
         if time.monotonic() >= deadline:
             raise NotRunning(f"Cauce is starting; see {settings.data / 'logs'} if it does not get ready")
         time.sleep(POLL_SECONDS)
-    found: dict[str, object] = {"kafka": running.kafka}
+    found: dict[str, object] = {
+        "kafka": running.kafka,
+        "kafka_access": embedded_access(settings.data) if running.kafka_closed else KafkaAccess(),
+    }
     if running.arcade_emulated:
         found["connectors"] = {**settings.connectors, "arcade": _emulators(settings.data)}
     return settings.model_copy(update=found)

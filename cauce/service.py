@@ -12,16 +12,21 @@ import gc
 import json
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
+from cauce.event_loop import exit_after
+from cauce.exit_codes import Exit, complain
 from cauce.program import Program
 from cauce.running import ServiceNote, announced, connected
 from cauce.settings import Settings
 from schemas import ServerTrouble, SettingsError
+from schemas.common.metrics import ServiceMetrics
+from schemas.common.serving import TaskWatch
 from state import Stores, open_stores
 
 if TYPE_CHECKING:
@@ -33,6 +38,8 @@ log = logging.getLogger("cauce.service")
 LIVE_OBJECTS = 50_000
 """Allocations between two runs of the cyclic garbage collector: with hundreds of turns in memory its default of 700 takes more
 time than the turns (docs/performance.md)."""
+STOP_SECONDS = 10.0
+"""After the grace period, until a process in which a task has ended exits in any case."""
 START_SECONDS = 60.0
 """How long a service of `cauce up` waits for the programs it depends on."""
 
@@ -57,6 +64,8 @@ class Service:
     imports: Sequence[str] = ()
     """Modules that are slow to import; they are loaded while the programs it depends on start."""
     health_port: Callable[[Settings], int] = lambda settings: 0
+    variables: Callable[[Settings, Mapping[str, str]], Mapping[str, str]] = lambda settings, given: given
+    """See `Program.variables`."""
     traced_as: str = ""
     """Its name in traces, after `cauce-`; empty: the service's name."""
     uvloop: bool = False
@@ -71,6 +80,7 @@ class Service:
             address=lambda text: json.loads(text).get("url"),
             after=self.after,
             wanted=self.wanted,
+            variables=self.variables,
         )
 
     def _arguments(self, settings: Settings) -> Sequence[str]:
@@ -91,20 +101,27 @@ class Process:
         supervised: bool,
         port: int | None,
         on_ready: Callable[[ServiceNote], None],
+        on_end: Callable[[], None],
     ) -> None:
         from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
         from streams.health import Health
 
-        self._service, self._on_ready = service, on_ready
+        self._service, self._on_ready, self._on_end = service, on_ready, on_end
         self._is_ready = False
         self.settings, self.supervised, self.port = settings, supervised, port
-        self.stores: Stores = open_stores(settings.state_url)
+        self.stores: Stores = open_stores(settings.state_url, **settings.store_options)
         """Open inside `opened`."""
         self.registry = CollectorRegistry()
         for collector in (GCCollector, PlatformCollector, ProcessCollector):
             collector(registry=self.registry)
-        self.health = Health(ready={"start": self._started, "store": self._store_answers})
+        metrics = ServiceMetrics(self.registry)
+        self.tasks = TaskWatch(on_end=self._task_ended, on_item=lambda task: metrics.items_failed.labels(task).inc())
+        """The tasks that serve everybody. One that ends stops the process, with exit code 1."""
+        self._tasks_ended = metrics.tasks_ended
+        self.health = Health(
+            alive={"tasks": self.tasks.trouble}, ready={"start": self._started, "store": self._store_answers}
+        )
         self.health_address = ""
         """Base URL of `/metrics`, `/healthz` and `/readyz`; set inside `opened`."""
         self.stop = asyncio.Event()
@@ -165,6 +182,12 @@ class Process:
                 f"{len(missing)} migrations of the store are missing; apply them with: cauce state migrate"
             )
 
+    def _task_ended(self, task: str) -> None:
+        """Stops as when asked to."""
+        self._tasks_ended.labels(task).inc()
+        self.stop.set()
+        self._on_end()
+
     async def _started(self) -> str | None:
         return None if self._is_ready else "is starting"
 
@@ -202,9 +225,16 @@ def run_here(
             stack.enter_context(announced(settings, service.name, note, supervised=supervised))
             on_ready(note)
 
-        work = run_service(service, settings, supervised=supervised, port=port, on_ready=write_note)
-        run(work, uv=service.uvloop)
-    end_process()
+        def exit_soon() -> None:  # also where stopping hangs
+            exit_after(settings.grace_seconds + STOP_SECONDS, "a task that serves everybody has ended")
+
+        work = run_service(service, settings, supervised=supervised, port=port, on_ready=write_note, on_end=exit_soon)
+        trouble = run(work, uv=service.uvloop, code=lambda ended: 1 if ended else 0)
+    if trouble:
+        complain(trouble)
+    end_process(1 if trouble else 0)
+    if trouble:
+        sys.exit(Exit.FAILED)
 
 
 async def run_service(
@@ -214,15 +244,20 @@ async def run_service(
     supervised: bool = False,
     port: int | None = None,
     on_ready: Callable[[ServiceNote], None] = lambda note: None,
-) -> None:
-    """Runs the service until SIGTERM or SIGINT, then shuts it down. `on_ready` is called with its note."""
+    on_end: Callable[[], None] = lambda: None,
+) -> str | None:
+    """Runs the service until SIGTERM or SIGINT, then shuts it down. `on_ready` is called with its note.
+
+    A task that serves everybody and ends by itself stops it, too: `on_end` is called, and the reason is returned.
+    """
     if settings.kafka is None:
         raise SettingsError("Kafka is not configured: set CAUCE_KAFKA=host:port, or run everything here with: cauce up")
-    process = Process(service, settings, supervised=supervised, port=port, on_ready=on_ready)
+    process = Process(service, settings, supervised=supervised, port=port, on_ready=on_ready, on_end=on_end)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.stop.set)
-    with contextlib.suppress(Stopped):
+    with process.tasks.watching(), contextlib.suppress(Stopped):
         await service.run(process)
     if "tracing" in vars(process):
         process.tracing.close()
+    return await process.tasks.trouble()

@@ -14,17 +14,23 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from cauce.cassandra_access import CassandraAccess
+from cauce.log_settings import LogSettings
 from connectors.connector import connectors
-from connectors.gateway.settings import GatewaySettings, RateSettings
+from connectors.gateway.settings import GatewaySettings, QuotaSettings, RateSettings, RedisAccess
 from schemas import PartitionSet, SettingsError, is_id, is_tenant_id
 from schemas.common.section import HttpUrl, Section
-from streams.settings import BrokerSettings, PartitionSettings
+from schemas.common.server_access import without_credentials
+from streams.settings import BrokerSettings, KafkaAccess, PartitionSettings
+
+if TYPE_CHECKING:
+    from streams.kafka_servers import Kafka
 
 CONFIG_FILE = "cauce.toml"
 OTHER_VARIABLES = ("CAUCE_KEY", "CAUCE_CONFIG", "CAUCE_DEBUG", "CAUCE_CLUSTER_CACHE")
@@ -33,18 +39,6 @@ OTHER_VARIABLES = ("CAUCE_KEY", "CAUCE_CONFIG", "CAUCE_DEBUG", "CAUCE_CLUSTER_CA
 S = TypeVar("S", bound=Section)
 
 _ADDRESS = re.compile(r"^[A-Za-z0-9_.\-]+:\d{1,5}$|^\[[0-9A-Fa-f:.]+\]:\d{1,5}$")
-
-
-class LogSettings(Section):
-    """Logging."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="minimum level of log messages")
-    format: Literal["text", "json"] = Field("text", description="format of log messages")
-
-    @field_validator("level", mode="before")
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
 
 
 class Settings(BaseModel):
@@ -87,7 +81,7 @@ class Settings(BaseModel):
     )
     health_port: int = Field(0, ge=0, le=65_535, description="port of a worker's health page; 0 takes any free one")
     redis: str | None = Field(
-        None, description="redis://host:port of the Redis in which several gateways share rate limits"
+        None, repr=False, description="redis://host:port of the Redis in which several gateways share rate limits"
     )
     otlp_endpoint: HttpUrl = Field(None, description="OpenTelemetry collector to send spans to, http:// or https://")
     graphs: dict[str, str] = Field(
@@ -96,9 +90,13 @@ class Settings(BaseModel):
     langgraph: Path | None = Field(None, description="a langgraph.json whose graphs to host")
     gateway: GatewaySettings = GatewaySettings()
     rate: RateSettings = RateSettings()
+    quota: QuotaSettings = QuotaSettings()
     partitions: PartitionSettings = PartitionSettings()
     broker: BrokerSettings = BrokerSettings()
     log: LogSettings = LogSettings()
+    kafka_access: KafkaAccess = KafkaAccess()
+    cassandra_access: CassandraAccess = CassandraAccess()
+    redis_access: RedisAccess = RedisAccess()
     connectors: Mapping[str, Section] = Field(
         default_factory=lambda: {one.name: one.settings() for one in connectors()}
     )
@@ -110,6 +108,10 @@ class Settings(BaseModel):
     def _addresses(cls, value: str | None) -> str | None:
         if not value:
             return None
+        if "@" in value:
+            raise ValueError(
+                "it must be addresses alone; a name and a password have settings of their own (docs/operations.md)"
+            )
         for address in value.split(","):
             if not _ADDRESS.fullmatch(address.strip()) or not 0 < int(address.rpartition(":")[2]) < 65_536:
                 raise ValueError("it must be host:port, or several separated by commas, such as 127.0.0.1:9092")
@@ -187,6 +189,20 @@ class Settings(BaseModel):
         return f"sqlite://{quote(str(self.data.absolute() / 'state'))}"
 
     @property
+    def store_options(self) -> Mapping[str, Any]:
+        """Options of `state.open_stores` beside the URL. Raises `SettingsError` when a file cannot be used."""
+        return self.cassandra_access.options() if self.cassandra else {}
+
+    @property
+    def kafka_servers(self) -> Kafka:
+        """Where Kafka is and how it is used. Raises `SettingsError` when it is not set, or a file cannot be used."""
+        if self.kafka is None:
+            raise SettingsError(
+                "Kafka is not configured: set CAUCE_KAFKA=host:port, or run everything here with: cauce up"
+            )
+        return self.kafka_access.servers(self.kafka)
+
+    @property
     def graph_threads(self) -> int:
         """Number of threads of one worker for blocking code of hosted graphs."""
         return self.threads or self.max_running
@@ -259,9 +275,10 @@ class _Given:
 
 def all_settings() -> dict[str, FieldInfo]:
     """All settings by name; in sections, with the section's name in front: `gateway_port`."""
-    return plain_settings() | {
-        f"{section}_{own}": field for section, kind in SECTIONS.items() for own, field in kind.model_fields.items()
-    }
+    own_fields = (
+        (section, own, field) for section, kind in SECTIONS.items() for own, field in kind.model_fields.items()
+    )
+    return plain_settings() | {full_name(section, own): field for section, own, field in own_fields}
 
 
 def plain_settings() -> dict[str, FieldInfo]:
@@ -276,15 +293,25 @@ SECTIONS: Mapping[str, type[Section]] = {
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 } | _OF_CONNECTORS
 """All sections by name, including those of connectors."""
+
+
+def full_name(section: str, own: str) -> str:
+    """The name of a section's setting outside its table: `gateway_port`."""
+    return f"{SECTIONS[section].PREFIX or section}_{own}"
+
+
 _PLACES = {name: name for name in plain_settings()} | {
-    f"{section}_{own}": f"{section}.{own}" for section, kind in SECTIONS.items() for own in kind.model_fields
+    full_name(section, own): f"{section}.{own}" for section, kind in SECTIONS.items() for own in kind.model_fields
 }
 """By name: where it stands."""
+_FILES = [name for name, field in all_settings().items() if "Path" in str(field.annotation)]
 
 
 def variables() -> dict[str, tuple[str, ...]]:
     """For each setting, its environment variables; the first one that is set wins."""
-    theirs = {f"{section}_{own}": names for section, kind in SECTIONS.items() for own, names in kind.VARIABLES.items()}
+    theirs = {
+        full_name(section, own): names for section, kind in SECTIONS.items() for own, names in kind.VARIABLES.items()
+    }
     return {name: (f"CAUCE_{name.upper()}", *theirs.get(name, ())) for name in all_settings()}
 
 
@@ -331,22 +358,21 @@ def _from_file(path: Path | None) -> dict[str, _Given]:
     for name, value in found.items():
         if name in SECTIONS and isinstance(value, dict):
             for own, one in value.items():
-                if f"{name}_{own}" not in _PLACES:
+                full = full_name(name, own)
+                if own not in SECTIONS[name].model_fields:
                     raise SettingsError(
                         f"{file}: [{name}] has no setting {own!r}{_similar(own, SECTIONS[name].model_fields)}"
                     )
-                if f"{name}_{own}" in found:
-                    raise SettingsError(
-                        f"{file}: {own!r} of [{name}] also stands outside as {name}_{own}; leave one out"
-                    )
-                given[f"{name}_{own}"] = _Given(one, f"[{name}] of {file}")
+                if full in found:
+                    raise SettingsError(f"{file}: {own!r} of [{name}] also stands outside as {full}; leave one out")
+                given[full] = _Given(one, f"[{name}] of {file}")
         elif name in SECTIONS:
             raise SettingsError(f"{file}: {name} is a table; write [{name}] and its settings below")
         elif name in _PLACES:
             given[name] = _Given(value, str(file))
         else:
             raise SettingsError(f"{file}: there is no setting {name!r}{_similar(name, _PLACES)}")
-    for name in ("data", "langgraph"):
+    for name in _FILES:
         if name in given and isinstance(given[name].value, str):
             given[name] = _Given(file.parent / given[name].value, given[name].origin)
     return given
@@ -362,9 +388,13 @@ def _explain(problems: Sequence[Any], found: Mapping[str, _Given]) -> str:
     sentences = []
     for problem in problems:
         loc = problem["loc"]
-        name = f"{loc[0]}_{loc[1]}" if loc[0] in SECTIONS else str(loc[0])
-        field, given = all_settings()[name], found[name]
-        value = "(hidden)" if "Secret" in str(field.annotation) else repr(given.value)
         allowed = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+        if len(loc) == 1 and loc[0] in SECTIONS:
+            sentences.append(f"[{loc[0]}]: {allowed}")
+            continue
+        name = full_name(loc[0], loc[1]) if loc[0] in SECTIONS else str(loc[0])
+        field, given = all_settings()[name], found[name]
+        text = without_credentials(given.value) if isinstance(given.value, str) else given.value
+        value = "(hidden)" if "Secret" in str(field.annotation) else repr(text)
         sentences.append(f"{name} is {value} in {given.origin}, but {allowed} ({field.description})")
     return "; ".join(sentences)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from cauce.settings import SECTIONS, plain_settings, variables
+from cauce.settings import SECTIONS, full_name, plain_settings, variables
 
 _HEAD = """# Settings
 
@@ -29,17 +29,19 @@ A setting of a section may also be written outside its table, under its full nam
 
 def page() -> str:
     """The page, as Markdown."""
-    parts = [_HEAD, _table(plain_settings(), "")]
+    parts = [_HEAD, _table({name: (name, field) for name, field in plain_settings().items()})]
     for name, section in SECTIONS.items():
         about = (section.__doc__ or "").strip().splitlines()[0]
-        parts += [f"## [{name}]\n\n{about}\n", _table(section.model_fields, f"{name}_")]
+        fields = {full_name(name, own): (own, field) for own, field in section.model_fields.items()}
+        parts += [f"## [{name}]\n\n{about}\n", _table(fields)]
     return "\n".join(parts)
 
 
-def _table(fields: dict[str, FieldInfo], prefix: str) -> str:
+def _table(fields: dict[str, tuple[str, FieldInfo]]) -> str:
+    """By name outside of tables: the name in its table, and the field."""
     rows = ["| setting | variable | default | |", "|---|---|---|---|"]
-    for name, field in fields.items():
-        names = ", ".join(f"`{variable}`" for variable in variables()[f"{prefix}{name}"])
+    for full, (name, field) in fields.items():
+        names = ", ".join(f"`{variable}`" for variable in variables()[full])
         rows.append(f"| `{name}` | {names} | {_default(field)} | {_escaped(field.description or '')} |")
     return "\n".join(rows) + "\n"
 

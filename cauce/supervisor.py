@@ -8,7 +8,8 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from schemas import CauceError, SettingsError
 from schemas.common.child_process import ChildProcess
 from schemas.common.private_files import make_private_folder
 from schemas.common.recent import pause_after
+from schemas.common.serving import ServingTask, TaskWatch
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -47,6 +49,7 @@ class Child(ChildProcess):
     def __init__(self, program: Program, settings: Settings) -> None:
         super().__init__()
         self.program, self._arguments = program, list(program.arguments(settings))
+        self._settings = settings
         self.file = run_folder(settings.data) / program.file
         self.log = settings.data / "logs" / f"{program.name}.log"
         self._stop_seconds = program.stop_seconds or settings.grace_seconds + STOP_SECONDS
@@ -57,7 +60,8 @@ class Child(ChildProcess):
         """Starts the process; its output goes to the log file."""
         self._started = time.monotonic()
         # A worker that replaces a dead one need not wait until that one's session has timed out.
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "CAUCE_INSTANCE_ID": "up"}
+        given = self.program.variables(self._settings, os.environ)
+        environment = {**given, "PYTHONUNBUFFERED": "1", "CAUCE_INSTANCE_ID": "up"}
         with self.log.open("ab") as log:
             await self.run(
                 *("cauce.child", *self._arguments),
@@ -119,18 +123,27 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal)
-        watchers: list[asyncio.Task[None]] = []
+        watch = TaskWatch(on_end=lambda task: self._stopping.set())
+        with watch.watching():
+            await self._run(on_ready)
+        if watch.ended:
+            raise CauceError(f"{await watch.trouble()}; start it again with: cauce up")
+
+    async def _run(self, on_ready: Callable[[Running], None]) -> None:
+        watchers: list[ServingTask] = []
         try:
             self._make_children()
             await asyncio.gather(*(child.start() for child in self._children))
-            watchers = [asyncio.create_task(self._watch(child)) for child in self._children]
+            watchers = [_watcher(child.program.name, partial(self._watch, child)) for child in self._children]
+            for watcher in watchers:
+                watcher.start()
             if await self._become_ready():
                 assert self.running
                 on_ready(self.running)
                 await self._stopping.wait()
         finally:
             for watcher in watchers:
-                watcher.cancel()
+                await watcher.stop()
             await self._stop_children()
             runtime_file(self._data).unlink(missing_ok=True)
             os.close(self._lock)
@@ -212,7 +225,10 @@ class Supervisor:
             seconds = child.backoff()
             self._tell(f"the {name} ended with code {code}; restarting it in {seconds:g} s (log: {child.log})")
             await asyncio.sleep(seconds)
-            await child.restart()
+            while error := await _fails(child.restart()):
+                seconds = child.backoff()
+                self._tell(f"the {name} cannot be started ({error}); trying it again in {seconds:g} s")
+                await asyncio.sleep(seconds)
             if self.running:
                 self._note()
 
@@ -232,3 +248,15 @@ class Supervisor:
         self._stopping.set()
         for level in reversed(self._levels):
             await asyncio.gather(*(child.end() for child in level))
+
+
+def _watcher(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> ServingTask:
+    return ServingTask(f"the watching of the {name}", work, may_return=True)
+
+
+async def _fails(work: Coroutine[Any, Any, None]) -> OSError | None:
+    try:
+        await work
+    except OSError as error:
+        return error
+    return None

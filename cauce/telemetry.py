@@ -11,7 +11,9 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cauce.foreign_text import foreign, foreign_line
 from cauce.settings import Settings
+from core.request_context import served
 from schemas.errors import SettingsError
 from schemas.text import storable_text
 
@@ -60,7 +62,7 @@ class JsonFormatter(BoundedFormatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": bounded(record.getMessage()),
-            **LOG_FIELDS.get(),
+            **_fields(),
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
@@ -74,10 +76,19 @@ class TextFormatter(BoundedFormatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # overrides logging.Formatter
-        """The line without a traceback."""
-        record.message = bounded(record.message)
-        fields = " ".join(f"{k}={v}" for k, v in LOG_FIELDS.get().items())
+        """The line without a traceback. What others wrote cannot make a second line, and does nothing to a terminal."""
+        record.message = foreign_line(bounded(record.message))
+        fields = " ".join(f"{k}={foreign_line(v)}" for k, v in _fields().items())
         return super().formatMessage(record) + (f"  [{fields}]" if fields else "")
+
+    def formatException(self, ei: Any) -> str:  # overrides logging.Formatter
+        """The traceback, with its lines indented: none of them looks like a line of the log."""
+        return "\n".join(f"  {line}" for line in foreign(super().formatException(ei)).split("\n"))
+
+
+def _fields() -> dict[str, str]:
+    request = served()
+    return {**(request.log_fields if request else {}), **LOG_FIELDS.get()}
 
 
 def set_up_logging(settings: Settings) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.text import Text
-
+from cauce.screen import Screen, one_line, styled
 from connectors.chat_client.kafka_client import Event, Unread
 from core.following.event_methods import EventMethods
 from schemas import (
@@ -51,7 +48,7 @@ class Transcript(EventMethods):
         }
     )
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Screen) -> None:
         self._out = out
         self._asked: list[ApprovalRequested] = []
         self._streaming = ""
@@ -81,7 +78,7 @@ class Transcript(EventMethods):
 
     def on_tool_requested(self, event: ToolRequested) -> None:
         """Prints a tool call, with its arguments as far as they fit."""
-        self._out.print(f"[dim]  → {escape(event.name)} {escape(_short(event.arguments))}[/]")
+        self._out.print(one_line((f"  → {event.name} {_short(event.arguments)}", "dim")))
 
     def on_tool_finished(self, event: ToolFinished) -> None:
         """Prints how a call ended, once: the live result may arrive before the event."""
@@ -90,8 +87,8 @@ class Transcript(EventMethods):
         self._finished.add(event.call_id)
         mark, style = ("✓", "green") if event.status == "ok" else ("✗", "red")
         took = f" {event.duration_ms:.0f} ms" if event.duration_ms else ""
-        reason = "" if event.status == "ok" else f": {escape(event.content[:200])}"
-        self._out.print(f"  [{style}]{mark}[/] [dim]{escape(event.name)} {event.status}{took}{reason}[/]")
+        reason = "" if event.status == "ok" else f": {event.content[:200]}"
+        self._out.print(one_line("  ", (mark, style), (f" {event.name} {event.status}{took}{reason}", "dim")))
 
     def on_approval_requested(self, event: ApprovalRequested) -> None:
         """Keeps the request until the run pauses; then the chat asks the user."""
@@ -99,7 +96,7 @@ class Transcript(EventMethods):
 
     def on_run_queued(self, event: RunQueued) -> None:
         """Prints the position of the input in the queue."""
-        self._out.print(f"[dim]queued at position {event.position}[/]")
+        self._out.print(f"queued at position {event.position}", style="dim")
 
     def on_run_completed(self, event: RunCompleted) -> None:
         """Prints the notice, if there is one."""
@@ -116,30 +113,30 @@ class Transcript(EventMethods):
 
     def on_input_refused(self, event: InputRefused) -> None:
         """Prints the reason."""
-        self._out.print(f"[yellow]rejected: {escape(event.reason)}[/]")
+        self._out.print(one_line((f"rejected: {event.reason}", "yellow")))
 
     def _notify(self, text: str) -> None:
         self._end_stream()
-        self._out.print(f"[yellow]{escape(text)}[/]")
+        self._out.print(styled((text, "yellow")))
 
     def _print_piece(self, delta: Delta) -> None:
         key = f"{delta.message_id}/{delta.attempt}"
         if self._streaming != key:
             self._end_stream()
             self._streaming, self._printed = key, ""
-            self._out.print("[bold green]agent ›[/] ", end="")
+            self._out.print(styled(("agent ›", "bold green"), " "), end="")
         self._printed += delta.text
-        self._out.print(Text(delta.text), end="")
+        self._out.print(styled(delta.text), end="")
 
     def _print_message(self, event: MessageAdded) -> None:
         """Prints the rest of the text after the pieces, or all of it if there were none."""
         text = event.message.text
         if self._streaming.startswith(f"{event.message.message_id}/") and text.startswith(self._printed):
-            self._out.print(Text(text[len(self._printed) :]), end="")
+            self._out.print(styled(text[len(self._printed) :]), end="")
             self._end_stream()
         elif text:
             self._end_stream()
-            self._out.print(Text.assemble(("agent › ", "bold green"), text))
+            self._out.print(styled(("agent › ", "bold green"), text))
 
     def _end_stream(self) -> None:
         if self._streaming:
@@ -148,10 +145,5 @@ class Transcript(EventMethods):
 
 
 def _short(arguments: dict[str, Any]) -> str:
-    text = ", ".join(f"{k}={shown_value(v)}" for k, v in arguments.items())
+    text = ", ".join(f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in arguments.items())
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def shown_value(value: Any) -> str:
-    """An argument on one line."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

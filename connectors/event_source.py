@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from schemas import ServerTrouble
 from schemas.common.recent import Backoff
+from schemas.common.serving import is_order
 
 if TYPE_CHECKING:
     from core.external_events import Begun, ExternalEvents, NewEvent
@@ -85,7 +86,9 @@ async def keep_running(source: EventSource, inbox: Inbox) -> None:
             log.warning("the event source %s ended unexpectedly; restarting it", source.id)
         except ServerTrouble as error:
             log.warning("the event source %s is waiting: %s", source.id, error)
-        except Exception:
+        except BaseException as error:
+            if is_order(error):
+                raise
             log.exception("the event source %s failed; restarting it", source.id)
         if time.monotonic() - began > LONGEST_PAUSE:
             backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)

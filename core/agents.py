@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from core.agent_names import find_agent
 from core.graph_assistants import Assistant, Assistants
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, not_found
 from core.run_views import NewRun
@@ -22,17 +24,20 @@ class Agents:
     def __init__(self, tenants: Tenants, assistants: Assistants) -> None:
         self._tenants, self._assistants = tenants, assistants
 
-    async def all(self, caller: Principal) -> list[AgentSettings | Assistant]:
-        """The tenant's own agents, then the assistants, the default ones of the graphs first."""
-        caller.require("read")
+    async def each(self, caller: Principal) -> AsyncGenerator[AgentSettings | Assistant]:
+        """The tenant's own agents, then the assistants, the default ones of the graphs first; read page by page."""
+        require(caller, Operation.READ)
         tenant = await self._tenants.of(caller)
-        return [*tenant.agents, *await self._assistants.all(tenant)]
+        for agent in tenant.agents:
+            yield agent
+        async for assistant in self._assistants.each(caller, tenant):
+            yield assistant
 
     async def get(self, caller: Principal, agent_id: str) -> AgentSettings | Assistant:
         """The tenant's own agent of this id, else the assistant that the id or a graph's name means. Raises `Missing`."""
-        caller.require("read")
+        require(caller, Operation.READ)
         tenant = await self._tenants.of(caller)
-        found = tenant.agent(agent_id) or await self._assistants.find(tenant, agent_id)
+        found = tenant.agent(agent_id) or await self._assistants.find(caller, tenant, agent_id)
         if found is None:
             raise not_found("agent", agent_id)
         return found
@@ -40,9 +45,9 @@ class Agents:
     async def find(self, caller: Principal, given: object) -> AgentSettings | Assistant:
         """The agent that clients of LangGraph mean: an assistant by its id or its graph's name, else one of the tenant's own by
         any of its names (`agent_names.py`). Raises `Missing`."""
-        caller.require("read")
+        require(caller, Operation.READ)
         tenant = await self._tenants.of(caller)
-        return await self._assistants.find(tenant, given) or find_agent(tenant, given)
+        return await self._assistants.find(caller, tenant, given) or find_agent(tenant, given)
 
     async def prepared(self, caller: Principal, new: NewRun) -> NewRun:
         """The run, once it is known that its agent is there: a message to one of the tenant's own stays as it is, a message to a
@@ -52,7 +57,7 @@ class Agents:
         tenant = await self._tenants.of(caller)
         if tenant.agent(new.agent_id) is not None:
             return new
-        found = await self._assistants.find(tenant, new.agent_id)
+        found = await self._assistants.find(caller, tenant, new.agent_id)
         if found is None:
             raise not_found("agent", new.agent_id)
         if new.after is not None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.changes import Changes
+from core.costs import spend
 from core.following.feed import stored_events
 from core.ingress import Ingress, answer_to, sent
+from core.permissions import Operation, require, require_request
 from core.principal import Principal
 from core.refusals import Conflict, checked
 from core.run_views import RunView
@@ -42,7 +44,8 @@ class Answering:
 
         The answer is to what `head` shows: one that comes second, after another was taken, is none to the next question.
         """
-        principal.require("write")
+        require_request(principal, request)
+        await spend("answer")
         run = paused_run(head)
         body = checked(GraphInput, user_id=principal.user_id, request=addressed(head, request), agent_id=run.agent_id)
         key = ThreadKey(principal.tenant_id, thread_id)
@@ -55,7 +58,8 @@ class Answering:
         self, principal: Principal, thread_id: str, call_id: str, decision: Mapping[str, Any]
     ) -> ApprovalResolved:
         """Resolves one approval. Raises `Refused`, with the decision that was made, if it is no longer open."""
-        principal.require("approve")
+        require(principal, Operation.ANSWER)
+        await spend("answer")
         head = await self._threads.get(principal, thread_id)
         body = checked(ApprovalDecision, user_id=principal.user_id, call_id=call_id, **decision)
         key = ThreadKey(principal.tenant_id, thread_id)
@@ -79,7 +83,8 @@ class Answering:
         self, principal: Principal, thread_id: str, head: ThreadHead, decisions: Mapping[str, Mapping[str, Any]]
     ) -> RunView:
         """Sends decisions without waiting for them, all or none; the caller has looked that they are open. Returns their run."""
-        principal.require("approve")
+        require(principal, Operation.ANSWER)
+        await spend("answer")
         run = paused_run(head)
         key = ThreadKey(principal.tenant_id, thread_id)
         bodies = [
@@ -92,17 +97,20 @@ class Answering:
         records = [self._ingress.record(key, record_id, body) for record_id, body in zip(ids, bodies, strict=True)]
         for record_id, body, record in zip(ids, bodies, records, strict=True):
             async with sent(self._journal, key, answer_to(principal.user_id, run, record_id, decides=(body.call_id,))):
-                await self._ingress.send(record)
+                await self._ingress.send_input(record)
         return await self._runs.get(principal, thread_id, run.run_id)
 
     async def _gone(self, principal: Principal, thread_id: str, call_id: str) -> Conflict:
         detail = f"No approval is open for the call {call_id[:128]!r}."
-        since = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
+        since: int | None = max(0, (await self._threads.get(principal, thread_id)).next_event - 501)
         key = (principal.tenant_id, thread_id)
-        for event in stored_events(await self._journal.events(*key, since=since), key):
-            if isinstance(event, ApprovalResolved) and event.call_id == call_id:
-                detail = f"It was settled before: {event.decision} by {event.by} at {event.at.isoformat()}."
-                return Conflict("approval_settled", detail, decision=event.decision, by=event.by)
+        while since is not None:
+            page = await self._journal.events(*key, since=since)
+            for event in stored_events(page, key):
+                if isinstance(event, ApprovalResolved) and event.call_id == call_id:
+                    detail = f"It was settled before: {event.decision} by {event.by} at {event.at.isoformat()}."
+                    return Conflict("approval_settled", detail, decision=event.decision, by=event.by)
+            since = page.next
         return Conflict("approval_gone", detail)
 
 

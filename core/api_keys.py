@@ -7,12 +7,12 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pydantic import BaseModel
 
-from core.principal import SCOPES, Principal
+from core.principal import ALL_SCOPES, SCOPES, Principal
 from core.refusals import Invalid, Missing, known_id, not_found
 from schemas import Timestamp, is_id, is_tenant_id
 from schemas.common.clock import utc_now
@@ -22,7 +22,8 @@ from state import Credentials, Directory, readable
 
 KIND = "api_key"
 PREFIX = "ck."
-NEVER = timedelta(days=10 * 365)
+LIFETIME = timedelta(days=90)
+"""How long a key lives unless it is made for another time."""
 KNOWN_SECONDS = 5.0
 """How long a key is known without asking the store: a revoked one may work so long."""
 _KNOWN = 10_000
@@ -65,13 +66,13 @@ class ApiKeys:
         *,
         name: str = "",
         scopes: Sequence[str] = SCOPES,
-        lifetime: timedelta = NEVER,
+        lifetime: timedelta = LIFETIME,
     ) -> NewKey:
         """A new key that acts as this user. Raises `Invalid`, and `Missing` when there is no such tenant."""
         by.require_over(tenant_id)
         known_id("user", user_id)
-        if unknown := [scope for scope in scopes if scope not in SCOPES]:
-            raise Invalid("invalid", f"There is no scope {unknown[0]!r}; there are {', '.join(SCOPES)}.")
+        if unknown := [scope for scope in scopes if scope not in ALL_SCOPES]:
+            raise Invalid("invalid", f"There is no scope {unknown[0]!r}; there are {', '.join(ALL_SCOPES)}.")
         if await self._directory.tenant(tenant_id) is None:
             raise not_found("tenant", tenant_id)
         now = utc_now()
@@ -102,9 +103,9 @@ class ApiKeys:
     async def find(self, text: str) -> Principal | None:
         """Whom a key belongs to; None for one that is wrong, revoked or expired."""
         principal = await self._known.get(_hash(text), lambda: self._look(text))
-        if principal and principal.expires and principal.expires <= utc_now():
+        if principal is None or (principal.expires and principal.expires <= utc_now()):
             return None
-        return principal
+        return replace(principal, again=lambda: self.find(text))
 
     async def _look(self, text: str) -> Principal | None:
         parts = text.removeprefix(PREFIX).split(".")
@@ -122,7 +123,13 @@ class ApiKeys:
         if not hmac.compare_digest(key.secret_hash, _hash(secret)):
             return None
         return Principal(
-            tenant_id, key.user_id, frozenset(key.scopes) & frozenset(SCOPES), "key", key.key_id, key.expires_at
+            tenant_id,
+            key.user_id,
+            frozenset(key.scopes) & frozenset(ALL_SCOPES),
+            "key",
+            key.key_id,
+            key.expires_at,
+            issued=key.created_at,
         )
 
 

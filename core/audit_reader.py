@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import datetime
 
+from core.permissions import Operation, require
 from core.principal import Principal
 from state import AuditRow, AuditStore
 
@@ -22,7 +23,7 @@ class AuditReader:
 
     async def own(self, by: Principal, *, limit: int) -> list[AuditRow]:
         """The newest events about the caller, oldest first."""
-        by.require("read")
+        require(by, Operation.READ)
         rows = await self._store.tail(by.tenant_id, limit=LOOKED_AT)
         return [row for row in rows if row.event.user_id == by.user_id][-limit:]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Protocol
 
 from core.agents import Agents
@@ -11,13 +12,18 @@ from core.changes import Changes
 from core.core_options import CoreOptions
 from core.delayed import DelayedRuns
 from core.due_timers import Timers
+from core.ended_runs import EndedRuns
+from core.erasure import DueErasures
 from core.following.feed import Feed
 from core.following.thread_stream import ThreadStream, ThreadStreams
 from core.graph_assistants import Assistant, Assistants
+from core.held_inputs import HeldInputs
 from core.ingress import Ingress
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.run_views import RunView
 from core.runs import Runs
+from core.sessions import Sessions
 from core.stateless import StatelessThreads
 from core.store_core import StoreCore
 from core.thread_expiry import Expiry
@@ -52,16 +58,25 @@ class Core(StoreCore):
         options: CoreOptions,
         graphs: HostedNames,
     ) -> None:
-        super().__init__(stores)
+        super().__init__(stores, options.quotas)
+        self.sessions = Sessions(
+            stores.credentials,
+            lifetime=timedelta(seconds=options.session_seconds),
+            idle=timedelta(seconds=options.session_idle_seconds),
+        )
         self.ingress, self.feed = ingress, feed
-        self.assistants = Assistants(stores.assistants, graphs.names, graphs.descriptions)
+        self.assistants = Assistants(
+            stores.assistants, self.quotas, graphs.names, graphs.descriptions, audit=ingress.audit
+        )
         self.agents = Agents(self.tenants, self.assistants)
-        self.streams = ThreadStreams(stores.journal, feed, heartbeat=options.heartbeat)
+        self.streams = ThreadStreams(stores.journal, feed, self.access, heartbeat=options.heartbeat)
         self.changes = Changes(stores.journal, ingress, self.streams, seconds=options.apply_seconds)
         self.timers = Timers(stores.timers, every=options.timer_seconds)
-        self.threads = Threads(
-            stores.journal, self.changes, Expiry(self.timers, stores.journal, stores.directory, ingress)
-        )
+        expiry = Expiry(self.timers, stores.journal, stores.directory, ingress)
+        self.threads = Threads(stores.journal, self.changes, expiry, self.quotas)
+        self.held = HeldInputs(self.timers, stores.directory, ingress)
+        self.ended = EndedRuns(self.timers, stores, ingress)
+        self.due_erasures = DueErasures(self.timers, stores, ingress)
         self.delayed = DelayedRuns(self.timers, stores.journal, stores.directory, ingress, most=options.delayed_runs)
         self.runs = Runs(stores.journal, ingress, self.changes, self.threads, self.agents, self.streams, self.delayed)
         self.answering = Answering(stores.journal, ingress, self.changes, self.threads, self.runs)
@@ -88,7 +103,7 @@ class Core(StoreCore):
 
     async def assistant(self, principal: Principal, given: object) -> Assistant | None:
         """The assistant of a hosted graph that an id or a graph's name means."""
-        return await self.assistants.find(await self.tenant(principal), given)
+        return await self.assistants.find(principal, await self.tenant(principal), given)
 
     async def graph_of(self, principal: Principal, head: ThreadHead) -> str | None:
         """The hosted graph that a thread's state is of; None for a thread of agents."""
@@ -110,5 +125,6 @@ class Core(StoreCore):
 
     def stream(self, principal: Principal, thread_id: str) -> ThreadStream:
         """Events of a thread, which the caller has checked to be the principal's."""
-        principal.require("read")
+        require(principal, Operation.READ)
+        principal.require_active()
         return self.streams.of(principal, thread_id)

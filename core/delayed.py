@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from schemas import (
     ChangeThread,
     DelayedRun,
     GraphInput,
+    HeldInput,
     RunsThread,
     ThreadHead,
     ThreadKey,
@@ -21,7 +23,6 @@ from schemas import (
     derived_id,
     new_id,
 )
-from schemas.common.clock import utc_now
 from state import Directory, Journal, Timer
 
 log = logging.getLogger("cauce.gateway")
@@ -29,15 +30,14 @@ log = logging.getLogger("cauce.gateway")
 LONGEST_DELAY = timedelta(days=366)
 _PAUSED_SECONDS = 60.0
 _LOOK_SECONDS, _SELDOM_SECONDS = 2.0, 60.0
+_OF_RUNS = (DelayedRun.TYPE, RunsThread.TYPE, HeldInput.TYPE)
 
 
-async def forget_runs(timers: Timers, journal: Journal, key: ThreadKey, user_id: str) -> None:
-    """Takes the delayed runs of a thread that is gone off its user's number; they would do nothing when their time comes."""
-    now = utc_now()
-    for run in await journal.accepted(*key):
-        if run.begins_at and run.begins_at > now:
-            for timer_id, kind in ((run.run_id, DelayedRun.TYPE), (_end_id(run.run_id), RunsThread.TYPE)):
-                await timers.remove(Timer(key.tenant_id, user_id, timer_id, kind, run.begins_at, b""))
+async def forget_runs(timers: Timers, key: ThreadKey, user_id: str) -> None:
+    """Removes the delayed and held runs of a thread that is gone: they would do nothing any more, and have its texts."""
+    for timer in await timers.of_user(key.tenant_id, user_id):
+        if timer.kind in _OF_RUNS and json.loads(timer.body).get("thread_id") == key.thread_id:
+            await timers.remove(timer)
 
 
 def _end_id(run_id: str) -> str:
@@ -91,9 +91,14 @@ class DelayedRuns:
         # Inputs are remembered for some days; a timer that was left behind may be seen again after that.
         if is_in(head, due.run_id) or await self._journal.runs(*key, run_id=due.run_id):
             return None
-        if tenant.paused:
+        if tenant.state == "paused":
             return later(timer, _PAUSED_SECONDS)
         body: UserMessage | GraphInput | CancelRun = due.input
+        user = await self._directory.user(timer.tenant_id, timer.user_id)
+        if tenant.state == "closed" or (user and user.blocked):
+            body = CancelRun(user_id=timer.user_id, run_id=due.run_id, delayed=True)
+            await self._ingress.produce(key, due.run_id, body)
+            return None
         if due.input.multitask_strategy == "reject" and await is_busy(self._journal, key, besides=due.run_id):
             # A worker comes to the record only when the active run is over.
             body = CancelRun(user_id=timer.user_id, run_id=due.run_id, delayed=True, rejected=True)

@@ -10,8 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from schemas import DelayedRun, RunsThread, ServerTrouble, ThreadExpiry, ThreadKey
+from core.refusals import Limited
+from schemas import ServerTrouble, ThreadKey
+from schemas.base import Body
 from schemas.common.clock import utc_now
+from schemas.common.serving import ItemFailures, ServingTask, is_order
+from schemas.common.turns import serve
 from state import Timer, TimerStore
 
 log = logging.getLogger("cauce.gateway")
@@ -27,11 +31,9 @@ FAILED_SECONDS = 60.0
 """A timer that fails is due again then, and holds nothing else up."""
 
 
-def timer_of(
-    key: ThreadKey, user_id: str, timer_id: str, what: DelayedRun | RunsThread | ThreadExpiry, due: datetime
-) -> Timer:
-    """A timer of a thread's user, whose body says what is due."""
-    return Timer(key.tenant_id, user_id, timer_id, what.TYPE, due, what.to_bytes())
+def timer_of(key: ThreadKey, user_id: str, timer_id: str, what: Body, due: datetime) -> Timer:
+    """A timer of a thread's user, whose body (`schemas/timer_bodies.py`) says what is due."""
+    return Timer(key.tenant_id, user_id, timer_id, what.TYPE, due, what.to_bytes())  # type: ignore[attr-defined]
 
 
 def later(timer: Timer, seconds: float, *, now: datetime | None = None) -> datetime:
@@ -53,7 +55,8 @@ class Timers:
         self._store, self._every = store, every
         self._fires: dict[str, Fires] = {}
         self._look = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
+        self._looking = ServingTask("the executing of what is due", self._run)
+        self._failures = ItemFailures("the executing of what is due")
         self._away = False
 
     def on(self, kind: str, fires: Fires) -> None:
@@ -62,14 +65,11 @@ class Timers:
 
     async def start(self) -> None:
         """Begins to look."""
-        self._looking = asyncio.create_task(self._run(), name="gateway-timers")
+        self._looking.start()
 
     async def stop(self) -> None:
         """Looks no more. What is under way is done by the next who looks."""
-        if self._looking:
-            self._looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
+        await self._looking.stop()
 
     async def put(self, timer: Timer) -> None:
         """Stores a timer; when this returns, it will happen."""
@@ -81,6 +81,10 @@ class Timers:
     async def remove(self, timer: Timer) -> None:
         """Removes a timer, unless somebody is executing it already."""
         await self._store.remove(timer)
+
+    async def of_user(self, tenant_id: str, user_id: str) -> list[Timer]:
+        """All timers of a user."""
+        return await self._store.of_user(tenant_id, user_id)
 
     async def count(self, tenant_id: str, user_id: str, kind: str, *, most: int) -> int:
         """How many timers of a kind a user has, up to `most`."""
@@ -95,7 +99,9 @@ class Timers:
                 if not self._away:
                     log.warning("what is due has to wait: %s", error)
                 self._away = True
-            except Exception:
+            except BaseException as error:
+                if is_order(error):
+                    raise
                 log.exception("looking for what is due failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), self._every)
@@ -103,32 +109,47 @@ class Timers:
 
     async def fire_due(self) -> None:
         """Does all that is due. What has to wait for a server holds nothing up; in the end `ServerTrouble` is raised for it."""
-        waits: dict[tuple[str, str, datetime], ServerTrouble] = {}
+        waits: dict[tuple[str, str, datetime], Exception] = {}
         while True:
             limit = len(waits) + _CONCURRENT
             found = await self._store.due(utc_now(), limit=limit)
             new = [timer for timer in found if _name(timer) not in waits]
-            done = await asyncio.gather(*(self._fire(timer) for timer in new), return_exceptions=True)
+            done = await asyncio.gather(*(self._fire_or_wait(timer) for timer in new))
             for timer, failed in zip(new, done, strict=True):
-                if isinstance(failed, ServerTrouble):
+                if failed:
                     waits[_name(timer)] = failed
-                elif isinstance(failed, BaseException):
-                    raise failed
             if len(found) < limit or len(waits) >= _MOST_WAITING:
                 break
         for first in waits.values():
             raise first
 
     async def _fire(self, timer: Timer) -> None:
+        serve(timer.tenant_id, timer.user_id)
         try:
             if (fires := self._fires.get(timer.kind)) is None:
                 raise LookupError("this version knows no timer of this kind")
             again = await fires(timer)
         except ServerTrouble:
             raise
+        except Limited as refused:
+            log.info("the timer %s of %s/%s waits: %s", timer.timer_id, timer.tenant_id, timer.user_id, refused.detail)
+            again = later(timer, FAILED_SECONDS)
         except Exception:
             log.exception("the timer %s (%s) of %s failed", timer.timer_id, timer.kind, timer.tenant_id)
             again = later(timer, FAILED_SECONDS)
         if again is not None:
             await self._store.put(replace(timer, due=again))
         await self._store.remove(timer)
+
+    async def _fire_or_wait(self, timer: Timer) -> Exception | None:
+        """What kept the timer from being executed or put off, if something did. It stands in the way of no other."""
+        try:
+            await self._fire(timer)
+        except ServerTrouble as error:
+            return error
+        except BaseException as error:
+            if is_order(error):
+                raise
+            self._failures.note(f"the timer {timer.timer_id} ({timer.kind}) of {timer.tenant_id}", error)
+            return ServerTrouble(f"the timer {timer.timer_id} can be neither executed nor put off")
+        return None

@@ -8,7 +8,9 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
+from core.access import Access
 from core.ingress import Ingress, promised
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, checked, not_found
 from core.standing import is_in
@@ -48,16 +50,18 @@ class ExternalEvents:
 
     def __init__(self, stores: Stores, ingress: Ingress) -> None:
         self._journal, self._positions, self._ingress = stores.journal, stores.positions, ingress
-        self._tenants = Tenants(stores.directory)
+        self._tenants, self._access = Tenants(stores.directory), Access(stores.directory)
 
     async def begin(self, principal: Principal, source: str, event: NewEvent) -> Begun:
         """Has the principal's agent take up an event of a source. However often it is called for an event, there is one run.
 
-        Returns when the run is certain to come. Raises `Refused` where it never will: the tenant is paused or gone, there is no
-        such agent, or the event is too large. Raises `Unavailable` and `OutcomeUnknown` where it is not certain: call again.
+        Returns when the run is certain to come. Raises `Refused` where it never will: the tenant is paused or gone, the user is
+        blocked, there is no such agent, or the event is too large. Raises `Unavailable` and `OutcomeUnknown` where it is not
+        certain: call again.
         """
-        principal.require("write")
         try:
+            principal = await self._access.admit(principal)
+            require(principal, Operation.RUN)
             return await self._begin(principal, source, event)
         except UnreadableRow as error:  # a newer version may have written it; the event waits for whoever can read it
             raise Unavailable(str(error)) from error
@@ -104,7 +108,7 @@ class ExternalEvents:
             details={"source": source},
         )
         async with promised(self._journal, key, run, repeated=repeated):
-            await self._ingress.send(record)
+            await self._ingress.send_input(record)
         return begun
 
 

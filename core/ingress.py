@@ -7,45 +7,106 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 
+from core.principal import Principal
+from core.refusals import Limited
 from core.request_context import current
+from core.unread_inputs import UnreadInputs
 from schemas import (
     AcceptedRun,
     ActiveRun,
     BadRecord,
+    CancelRun,
+    ChangeThread,
     Envelope,
     OpenInput,
     Output,
     ServerTrouble,
     ThreadKey,
     Unavailable,
+    audit_output,
     check_sizes,
+    new_id,
 )
 from schemas.base import Body
 from schemas.common.clock import utc_now
 from state import Journal
+from streams.kafka_servers import Kafka
 from streams.record_producer import RecordProducer
 
 SOURCE = "cauce/gateway"
 
 
+@dataclass(frozen=True, slots=True)
+class InputRecord:
+    """A record that is to be sent. `counts`: whether it is one of the inputs that its user may have unread."""
+
+    output: Output
+    key: ThreadKey
+    input_id: str
+    user_id: str
+    counts: bool
+
+
 class Ingress(RecordProducer):
     """Produces records with the ids of the request that they come of."""
 
-    async def produce(self, key: ThreadKey, record_id: str, body: Body) -> None:
-        """Appends a record and returns when Kafka has it. Raises what `record` and `send` raise."""
-        await self.send(self.record(key, record_id, body))
+    def __init__(self, bootstrap: Kafka, *, seconds: float, unread: UnreadInputs | None = None) -> None:
+        """`seconds`: how long Kafka may take to acknowledge. `unread` counts, where somebody tells it what was read."""
+        super().__init__(bootstrap, seconds=seconds)
+        self._unread = unread
 
-    @staticmethod
-    def record(key: ThreadKey, record_id: str, body: Body) -> Output:
-        """The record that is to be sent. Raises `TooLarge` for one that its reader would refuse: nothing may be promised
-        before that is known."""
+    async def audit(self, by: Principal, action: str, **fields: Any) -> None:
+        """Appends what `by` did to the audit trail; `fields` are those of `AuditEvent`. Raises what `send` raises."""
+        made = audit_output(
+            tenant_id=by.tenant_id,
+            at=utc_now(),
+            action=action,
+            actor=f"user:{by.user_id}",
+            source=SOURCE,
+            id_parts=(new_id("au"),),
+            traceparent=current().traceparent,
+            **fields,
+        )
+        await self.send(made)
+
+    async def produce(self, key: ThreadKey, record_id: str, body: Body) -> None:
+        """Appends a record and returns when Kafka has it. Raises what `record` and `send_input` raise."""
+        await self.send_input(self.record(key, record_id, body))
+
+    def record(self, key: ThreadKey, record_id: str, body: Body) -> InputRecord:
+        """The record that is to be sent: nothing may be promised before it is known that it can be.
+
+        Raises `TooLarge` for one that its reader would refuse, and `Limited` where too much waits to be read already. A cancel or
+        a deletion comes through in any case.
+        """
         kind: str = body.TYPE  # type: ignore[attr-defined]
+        user_id: str = body.user_id  # type: ignore[attr-defined]
         request = current()
         envelope = Envelope(record_id, kind, SOURCE, key.tenant_id, utc_now(), request.traceparent, request.request_id)
         made = Output.of(body.TOPICS[0], str(key), body, envelope)
         check_sizes([made])
-        return made
+        ends = isinstance(body, CancelRun) or (isinstance(body, ChangeThread) and body.action == "delete")
+        record = InputRecord(made, key, record_id, user_id, counts=self._unread is not None and not ends)
+        if self._unread is not None and record.counts:
+            self._unread.require_room(key, user_id, len(made.value))
+        return record
+
+    async def send_input(self, record: InputRecord) -> None:
+        """Appends a record and returns when Kafka has it. Raises what `send` raises, and `Limited` where too much waits now."""
+        if self._unread is None or not record.counts:
+            await self.send(record.output)
+            return
+        size = len(record.output.value)
+        self._unread.require_room(record.key, record.user_id, size)
+        self._unread.sent(record.key, record.user_id, record.input_id, size)
+        try:
+            await self.send(record.output)
+        except (Unavailable, BadRecord):
+            self._unread.not_sent(record.key, record.input_id)
+            raise
 
 
 def answer_to(
@@ -72,6 +133,7 @@ async def sent(journal: Journal, key: ThreadKey, answer: OpenInput) -> AsyncIter
     except (
         ServerTrouble,
         BadRecord,
+        Limited,
     ):  # also where it may have been taken: a user who could not answer again would be stuck
         await withdrawn(journal, key, answer.input_id)
         raise
@@ -83,7 +145,7 @@ async def promised(journal: Journal, key: ThreadKey, run: AcceptedRun, *, repeat
     await journal.accept(*key, run)
     try:
         yield
-    except (Unavailable, BadRecord):  # where the outcome is not known it may have been taken
+    except (Unavailable, BadRecord, Limited):  # where the outcome is not known it may have been taken
         if not repeated:
             await withdrawn(journal, key, run.run_id)
         raise

@@ -86,6 +86,17 @@ def not_found(what: str, which: str) -> Missing:
     return Missing(f"{what}_not_found", f"There is no {what} {which[:128]!r}.")
 
 
+def not_active(state: str) -> Forbidden:
+    """The refusal in a tenant that is paused or closed."""
+    said = "paused; what is there can be read" if state == "paused" else "closed"
+    return Forbidden(f"tenant_{state}", f"The tenant is {said}. Its administrator can say why.")
+
+
+def blocked() -> Forbidden:
+    """The refusal for a user whom an administrator has blocked."""
+    return Forbidden("user_blocked", "The user is blocked; the tenant's administrator can say why.")
+
+
 def unfit(name: str, given: object, allowed: str, *, code: str = "invalid") -> Invalid:
     """The refusal of a value that does not fit: what was given, and what is allowed."""
     return Invalid(code, f"{name} is {shown(given)}, but must be {allowed}.")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 
 from core.following.feed import stored_events
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import not_found, unless_lost
-from core.run_views import RunView, accepted_view, in_head, over_view
+from core.run_views import OVER, RunView, accepted_view, in_head, over_view
 from core.thread_reader import ThreadReader
 from schemas import MessageAdded, ThreadKey, is_id
 from state import Journal
@@ -15,6 +18,21 @@ from state import Journal
 _LOOKS = 3
 """At a run that moves on while it is looked at."""
 _PAGE = 500
+LOOKED_AT = 2_000
+"""Accepted runs of a thread, those that may begin last, among which those are looked for that no worker has read: records of a
+thread are read in order, so that what is before them was read, too. Twice as many as a user may have delayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlace:
+    """How far a list of runs has come: past so many that are not over, or to the end of one that is over."""
+
+    open: int = 0
+    ended: int | None = None
+    """The number of its last event; None before the first of them."""
+
+
+BEGINNING = RunPlace()
 
 
 class RunReader:
@@ -23,15 +41,16 @@ class RunReader:
     def __init__(self, journal: Journal, threads: ThreadReader) -> None:
         self._journal, self._threads = journal, threads
 
-    async def get(self, principal: Principal, thread_id: str, run_id: str, *, hidden: bool = False) -> RunView:
+    async def get(
+        self, principal: Principal, thread_id: str, run_id: str, *, hidden: bool = False, details: bool = True
+    ) -> RunView:
         """A run as it stands. Raises `Refused` when the thread has none of this id, or a hidden one that is not asked for."""
         key = ThreadKey(principal.tenant_id, thread_id)
         for _ in range(_LOOKS):
             head = await self._threads.get(principal, thread_id)
             if not is_id(run_id):
                 break
-            accepted = await self._journal.accepted(*key, run_id=run_id)
-            known = accepted[0] if accepted else None
+            known = await self._journal.accepted(*key, run_id=run_id, details=details)
             if found := in_head(thread_id, head, run_id, known):
                 return replace(found, as_of=head.next_event - 1)
             if over := await self._journal.runs(*key, run_id=run_id):
@@ -49,43 +68,72 @@ class RunReader:
             return view
         raise not_found("run", run_id)
 
-    async def of_thread(self, principal: Principal, thread_id: str) -> list[RunView]:
-        """The thread's runs, the newest first."""
-        head = await self._threads.get(principal, thread_id)
-        key = ThreadKey(principal.tenant_id, thread_id)
-        accepted = {run.run_id: run for run in await self._journal.accepted(*key)}
-        over = {run.run_id: run for run in await self._journal.runs(*key)}
-        active = [head.run.run_id] if head.run else []
-        found: dict[str, RunView] = {}
-        for run_id in (*accepted, *(q.run_id for q in head.queued), *active):
-            known = accepted.get(run_id)
-            view = in_head(thread_id, head, run_id, known)
-            if view is None and known and run_id not in over:
-                view = await unless_lost(self.get(principal, thread_id, run_id))
-            if view:
-                found[run_id] = view
-        shown = {run_id: run for run_id, run in over.items() if not run.hidden}
-        found |= {run_id: over_view(thread_id, run, accepted.get(run_id)) for run_id, run in shown.items()}
-        return sorted(found.values(), key=lambda view: (view.created_at, view.run_id), reverse=True)
+    async def listed(
+        self, principal: Principal, thread_id: str, after: RunPlace = BEGINNING
+    ) -> AsyncGenerator[tuple[RunPlace, RunView]]:
+        """The thread's runs without their details: those that are not over, then the others by their ends, the newest first.
+
+        Each comes with the place after it, where a list continues. Only a page of them is in memory at a time. A run that ends
+        while it is listed comes once; one that ends between two pages may be in both.
+        """
+        key, listed = ThreadKey(principal.tenant_id, thread_id), set[str]()
+        if after.ended is None:
+            waiting = (await self._open(principal, thread_id))[after.open :]
+            for n, run_id in enumerate(waiting, after.open + 1):
+                view = await unless_lost(self.get(principal, thread_id, run_id, details=False))
+                if view:
+                    listed.add(run_id)
+                    yield RunPlace(n), view
+        else:
+            await self._threads.get(principal, thread_id)
+        before = after.ended
+        while True:
+            page = await self._journal.runs(*key, before=before)
+            shown = [run for run in reversed(page) if not run.hidden]
+            known = {run.run_id: run for run in await self._journal.promises(*key, [run.run_id for run in shown])}
+            for run in (run for run in shown if run.run_id not in listed):
+                yield RunPlace(0, run.last_event), over_view(thread_id, run, known.get(run.run_id))
+            if page.next is None:
+                return
+            before = page.next
+
+    async def unfinished(self, principal: Principal, thread_id: str) -> AsyncGenerator[RunView]:
+        """The thread's runs that are not over, without their details, the newest first; one that nobody has read yet is one."""
+        for run_id in await self._open(principal, thread_id):
+            view = await unless_lost(self.get(principal, thread_id, run_id, details=False))
+            if view and view.status not in OVER:
+                yield view
 
     async def any_active(self, principal: Principal, thread_id: str) -> bool:
         """Whether a run of the thread is not over; one that nobody has read yet counts, one that begins later does not."""
-        views = await self.of_thread(principal, thread_id)
-        return any(view.status in ("pending", "running") and not view.delay for view in views)
+        async with aclosing(self.unfinished(principal, thread_id)) as views:
+            async for view in views:
+                if view.status in ("pending", "running") and not view.delay:
+                    return True
+        return False
+
+    async def _open(self, principal: Principal, thread_id: str) -> list[str]:
+        """Ids of the runs that are not over, the newest first."""
+        head = await self._threads.get(principal, thread_id)
+        key = ThreadKey(principal.tenant_id, thread_id)
+        known = await self._journal.accepted_ids(*key, limit=LOOKED_AT)
+        there = [*(q.run_id for q in reversed(head.queued)), *([head.run.run_id] if head.run else [])]
+        coming = [run_id for run_id in known if run_id not in there]
+        over = await self._journal.ended(*key, coming)
+        return [*(run_id for run_id in coming if run_id not in over), *there]
 
     async def last_answer(self, principal: Principal, view: RunView) -> str:
         """The text of the run's last answer so far."""
-        principal.require("read")
+        require(principal, Operation.READ)
         key = ThreadKey(principal.tenant_id, view.thread_id)
         text, since = "", (view.first_event or 1) - 1
         while True:
             page = await self._journal.events(*key, since=since, limit=_PAGE)
-            newest = page[-1].seq if page else since
-            until = newest if view.last_event is None else min(newest, view.last_event)
+            until = view.last_event or page.next or (page[-1].seq if page else since)
             rows = [row for row in page if row.type == MessageAdded.TYPE and row.seq <= until]
             for event in stored_events(rows, key):
                 if isinstance(event, MessageAdded) and event.run_id == view.run_id:
                     text = (event.message.role == "assistant" and event.message.text) or text
-            if len(page) < _PAGE or until < newest:
+            if page.next is None or (view.last_event and view.last_event <= page.next):
                 return text
-            since = newest
+            since = page.next

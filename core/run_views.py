@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -69,6 +70,11 @@ class RunView:
     """None where what is known of it was written by a version that did not store it."""
     graph: str = ""
     """The hosted graph, if the kind is `graph`."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it has in an answer without its details, about."""
+        return 600 + len(json.dumps(dict(self.metadata))) + len(self.message.encode(errors="replace"))
 
     @property
     def delay(self) -> float:

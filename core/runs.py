@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,15 +12,19 @@ from typing import Any
 
 from core.agents import Agents
 from core.changes import Changes
+from core.costs import spend
 from core.delayed import DelayedRuns
 from core.following.thread_stream import ThreadStreams
 from core.ingress import Ingress, promised
+from core.permissions import Operation, require, require_run
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, Limited, checked, known_time_zone, unless_lost
+from core.reserved_names import check_metadata
 from core.run_reader import RunReader
 from core.run_views import OVER, NewRun, RunStatus, RunView, accepted_view, in_head
 from core.thread_reader import ThreadReader
 from schemas import (
+    MAX_METADATA,
     QUEUED_BYTES,
     TERMINAL_TYPES,
     AcceptedRun,
@@ -75,10 +80,15 @@ class Runs(RunReader):
         `head` is the thread where the caller has just read it. The same `idempotency_key` twice is one run; raises `Refused`
         422 when the message differs.
         """
-        principal.require("write")
         head = head or await self._threads.get(principal, thread_id)
         run_id = self._run_id(principal, thread_id, new.idempotency_key)
+        if len(json.dumps(dict(new.metadata))) > MAX_METADATA:
+            raise Invalid("invalid", f"metadata: the metadata of a run may have {MAX_METADATA:,} characters as JSON.")
         new = await self._agents.prepared(principal, replace(new, message_id=_message_id(new, run_id)))
+        require_run(principal, new, head)
+        if new.graph is not None:
+            check_metadata(new.metadata, principal)
+        await spend("run")
         body, begins_at = _body(principal, run_id, new), None
         if new.delay:
             await self._delayed.check(principal.tenant_id, principal.user_id)
@@ -92,10 +102,10 @@ class Runs(RunReader):
         if new.idempotency_key is not None:
             digest = hashlib.sha256(body.to_bytes()).hexdigest()
             if known := await self._journal.accepted(principal.tenant_id, thread_id, run_id=run_id):
-                if known[0].details.get("digest") != digest:
+                if known.details.get("digest") != digest:
                     detail = "This Idempotency-Key was used for another message."
                     raise Invalid("idempotency_mismatch", detail)
-                repeated, begins_at = True, known[0].begins_at
+                repeated, begins_at = True, known.begins_at
             new = replace(new, details={**new.details, "digest": digest})
         accepted = AcceptedRun(
             run_id=run_id,
@@ -115,7 +125,7 @@ class Runs(RunReader):
             if begins_at:
                 await self._delayed.put(key, run_id, body, begins_at)
             else:
-                await self._ingress.send(record)
+                await self._ingress.send_input(record)
         if repeated:
             view = await self.get(principal, thread_id, run_id)
             return view, (view.first_event or head.next_event) - 1
@@ -157,7 +167,7 @@ class Runs(RunReader):
 
     async def cancel(self, principal: Principal, thread_id: str, run_id: str, *, rollback: bool = False) -> None:
         """Asks for the end of a run; one that is over stays as it is. `rollback` takes back what it has written, too."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         view = await self.get(principal, thread_id, run_id)
         if view.status not in OVER:
             key = ThreadKey(principal.tenant_id, thread_id)
@@ -170,7 +180,7 @@ class Runs(RunReader):
 
     async def hide(self, principal: Principal, thread_id: str, run_id: str) -> None:
         """Takes a run that is over out of the lists; what it did stays. Raises `Refused` 409 for one that is not over."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         if (await self.get(principal, thread_id, run_id)).status not in OVER:
             raise Conflict("run_not_over", "The run is not over; cancel it first.")
         head = await self._threads.get(principal, thread_id)
@@ -190,24 +200,34 @@ class Runs(RunReader):
 
         Returns how many there were. Unknown ids, and runs that are over, are none.
         """
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         if thread_id is not None:
             threads = [thread_id]
         else:
-            lines = await self._journal.threads(principal.tenant_id, principal.user_id, limit=THREADS_LOOKED_AT)
-            threads = [line.thread_id for line in lines]
+            places = await self._journal.places(principal.tenant_id, principal.user_id, limit=THREADS_LOOKED_AT)
+            threads = [place.thread_id for place in places]
         found = 0
         for n in range(0, len(threads), _CONCURRENT):
-            reads = (self.of_thread(principal, one) for one in threads[n : n + _CONCURRENT])
-            views = await asyncio.gather(*(reads if thread_id is not None else (unless_lost(one) for one in reads)))
-            wanted = [
-                view
-                for view in (one for runs in views for one in runs or ())
-                if (view.status in statuses if run_ids is None else view.run_id in run_ids and view.status not in OVER)
-            ]
-            for view in wanted:
-                await self.cancel(principal, view.thread_id, view.run_id, rollback=rollback)
-            found += len(wanted)
+            cancels = (
+                self._cancel_in(principal, one, run_ids, statuses, rollback) for one in threads[n : n + _CONCURRENT]
+            )
+            done = await asyncio.gather(*(cancels if thread_id is not None else (unless_lost(one) for one in cancels)))
+            found += sum(one or 0 for one in done)
+        return found
+
+    async def _cancel_in(
+        self,
+        principal: Principal,
+        thread_id: str,
+        run_ids: Sequence[str] | None,
+        statuses: Sequence[RunStatus],
+        rollback: bool,
+    ) -> int:
+        found = 0
+        async for view in self.unfinished(principal, thread_id):
+            if view.status in statuses if run_ids is None else view.run_id in run_ids:
+                await self.cancel(principal, thread_id, view.run_id, rollback=rollback)
+                found += 1
         return found
 
     @staticmethod

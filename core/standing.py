@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from core.refusals import unless_lost
 from schemas import ActiveRun, GraphRequest, Input, OpenInput, ThreadHead, ThreadKey
 from schemas.common.clock import utc_now
 from state import Hydrated, Journal
 
 
-async def standing(journal: Journal, key: ThreadKey, *, window: int) -> Hydrated:
+async def standing(journal: Journal, key: ThreadKey, *, window: int, max_bytes: int | None = None) -> Hydrated:
     """The thread with its newest messages; its head is as the open inputs will have it (`foreseen`)."""
     # A commit takes the row of its input away: rows that are read first are never missing beside an older head.
     opened = await journal.open_inputs(*key)
     while True:
-        found = await journal.hydrate(*key, window=window)
+        found = await journal.hydrate(*key, window=window, max_bytes=max_bytes)
         if found.head is None or not opened:
             return found
         journaled = await asyncio.gather(*(journal.outputs_of(*key, one.input_id) for one in opened))
@@ -30,18 +31,19 @@ async def is_busy(journal: Journal, key: ThreadKey, *, besides: str | None = Non
     """Whether a run of the thread, other than this one, is active or would be if a worker had come to it. One that begins later
     is not."""
     # Runs come into the journal when they leave the accepted ones behind: those are read first.
-    known, now = await journal.accepted(*key), utc_now()
+    known, now = await journal.accepted_ids(*key), utc_now()
     head = (await standing(journal, key, window=0)).head
     if head is None or head.deleted:
         return False
     if head.condition == "busy":
         return True
-    over = {run.run_id for run in await journal.runs(*key)}
-    for run in known:
-        if run.run_id in over or run.run_id == besides or is_in(head, run.run_id):
+    over = await journal.ended(*key, known)
+    for run_id in known:
+        if run_id in over or run_id == besides or is_in(head, run_id):
             continue
-        begun = run.begins_at is None or run.begins_at <= now
-        if begun and await journal.outputs_of(*key, run.run_id) is None:
+        run = await unless_lost(journal.accepted(*key, run_id=run_id, details=False))
+        begun = run is not None and (run.begins_at is None or run.begins_at <= now)
+        if begun and await journal.outputs_of(*key, run_id) is None:
             return True
     return False
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from core.access import Access
 from core.api_keys import ApiKeys
 from core.audit_reader import AuditReader
+from core.ends import Ends
+from core.erasure import Erasures
+from core.identities import Identities
 from core.identity_providers import IdentityProviders
+from core.installation_keys import InstallationKeys
+from core.login_attempts import LoginAttempts
 from core.principal import Principal
+from core.quotas import QuotaLimits, Quotas
 from core.run_reader import RunReader
 from core.sessions import Sessions
 from core.tenant_settings import Tenants
@@ -21,14 +28,20 @@ class StoreCore:
     threads: ThreadReader
     runs: RunReader
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, quotas: QuotaLimits | None = None) -> None:
         self.tenants = Tenants(stores.directory)
+        self.access = Access(stores.directory)
         self.users = Users(stores.directory)
         self.keys = ApiKeys(stores.credentials, stores.directory)
         self.sessions = Sessions(stores.credentials)
-        self.providers = IdentityProviders(stores.directory, stores.credentials)
+        self.identities = Identities(stores.credentials, stores.directory)
+        self.providers = IdentityProviders(stores.directory, self.identities)
+        self.login_attempts = LoginAttempts(InstallationKeys(stores.credentials))
+        self.ends = Ends(stores, self.tenants, self.keys, self.sessions)
+        self.erasures = Erasures(stores, self.ends)
         self.audit = AuditReader(stores.audit)
-        self.items = UserItems(stores.items)
+        self.quotas = Quotas(stores, quotas)
+        self.items = UserItems(stores.items, self.quotas)
         self.threads = ThreadReader(stores.journal)
         self.runs = RunReader(stores.journal, self.threads)
 

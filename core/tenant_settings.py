@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.admission import check_provider
 from core.principal import Principal
-from core.refusals import Conflict, Forbidden, Invalid, invalid, known_time_zone, not_found
+from core.refusals import Conflict, Forbidden, Invalid, invalid, known_time_zone, not_active, not_found
 from schemas import SYSTEM_TENANT, AgentSettings, IdentityProvider, Tenant, is_tenant_id
 from schemas.common.clock import utc_now
 from schemas.common.recent import TtlCache
@@ -30,6 +31,8 @@ class TenantChange:
     paused: bool | None = None
     time_zone: str | None = None
     """IANA name; an empty text removes it."""
+    graphs: tuple[str, ...] | None = None
+    """Patterns of the hosted graphs that the tenant may use."""
     agent_id: str = "default"
     agent: Mapping[str, Any] = field(default_factory=dict)
     """New values by fields of `AgentSettings`; a mapping changes only the fields it names, and None changes nothing. A new agent
@@ -44,10 +47,13 @@ class Tenants:
         self._known: TtlCache[Tenant] = TtlCache(ttl=KNOWN_SECONDS)
 
     async def of(self, caller: Principal) -> Tenant:
-        """The caller's tenant, at most `KNOWN_SECONDS` old. Raises `Forbidden` when it is paused or gone."""
+        """The caller's tenant, at most `KNOWN_SECONDS` old.
+
+        Raises `Forbidden` when it is closed or gone; paused, unless the caller was admitted to read in it.
+        """
         tenant = await self._known.get(caller.tenant_id, lambda: self._of(caller.tenant_id))
-        if tenant.paused:
-            raise Forbidden("tenant_paused", "The tenant is paused; its administrator can say why.")
+        if tenant.state == "closed" or (tenant.state == "paused" and caller.tenant_state != "paused"):
+            raise not_active(tenant.state)
         return tenant
 
     async def all(self, by: Principal) -> list[Tenant]:
@@ -100,11 +106,18 @@ class Tenants:
         return changed, _taken_out(found.agent(change.agent_id), changed.agent(change.agent_id))
 
     async def put_provider(self, by: Principal, tenant_id: str, provider: IdentityProvider) -> None:
-        """Lets users sign in with an OpenID provider; one of the same name is replaced."""
+        """Lets users sign in with an OpenID provider; one of the same name is replaced. Raises `Invalid`."""
+        check_provider(provider)
         found = await self.get(by, tenant_id)
         others = tuple(p for p in found.identity_providers if p.name != provider.name)
         changes = {"identity_providers": (*others, provider), "version": found.version + 1}
         await self._put(found.model_copy(update=changes), found)
+
+    async def remove_provider(self, by: Principal, tenant_id: str, name: str) -> None:
+        """Nobody signs in with the provider of this name any more."""
+        found = await self.get(by, tenant_id)
+        others = tuple(p for p in found.identity_providers if p.name != name)
+        await self._put(found.model_copy(update={"identity_providers": others, "version": found.version + 1}), found)
 
     async def _of(self, tenant_id: str) -> Tenant:
         found = await self._directory.tenant(tenant_id)
@@ -132,7 +145,7 @@ def changed_tenant(found: Tenant, change: TenantChange, check_model: Callable[[s
     if found.agent(agent_id) is None and fields != new.model_dump():
         agents.append(agent)
     changed = found.model_dump() | {"agents": [a.model_dump() for a in agents], "version": found.version + 1}
-    changed |= {name: value for name in ("name", "paused") if (value := getattr(change, name)) is not None}
+    changed |= {name: value for name in ("name", "paused", "graphs") if (value := getattr(change, name)) is not None}
     if change.time_zone is not None:
         changed["time_zone"] = known_time_zone(change.time_zone) if change.time_zone else None
     return Tenant.model_validate(changed)

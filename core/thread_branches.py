@@ -31,11 +31,11 @@ class Branches:
 
     def find(self, message_id: str) -> StoredMessage | None:
         """The message of this id, as it is in the conversation, or as it was last."""
-        for rows in (self.conversation, self.rows):
-            for stored in reversed(rows):
-                if stored.message.message_id == message_id:
-                    return stored
-        return None
+        return self.by_id().get(message_id)
+
+    def by_id(self) -> dict[str, StoredMessage]:
+        """The messages by their ids, each as it is in the conversation, or as it was last."""
+        return {stored.message.message_id: stored for rows in (self.rows, self.conversation) for stored in rows}
 
     def before(self, stored: StoredMessage) -> int:
         """The number of the message that one follows; 0 for the first."""

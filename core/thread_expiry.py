@@ -48,7 +48,7 @@ class Expiry:
         try:
             if ttl:
                 await self.forget(key, user_id, ttl)
-            await forget_runs(self._timers, self._journal, key, user_id)
+            await forget_runs(self._timers, key, user_id)
         except ServerTrouble as error:
             log.info("timers of the deleted thread %s stay until they are due: %s", key, error)
 
@@ -59,7 +59,7 @@ class Expiry:
             return None
         head = (await self._journal.hydrate(*key, window=0)).head
         if head and (head.deleted or head.user_id != timer.user_id):
-            await forget_runs(self._timers, self._journal, key, timer.user_id)
+            await forget_runs(self._timers, key, timer.user_id)
             return None
         again = _next_look(timer, what)
         if head is None or head.ttl is None or head.ttl.expires_at < what.expires_at:

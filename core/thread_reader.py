@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import aclosing
+from datetime import datetime
 from typing import Any
 
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Conflict, not_found, unfit, unless_lost
 from core.standing import standing
 from core.thread_branches import Branches
 from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadKey, ThreadSummary, contains, is_id
-from state import Hydrated, Journal, summary
+from state import PAGE_BYTES, Hydrated, Journal, Page, ThreadPlace, summary
 
 LISTED = 10_000
 """Threads of a user that a search looks at, the last changed ones."""
+STATE_BYTES = 4 << 20
+"""Bytes of a thread's messages that are read for one answer: of a longer thread the newest of them."""
 BEHIND = 200
 """The last changed threads that a search for busy ones looks at, one by one."""
-_CONCURRENT = 50
-"""Threads that are read at a time."""
+_LINES, _HEADS = 50, 5
+"""Lines and heads of threads that are read at a time: some have 20 KB, and some megabytes."""
 
 
 class ThreadReader:
@@ -54,8 +59,9 @@ class ThreadReader:
     async def read(
         self, principal: Principal, thread_id: str, *, window: int
     ) -> tuple[ThreadHead, list[StoredMessage]]:
-        """The thread and its newest messages, of one moment. Raises `Refused` when there is none."""
-        principal.require("read")
+        """The thread and its newest messages, of one moment, as far as they have `STATE_BYTES`. Raises `Refused` when there is
+        none."""
+        require(principal, Operation.READ)
         found = await self._own(principal, thread_id, window)
         if found.head is None:
             raise not_found("thread", thread_id)
@@ -66,41 +72,60 @@ class ThreadReader:
         head, messages = await self.read(principal, thread_id, window=window)
         if head.forks:
             key, before = (principal.tenant_id, thread_id), head.next_message
-            messages = await self._journal.messages(*key, before=before, limit=window)
+            messages = await self._journal.messages(*key, before=before, limit=window, max_bytes=STATE_BYTES)
         return Branches(head, messages)
 
     async def messages(
         self, principal: Principal, thread_id: str, *, before: int | None = None, limit: int = 100
-    ) -> list[StoredMessage]:
-        """Messages of the conversation, the newest `limit` below `before`, oldest first."""
+    ) -> Page[StoredMessage]:
+        """A page of messages of the conversation, the newest `limit` below `before`, oldest first."""
         head = await self.get(principal, thread_id)
-        spans = head.branch if head.forks else None
-        return await self._journal.messages(principal.tenant_id, thread_id, before=before, limit=limit, spans=spans)
+        spans, bounds = head.branch if head.forks else None, {"limit": limit, "max_bytes": PAGE_BYTES}
+        return await self._journal.messages(principal.tenant_id, thread_id, before=before, spans=spans, **bounds)
 
-    async def search(
+    async def search(self, principal: Principal, *, newest: int = LISTED, **wanted: Any) -> list[ThreadSummary]:
+        """At most `newest` threads that fit, the last changed first: see `found`."""
+        lines: list[ThreadSummary] = []
+        async with aclosing(self.found(principal, **wanted)) as found:
+            async for line in found:
+                lines.append(line)
+                if len(lines) >= newest:
+                    break
+        return lines
+
+    async def found(
         self,
         principal: Principal,
         *,
         text: str = "",
         metadata: Mapping[str, Any] | None = None,
         condition: ThreadCondition | None = None,
-        ids: list[str] | None = None,
-        newest: int = LISTED,
-    ) -> list[ThreadSummary]:
-        """Those of the `newest` threads that fit, the last changed first: `text` in the title, `metadata` contained in theirs."""
-        principal.require("read")
-        found = await self._journal.threads(principal.tenant_id, principal.user_id, limit=newest)
-        needle, wanted = text.casefold(), None if ids is None else set(ids)
-        found = [
-            line
-            for line in found
-            if (wanted is None or line.thread_id in wanted)
-            and needle in line.title.casefold()
-            and contains(line.metadata, metadata or {})
+        ids: Collection[str] | None = None,
+        after: tuple[datetime, str] | None = None,
+    ) -> AsyncGenerator[ThreadSummary]:
+        """The user's threads that fit, the last changed first: `text` in the title, `metadata` contained in theirs. With `after`,
+        those behind a thread of this id that was changed last at this time. Only some of their lines are in memory at a time."""
+        require(principal, Operation.READ)
+        places = await self._journal.places(principal.tenant_id, principal.user_id, limit=LISTED)
+        needle, wanted, looked = text.casefold(), None if ids is None else set(ids), condition in ("busy", "approval")
+        maybe = [
+            place
+            for n, place in enumerate(places)
+            if (wanted is None or place.thread_id in wanted)
+            and (after is None or _behind(place, after))
+            and (condition in (None, place.condition) or (condition == "busy" and n < BEHIND))
         ]
-        if condition in ("busy", "approval"):
-            return await self._standing_as(principal, found, condition)
-        return [line for line in found if condition in (None, line.condition)]
+        step = _HEADS if looked else _LINES
+        for n in range(0, len(maybe), step):
+            some = [place.thread_id for place in maybe[n : n + step]]
+            lines = [
+                line
+                for line in await self._journal.lines(principal.tenant_id, principal.user_id, some)
+                if needle in line.title.casefold() and contains(line.metadata, metadata or {})
+            ]
+            for line in await self._standing_as(principal, lines, condition) if looked and condition else lines:
+                if condition in (None, line.condition):
+                    yield line
 
     @staticmethod
     def line(thread_id: str, head: ThreadHead) -> ThreadSummary:
@@ -110,20 +135,14 @@ class ThreadReader:
     async def _standing_as(
         self, principal: Principal, lines: list[ThreadSummary], condition: ThreadCondition
     ) -> list[ThreadSummary]:
-        """The listed threads that have this status now: the list lags for what starts and for what was answered.
-
-        Not every turn writes the list, so the most recently changed threads are checked whatever it says about them.
-        """
-        recent = BEHIND if condition == "busy" else 0
-        maybe = [line for n, line in enumerate(lines) if line.condition == condition or n < recent]
-        found: list[ThreadSummary] = []
-        for n in range(0, len(maybe), _CONCURRENT):
-            some = maybe[n : n + _CONCURRENT]
-            heads = await asyncio.gather(*(unless_lost(self._standing(principal, line.thread_id, 0)) for line in some))
-            for line, thread in zip(some, heads, strict=True):
-                if thread and thread.head and not thread.head.deleted and thread.head.condition == condition:
-                    found.append(line.model_copy(update={"condition": condition}))
-        return found
+        """Those of the lines whose threads have this status now: the list lags for what starts and for what was answered, since
+        not every turn writes it."""
+        heads = await asyncio.gather(*(unless_lost(self._standing(principal, line.thread_id, 0)) for line in lines))
+        return [
+            line.model_copy(update={"condition": condition})
+            for line, thread in zip(lines, heads, strict=True)
+            if thread and thread.head and not thread.head.deleted and thread.head.condition == condition
+        ]
 
     async def _own(self, principal: Principal, thread_id: str, window: int) -> Hydrated:
         """The thread, without a head when the id is free. Raises `Missing` when it is not the principal's to use."""
@@ -135,4 +154,9 @@ class ThreadReader:
         return found
 
     async def _standing(self, principal: Principal, thread_id: str, window: int) -> Hydrated:
-        return await standing(self._journal, ThreadKey(principal.tenant_id, thread_id), window=window)
+        key = ThreadKey(principal.tenant_id, thread_id)
+        return await standing(self._journal, key, window=window, max_bytes=STATE_BYTES)
+
+
+def _behind(place: ThreadPlace, after: tuple[datetime, str]) -> bool:
+    return place.updated_at < after[0] or (place.updated_at == after[0] and place.thread_id > after[1])

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from core.changes import Changes
+from core.costs import spend
+from core.permissions import Operation, require
 from core.principal import Principal
+from core.quotas import Quotas
 from core.refusals import Conflict, checked, not_found
 from core.thread_expiry import Expiry
 from core.thread_reader import ThreadReader
@@ -27,9 +30,9 @@ from state import Journal
 class Threads(ThreadReader):
     """Each change is an input of the thread, and is there when its turn is in the journal."""
 
-    def __init__(self, journal: Journal, changes: Changes, expiry: Expiry) -> None:
+    def __init__(self, journal: Journal, changes: Changes, expiry: Expiry, quotas: Quotas) -> None:
         super().__init__(journal)
-        self._changes, self._expiry = changes, expiry
+        self._changes, self._expiry, self._quotas = changes, expiry, quotas
 
     async def ensure(
         self,
@@ -57,7 +60,7 @@ class Threads(ThreadReader):
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> tuple[str, ThreadHead]:
         """Makes a thread; returns its id and what it is now. Raises `Refused` 409 when the id cannot be had."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         thread_id = thread_id or new_uuid()
         head = await self.find_or_free(principal, thread_id)
         body = checked(
@@ -69,6 +72,7 @@ class Threads(ThreadReader):
             ttl=ttl,
         )
         if head is None:
+            await self._quotas.thread(principal)
             if ttl:
                 await self._expiry.set(ThreadKey(principal.tenant_id, thread_id), principal.user_id, ttl)
             answer = await self._changes.apply(principal, thread_id, None, body)
@@ -91,7 +95,7 @@ class Threads(ThreadReader):
         ttl: ThreadTtl | None = None,
     ) -> ThreadHead:
         """Renames a thread, says when its time is up, or merges metadata into it; a key whose value is null goes."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         head = await self.get(principal, thread_id)
         changes = dict(metadata or {})
         if title is not None and "title" in head.metadata:
@@ -107,7 +111,7 @@ class Threads(ThreadReader):
 
     async def delete(self, principal: Principal, thread_id: str) -> None:
         """Ends what runs in a thread and erases it; also one whose head cannot be read, where the user's list has it."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
         head: ThreadHead | None
         try:
             head = await self.get(principal, thread_id)
@@ -123,8 +127,10 @@ class Threads(ThreadReader):
 
     async def copy(self, principal: Principal, source: str) -> tuple[str, ThreadHead]:
         """Makes a thread that says and knows what another one does; returns its id and what it is now."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_THREAD)
+        await spend("copy")
         await self.get(principal, source)
+        await self._quotas.thread(principal)
         thread_id = new_uuid()
         body = ChangeThread(user_id=principal.user_id, action="copy", source_thread=source)
         await self._changes.done(principal, thread_id, None, body)
@@ -134,7 +140,8 @@ class Threads(ThreadReader):
         self, principal: Principal, thread_id: str, head: ThreadHead, change: ChangeMessages
     ) -> int:
         """Changes what an agent's conversation says; the number of its newest message then. Raises `Refused`."""
-        principal.require("write")
+        require(principal, Operation.CHANGE_STATE)
+        await spend("state")
         answer = await self._changes.done(principal, thread_id, head, change)
         assert isinstance(answer, StateUpdated)
         return int(answer.checkpoint_id)

@@ -2,56 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from core.permissions import Operation, require
 from core.principal import Principal
+from core.quotas import Quotas
 from schemas.common.clock import utc_now
-from state import Item, ItemStore, matches, namespaces, ranked
+from state import MOST_LABELS, Item, ItemStore, Page, namespaces, search_items
 
-__all__ = ["Item", "UserItems"]
+__all__ = ["MOST_LABELS", "Item", "UserItems"]
 
 
 class UserItems:
     """The items of whoever calls. Its methods raise `BadItem` for impossible namespaces, keys and filters."""
 
-    def __init__(self, store: ItemStore) -> None:
-        self._store = store
+    def __init__(self, store: ItemStore, quotas: Quotas) -> None:
+        self._store, self._quotas = store, quotas
 
     async def get(self, by: Principal, namespace: Sequence[str], key: str) -> Item | None:
         """The item; None when there is none."""
-        by.require("read")
+        require(by, Operation.READ)
         return await self._store.get(by.tenant_id, by.user_id, namespace, key)
 
     async def put(
         self, by: Principal, namespace: Sequence[str], key: str, value: dict[str, Any], *, lifetime: timedelta | None
     ) -> None:
         """Stores a value, in place of what was there; it disappears after `lifetime`, if that is given."""
-        by.require("write")
+        require(by, Operation.KEEP_ITEMS)
+
+        async def replaced() -> int | None:
+            there = await self._store.get(by.tenant_id, by.user_id, namespace, key)
+            return there.size if there else None
+
+        await self._quotas.item(by, len(json.dumps(value)), replaced)
         expires = None if lifetime is None else utc_now() + lifetime
         await self._store.put(by.tenant_id, by.user_id, namespace, key, value, expires=expires)
 
     async def delete(self, by: Principal, namespace: Sequence[str], key: str) -> None:
         """Removes the item, if there is one."""
-        by.require("write")
+        require(by, Operation.KEEP_ITEMS)
         await self._store.delete(by.tenant_id, by.user_id, namespace, key)
 
     async def search(
-        self, by: Principal, prefix: Sequence[str], conditions: Mapping[str, Any], query: str | None
-    ) -> list[tuple[Item, float | None]]:
+        self,
+        by: Principal,
+        prefix: Sequence[str],
+        conditions: Mapping[str, Any],
+        query: str | None,
+        *,
+        limit: int,
+        offset: int,
+        max_bytes: int | None = None,
+    ) -> Page[tuple[Item, float | None]]:
         """Items below a namespace whose fields meet the conditions: newest first, or ranked by how many of the query's words they
         contain, which is returned with each."""
-        by.require("read")
-        return ranked([item async for item in self._below(by, prefix) if matches(item, conditions)], query)
+        require(by, Operation.READ)
+        bounds: dict[str, Any] = {"limit": limit, "offset": offset, "max_bytes": max_bytes}
+        whose = (by.tenant_id, by.user_id)
+        return await search_items(self._store, *whose, prefix, conditions=conditions, query=query, **bounds)
 
     async def namespaces(
         self, by: Principal, *, prefix: Sequence[str], suffix: Sequence[str], max_depth: int | None
     ) -> list[tuple[str, ...]]:
         """Namespaces that have items, sorted, cut at a depth; `*` in a prefix or suffix stands for any label."""
-        by.require("read")
-        found = [item async for item in self._below(by, ())]
+        require(by, Operation.READ)
+        found = [name async for name in self._store.names(by.tenant_id, by.user_id, ())]
         return namespaces(found, prefix=prefix, suffix=suffix, max_depth=max_depth)
-
-    def _below(self, by: Principal, prefix: Sequence[str]) -> AsyncIterator[Item]:
-        return self._store.below(by.tenant_id, by.user_id, prefix)

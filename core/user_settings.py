@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import known_id, known_time_zone, not_found
 from schemas import User
@@ -46,7 +47,7 @@ class Users:
     async def change(self, by: Principal, tenant_id: str, user_id: str, change: UserChange) -> User:
         """The changed user, created when new. Raises `Invalid`, and `Missing` when there is no such tenant."""
         if _is_self(by, tenant_id, user_id):
-            by.require("write")
+            require(by, Operation.CHANGE_SELF)
         else:
             by.require_over(tenant_id)
         known_id("user", user_id)

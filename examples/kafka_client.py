@@ -2,6 +2,11 @@
 
     python examples/kafka_client.py "What mail do I have?" --kafka 127.0.0.1:19092
 
+Beside `cauce up`, whose broker wants the password of its data folder:
+
+    python examples/kafka_client.py "What mail do I have?" --kafka 127.0.0.1:PORT \
+        --login cauce --password-file var/broker.password
+
 Sends one message, prints what comes, asks when the agent wants to change something, and ends with the run.
 docs/kafka-clients.md says why each step is as it is.
 """
@@ -12,9 +17,11 @@ import argparse
 import asyncio
 import json
 import secrets
+import ssl
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -102,17 +109,29 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text")
     parser.add_argument("--kafka", default="127.0.0.1:19092")
+    parser.add_argument("--login", help="name to sign in with (SCRAM-SHA-512)")
+    parser.add_argument("--password-file", type=Path, help="file with its password")
+    parser.add_argument("--ca-file", help="PEM file of the authority of a Kafka with TLS")
     parser.add_argument("--tenant", default="home")
     parser.add_argument("--user", default="owner")
     parser.add_argument("--thread", default=uuid.uuid4().hex)
     parser.add_argument("--yes", action="store_const", const=True, help="approve everything that is asked")
     given = parser.parse_args()
 
+    access: dict[str, Any] = {"bootstrap_servers": given.kafka}
+    if given.login or given.ca_file:
+        access["security_protocol"] = ("SASL_" if given.login else "") + ("SSL" if given.ca_file else "PLAINTEXT")
+    if given.login:
+        access |= {"sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": given.login}
+        access["sasl_plain_password"] = given.password_file.read_text().strip()
+    if given.ca_file:
+        access["ssl_context"] = ssl.create_default_context(cafile=given.ca_file)
+
     # No group: every client reads everything from now on and keeps what is its own.
     consumer = AIOKafkaConsumer(
-        "chat.responses", bootstrap_servers=given.kafka, isolation_level="read_committed", auto_offset_reset="latest"
+        "chat.responses", **access, isolation_level="read_committed", auto_offset_reset="latest"
     )
-    producer = AIOKafkaProducer(bootstrap_servers=given.kafka, enable_idempotence=True, metadata_max_age_ms=10_000)
+    producer = AIOKafkaProducer(**access, enable_idempotence=True, metadata_max_age_ms=10_000)
     await consumer.start()
     try:
         # Before the first message is sent the consumer must know its place, or it would miss the first events.

@@ -3,11 +3,12 @@
 Nothing here does input or output, and nothing here imports another room of Cauce.
 """
 
-from schemas.audit_events import AuditEvent, DeadLetter
+from schemas.audit_events import AuditEvent, CutPart, DeadLetter
 from schemas.audit_trail import audit_output
 from schemas.base import Body, Stored, Timestamp, bodies_of, body_type
 from schemas.branches import MOST_FORKS, Fork, Span, branch, forked, newest, within
 from schemas.chat import (
+    MAX_METADATA,
     ApprovalDecision,
     CancelRun,
     ChangeMessages,
@@ -103,8 +104,17 @@ from schemas.responses import (
     ToolFinished,
     ToolRequested,
 )
-from schemas.tenants import AgentSettings, ApprovalPolicy, IdentityProvider, ModelSettings, RunLimits, Tenant, User
-from schemas.text import DEEPEST, is_storable, storable, storable_error, storable_text
+from schemas.tenants import (
+    AgentSettings,
+    ApprovalPolicy,
+    IdentityProvider,
+    ModelSettings,
+    RunLimits,
+    Tenant,
+    TenantState,
+    User,
+)
+from schemas.text import DEEPEST, DEEPEST_BODY, is_deep, is_storable, storable, storable_error, storable_text
 from schemas.thread_head import (
     QUEUED_BYTES,
     AcceptedRun,
@@ -122,16 +132,18 @@ from schemas.thread_head import (
     ThreadStatus,
     ThreadSummary,
 )
-from schemas.timer_bodies import DelayedRun, RunsThread, ThreadExpiry
+from schemas.timer_bodies import DelayedRun, EndRuns, Erasure, HeldInput, RunsThread, ThreadExpiry
 from schemas.tools import ToolRequest, ToolResult, ToolStatus
 from schemas.topics import TOPICS, Delivery, KeyKind, PartitionSet, Topic, TopicSpec
 from schemas.zones import check_zone, known_zone, time_in, zone_of
 
 __all__ = [
     "DEEPEST",
+    "DEEPEST_BODY",
     "ID_RULE",
     "LEFT_OUT",
     "MAX_BODY_BYTES",
+    "MAX_METADATA",
     "MAX_OUTPUT_BYTES",
     "MAX_TEXT",
     "MOST_FORKS",
@@ -158,13 +170,16 @@ __all__ = [
     "ChangeThread",
     "Commit",
     "ContinueThread",
+    "CutPart",
     "DeadLetter",
     "DelayedRun",
     "Delivery",
     "Delta",
     "Durability",
+    "EndRuns",
     "Ending",
     "Envelope",
+    "Erasure",
     "ExternalEvent",
     "FinishedRun",
     "Fork",
@@ -176,6 +191,7 @@ __all__ = [
     "GraphPiece",
     "GraphRequest",
     "GraphStreamed",
+    "HeldInput",
     "Holding",
     "Hydrated",
     "Id",
@@ -223,6 +239,7 @@ __all__ = [
     "StoredRun",
     "Tenant",
     "TenantId",
+    "TenantState",
     "ThreadChanged",
     "ThreadCondition",
     "ThreadEvent",
@@ -265,6 +282,7 @@ __all__ = [
     "encode_outputs",
     "first_offset",
     "forked",
+    "is_deep",
     "is_id",
     "is_left_out",
     "is_storable",

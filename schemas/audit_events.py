@@ -30,6 +30,15 @@ class AuditEvent(Body):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
+class CutPart(Body):
+    """A part of a record of which a dead letter keeps only the beginning, or nothing: `key`, `value`, `headers`, or the name of
+    a header. `size` is in bytes, `sha256` hexadecimal; of `headers` together, of their names and values one after the other."""
+
+    part: str
+    size: int = Field(ge=0)
+    sha256: str
+
+
 class DeadLetter(Body):
     """A record that could not be processed, with everything that is needed to replay it as it was."""
 
@@ -49,6 +58,8 @@ class DeadLetter(Body):
     value_bytes: int = Field(default=0, ge=0)
     headers: tuple[tuple[str, str | None], ...] = ()
     """Names, and base64 of the values."""
+    cut: tuple[CutPart, ...] = ()
+    """What was too large to be kept: a letter with any of these cannot be replayed."""
     through: int | None = None
     """Set where no record could be made of what lies there: `value` is then a record batch as it is in Kafka's log, and the
     letter stands for all offsets from `offset` to this one."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic_core import PydanticSerializationError
 
-from schemas.text import storable
+from schemas.text import DEEPEST_BODY, has_long_number, is_deep, storable
 from schemas.topics import Topic
 
 
@@ -60,15 +60,19 @@ class Body(BaseModel):
                 _BODIES[topic][kind] = cls
 
     def to_bytes(self) -> bytes:
-        """The body as compact JSON; the same object always gives the same bytes.
+        """The body as compact JSON; the same object always gives the same bytes. Whatever is written can be read.
 
-        What of others came past the doors where it is made `storable` is so here.
+        What of others came past the doors where it is made `storable` is so here; of what lies deeper than `DEEPEST_BODY`
+        `...` is left.
         """
         try:
-            return self.model_dump_json(exclude_none=True).encode()
+            written = self.model_dump_json(exclude_none=True).encode()
+            if not is_deep(written, DEEPEST_BODY) and not has_long_number(written):
+                return written
         except (PydanticSerializationError, UnicodeEncodeError):
-            plain = storable(self.model_dump(exclude_none=True, warnings=False))
-            return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+            pass
+        plain = storable(self.model_dump(exclude_none=True, warnings=False), DEEPEST_BODY)
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class Stored(Body):

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from schemas.base import Body, body_type
 from schemas.errors import BadRecord, TooLarge
 from schemas.ids import ThreadKey, is_id, is_tenant_id
+from schemas.text import storable_error
 from schemas.topics import TOPICS, KeyKind, Topic
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -26,6 +27,10 @@ MAX_BODY_BYTES = 900_000
 MAX_OUTPUT_BYTES = 1_000_000
 """Bytes of any other record. Kafka's default `message.max.bytes` is 1,048,588 for a whole batch with keys and headers, and a
 record that it refuses would block its slot's transactions."""
+MAX_AROUND_BYTES = 40_000
+"""Bytes of a record's key and headers together."""
+LONGEST_SOURCE, LONGEST_TRACE = 1_000, 256
+"""Characters of headers: a `traceparent` has 55 (W3C Trace Context)."""
 ASKED_TOPICS = frozenset({Topic.CHAT_MESSAGES, Topic.EXTERNAL_EVENTS, Topic.TOOL_REQUESTS, Topic.TOOL_RESULTS})
 """Topics of records that ask for something."""
 
@@ -76,6 +81,8 @@ class Envelope:
             raise BadRecord(f"CloudEvents version {found['ce_specversion']!r} is not 1.0")
         if not is_tenant_id(found["ce_tenantid"]):
             raise BadRecord(f"the header ce_tenantid {found['ce_tenantid'][:100]!r} is not a tenant id")
+        if len(found["ce_source"]) > LONGEST_SOURCE:
+            raise BadRecord(f"the header ce_source has {len(found['ce_source']):,} characters; {LONGEST_SOURCE} fit")
         if not is_id(found["ce_id"]):
             raise BadRecord(f"the header ce_id {found['ce_id'][:200]!r} is not an id")
         return cls(
@@ -84,9 +91,14 @@ class Envelope:
             source=found["ce_source"],
             tenant_id=found["ce_tenantid"],
             time=_time(found.get("ce_time")),
-            traceparent=found.get("traceparent") or None,
-            request_id=found.get("ce_requestid") or None,
+            traceparent=_short(found.get("traceparent")),
+            request_id=_short(found.get("ce_requestid")),
         )
+
+
+def _short(text: str | None) -> str | None:
+    """What the outputs repeat, and nothing depends on: one that is too long counts as absent."""
+    return text if text and len(text) <= LONGEST_TRACE else None
 
 
 def _time(text: str | None) -> datetime:
@@ -189,6 +201,9 @@ def check_sizes(outputs: Iterable[Output]) -> None:
     """Raises `TooLarge` for a record that its reader or Kafka would refuse."""
     for output in outputs:
         _check_size(output.topic, output.value)
+        around = len(output.key.encode()) + sum(len(name) + len(value) for name, value in output.headers)
+        if around > MAX_AROUND_BYTES:
+            raise TooLarge(f"it would be a record with {around:,} bytes of key and headers; {MAX_AROUND_BYTES:,} fit")
 
 
 def check_body(topic: Topic, body: Body) -> None:
@@ -202,8 +217,17 @@ def _check_size(topic: Topic, value: bytes) -> None:
 
 
 def decode(raw: RawRecord) -> Record:
-    """Checks and decodes a record. Raises `BadRecord` with a reason fit for the dead letter; `Unreadable` where its headers and
-    key are good."""
+    """Checks and decodes a record. Raises `BadRecord` with a reason fit for the dead letter, and nothing else whatever is in the
+    record; `Unreadable` where its headers and key are good."""
+    try:
+        return _decode(raw)
+    except BadRecord:
+        raise
+    except Exception as error:
+        raise BadRecord(f"it cannot be decoded: {storable_error(error, 500)}") from error
+
+
+def _decode(raw: RawRecord) -> Record:
     envelope = Envelope.parse(raw.headers)
     model = body_type(raw.topic, envelope.type)
     if model is None:

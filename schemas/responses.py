@@ -220,6 +220,8 @@ class ApprovalRequested(ThreadEvent):
     name: str
     arguments: dict[str, Any]
     description: str = ""
+    concerns: dict[str, str] = Field(default_factory=dict)
+    """By the name of an argument that is an id: what it stands for, in quoted words of earlier results of tools."""
     allowed_decisions: tuple[Literal["approve", "edit", "reject", "respond"], ...] = (
         "approve",
         "edit",

@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from schemas.base import Stored, Timestamp
 from schemas.ids import Id, TenantId
 
+TenantState = Literal["active", "paused", "closed"]
+"""`paused`: nothing new begins and nothing works, what is there can be read. `closed`: nobody gets in."""
+
 
 class ModelSettings(Stored):
     """Which chat model an agent uses. Secrets are not kept here: `api_key_env` names an environment
@@ -81,9 +84,18 @@ class IdentityProvider(Stored):
     client_id: str = Field(min_length=1)
     client_secret_env: str | None = None
     audience: str | None = None
-    """Audience of access tokens; the client id when absent."""
+    """Audience of access tokens, which is never the client id; none are accepted when absent."""
     user_claim: str = "sub"
-    """Which claim names the user."""
+    """Which claim identifies somebody at the issuer."""
+    scopes: tuple[str, ...] = ("read", "write", "approve")
+    """What its users' sessions and tokens cover."""
+    allow_domains: tuple[str, ...] = ()
+    """Domains of verified addresses whose users are admitted. Nobody is, unless by a rule or by a link of an administrator."""
+    allow_groups: tuple[str, ...] = ()
+    """Values of `groups_claim` that admit."""
+    allow_claims: tuple[str, ...] = ()
+    """`CLAIM=VALUE` pairs, each of which admits."""
+    groups_claim: str = "groups"
 
 
 class Tenant(Stored):
@@ -94,11 +106,17 @@ class Tenant(Stored):
     created_at: Timestamp
     version: int = Field(default=1, ge=1)
     paused: bool = False
-    """Inputs are refused while this is set."""
+    """Nothing new begins and nothing works while this is set; what is there can be read."""
+    closed: bool = False
+    """Nobody gets in, and what was begun ends. Set together with `paused`, which is all that older versions know."""
+    erasing: bool = False
+    """Everything that is kept of it is being erased; it stays closed."""
     time_zone: str | None = None
     """IANA name of the zone that the users are in who have none of their own; UTC when absent."""
     agents: tuple[AgentSettings, ...] = (AgentSettings(),)
     identity_providers: tuple[IdentityProvider, ...] = ()
+    graphs: tuple[str, ...] = ("*",)
+    """Patterns of the installation's hosted graphs that the tenant may use; the others are not there for it."""
 
     @model_validator(mode="after")
     def _agents_are_distinct(self) -> Tenant:
@@ -106,6 +124,15 @@ class Tenant(Stored):
         if not ids or len(set(ids)) != len(ids):
             raise ValueError("a tenant needs at least one agent, and agent ids must differ")
         return self
+
+    @property
+    def state(self) -> TenantState:
+        """What its people may do now."""
+        return "closed" if self.closed else "paused" if self.paused else "active"
+
+    def may_use(self, graph: str) -> bool:
+        """Whether the tenant may use this hosted graph."""
+        return any(fnmatchcase(graph, pattern) for pattern in self.graphs)
 
     def agent(self, agent_id: str) -> AgentSettings | None:
         """The agent of this id."""
@@ -124,3 +151,9 @@ class User(Stored):
     time_zone: str | None = None
     """IANA name; the tenant's when absent."""
     approvals_allow: tuple[str, ...] = ()
+    blocked: bool = False
+    """No credential of the user counts, and what was begun for them ends."""
+    erasing: bool = False
+    """Everything that is kept of the user is being erased; nobody is unblocked or added again before that is done."""
+    not_before: Timestamp | None = None
+    """Credentials that were made before this do not count any more: the user was signed out everywhere."""

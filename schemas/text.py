@@ -12,8 +12,10 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-DEEPEST = 100
-"""Levels of objects and lists in a value. pydantic reads 200 levels of JSON and writes 255, and a record has some of its own."""
+DEEPEST = 90
+"""Levels of objects and lists in a value of others. A body that has it in it has some of its own (`DEEPEST_BODY`)."""
+DEEPEST_BODY = 100
+"""Levels of objects and lists in a body that is sent or stored. pydantic reads 200 levels of JSON and writes 255."""
 LARGEST_NUMBER_BITS = 1023
 """Largest integer in JSON. Readers that keep numbers as doubles reject the whole document for a larger one (orjson, which
 LangGraph's client reads with), or read infinity (JavaScript); Python's own stop at 4,300 digits."""
@@ -37,17 +39,17 @@ def storable_text(text: str) -> str:
     return text if is_storable(text) else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def storable(value: Any) -> Any:
+def storable(value: Any, deepest: int = DEEPEST) -> Any:
     """The value in a form that JSON preserves. Never raises.
 
     Texts by `storable_text`, keys as texts, lists for tuples and sets, ISO 8601 for times, null for what is no finite number,
-    the digits as a text for a whole number of more than `LARGEST_NUMBER_BITS`, `...` below `DEEPEST` levels, and the `repr` of
+    the digits as a text for a whole number of more than `LARGEST_NUMBER_BITS`, `...` below `deepest` levels, and the `repr` of
     values that JSON cannot represent.
     """
-    return _storable(value, 0)
+    return _storable(value, deepest)
 
 
-def _storable(value: Any, depth: int) -> Any:
+def _storable(value: Any, levels: int) -> Any:
     if isinstance(value, str):
         return storable_text(str.__str__(value))
     if value is None or isinstance(value, bool):
@@ -59,12 +61,38 @@ def _storable(value: Any, depth: int) -> Any:
     if isinstance(value, date | time):
         return storable_text(_said(value.isoformat))
     if isinstance(value, dict | list | tuple | set | frozenset):
-        if depth >= DEEPEST:
+        if levels <= 0:
             return "..."
         if isinstance(value, dict):
-            return {_key(name): _storable(item, depth + 1) for name, item in value.items()}
-        return [_storable(item, depth + 1) for item in value]
+            return {_key(name): _storable(item, levels - 1) for name, item in value.items()}
+        return [_storable(item, levels - 1) for item in value]
     return storable_text(_said(lambda: repr(value)) or f"<{type(value).__name__}>")
+
+
+_ALIKE, _NOT_BRACKETS = bytes.maketrans(b"{}", b"[]"), bytes(set(range(256)) - set(b"[]{}"))
+
+
+def is_deep(text: bytes, deepest: int) -> bool:
+    """Whether objects and lists lie in each other in more than `deepest` levels of a JSON text."""
+    if text.count(b"[") + text.count(b"{") <= deepest:
+        return False
+    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]  # what is in no string
+    rest = b"".join(plain).translate(_ALIKE, _NOT_BRACKETS)
+    for _ in range(deepest):
+        if not rest:
+            return False
+        rest = rest.replace(b"[]", b"")  # the innermost level
+    return bool(rest)
+
+
+_MOST_DIGITS = len(str(2**LARGEST_NUMBER_BITS))
+_DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+
+
+def has_long_number(text: bytes) -> bool:
+    """Whether a JSON text may have a whole number that not every reader takes: more digits than `LARGEST_NUMBER_BITS` make. True
+    for any text with so many digits."""
+    return len(text) > _MOST_DIGITS and b"0" * (_MOST_DIGITS + 1) in text.translate(_DIGITS)
 
 
 def _key(name: Any) -> str:

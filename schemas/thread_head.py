@@ -20,7 +20,7 @@ from schemas.inputs import Input, RunKind
 from schemas.messages import Message, TokenUsage, ToolCall
 from schemas.questions import Question
 
-QUEUED_BYTES = 8 << 20
+QUEUED_BYTES = 4 << 20
 """Total for the queued inputs of one thread, which are in its head and rewritten by every turn. Cassandra rejects a
 write of more than 16 MiB by default."""
 
@@ -37,6 +37,8 @@ class PendingCall(Stored):
     state: Literal["running", "approval", "done"]
     edited: bool = False
     """The user changed the arguments; the result tells the model so."""
+    concerns: dict[str, str] = Field(default_factory=dict)
+    """As in `ApprovalRequested`."""
 
 
 class ActiveRun(Input):
@@ -181,9 +183,12 @@ class ThreadHead(Stored):
         """The open questions, in the order in which they were asked: approvals of tool calls, interrupts of a graph. Made of what
         the head stores of calls and of the graph, so that workers of two versions agree on it."""
         user_id = self.user_id
-        asked = [p.call for p in self.pending if p.state == "approval"]
+        asked = [p for p in self.pending if p.state == "approval"]
         return (
-            *(Question.about(call.call_id, call.name, call.arguments, answered_by=user_id) for call in asked),
+            *(
+                Question.about(p.call.call_id, p.call.name, p.call.arguments, answered_by=user_id, concerns=p.concerns)
+                for p in asked
+            ),
             *(interrupt.as_question(user_id) for interrupt in self.open_interrupts),
         )
 

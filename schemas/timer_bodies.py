@@ -35,3 +35,36 @@ class ThreadExpiry(Body):
     TYPE: ClassVar[str] = "cauce.timer.thread"
     thread_id: Id
     expires_at: Timestamp
+
+
+class HeldInput(Body):
+    """An input that came while its tenant was paused: it becomes a record again, with the same id, when the tenant is not."""
+
+    TYPE: ClassVar[str] = "cauce.timer.held"
+    thread_id: Id
+    record_id: Id
+    kind: str
+    """`ce_type` of its body."""
+    value: str
+    """The body's JSON."""
+
+
+class EndRuns(Body):
+    """What runs and waits in the threads of a user ends: the user was blocked, or the tenant was closed."""
+
+    TYPE: ClassVar[str] = "cauce.timer.end_runs"
+    user_id: Id | None = None
+    """None for all users of the tenant."""
+    again: bool = False
+    """Whether this is the second look, after the workers' caches: what they still started in between ends, too."""
+
+
+class Erasure(Body):
+    """What is kept of a user, or of a tenant with all its users, is erased."""
+
+    TYPE: ClassVar[str] = "cauce.timer.erasure"
+    user_id: Id | None = None
+    """None for the tenant with all its users."""
+    began_at: Timestamp
+    done_at: Timestamp | None = None
+    """When nothing was left but the traces that repeated records are known by; they go when there can be none."""

@@ -10,17 +10,20 @@ from urllib.parse import urlsplit
 
 from schemas import Commit, Hydrated, SettingsError
 from state.codec import Codec
+from state.item_search import search_items
+from state.journal_rows import summary
 from state.keeping import Piece, StoreHolding
+from state.pages import PAGE_BYTES, Page, Usage
 from state.readable import read, readable
 from state.spans import merged
 from state.stores import BACKENDS, HOLDINGS, STORES, Stores
-from state.stores.assistants import AssistantRow, AssistantStore
+from state.stores.assistants import AssistantRow, AssistantStore, each_assistant, each_version
 from state.stores.attempts import AttemptStore
 from state.stores.audit import AuditRow, AuditStore
 from state.stores.credentials import Credentials
 from state.stores.directory import Directory
-from state.stores.items import BadItem, Item, ItemStore, matches, namespaces, ranked
-from state.stores.journal import REPEATS, AlreadyDone, Committed, Journal, OwnedThread, Stale, summary
+from state.stores.items import MOST_LABELS, BadItem, Item, ItemStore, namespaces
+from state.stores.journal import REPEATS, AlreadyDone, Committed, Journal, OwnedThread, Stale, ThreadPlace
 from state.stores.ledger import ToolLedger
 from state.stores.positions import PositionStore
 from state.stores.timers import Timer, TimerStore
@@ -28,6 +31,8 @@ from state.stores.timers import Timer, TimerStore
 __all__ = [
     "BACKENDS",
     "HOLDINGS",
+    "MOST_LABELS",
+    "PAGE_BYTES",
     "REPEATS",
     "STORES",
     "AlreadyDone",
@@ -47,21 +52,25 @@ __all__ = [
     "ItemStore",
     "Journal",
     "OwnedThread",
+    "Page",
     "Piece",
     "PositionStore",
     "Stale",
     "StoreHolding",
     "Stores",
+    "ThreadPlace",
     "Timer",
     "TimerStore",
     "ToolLedger",
-    "matches",
+    "Usage",
+    "each_assistant",
+    "each_version",
     "merged",
     "namespaces",
     "open_stores",
-    "ranked",
     "read",
     "readable",
+    "search_items",
     "summary",
 ]
 

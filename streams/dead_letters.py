@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas import (
+    MAX_OUTPUT_BYTES,
     REPLAY_OF,
     SYSTEM_TENANT,
     AuditEvent,
+    CutPart,
     DeadLetter,
     Envelope,
     NotFound,
@@ -25,13 +28,18 @@ from schemas import (
     derived_id,
     is_tenant_id,
 )
-from streams.kafka_clients import close_producer, opened_consumer, unavailable
+from streams.kafka_clients import close_producer, opened_consumer
+from streams.kafka_servers import Kafka, answering, new_producer
 from streams.raw_reading import Unreadable, read_between, readable_again
 from streams.topic_admin import partitions_of
 
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 MAX_INLINE_BYTES = 500_000
 """A larger value stays in its own topic only: base64 of it would not fit into a record."""
+MAX_KEY_BYTES, MAX_HEADER_BYTES, MAX_HEADERS = 4_000, 50_000, 100
+"""A larger key, or larger headers, are cut: with a value of `MAX_INLINE_BYTES` all of it is below 800 KB in a letter."""
+KEPT_BYTES, KEPT_NAME = 400, 64
+"""As much is kept of a key, of each header's value (bytes) and of its name (characters) where they are cut."""
 
 
 def dead_letter_outputs(
@@ -42,7 +50,14 @@ def dead_letter_outputs(
     `through`: see `DeadLetter`; the value of `raw` is a batch then.
     """
     position = (group, raw.topic, raw.partition, raw.offset)
-    tenant = _tenant_of(raw)
+    tenant, cut = _tenant_of(raw), list[CutPart]()
+    key, value = raw.key, raw.value
+    if len(key or b"") > MAX_KEY_BYTES:
+        cut.append(_cut("key", key or b""))
+        key = (key or b"")[:KEPT_BYTES]
+    if len(value or b"") > MAX_INLINE_BYTES:
+        cut.append(_cut("value", value or b""))
+        value = None
     letter = DeadLetter(
         at=at,
         group=group,
@@ -51,10 +66,11 @@ def dead_letter_outputs(
         offset=raw.offset,
         reason=reason[:2000],
         attempts=attempts,
-        key=_base64(raw.key),
-        value=_base64(raw.value) if len(raw.value or b"") <= MAX_INLINE_BYTES else None,
+        key=_base64(key),
+        value=_base64(value),
         value_bytes=len(raw.value or b""),
-        headers=tuple((name[:200], _base64(value)) for name, value in raw.headers[:100]),
+        headers=_headers(raw, cut),
+        cut=tuple(cut),
         through=through,
     )
     event = AuditEvent(
@@ -70,11 +86,47 @@ def dead_letter_outputs(
     def envelope(prefix: str, event_type: str) -> Envelope:
         return Envelope(derived_id(prefix, *position), event_type, f"cauce/{group}", tenant, at)
 
-    key = (raw.key or b"").decode("utf-8", "replace")
+    name = (key or b"").decode("utf-8", "replace")
+    output = Output.of(Topic.DEAD_LETTERS, name, letter, envelope("dl", DeadLetter.TYPE))
+    if len(output.value) > MAX_OUTPUT_BYTES:  # names of headers that are long in JSON
+        output = smaller(output) or output
     return [
-        Output.of(Topic.DEAD_LETTERS, key, letter, envelope("dl", DeadLetter.TYPE)),
+        output,
         Output.of(Topic.AUDIT_EVENTS, tenant, event, envelope("au", AuditEvent.TYPE)),
     ]
+
+
+def smaller(output: Output) -> Output | None:
+    """A dead letter that Kafka refused as too large, without anything of its record; None where nothing of it was left."""
+    letter = DeadLetter.model_validate_json(output.value)
+    if letter.key is None and letter.value is None and not letter.headers:
+        return None
+    gone = letter.model_copy(update={"key": None, "value": None, "headers": (), "reason": letter.reason[:500]})
+    cut = [*letter.cut]
+    for part, kept in (("key", letter.key), ("value", letter.value)):
+        if kept is not None and not any(one.part == part for one in cut):
+            cut.append(_cut(part, base64.b64decode(kept)))
+    cut = [one for one in cut if one.part in ("key", "value", "headers")]
+    return replace(output, key="", value=gone.model_copy(update={"cut": tuple(cut)}).to_bytes())
+
+
+def _headers(raw: RawRecord, cut: list[CutPart]) -> tuple[tuple[str, str | None], ...]:
+    """The headers as far as they fit; what does not is noted in `cut`."""
+    size = sum(len(name.encode("utf-8", "replace")) + len(value or b"") for name, value in raw.headers)
+    if size <= MAX_HEADER_BYTES and len(raw.headers) <= MAX_HEADERS:
+        return tuple((name, _base64(value)) for name, value in raw.headers)
+    everything = b"".join(name.encode("utf-8", "replace") + (value or b"") for name, value in raw.headers)
+    cut.append(_cut("headers", everything))
+    found = []
+    for name, value in raw.headers[:MAX_HEADERS]:
+        if len(value or b"") > KEPT_BYTES:
+            cut.append(_cut(name[:KEPT_NAME], value or b""))
+        found.append((name[:KEPT_NAME], _base64(value[:KEPT_BYTES] if value else value)))
+    return tuple(found)
+
+
+def _cut(part: str, data: bytes) -> CutPart:
+    return CutPart(part=part, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _tenant_of(raw: RawRecord) -> str:
@@ -110,9 +162,10 @@ class DeadLetterRow:
     def raw(self) -> _Parts:
         """Key, value and headers of the record as it was. Raises `NotFound` when the value was too large to keep."""
         letter = self.letter
-        if letter.value is None and letter.value_bytes:
+        if letter.cut or (letter.value is None and letter.value_bytes):
+            size = max(letter.value_bytes, sum(one.size for one in letter.cut))
             raise NotFound(
-                f"the record's {letter.value_bytes:,} bytes were too many to keep; it is still in {letter.topic}, "
+                f"the record's {size:,} bytes were too many to keep; it is still in {letter.topic}, "
                 f"partition {letter.partition}, offset {letter.offset}, until the topic's retention ends"
             )
         headers = [(name, base64.b64decode(value or "")) for name, value in letter.headers]
@@ -141,12 +194,12 @@ class DeadLetterRow:
         ]
 
 
-async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLetterRow]:
+async def list_dead_letters(bootstrap: Kafka, *, limit: int = 50) -> list[DeadLetterRow]:
     """The newest dead letters, oldest first. Raises `Unavailable` when Kafka does not answer, `NotFound` without the topic.
 
     A letter that itself cannot be read is included, as a letter that states this.
     """
-    with unavailable(bootstrap):
+    async with answering(bootstrap):
         starts, ends = await _bounds(bootstrap)
         # Every transaction leaves a marker that takes an offset, and aborted ones leave more: `limit` letters lie in twice as
         # many as a rule. Where they do not, further back.
@@ -161,7 +214,7 @@ async def list_dead_letters(bootstrap: str, *, limit: int = 50) -> list[DeadLett
     return [row for _, row in rows[-limit:]]
 
 
-async def _bounds(bootstrap: str) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+async def _bounds(bootstrap: Kafka) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
     """Where the partitions of `dead.letters` begin and end."""
     partitions = await partitions_of(bootstrap, [Topic.DEAD_LETTERS])
     async with opened_consumer(bootstrap, isolation_level="read_committed") as consumer:
@@ -197,7 +250,7 @@ def _row(found: RawRecord | tuple[TopicPartition, Unreadable]) -> tuple[datetime
     return at, DeadLetterRow(number, letter)
 
 
-async def until_dead(bootstrap: str, record_id: str, *, every: float = 2.0) -> str:
+async def until_dead(bootstrap: Kafka, record_id: str, *, every: float = 2.0) -> str:
     """Waits until the record of this id (`ce_id`) is a dead letter; the reason. Looks after `every` seconds, then ever less
     often: what is refused is refused soon."""
     wanted = ("ce_id", _base64(record_id.encode()))
@@ -210,13 +263,13 @@ async def until_dead(bootstrap: str, record_id: str, *, every: float = 2.0) -> s
                     return row.letter.reason
 
 
-async def find_dead_letter(bootstrap: str, number: str) -> DeadLetterRow:
+async def find_dead_letter(bootstrap: Kafka, number: str) -> DeadLetterRow:
     """The dead letter of this number. Raises `NotFound` when there is none."""
     partition, _, offset = number.partition("-")
     if not (partition.isdigit() and offset.isdigit()):
         raise NotFound(f"{number!r} is not a dead letter's number, such as 0-17")
     tp, at = TopicPartition(Topic.DEAD_LETTERS.value, int(partition)), int(offset)
-    with unavailable(bootstrap):
+    async with answering(bootstrap):
         starts, ends = await _bounds(bootstrap)
         if starts.get(tp, 0) <= at < ends.get(tp, 0):
             async with contextlib.aclosing(read_between(bootstrap, {tp: (at, at + 1)})) as found:
@@ -225,16 +278,16 @@ async def find_dead_letter(bootstrap: str, number: str) -> DeadLetterRow:
     raise NotFound(f"there is no dead letter {number}")
 
 
-async def replay(bootstrap: str, rows: Sequence[DeadLetterRow]) -> int:
+async def replay(bootstrap: Kafka, rows: Sequence[DeadLetterRow]) -> int:
     """Sends records again to the topic they came from, as they were. Returns how many.
 
     Their ids are the same, so what was done in the meantime is not done twice. A letter that stands for a batch which could not
     be read is read again first. Raises `NotFound`, and sends nothing, where a record is not to be had.
     """
     records = [(row.letter.topic, *record) for row in rows for record in row.records]
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+    producer = new_producer(bootstrap_servers=bootstrap, enable_idempotence=True)
     try:
-        with unavailable(bootstrap):
+        async with answering(bootstrap):
             await producer.start()
             sent = [
                 await producer.send(topic, value, key=key, headers=headers) for topic, key, value, headers in records

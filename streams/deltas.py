@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import Output
 from schemas.common.metrics import RuntimeMetrics
 from streams.kafka_clients import close_producer, enqueue, leave
+from streams.kafka_servers import Kafka, new_producer
 from streams.reconnecting import Reconnecting
 
 QUEUE = 2000
@@ -21,7 +21,7 @@ class BestEffortPublisher(Reconnecting):
     """Sends outputs without saying whether they arrived; `stop` drops what waits. `emit` may be called from any task of the
     loop."""
 
-    def __init__(self, bootstrap: str, metrics: RuntimeMetrics, *, client_id: str = "cauce-deltas") -> None:
+    def __init__(self, bootstrap: Kafka, metrics: RuntimeMetrics, *, client_id: str = "cauce-deltas") -> None:
         super().__init__("publishing deltas")
         self._bootstrap, self._client_id, self._metrics = bootstrap, client_id, metrics
         self._queue: deque[Output] = deque()
@@ -35,12 +35,12 @@ class BestEffortPublisher(Reconnecting):
         self._queue.append(output)
         self._wake.set()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         if not isinstance(error, KafkaError):  # a broker that is away does not matter
             super()._failed(error)
 
     async def _work(self) -> None:
-        producer = AIOKafkaProducer(
+        producer = new_producer(
             bootstrap_servers=self._bootstrap,
             client_id=self._client_id,
             acks=1,

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from schemas import Topic
 from streams.kafka_clients import close_consumer
+from streams.kafka_servers import Kafka, answering, new_consumer
 from streams.reconnecting import Reconnecting
 from streams.unpacking import shared_room
 from streams.unreadable import Stalls
@@ -26,7 +27,7 @@ class Follower(Reconnecting):
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: Kafka,
         topics: Sequence[Topic],
         *,
         hand_out: Callable[[ConsumerRecord], None],
@@ -39,7 +40,7 @@ class Follower(Reconnecting):
         self.ready = asyncio.Event()
 
     async def _work(self) -> None:
-        consumer = AIOKafkaConsumer(
+        consumer = new_consumer(
             *(topic.value for topic in self._topics),
             bootstrap_servers=self._bootstrap,
             isolation_level="read_uncommitted",
@@ -49,7 +50,8 @@ class Follower(Reconnecting):
             metadata_max_age_ms=10_000,
         )
         try:
-            await consumer.start()
+            async with answering(self._bootstrap):
+                await consumer.start()
             # A position is only known once it was asked for; "latest" means the end at that moment.
             await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
             self.ready.set()

@@ -20,6 +20,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from schemas import TOPICS, Delivery, Output, RawRecord
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
+from schemas.common.serving import ItemFailures, is_order
+from schemas.common.turns import serve
 from streams.contract import Group, Processor, Publication
 from streams.growth import until_settled
 from streams.held_records import HeldRecord, Holdings
@@ -61,7 +63,9 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self.group, self.topics, self._spec = group.name, group.topics, group
         self._processor, self._handler = processor, handler
         self._clients, self._options, self._metrics = clients, options, metrics
-        self._lanes: Lanes[HeldRecord] = Lanes(max_running=options.max_running, tenant_running=options.tenant_share)
+        self._lanes: Lanes[HeldRecord] = Lanes(
+            max_running=options.max_running, tenant_running=options.tenant_share, user_running=options.user_share
+        )
         self._slots: dict[int, Slot] = {}
         self._limbo: dict[int, Slot] = {}
         """Slots that a rebalance took away and may return."""
@@ -71,6 +75,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         """The one that counts of each slot: a slot that comes and goes may have several on their way."""
         self._holdings = Holdings(group.name, clients, options, spills=self._spec.in_order)
         self._progress = asyncio.Event()
+        self._failures = ItemFailures(f"the intake of {group.name}")
         self._stopping = False
         self._consumer_of = consumer
         self._intake = Intake(
@@ -111,9 +116,12 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return
         record = HeldRecord(slot, tp, raw, time.monotonic())
         self._holdings.take(record)
-        self._lanes.put(self._lane(raw), record.tenant, record)
+        self._lanes.put(self._lane(raw), record.tenant, record.user, record)
         self._metrics.received.labels(self.group, raw.topic).inc()
-        self._processor.arrived(raw)
+        try:
+            self._processor.arrived(raw)
+        except Exception as error:  # a hint only, and the record is in its lane
+            self._failures.note(raw.position, error)
 
     def _lane(self, raw: RawRecord) -> Hashable:
         return (raw.partition, raw.key if self._spec.in_order else raw.offset)
@@ -157,6 +165,7 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def _run(self, record: HeldRecord) -> None:
         slot, raw, tp = record.slot, record.raw, record.tp
+        serve(record.tenant, record.user)
         if (
             not (await slot.room(raw.key) and await slot.wait_open())
             or slot.publication(tp, raw.offset) is not Publication.MISSING
@@ -261,7 +270,9 @@ class GroupRuntime(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                     break
                 slot.admit()
                 self._consumer.resume(*slot.partitions)
-            except Exception as error:
+            except BaseException as error:
+                if is_order(error):
+                    raise
                 log.warning("slot %s-%d cannot be opened yet: %r", self.group, slot.number, error)
                 await asyncio.sleep(backoff.next())
                 continue

@@ -24,8 +24,9 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas import TOPICS, PartitionSet, SettingsError, Topic, Unavailable
 from streams.kafka_clients import KafkaClients, opened_consumer
+from streams.kafka_servers import Kafka, not_allowed
 from streams.raw_reading import read_between
-from streams.topic_admin import opened_admin
+from streams.topic_admin import described_topics, opened_admin
 
 log = logging.getLogger("cauce.streams")
 
@@ -33,7 +34,9 @@ GROUP = "cauce.partitions"
 BETWEEN_SECONDS = 600.0
 """Two growths are so far apart, so that the first one is over."""
 
-_PARTITION = TopicPartition(Topic.CHAT_MESSAGES.value, 0)
+NOTED_AT = Topic.CHAT_MESSAGES
+"""The last growth is an offset of its first partition."""
+_PARTITION = TopicPartition(NOTED_AT.value, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,14 @@ async def last_growth(clients: KafkaClients) -> Growth | None:
     return _growth(await clients.committed(GROUP, [_PARTITION]))
 
 
-async def grow(bootstrap: str, partitions: int) -> Growth | None:
+async def grow(bootstrap: Kafka, partitions: int) -> Growth | None:
     """Gives all conversation topics so many partitions; None when they have them already.
 
     Raises `SettingsError` for a number that would break order, `Unavailable` when Kafka does not answer.
     """
     names = [t.value for t, spec in TOPICS.items() if spec.partition_set is PartitionSet.CONVERSATION]
     async with opened_admin(bootstrap) as admin:
-        described = {d["topic"]: len(d["partitions"]) for d in await admin.describe_topics(names)}
+        described = {d["topic"]: len(d["partitions"]) for d in await described_topics(bootstrap, admin, names)}
         counts = {described.get(name, 0) for name in names}
         if 0 in counts:
             raise SettingsError("there are topics missing; create them first with: cauce topics apply")
@@ -90,7 +93,8 @@ async def grow(bootstrap: str, partitions: int) -> Growth | None:
         try:
             await admin.create_partitions(wanted)
         except KafkaError as error:
-            raise Unavailable(f"Kafka did not create the partitions: {error}") from error
+            refused = not_allowed(bootstrap, error)
+            raise refused or Unavailable(f"Kafka did not create the partitions: {error}") from error
     return growth
 
 
@@ -105,7 +109,7 @@ async def _settled(clients: KafkaClients, group: str, ends: Mapping[TopicPartiti
     return True
 
 
-async def _has_records(bootstrap: str, tp: TopicPartition, start: int, end: int) -> bool:
+async def _has_records(bootstrap: Kafka, tp: TopicPartition, start: int, end: int) -> bool:
     """Whether there is something between two offsets: the marks of transactions have offsets, too."""
     async with opened_consumer(bootstrap) as consumer:
         beginnings = await consumer.beginning_offsets([tp])
@@ -115,7 +119,7 @@ async def _has_records(bootstrap: str, tp: TopicPartition, start: int, end: int)
     return False
 
 
-async def _remember(bootstrap: str, growth: Growth) -> None:
+async def _remember(bootstrap: Kafka, growth: Growth) -> None:
     note = json.dumps({"before": growth.before, "after": growth.after, "at": growth.at})
     try:
         async with opened_consumer(bootstrap, group_id=GROUP) as consumer:

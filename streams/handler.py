@@ -70,16 +70,27 @@ class RecordHandler:
     async def __call__(
         self, raw: RawRecord, *, suspect: bool, failed: int = 0, let_go: Callable[[], bool] = lambda: False
     ) -> Sequence[Output]:
-        """Returns what is to be published for this record, its dead letter included."""
+        """Returns what is to be published for this record, its dead letter included. Raises only `asyncio.CancelledError` for
+        an order: whatever else escapes becomes a dead letter, since endless retries would hold the partition."""
+        try:
+            return await self._handle(raw, suspect=suspect, failed=failed, let_go=let_go)
+        except GeneratorExit:
+            raise  # this coroutine is closed
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                raise  # by order, or a sign that it is the record that ends its tasks: the caller counts those
+            log.error("group %s: %s cannot be handled", self._group, raw.position, exc_info=error)
+            return self._dead_letter(raw, f"it cannot be handled: {storable_error(error, 2000)}", max(1, failed))
+
+    async def _handle(
+        self, raw: RawRecord, *, suspect: bool, failed: int, let_go: Callable[[], bool]
+    ) -> Sequence[Output]:
         try:
             record = decode(raw)
         except BadRecord as error:
             if isinstance(error, Unreadable) and failed <= self._options.crashes:
                 return await self._give_up(error.record, str(error), 1)
             return self._dead_letter(raw, str(error), 1)
-        except Exception as error:  # of an unforeseen kind; endless retries would help nobody
-            log.error("group %s: %s cannot be decoded", self._group, raw.position, exc_info=error)
-            return self._dead_letter(raw, f"it cannot be decoded: {storable_error(error, 2000)}", 1)
         if failed > self._options.crashes:
             return self._dead_letter(raw, "it could not be processed, nor could its failure be reported", failed)
         if failed == self._options.crashes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -13,7 +14,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry, make_asgi_app
 
 from schemas.common.metrics import RuntimeMetrics
+from schemas.common.serving import ServingTask
 from streams.http_server import HttpLimits, QuietServer, make_server
+
+log = logging.getLogger("cauce.health")
 
 LIMITS = HttpLimits(
     head_bytes=8 << 10, head_seconds=5.0, body_seconds=5.0, connections=200, connections_per_address=200
@@ -45,13 +49,17 @@ class Health:
 
 
 class HealthServer:
-    """Serves a `Health` and a metrics registry on 127.0.0.1 or the given host. Port 0 takes any free one."""
+    """Serves a `Health` and a metrics registry on 127.0.0.1 or the given host. Port 0 takes any free one.
+
+    Descriptions of failing checks name servers and their addresses: only callers on this machine get them.
+    """
 
     def __init__(self, health: Health, registry: CollectorRegistry, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._health, self._metrics_app = health, make_asgi_app(registry)
         self._host, self._port = host, port
+        self._is_local = host in ("localhost", "::1") or host.startswith("127.")
         self._server: QuietServer | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: ServingTask | None = None
         self.address = ""
 
     async def start(self) -> None:
@@ -59,14 +67,15 @@ class HealthServer:
         sock = socket.create_server((self._host, self._port))
         host, port = sock.getsockname()[:2]
         self.address = f"http://{host}:{port}"
-        self._server = make_server(self._app, LIMITS, interface="asgi3", log_level="warning", lifespan="off")
-        self._task = asyncio.create_task(self._server.serve(sockets=[sock]), name="health-server")
+        server = self._server = make_server(self._app, LIMITS, interface="asgi3", log_level="warning", lifespan="off")
+        self._task = ServingTask("the server of the health pages", lambda: server.serve(sockets=[sock]))
+        self._task.start()
 
     async def stop(self) -> None:
         """Stops listening."""
         if self._server and self._task:
             self._server.should_exit = True
-            await self._task
+            await self._task.until_over()
 
     async def _app(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["path"].startswith("/metrics"):
@@ -78,6 +87,9 @@ class HealthServer:
         else:
             body = await self._health.verdict(checks)
             status = 503 if body else 200
+            if body and not self._is_local:
+                log.warning("%s: %s", scope["path"], body)
+                body = dict.fromkeys(body, "failing; the log of the process says more")
             body = {"status": "failing" if body else "ok", **body}
         payload = json.dumps(body).encode() + b"\n"
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+log = logging.getLogger("cauce.http")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,17 @@ class HttpLimits:
     """Many users may share an address: an office, or a proxy in front of the gateway."""
 
 
+SAFE_HEADERS = {
+    b"content-security-policy": (
+        b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+    ),
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"same-origin",
+}
+"""On every answer, errors included: a browser runs, frames and guesses nothing that this server does not itself serve. The
+referrer policy is not `no-referrer`, with which browsers send `Origin: null` with forms of our own pages (Fetch, section 3.2)."""
+
+
 class QuietServer(uvicorn.Server):
     """Leaves signals to the process that it runs in."""
 
@@ -49,8 +63,43 @@ def make_server(app: Any, limits: HttpLimits, **options: Any) -> QuietServer:
     """A server of an ASGI application with these limits; `options` are of `uvicorn.Config`."""
     protocol = type("LimitedProtocol", (LimitedHttp,), {"limits": limits, "open_by_address": Counter()})
     return QuietServer(
-        uvicorn.Config(app, http=protocol, access_log=False, server_header=False, date_header=False, **options)
+        uvicorn.Config(
+            _with_safe_headers(app), http=protocol, access_log=False, server_header=False, date_header=False, **options
+        )
     )
+
+
+def _with_safe_headers(app: Any) -> Any:
+    """The application with `SAFE_HEADERS` on its answers, also on refused WebSockets. One that it sets itself stays as it is.
+    Where it fails before it has answered, that is answered here: the server's own answer would have none."""
+
+    async def with_headers(scope: Any, receive: Any, send: Any) -> None:
+        begun = scope["type"] != "http"
+
+        async def sending(message: Any) -> None:
+            nonlocal begun
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                begun = True
+                headers = list(message.get("headers", ()))
+                names = {bytes(name).lower() for name, _ in headers}
+                headers += [(name, value) for name, value in SAFE_HEADERS.items() if name not in names]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        try:
+            await app(scope, receive, sending)
+        except Exception as error:
+            if begun:
+                raise
+            log.error("a request failed", exc_info=error)
+            body = _body(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "The server failed to process this request."
+            )
+            headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
+            await sending({"type": "http.response.start", "status": 500, "headers": headers})
+            await sending({"type": "http.response.body", "body": body})
+
+    return with_headers
 
 
 _FRAMED = 6
@@ -233,15 +282,14 @@ class LimitedHttp(HttpToolsProtocol):
 
 
 def _problem(refusal: _Refused) -> bytes:
-    """An answer of RFC 9457, with the members that the gateway's problems have."""
-    body = json.dumps(
-        {
-            "type": "about:blank",
-            "title": refusal.status.phrase,
-            "status": refusal.status.value,
-            "detail": refusal.detail,
-            "code": refusal.code,
-        }
-    ).encode()
-    head = b"content-type: application/problem+json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-    return STATUS_LINE[refusal.status.value] + head + body
+    """The bytes of an answer."""
+    body = _body(refusal.status, refusal.code, refusal.detail)
+    safe = b"".join(b"%s: %s\r\n" % header for header in SAFE_HEADERS.items())
+    head = b"content-type: application/problem+json\r\n%sconnection: close\r\ncontent-length: %d\r\n\r\n"
+    return STATUS_LINE[refusal.status.value] + head % (safe, len(body)) + body
+
+
+def _body(status: HTTPStatus, code: str, detail: str) -> bytes:
+    """A problem of RFC 9457, with the members that the gateway's have."""
+    members = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, "code": code}
+    return json.dumps(members).encode()

@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiokafka.producer.sender
@@ -27,8 +27,9 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from schemas import BadRecord, Output, Unavailable
+from schemas import BadRecord, Output
 from schemas.common.recent import Backoff
+from streams.kafka_servers import Kafka, new_admin, new_consumer, new_producer
 from streams.raw_reading import Stretch, look
 from streams.runtime_options import RuntimeOptions
 
@@ -95,13 +96,13 @@ class KafkaClients:
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: Kafka,
         options: RuntimeOptions,
         *,
         client_id: str = "cauce",
-        producer: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
-        admin: Callable[..., AIOKafkaAdminClient] = AIOKafkaAdminClient,
-        look: Callable[[str, Mapping[TopicPartition, int]], Awaitable[dict[TopicPartition, Stretch]]] = look,
+        producer: Callable[..., AIOKafkaProducer] = new_producer,
+        admin: Callable[..., AIOKafkaAdminClient] = new_admin,
+        look: Callable[[Kafka, Mapping[TopicPartition, int]], Awaitable[dict[TopicPartition, Stretch]]] = look,
     ) -> None:
         self.bootstrap, self.options, self._client_id = bootstrap, options, client_id
         self._producer, self._admin_client, self._look = producer, admin, look
@@ -244,19 +245,10 @@ async def _send(producer: AIOKafkaProducer, output: Output) -> asyncio.Future[ob
     return ack
 
 
-@contextmanager
-def unavailable(bootstrap: str) -> Iterator[None]:
-    """Raises `Unavailable` for a `KafkaError` of the block."""
-    try:
-        yield
-    except KafkaError as error:
-        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
-
-
 @asynccontextmanager
-async def opened_consumer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+async def opened_consumer(bootstrap: Kafka, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """A started consumer that commits nothing by itself, closed at the end. Raises `KafkaError`."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, **options)
+    consumer = new_consumer(bootstrap_servers=bootstrap, enable_auto_commit=False, **options)
     try:
         await consumer.start()
         yield consumer

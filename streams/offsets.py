@@ -15,9 +15,10 @@ from collections.abc import Iterable
 MAX_METADATA_CHARS = 4096
 """Kafka's `offset.metadata.max.bytes`; a longer text is refused with OffsetMetadataTooLarge."""
 
-MAX_SPAN = 10_000
-"""Offsets between the watermark and the newest record taken in. A bitset of so many bits never compresses to more than
-1,700 characters, so the metadata always fits."""
+MAX_SPAN = 24_000
+"""Offsets between the watermark and the newest record taken in: one thread may keep the watermark for as long as a turn may take,
+while others' records of its partition are processed. A bitset of so many bits has 3,000 bytes, which deflate makes at most 11
+longer (RFC 1951, stored blocks) and base64 4,015 characters, so the metadata always fits."""
 
 _VERSION = "c1"
 
@@ -28,12 +29,12 @@ def encode_completed(watermark: int, completed: Iterable[int]) -> str:
     The bitset's bit i stands for offset watermark + i; it is deflated and in URL-safe base64. The watermark is repeated
     inside, so that a text that got beside another offset is not misread.
     """
-    bits = 0
-    for offset in completed:
-        bits |= 1 << (offset - watermark)
-    if not bits:
+    relative = [offset - watermark for offset in completed]
+    if not relative:
         return ""
-    raw = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+    raw = bytearray(max(relative) // 8 + 1)
+    for bit in relative:
+        raw[bit >> 3] |= 1 << (bit & 7)
     return f"{_VERSION}.{watermark}.{base64.urlsafe_b64encode(zlib.compress(raw, 6)).decode().rstrip('=')}"
 
 
@@ -46,17 +47,14 @@ def decode_completed(watermark: int, metadata: str | None) -> frozenset[int]:
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         inflater = zlib.decompressobj()
-        bits = int.from_bytes(inflater.decompress(raw, MAX_SPAN), "little")
+        bits = inflater.decompress(raw, MAX_SPAN)
     except (binascii.Error, zlib.error, ValueError):
         return frozenset()
     if not inflater.eof:
         return frozenset()
-    found = []
-    while bits:
-        low = bits & -bits
-        found.append(watermark + low.bit_length() - 1)
-        bits ^= low
-    return frozenset(found)
+    return frozenset(
+        watermark + 8 * place + bit for place, byte in enumerate(bits) if byte for bit in range(8) if byte >> bit & 1
+    )
 
 
 class OffsetTracker:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import TopicPartition, codec
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     KafkaError,
     NoError,
@@ -29,6 +28,7 @@ from aiokafka.record.util import decode_varint
 
 from schemas import RawRecord
 from streams.batches import HEADER, Batch, commits, is_intact, read_header
+from streams.kafka_servers import Kafka, new_client
 from streams.unpacking import MAX_RECORDS, NoRoom, shared_room, unpacked
 
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
@@ -232,7 +232,7 @@ def readable_again(data: bytes, topic: str, partition: int) -> list[RawRecord]:
 
 
 async def look(
-    bootstrap: str, positions: Mapping[TopicPartition, int], *, committed: bool = True, timeout_ms: int = 5000
+    bootstrap: Kafka, positions: Mapping[TopicPartition, int], *, committed: bool = True, timeout_ms: int = 5000
 ) -> dict[TopicPartition, Stretch]:
     """What lies at these offsets now. Raises `KafkaError` when Kafka does not answer."""
     async with _Reader(bootstrap, timeout_ms, READ_COMMITTED if committed else READ_UNCOMMITTED) as reader:
@@ -240,7 +240,7 @@ async def look(
 
 
 async def read_between(
-    bootstrap: str, ranges: Mapping[TopicPartition, tuple[int, int]], *, timeout_ms: int = 15_000
+    bootstrap: Kafka, ranges: Mapping[TopicPartition, tuple[int, int]], *, timeout_ms: int = 15_000
 ) -> AsyncGenerator[RawRecord | tuple[TopicPartition, Unreadable], None]:
     """Everything committed between two offsets of each partition, in order within each; what cannot be read, at its position.
 
@@ -277,11 +277,9 @@ async def read_between(
 class _Reader:
     """A connection for as long as the block lasts."""
 
-    def __init__(self, bootstrap: str, timeout_ms: int, isolation: int = READ_COMMITTED) -> None:
+    def __init__(self, bootstrap: Kafka, timeout_ms: int, isolation: int = READ_COMMITTED) -> None:
         self._isolation = isolation
-        self._client = AIOKafkaClient(
-            bootstrap_servers=bootstrap, client_id="cauce-reader", request_timeout_ms=timeout_ms
-        )
+        self._client = new_client(bootstrap_servers=bootstrap, client_id="cauce-reader", request_timeout_ms=timeout_ms)
 
     async def __aenter__(self) -> _Reader:
         await self._client.bootstrap()

@@ -16,13 +16,14 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas import RawRecord, SettingsError, Topic, Unavailable
-from streams.kafka_clients import opened_consumer, unavailable
+from streams.kafka_clients import opened_consumer
+from streams.kafka_servers import Kafka, answering
 from streams.raw_reading import read_between
 from streams.topic_admin import opened_admin, partitions_of
 
 
 async def read_since(
-    bootstrap: str,
+    bootstrap: Kafka,
     topics: Iterable[Topic],
     since: datetime,
     *,
@@ -34,7 +35,7 @@ async def read_since(
     `NotFound` when a topic is not there.
     """
     partitions = await partitions_of(bootstrap, topics)
-    with unavailable(bootstrap):
+    async with answering(bootstrap):
         async with opened_consumer(bootstrap, isolation_level="read_committed") as consumer:
             ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
             starts = await _starts(consumer, ends, since)
@@ -46,7 +47,7 @@ async def read_since(
                 unreadable(f"{tp.topic}/{tp.partition}, offsets {bad.first} to {bad.end - 1}: {bad.reason}")
 
 
-async def require_no_members(bootstrap: str, groups: Mapping[str, Sequence[Topic]]) -> None:
+async def require_no_members(bootstrap: Kafka, groups: Mapping[str, Sequence[Topic]]) -> None:
     """Raises `SettingsError` when a worker of these groups runs, `Unavailable` when Kafka does not answer.
 
     Kafka refuses a commit from outside for a group that has members, so what is committed is committed once more. (aiokafka
@@ -58,25 +59,22 @@ async def require_no_members(bootstrap: str, groups: Mapping[str, Sequence[Topic
         own = {tp: at for tp, at in committed.items() if at.offset >= 0 and tp.topic in {t.value for t in topics}}
         if not own:
             continue
-        with unavailable(bootstrap):
-            async with opened_consumer(bootstrap, group_id=group) as consumer:
-                consumer.assign(list(own))
-                try:
-                    await consumer.commit(own)
-                except (
-                    CommitFailedError,
-                    UnknownMemberIdError,
-                    IllegalGenerationError,
-                    RebalanceInProgressError,
-                ) as error:
-                    raise SettingsError(f"a worker of the group {group} runs; stop all workers first") from error
+        async with answering(bootstrap), opened_consumer(bootstrap, group_id=group) as consumer:
+            consumer.assign(list(own))
+            try:
+                await consumer.commit(own)
+            except (
+                CommitFailedError,
+                UnknownMemberIdError,
+                IllegalGenerationError,
+                RebalanceInProgressError,
+            ) as error:
+                raise SettingsError(f"a worker of the group {group} runs; stop all workers first") from error
 
 
-async def set_back(bootstrap: str, group: str, topic: Topic, since: datetime) -> None:
-    """Lets a group without members begin again at a time. Raises `Unavailable`."""
-    async with opened_admin(bootstrap) as admin:
-        (described,) = await admin.describe_topics([topic.value])
-    partitions = [TopicPartition(topic.value, p["partition"]) for p in described["partitions"]]
+async def set_back(bootstrap: Kafka, group: str, topic: Topic, since: datetime) -> None:
+    """Lets a group without members begin again at a time. Raises `Unavailable`, and `NotFound` without the topic."""
+    partitions = await partitions_of(bootstrap, [topic])
     try:
         async with opened_consumer(bootstrap, group_id=group) as consumer:
             consumer.assign(partitions)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from abc import ABC, abstractmethod
 
-log = logging.getLogger("cauce.streams")
+from schemas.common.serving import ServingTask, again_and_again
 
-PAUSE = 1.0
-"""Seconds before it begins again."""
+log = logging.getLogger("cauce.streams")
 
 
 class Reconnecting(ABC):
@@ -19,31 +16,22 @@ class Reconnecting(ABC):
     def __init__(self, what: str) -> None:
         """`what` it does, for the log."""
         self._what = what
-        self._task: asyncio.Task[None] | None = None
+        self._task = ServingTask(what, self._again_and_again, may_return=True)
 
     async def start(self) -> None:
         """Begins to connect, again and again until Kafka answers."""
-        self._task = asyncio.create_task(self._again_and_again(), name=self._what)
+        self._task.start()
 
     async def stop(self) -> None:
         """Ends it."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._task.stop()
 
     @abstractmethod
     async def _work(self) -> None:
         """Connects, works, and disconnects. Returns when nothing is left to do; after an exception it is called again."""
 
     async def _again_and_again(self) -> None:
-        while True:
-            try:
-                await self._work()
-                return
-            except Exception as error:  # whatever it is, the next record is another one
-                self._failed(error)
-                await asyncio.sleep(PAUSE)
+        await again_and_again(self._work, failed=self._failed)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         log.warning("%s failed (%r), beginning again", self._what, error)

@@ -9,7 +9,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from schemas import OutcomeUnknown, Output, TooLarge, Unavailable
-from streams.kafka_clients import close_producer, enqueue, start_producer, unavailable
+from streams.kafka_clients import close_producer, enqueue, start_producer
+from streams.kafka_servers import Kafka, answering, new_producer
 from streams.reconnecting import Reconnecting
 
 log = logging.getLogger("cauce.streams")
@@ -18,7 +19,7 @@ log = logging.getLogger("cauce.streams")
 class RecordProducer(Reconnecting):
     """Sends one record at a time, each acknowledged. `start` returns immediately; `connect` waits for the connection."""
 
-    def __init__(self, bootstrap: str, *, seconds: float) -> None:
+    def __init__(self, bootstrap: Kafka, *, seconds: float) -> None:
         """`seconds`: how long Kafka may take to acknowledge a record."""
         super().__init__(f"connecting to Kafka at {bootstrap}")
         self._bootstrap, self._seconds = bootstrap, seconds
@@ -27,7 +28,7 @@ class RecordProducer(Reconnecting):
     async def connect(self) -> None:
         """Connects now. Raises `Unavailable` when Kafka does not answer."""
         producer = self._make()
-        with unavailable(self._bootstrap):
+        async with answering(self._bootstrap):
             await start_producer(producer)
         self._producer = producer
 
@@ -64,7 +65,7 @@ class RecordProducer(Reconnecting):
             raise OutcomeUnknown(f"Kafka refused: {error}") from error
 
     def _make(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
+        return new_producer(
             bootstrap_servers=self._bootstrap,
             enable_idempotence=True,
             linger_ms=0,

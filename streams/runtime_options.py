@@ -15,12 +15,14 @@ class RuntimeOptions:
     """Records being processed concurrently; those that wait for a model cost little."""
     tenant_running: int | None = None
     """The most of them of one tenant; three quarters of `max_running` when None."""
+    user_running: int | None = None
+    """The most of them of one user; three quarters of its tenant's when None."""
     max_queued: int = 5000
     """Records taken in and waiting in lanes, per group."""
     max_queued_bytes: int = 64 << 20
-    of_thread: float = 1 / 16
-    of_tenant: float = 1 / 2
-    """The parts of both that records of one thread and of one tenant may hold; of more only their positions are kept."""
+    shares: tuple[float, float, float] = (1 / 15, 1 / 3, 1.0)
+    """What records of one thread, of one user and of one tenant may hold of both, as parts of what is still free of it: one
+    thread alone fills 1/16 of all, one user 1/4, one tenant 1/2. Of more only their positions are kept."""
     small_bytes: int = 1024
     """A value of up to so many bytes is kept with its position: it costs no more than that."""
     attempts: int = 3
@@ -74,3 +76,8 @@ class RuntimeOptions:
     def tenant_share(self) -> int:
         """The most records of one tenant processed concurrently."""
         return self.tenant_running or max(1, self.max_running * 3 // 4)
+
+    @property
+    def user_share(self) -> int:
+        """The most records of one user processed concurrently."""
+        return self.user_running or max(1, self.tenant_share * 3 // 4)

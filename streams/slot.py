@@ -15,16 +15,19 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 
-from schemas import Output
+from schemas import Output, Topic
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
+from schemas.common.serving import ServingTask, is_order
 from streams.contract import Group, Publication
+from streams.dead_letters import smaller
 from streams.kafka_clients import KafkaClients, acknowledged, close_producer, enqueue, leave
 from streams.offsets import OffsetTracker, decode_completed
 from streams.runtime_options import RuntimeOptions
@@ -84,7 +87,7 @@ class Slot:
         self._publishing = asyncio.Lock()
         self._bringing_up = asyncio.Lock()
         """A bring-up that a rebalance has overtaken may still be on its way when the next one begins."""
-        self._publisher: asyncio.Task[None] | None = None
+        self._publisher = ServingTask(f"the publisher of slot {group.name}-{number}", self._publish_forever)
 
     @property
     def is_open(self) -> bool:
@@ -105,9 +108,8 @@ class Slot:
         async with self._bringing_up:
             await self._take_over()
         self.suspect_below = dict(log_ends)
-        if self._publisher is None:
-            name = f"publish-{self.group}-{self.number}"
-            self._publisher = asyncio.create_task(self._publish_forever(), name=name)
+        if not self._publisher.running:
+            self._publisher.start()
         self._metrics.slot_open_seconds.labels(self.group).observe(time.perf_counter() - started)
 
     def admit(self) -> None:
@@ -181,9 +183,7 @@ class Slot:
         self.closed = True
         self._open.set()  # whoever waits for the gate, or for room, learns that it is over
         self._published.set()
-        if self._publisher:
-            self._publisher.cancel()
-            await asyncio.wait([self._publisher])
+        await self._publisher.stop()
         if self._producer:
             producer, self._producer = self._producer, None
             await close_producer(producer)
@@ -225,7 +225,9 @@ class Slot:
                 try:
                     async with self._clients.transactions, asyncio.timeout(self._options.transaction_seconds):
                         await self._transact()
-                except Exception as error:
+                except BaseException as error:
+                    if is_order(error):
+                        raise
                     self._broken = True
                     self._metrics.transaction_failures.labels(self.group, type(error).__name__).inc()
                     log.warning("slot %s-%d: transaction failed: %r", self.group, self.number, error)
@@ -254,13 +256,18 @@ class Slot:
         }
         producer = self._producer
         await producer.begin_transaction()
-        acks = [await enqueue(producer, output) for finished in batch for output in finished.outputs]
+        outputs = [(finished, output) for finished in batch for output in finished.outputs]
+        acks = list[asyncio.Future[object]]()
         try:
+            for finished, output in outputs:
+                with self._smaller_if_refused(finished, output):
+                    acks.append(await enqueue(producer, output))
             await producer.send_offsets_to_transaction(offsets, self.group)
             # aiokafka commits offsets also where the broker has refused a record of the transaction.
-            for result in await acknowledged(acks):
+            for (finished, output), result in zip(outputs, await acknowledged(acks), strict=True):
                 if isinstance(result, BaseException):
-                    raise result
+                    with self._smaller_if_refused(finished, output):
+                        raise result
             await producer.commit_transaction()
         finally:
             leave(acks)
@@ -271,6 +278,28 @@ class Slot:
         committed = time.perf_counter()
         for f in batch:
             self._metrics.publish_seconds.labels(self.group).observe(committed - f.at)
+
+    @contextlib.contextmanager
+    def _smaller_if_refused(self, finished: Finished, output: Output) -> Iterator[None]:
+        try:
+            yield
+        except MessageSizeTooLargeError:
+            if output.topic is Topic.DEAD_LETTERS:
+                self._make_smaller(finished, output)
+            raise
+
+    def _make_smaller(self, finished: Finished, letter: Output) -> None:
+        """Kafka refused a dead letter as too large, for good: it is cut, and in the end left out, or its record would
+        hold its partition. Another output waits until this installation's Kafka takes it: it is the answer to somebody."""
+        less = smaller(letter)
+        log.critical(
+            "slot %s-%d: Kafka refuses a dead letter of %d bytes as too large (max.message.bytes of %s); that of %s/%d/%d is %s",
+            *(self.group, self.number, len(letter.value), letter.topic.value),
+            *(finished.partition.topic, finished.partition.partition, finished.offset),
+            "cut" if less else "left out",
+        )
+        outputs = tuple(one for o in finished.outputs if (one := less if o is letter else o))
+        self._ready = [replace(f, outputs=outputs) if f is finished else f for f in self._ready]
 
     def _keep(self, left: list[Finished]) -> None:
         """The rest is published."""
@@ -291,7 +320,9 @@ class Slot:
                 return
             try:
                 await self._take_over()
-            except Exception as error:
+            except BaseException as error:
+                if is_order(error):
+                    raise
                 log.warning("slot %s-%d: still not able to publish: %r", self.group, self.number, error)
                 continue
             self._wake.set()

@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas import RawRecord, Topic, Unavailable
+from schemas import RawRecord, Topic
 from streams.kafka_clients import close_consumer
+from streams.kafka_servers import Kafka, new_consumer, trouble_with
 from streams.raw_reading import look
 from streams.unpacking import shared_room
 
 log = logging.getLogger("cauce.streams")
 
 
-async def follow(bootstrap: str, topics: Sequence[Topic], *, committed: bool) -> Tail:
+async def follow(bootstrap: Kafka, topics: Sequence[Topic], *, committed: bool) -> Tail:
     """Begins to read everything from now on. Raises `Unavailable` when Kafka does not answer."""
-    consumer = AIOKafkaConsumer(
+    consumer = new_consumer(
         *(topic.value for topic in topics),
         bootstrap_servers=bootstrap,
         isolation_level="read_committed" if committed else "read_uncommitted",
@@ -32,14 +33,14 @@ async def follow(bootstrap: str, topics: Sequence[Topic], *, committed: bool) ->
         await tail.begin()
     except KafkaError as error:
         await close_consumer(consumer)
-        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+        raise await trouble_with(bootstrap, error) from error
     return tail
 
 
 class Tail:
     """Reads a started consumer that `auto_offset_reset="latest"` has given its positions; nothing else may poll it."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, bootstrap: str, *, committed: bool) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, bootstrap: Kafka, *, committed: bool) -> None:
         self._consumer, self._bootstrap, self._committed = consumer, bootstrap, committed
         self._read: dict[TopicPartition, int] = {}
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.errors import TopicAuthorizationFailedError, for_code
 
 from schemas import TOPICS, NotFound, PartitionSet, Topic, Unavailable
-from streams.kafka_clients import unavailable
+from streams.kafka_servers import Kafka, answering, new_admin, not_allowed
 
 _TOPIC_ALREADY_EXISTS = 36
 """Kafka protocol error code; aiokafka's admin client reports codes and does not raise."""
@@ -46,13 +47,13 @@ class TopicChange:
     problem: str | None = None
 
 
-async def show(bootstrap: str, *, partitions: Mapping[PartitionSet, int]) -> list[TopicState]:
+async def show(bootstrap: Kafka, *, partitions: Mapping[PartitionSet, int]) -> list[TopicState]:
     """The state of every topic of the registry. Raises `Unavailable` when Kafka does not answer."""
     async with opened_admin(bootstrap) as admin:
         return await _states(admin, partitions)
 
 
-async def apply(bootstrap: str, *, partitions: Mapping[PartitionSet, int], replication: int = 1) -> list[TopicChange]:
+async def apply(bootstrap: Kafka, *, partitions: Mapping[PartitionSet, int], replication: int = 1) -> list[TopicChange]:
     """Creates the topics that are missing and sets retention where it differs; safe to repeat.
 
     The number of partitions of an existing topic is not changed: keys move to other partitions then, which is for
@@ -75,19 +76,28 @@ async def apply(bootstrap: str, *, partitions: Mapping[PartitionSet, int], repli
                 ]
             )
             for topic, code, *_ in answer.topic_errors:
-                if code not in (0, _TOPIC_ALREADY_EXISTS):
-                    raise Unavailable(f"Kafka did not create the topic {topic}: {for_code(code).__name__}")
+                if code != _TOPIC_ALREADY_EXISTS:
+                    _check(bootstrap, code, f"create the topic {topic}")
             changes += [TopicChange(s.topic, "created") for s in missing]
         for state in (s for s in states if s.exists):
             action = "unchanged"
             if state.retention_ms != state.wanted_retention_ms:
                 configs = _configs(state.wanted_retention_ms, state.replication)
                 resource = ConfigResource(ConfigResourceType.TOPIC, state.topic.value, configs)
-                await admin.alter_configs([resource])
+                for answer in await admin.alter_configs([resource]):
+                    for code, *_ in answer.resources:
+                        _check(bootstrap, code, f"change the settings of the topic {state.topic.value}")
                 action = "configured"
             problem = next((d for d in state.drift if "partitions" in d), None)
             changes.append(TopicChange(state.topic, action, problem))
         return changes
+
+
+def _check(bootstrap: Kafka, code: int, action: str) -> None:
+    """aiokafka returns the error codes of what was asked for, and does not raise them."""
+    if code:
+        error = for_code(code)()
+        raise not_allowed(bootstrap, error) or Unavailable(f"Kafka did not {action}: {type(error).__name__}")
 
 
 def _configs(retention_ms: int, replication: int) -> dict[str, str]:
@@ -135,21 +145,30 @@ async def _retentions(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str,
 
 
 @asynccontextmanager
-async def opened_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def opened_admin(bootstrap: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
     """A started admin client. Raises `Unavailable` when Kafka does not answer."""
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=15_000)
+    client = new_admin(bootstrap_servers=bootstrap, request_timeout_ms=15_000)
     try:
-        with unavailable(bootstrap):
+        async with answering(bootstrap):
             await client.start()
         yield client
     finally:
         await client.close()
 
 
-async def partitions_of(bootstrap: str, topics: Iterable[Topic]) -> list[TopicPartition]:
+async def described_topics(bootstrap: Kafka, admin: AIOKafkaAdminClient, names: list[str]) -> list[Any]:
+    """The metadata of topics; one that does not exist has no partitions. Raises `Unavailable` where the user may not see one."""
+    described: list[Any] = await admin.describe_topics(names)
+    for one in described:
+        if one["error_code"] == TopicAuthorizationFailedError.errno:
+            _check(bootstrap, one["error_code"], f"describe the topic {one['topic']}")
+    return described
+
+
+async def partitions_of(bootstrap: Kafka, topics: Iterable[Topic]) -> list[TopicPartition]:
     """All partitions of these topics. Raises `NotFound` when a topic does not exist, `Unavailable` when Kafka does not answer."""
     async with opened_admin(bootstrap) as admin:
-        described = await admin.describe_topics([topic.value for topic in topics])
+        described = await described_topics(bootstrap, admin, [topic.value for topic in topics])
     if missing := sorted(d["topic"] for d in described if not d["partitions"]):
         raise NotFound(f"there is no topic {', '.join(missing)}; create the topics with: cauce topics apply")
     return [TopicPartition(d["topic"], n) for d in described for n in sorted(p["partition"] for p in d["partitions"])]

@@ -24,6 +24,8 @@ from streams.raw_reading import Stretch
 log = logging.getLogger("cauce.streams")
 
 LOOK_SECONDS = 6.0
+_POLLS = 5
+"""A process that hardly comes to poll has not been given little."""
 SAID = 1000
 """Positions that were logged and are remembered, so that each is logged once."""
 
@@ -153,26 +155,30 @@ def is_in_order(records: Sequence[ConsumerRecord], end: int) -> bool:
 
 
 class Stalls:
-    """Finds partitions that have more than was read and give nothing.
+    """Finds partitions that had more than was read and gave nothing of it since.
 
     Errors that the broker answers a fetch with are not raised by aiokafka, and neither is the end of its fetching task.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._looked = seconds, time.monotonic()
-        self._stood: dict[TopicPartition, int] = {}
+        self._polls = 0
+        self._waited: dict[TopicPartition, int] = {}
+        """Positions at the last look behind which there was more."""
 
     async def among(self, partitions: Iterable[TopicPartition], consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-        """The partitions whose position has not moved since the last call, some seconds ago, although their logs continue."""
-        if time.monotonic() < self._looked + self._seconds:
+        """Call it after each poll. The partitions that had more at the last look, some seconds and polls ago, and whose position
+        has not moved since. What was written after that look may be on its way."""
+        self._polls += 1
+        if self._polls < _POLLS or time.monotonic() < self._looked + self._seconds:
             return []
-        self._looked = time.monotonic()
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 stand = {tp: await consumer.position(tp) for tp in partitions}
-                same = [tp for tp, position in stand.items() if self._stood.get(tp) == position]
-                self._stood = stand
-                ends = await consumer.end_offsets(same) if same else {}
+                ends = await consumer.end_offsets(list(stand)) if stand else {}
         except (KafkaError, TimeoutError):
-            return []  # a poll will report it, or the next check
-        return [tp for tp in same if ends[tp] > stand[tp]]
+            stand, ends = {}, {}  # a poll will report it, or a later look
+        silent = [tp for tp, position in stand.items() if self._waited.get(tp) == position]
+        self._waited = {tp: position for tp, position in stand.items() if ends[tp] > position}
+        self._looked, self._polls = time.monotonic(), 0
+        return silent

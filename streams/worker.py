@@ -30,14 +30,16 @@ from faststream.kafka.subscriber.specification import KafkaSubscriberSpecificati
 from faststream.kafka.subscriber.usecase import DefaultSubscriber
 from prometheus_client import CollectorRegistry
 
-from schemas import Output, Record
+from schemas import Output, Record, SettingsError
 from schemas.common.metrics import RuntimeMetrics
 from schemas.common.recent import Backoff
+from schemas.common.serving import ServingTask, again_and_again
 from streams.contract import Group, Processor
 from streams.group_runtime import GroupRuntime
 from streams.handler import Attempts, RecordHandler
 from streams.health import Health, LoopLag
 from streams.kafka_clients import KafkaClients, ignore_broken_producers, quieten_aiokafka
+from streams.kafka_servers import Kafka, new_faststream_broker, trouble_with
 from streams.runtime_options import RuntimeOptions
 
 log = logging.getLogger("cauce.streams")
@@ -52,7 +54,7 @@ class Worker:
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: Kafka,
         processors: Mapping[Group, Processor],
         *,
         attempts: Attempts,
@@ -66,25 +68,25 @@ class Worker:
         self._bootstrap, self._processors, self._attempts = bootstrap, processors, attempts
         self._options, self._metrics, self._instance_id = options, metrics, instance_id
         self._clients = KafkaClients(bootstrap, options)
-        self._broker = KafkaBroker(
+        self._broker = new_faststream_broker(
             bootstrap,
             consumer_only=True,  # producers and admin client are ours
             allow_auto_create_topics=False,
             logger=None,
             apply_types=False,
-            middlewares=[KafkaPrometheusMiddleware(registry=registry), *middlewares],  # type: ignore[list-item]
+            middlewares=[KafkaPrometheusMiddleware(registry=registry), *middlewares],
             graceful_timeout=None,
         )
         self._subscribers: dict[str, SlotSubscriber] = {}
         self._alone = asyncio.Lock()
         self._health, self._lag = health, LoopLag(metrics)
-        self._lag_task: asyncio.Task[None] | None = None
+        self._lag_task = ServingTask("the measurement of the event loop's lag", self._lag.run)
 
     async def start(self) -> None:
         """Connects, joins the groups. Records flow once the groups have given this worker its slots."""
         quieten_aiokafka()
         ignore_broken_producers(asyncio.get_running_loop())
-        self._lag_task = asyncio.create_task(self._lag.run(), name="event-loop-lag")
+        self._lag_task.start()
         self._health.alive["event loop"] = self._loop_runs
         await self._until_kafka_answers()
         await self._broker.start()
@@ -103,8 +105,7 @@ class Worker:
         with contextlib.suppress(Exception):
             await self._broker.stop()
         await self._clients.stop()
-        if self._lag_task:
-            self._lag_task.cancel()
+        await self._lag_task.stop()
 
     def runtime(self, group: str) -> GroupRuntime:
         """The lanes and slots of a group."""
@@ -149,7 +150,10 @@ class Worker:
                 return
             except KafkaError as error:
                 await self._clients.stop()
-                log.warning("Kafka at %s does not answer yet (%s)", self._bootstrap, error)
+                trouble = await trouble_with(self._bootstrap, error)
+                if isinstance(trouble, SettingsError):  # whoever starts it should see it, and not only its log
+                    raise trouble from error
+                log.warning("%s; trying again", trouble)
                 await asyncio.sleep(backoff.next())
 
     async def _loop_runs(self) -> str | None:
@@ -195,7 +199,17 @@ class SlotSubscriber(DefaultSubscriber):
     runtime: GroupRuntime
 
     async def _run_consume_loop(self, consumer: AIOKafkaConsumer) -> None:
-        await self.runtime.consume()
+        # FastStream restarts what fails, but for what is cancelled or returns: then nothing would be read any more.
+        name, work = f"the intake of {self.runtime.group}", self.runtime.consume
+        intake = ServingTask(name, lambda: again_and_again(work, failed=self._intake_failed), may_return=True)
+        intake.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await intake.stop()
+
+    def _intake_failed(self, error: BaseException) -> None:
+        log.error("group %s: the intake failed and begins again", self.runtime.group, exc_info=error)
 
     def current_consumer(self) -> AIOKafkaConsumer:
         """The consumer of this subscriber; it exists once the broker has started."""

@@ -12,6 +12,11 @@ import httpx
 from connectors.emulators import EmulatorProcess
 
 
+def bearer(key: str) -> dict[str, str]:
+    """What the emulators want of everybody."""
+    return {"authorization": f"Bearer {key}"}
+
+
 class Emulated:
     """A running emulator process and an HTTP client for its control routes."""
 
@@ -27,7 +32,9 @@ class Emulated:
         return self.process.api_key
 
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.base_url, trust_env=False, verify=False, timeout=120) as client:
+        async with httpx.AsyncClient(
+            base_url=self.base_url, headers=bearer(self.api_key), trust_env=False, verify=False, timeout=120
+        ) as client:
             return await client.request(method, path, **options)
 
     async def fault(self, kind: str, **fields: Any) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import TopicPartition, codec
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from streams.batches import HEADER, read_header
+from streams.kafka_servers import Kafka, new_client
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 Parts = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]
@@ -49,9 +49,9 @@ def sealed(data: bytes | bytearray) -> bytes:
     return bytes(fresh)
 
 
-async def write(bootstrap: str, tp: TopicPartition, data: bytes) -> tuple[str, int]:
+async def write(bootstrap: Kafka, tp: TopicPartition, data: bytes) -> tuple[str, int]:
     """Produces bytes as they are: the name of the error, and the offset."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    client = new_client(bootstrap_servers=bootstrap)
     await client.bootstrap()
     try:
         await client.set_topics({tp.topic})

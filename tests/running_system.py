@@ -14,7 +14,8 @@ import httpx
 from forked_commands import run_command
 from waiting import until
 
-from cauce.running import Running, is_alive, runtime_file
+from cauce.running import Running, embedded_access, is_alive, runtime_file
+from streams.kafka_servers import Kafka
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
@@ -72,10 +73,11 @@ class RunningSystem:
             return None
 
     @property
-    def kafka(self) -> str:
+    def kafka(self) -> Kafka:
+        """Its broker, with the password of the data folder."""
         assert self.running
         assert self.running.kafka
-        return self.running.kafka
+        return embedded_access(self.data).servers(self.running.kafka)
 
     def cauce(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end."""
@@ -93,7 +95,7 @@ class RunningSystem:
     def effects(self, text: str) -> int:
         """How many side effects the emulated services have made of mails and tasks with this text."""
         emulators = json.loads((self.data / "run" / "emulators.json").read_text())
-        made = httpx.get(f"{emulators['base_url']}/_ctl/effects", trust_env=False, verify=False, timeout=120).json()[
-            "effects"
-        ]
+        key = {"authorization": f"Bearer {emulators['api_key']}"}
+        path = f"{emulators['base_url']}/_ctl/effects"
+        made = httpx.get(path, headers=key, trust_env=False, verify=False, timeout=120).json()["effects"]
         return sum(text in json.dumps(effect) for effect in made)

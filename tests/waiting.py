@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Waits until something holds, at most `seconds`."""
+def until(condition: Callable[[], bool], seconds: float = 120, shown: Callable[[], object] = str) -> None:
+    """Waits until something holds, at most `seconds`; a failure says what `shown` returns."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"did not come within {seconds:g} s"
+        assert time.monotonic() < deadline, f"did not come within {seconds:g} s {shown()}"
         time.sleep(0.02)

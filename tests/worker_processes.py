@@ -47,6 +47,12 @@ class WorkerProcess:
         answer = self.get("/readyz")
         return answer is not None and answer.status_code == 200
 
+    @property
+    def state(self) -> str:
+        """What its readiness page says, for the failure of a test."""
+        answer = self.get("/readyz")
+        return f"{self.group}: {answer.text if answer is not None else 'no answer'}"
+
     def metric(self, name: str) -> float:
         """The value of a metric that has the group as its only label."""
         answer = self.get("/metrics")

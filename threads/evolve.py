@@ -165,7 +165,7 @@ def _resumed(head: ThreadHead, event: RunResumed) -> ThreadHead:
 
 
 def _asked(head: ThreadHead, event: ApprovalRequested) -> ThreadHead:
-    return _with_call(head, event.call_id, lambda pending: {"state": "approval"})
+    return _with_call(head, event.call_id, lambda pending: {"state": "approval", "concerns": event.concerns})
 
 
 def _resolved(head: ThreadHead, event: ApprovalResolved) -> ThreadHead:

@@ -28,6 +28,7 @@ from schemas import (
 from threads.calls import request_call, settle_call
 from threads.draft import Draft
 from threads.graph_transitions import add_messages, pause_graph
+from threads.references import references
 from threads.transitions import CancelReason, Next, cancel_run, complete_run, fail_run, resume_or_pause
 
 EMPTY_ANSWERS = 2
@@ -308,14 +309,17 @@ def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> 
             reason=problem[:300],
         )
     elif ruling.verdict == "approval":
-        draft.event(
-            ApprovalRequested,
-            run_id=run.run_id,
-            call_id=call.call_id,
-            name=call.name,
-            arguments=call.arguments,
-            description=ruling.description,
-        )
+        asking: dict[str, Any] = {
+            "run_id": run.run_id,
+            "call_id": call.call_id,
+            "name": call.name,
+            "arguments": call.arguments,
+            "description": ruling.description,
+        }
+        concerns = references(call.arguments, draft.history)
+        if concerns and not draft.fits(ApprovalRequested, **asking, concerns=concerns):
+            concerns = {}
+        draft.event(ApprovalRequested, **asking, concerns=concerns)
         draft.audit("approval.requested", actor=f"agent:{run.agent_id}", run_id=run.run_id, subject=call.name)
     else:
         request_call(draft, call)

@@ -75,8 +75,12 @@ def _before(draft: Draft, before: Sequence[StoredMessage], same: int) -> int:
 def merged(messages: Sequence[Message], change: ChangeMessages, draft: Draft) -> list[Message]:
     """The conversation with the changes: a given message replaces the one with its id, or is appended."""
     made = [] if change.clear else list(messages)
+    known = {message.message_id for message in made}
     for given in change.messages:
-        index = next((n for n, message in enumerate(made) if message.message_id == given.message_id), None)
+        index = None
+        if given.message_id in known:
+            index = next((n for n, message in enumerate(made) if message.message_id == given.message_id), None)
+        known.add(given.message_id)
         if given.remove:
             if index is None:
                 raise CannotBeDone(f"The conversation has no message {given.message_id!r} to remove.")

@@ -18,13 +18,17 @@ class Questions:
         self._open = {question.id for question in head.questions}
         self._stopped = head.run.run_id if head.run and head.paused else None
         self._calls = {
-            p.call.call_id: Question.about(p.call.call_id, p.call.name, p.call.arguments, answered_by=head.user_id)
+            p.call.call_id: Question.about(
+                p.call.call_id, p.call.name, p.call.arguments, answered_by=head.user_id, concerns=p.concerns
+            )
             for p in head.pending
         }
 
     def asked(self, event: ApprovalRequested) -> None:
         """Remembers what an approval is about: the pause has only its id."""
-        about = Question.about(event.call_id, event.name, event.arguments, answered_by=event.user_id)
+        about = Question.about(
+            event.call_id, event.name, event.arguments, answered_by=event.user_id, concerns=event.concerns
+        )
         self._calls[event.call_id] = about
 
     def all_of(self, pause: RunPaused) -> list[Question]:

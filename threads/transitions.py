@@ -149,6 +149,9 @@ def fail_next(draft: Draft, note: ContinueThread, code: str, message: str) -> No
     """Fails the queued run that the note is to start: as one that has started, or where the event of its start is what is too
     large, as one that never did. The next one is requested."""
     queued = draft.head.queued
+    if _resumes(draft, note):
+        fail_run(draft, code, message)
+        return
     if draft.head.run is not None or not queued or queued[0].run_id != note.run_id:
         return
     if draft.fits(RunStarted, run_id=note.run_id, **_start_of(draft, queued[0])):
@@ -160,11 +163,32 @@ def fail_next(draft: Draft, note: ContinueThread, code: str, message: str) -> No
 
 
 def on_continue(draft: Draft, note: ContinueThread) -> Next:
-    """The previous run is over: the first queued input starts, unless it has started already."""
+    """The previous run is over: the first queued input starts, unless it has started already. Or the active run was held when its
+    calls had been answered, and continues."""
+    if _resumes(draft, note):
+        return Next.LEG
     queued = draft.head.queued
     if draft.head.run is not None or not queued or queued[0].run_id != note.run_id:
         return Next.COMMIT
     return start_run(draft, queued[0])
+
+
+def _resumes(draft: Draft, note: ContinueThread) -> bool:
+    run, pending = draft.head.run, draft.head.pending
+    return run is not None and run.run_id == note.run_id and bool(pending) and all(p.state == "done" for p in pending)
+
+
+def end_all(draft: Draft, why: str) -> None:
+    """Ends what runs in a thread and what waits there, because its user may not continue."""
+    for waiting in draft.head.queued:
+        draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=why)
+    if draft.head.run:
+        cancel_run(draft, "cancelled", why)
+
+
+def cancel_before_run(draft: Draft, run_id: str, why: str) -> None:
+    """Ends a run that never started."""
+    draft.event(RunCancelled, run_id=run_id, reason="cancelled", message=why)
 
 
 def on_tool_result(draft: Draft, result: ToolResult) -> Next:
@@ -295,9 +319,9 @@ def pause(draft: Draft) -> None:
     draft.event(RunPaused, run_id=run.run_id, reason="approval", call_ids=waiting)
 
 
-def cancel_run(draft: Draft, reason: CancelReason) -> None:
-    """Ends the active run without an answer. Running calls get a result, so that no provider sees a call
-    without one; the calls themselves cannot be stopped, as the text explains."""
+def cancel_run(draft: Draft, reason: CancelReason, message: str = "") -> None:
+    """Ends the active run without an answer; `message` says why where the reason does not. Running calls get a result, so that no
+    provider sees a call without one; the calls themselves cannot be stopped, as the text explains."""
     run = draft.run
     for pending in draft.head.pending:
         if pending.state == "approval":
@@ -315,7 +339,7 @@ def cancel_run(draft: Draft, reason: CancelReason) -> None:
     if reason == "rolled_back":
         remove(draft, draft.ids_from(run.first_message), stood_at(draft))
         draft.restore = run.state_before if draft.state_before is None else draft.state_before
-    draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=_MESSAGES[reason])
+    draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=message or _MESSAGES[reason])
     draft.audit("run.cancelled", actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)
     request_next(draft)
 

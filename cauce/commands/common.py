@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from cauce.plain_output import json_text, say, say_line
 
+if TYPE_CHECKING:
+    from cauce.screen import Screen
     from cauce.settings import Settings
     from core.store_core import StoreCore
 
@@ -42,16 +42,55 @@ def typed_id(what: str, given: str | None) -> None:
         known_id(what, given)
 
 
-def console(*, stderr: bool = False) -> Console:
-    """The console for human-readable output."""
-    from rich.console import Console
+def console(*, stderr: bool = False) -> Screen:
+    """The terminal for human-readable output with styles."""
+    from cauce.screen import Screen
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return Screen(stderr=stderr)
 
 
-def print_json(value: Any) -> None:
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+
+
+def confirmed(question: str, yes: bool) -> None:
+    """Asks before something is destroyed, unless confirmed already. Ends the command where the answer is no."""
+    if not yes:
+        typer.confirm(question, abort=True)
+
+
+def erased(settings: Settings, tenant_id: str, user_id: str | None, *, wait: bool) -> None:
+    """Requests an erasure and shows how far it is. Raises `NotNow` where nobody does it."""
+    import time
+
+    from core.principal import OPERATOR
+    from core.refusals import NotNow
+
+    on_stores(settings, lambda core: core.erasures.request(OPERATOR, tenant_id, user_id))
+    seen, changed = -1, time.monotonic()
+    while wait:
+        progress = on_stores(settings, lambda core: core.erasures.progress(OPERATOR, tenant_id, user_id))
+        if progress.done:
+            say_line("erased; traces without content go after 8 days")
+            return
+        if progress.threads != seen:
+            say_line(f"{progress.threads} threads left")
+            seen, changed = progress.threads, time.monotonic()
+        if time.monotonic() - changed > STANDSTILL_SECONDS:
+            detail = (
+                "Nobody works on it. It continues as soon as a gateway and a worker run; repeat the command to see."
+            )
+            raise NotNow("not_erased", detail)
+        time.sleep(1)
+    say_line("requested; repeat the command to see how far it is")
+
+
+STANDSTILL_SECONDS = 60.0
+"""After which a command that shows progress gives up watching."""
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Prints JSON for programs."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    say(json_text(value, indent=indent))
 
 
 def on_stores(settings: Settings, use: Callable[[StoreCore], Awaitable[Result]]) -> Result:

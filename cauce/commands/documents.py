@@ -10,6 +10,7 @@ import typer
 
 from cauce.commands.common import print_json
 from cauce.commands.families import Family
+from cauce.plain_output import say, say_line
 
 FileOption = Annotated[Path | None, typer.Option("--out", help="File to write.")]
 
@@ -40,7 +41,7 @@ def schemas(
     out.mkdir(parents=True, exist_ok=True)
     for name, schema in found.items():
         (out / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n")
-    typer.echo(f"wrote {len(found)} schemas to {out}")
+    say_line(f"wrote {len(found)} schemas to {out}")
 
 
 def asyncapi(out: FileOption = None) -> None:
@@ -62,10 +63,10 @@ def settings(out: FileOption = None) -> None:
     from cauce.settings_page import page
 
     if out is None:
-        typer.echo(page(), nl=False)
+        say(page(), end="")
     else:
         out.write_text(page())
-        typer.echo(f"wrote {out}")
+        say_line(f"wrote {out}")
 
 
 def metrics(out: FileOption = None) -> None:
@@ -73,17 +74,17 @@ def metrics(out: FileOption = None) -> None:
     from cauce.metrics_table import put_into, table
 
     if out is None:
-        typer.echo(table(), nl=False)
+        say(table(), end="")
     else:
         out.write_text(put_into(out.read_text()))
-        typer.echo(f"wrote {out}")
+        say_line(f"wrote {out}")
 
 
 def version() -> None:
     """Print the version."""
     from cauce import __version__
 
-    typer.echo(__version__)
+    say_line(__version__)
 
 
 def _put(made: object, out: Path | None) -> None:
@@ -91,4 +92,4 @@ def _put(made: object, out: Path | None) -> None:
         print_json(made)
     else:
         out.write_text(json.dumps(made, indent=2) + "\n")
-        typer.echo(f"wrote {out}")
+        say_line(f"wrote {out}")

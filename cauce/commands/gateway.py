@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, on_stores, settings_of
+from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, TenantOption, on_stores, settings_of
 from cauce.commands.families import Family
+from cauce.plain_output import say_line
 
 PortOption = Annotated[int | None, typer.Option("--port", help="Port to listen on [default: 8123, or any free one].")]
 
@@ -37,24 +38,23 @@ def gateway(
     from cauce.services.gateway_service import SERVICE
 
     settings = settings_of(data, config, gateway_port=port, langgraph=langgraph)
-    run_here(
-        SERVICE, settings, supervised=supervised, on_ready=lambda note: typer.echo(f"The gateway serves {note.url}")
-    )
+    run_here(SERVICE, settings, supervised=supervised, on_ready=lambda note: say_line(f"The gateway serves {note.url}"))
 
 
 def login(
     data: DataOption = None,
     config: ConfigOption = None,
+    tenant: TenantOption = None,
     user: Annotated[str | None, typer.Option("--user", help="User to sign in [default: owner].")] = None,
 ) -> None:
     """Print a one-time link that signs a browser in, valid for 15 minutes. For the system on this machine."""
     from cauce.running import NotRunning, find_gateway
     from core.principal import OPERATOR
 
-    settings = settings_of(data, config, user=user)
+    settings = settings_of(data, config, tenant=tenant, user=user)
     running = find_gateway(settings)
     if running is None:
         raise NotRunning("No gateway runs here. Start it with: cauce up")
 
     secret = on_stores(settings, lambda core: core.sessions.link(OPERATOR, settings.tenant, settings.user))
-    typer.echo(f"{running.url}/login?link={secret}")
+    say_line(f"{settings.gateway.public_url or running.url}/login?link={secret}")

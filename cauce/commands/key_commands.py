@@ -16,6 +16,7 @@ from cauce.commands.common import (
     print_json,
     settings_of,
 )
+from cauce.plain_output import say_line
 from schemas.common.clock import utc_now
 
 key = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys for the gateway.")
@@ -28,8 +29,10 @@ def create(
         str, typer.Option("--user", help="User who owns the key; requests with it act as this user.")
     ] = "owner",
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
-    scopes: Annotated[list[str] | None, typer.Option("--scope", help="read, write, approve; repeat it [all].")] = None,
-    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires [ten years].")] = None,
+    scopes: Annotated[
+        list[str] | None, typer.Option("--scope", help="read, write, approve, admin; repeat it [all but admin].")
+    ] = None,
+    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires [90].")] = None,
     as_json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
@@ -38,10 +41,10 @@ def create(
 
     Example: `cauce tenant key create acme --user ana --name laptop --scope read --scope write`
     """
-    from core.api_keys import NEVER
+    from core.api_keys import LIFETIME
     from core.principal import OPERATOR, SCOPES
 
-    lifetime = NEVER if days is None else timedelta(days=days)
+    lifetime = LIFETIME if days is None else timedelta(days=days)
     made = on_stores(
         settings_of(data, config),
         lambda core: core.keys.create(OPERATOR, tenant_id, user, name=name, scopes=scopes or SCOPES, lifetime=lifetime),
@@ -49,7 +52,7 @@ def create(
     if as_json:
         print_json({"key": made.text, "key_id": made.key.key_id, "user": user, "expires_at": str(made.key.expires_at)})
     else:
-        typer.echo(made.text)
+        say_line(made.text)
 
 
 @key.command("list")
@@ -65,7 +68,7 @@ def list_keys(
         return
     for k in found:
         left = "expired" if k.expires_at < utc_now() else f"until {k.expires_at:%Y-%m-%d}"
-        typer.echo(f"{k.key_id}  {k.user_id:20} {left:18} {','.join(k.scopes):20} {k.name}")
+        say_line(f"{k.key_id}  {k.user_id:20} {left:18} {','.join(k.scopes):20} {k.name}")
 
 
 @key.command()
@@ -79,4 +82,4 @@ def revoke(
     from core.principal import OPERATOR
 
     on_stores(settings_of(data, config), lambda core: core.keys.revoke(OPERATOR, tenant_id, key_id))
-    typer.echo(f"revoked {key_id}")
+    say_line(f"revoked {key_id}")

@@ -18,6 +18,7 @@ from cauce.commands.common import (
 from cauce.commands.families import Family
 from cauce.exit_codes import Exit
 from cauce.opened_stores import opened_stores
+from cauce.plain_output import say_line
 from schemas import SettingsError
 
 topics = typer.Typer(no_args_is_help=True, help="Create topics, and compare them with the registry.")
@@ -43,16 +44,16 @@ def apply(data: DataOption = None, config: ConfigOption = None) -> None:
     import asyncio
 
     from cauce.running import connected
+    from cauce.screen import one_line
     from streams import topic_admin as registry
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
     changes = asyncio.run(
-        registry.apply(settings.kafka, partitions=settings.partition_counts, replication=settings.replication)
+        registry.apply(settings.kafka_servers, partitions=settings.partition_counts, replication=settings.replication)
     )
     for change in changes:
-        problem = f"  [yellow]{change.problem}[/]" if change.problem else ""
-        console().print(f"{change.action:10} {change.topic}{problem}")
+        problem = f"  {change.problem}" if change.problem else ""
+        console().print(one_line(f"{change.action:10} {change.topic}", (problem, "yellow")))
     if any(change.problem for change in changes):
         raise typer.Exit(Exit.FAILED)
 
@@ -76,15 +77,15 @@ def grow(
     from streams import growth
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
     if settings.embedded:
         raise SettingsError("the embedded broker needs no more partitions: a single worker owns them all")
-    grown = asyncio.run(growth.grow(settings.kafka, partitions))
+    grown = asyncio.run(growth.grow(settings.kafka_servers, partitions))
     if grown is None:
         console().print(f"nothing to do: the conversation topics have {partitions} partitions")
         return
     console().print(f"the conversation topics have {grown.after} partitions instead of {grown.before}")
-    console().print("[dim]new partitions start once the old ones have published what they had; `cauce work` logs it[/]")
+    what_next = "new partitions start once the old ones have published what they had; `cauce work` logs it"
+    console().print(what_next, style="dim")
 
 
 @topics.command("show")
@@ -97,14 +98,13 @@ def show_topics(as_json: JsonOption = False, data: DataOption = None, config: Co
     from streams import topic_admin as registry
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
-    states = asyncio.run(registry.show(settings.kafka, partitions=settings.partition_counts))
+    states = asyncio.run(registry.show(settings.kafka_servers, partitions=settings.partition_counts))
     if as_json:
         print_json([asdict(s) for s in states])
     else:
-        from rich.table import Table
+        from cauce.screen import Listing
 
-        table = Table("topic", "partitions", "kept for", "drift", box=None, header_style="bold")
+        table = Listing("topic", "partitions", "kept for", "drift")
         for s in states:
             kept = f"{s.retention_ms / 3_600_000:g} h" if s.retention_ms is not None else "-"
             table.add_row(s.topic, str(s.partitions), kept, "; ".join(s.drift), style="yellow" if s.drift else None)
@@ -126,9 +126,9 @@ def migrate(data: DataOption = None, config: ConfigOption = None) -> None:
 
     applied = asyncio.run(run())
     for name in applied:
-        typer.echo(f"applied {name}")
+        say_line(f"applied {name}")
     if not applied:
-        typer.echo("nothing to do: all migrations are applied")
+        say_line("nothing to do: all migrations are applied")
 
 
 @state.command()
@@ -150,7 +150,7 @@ def recover(
     from cauce.running import connected
 
     settings = connected(settings_of(data, config))
-    kafka = settings.kafka
+    kafka = settings.kafka_servers
     assert kafka
 
     async def run() -> Recovered:
@@ -163,9 +163,9 @@ def recover(
         f"written, {recovered.unknown} of them with an unknown outcome. The audit trail follows when its workers run."
     )
     for gap in recovered.gaps:
-        console().print(f"[yellow]not recovered: {gap}[/]")
+        console().print(f"not recovered: {gap}", style="yellow")
     for position in recovered.unreadable:
-        console().print(f"[yellow]cannot be read: {position}[/]")
+        console().print(f"cannot be read: {position}", style="yellow")
     if recovered.gaps or recovered.unreadable:
         raise typer.Exit(Exit.FAILED)
 
@@ -183,10 +183,10 @@ def status(data: DataOption = None, config: ConfigOption = None) -> None:
             return await stores.pending_migrations()
 
     missing = asyncio.run(run())
-    typer.echo(f"{settings.state_url} answers")
+    say_line(f"{settings.state_url} answers")
     for name in missing:
-        typer.echo(f"missing: {name}")
+        say_line(f"missing: {name}")
     if missing:
-        typer.echo("apply them with: cauce state migrate")
+        say_line("apply them with: cauce state migrate")
         raise typer.Exit(Exit.FAILED)
-    typer.echo("all migrations are applied")
+    say_line("all migrations are applied")

@@ -18,6 +18,7 @@ from cauce.commands.common import (
 )
 from cauce.commands.families import Family
 from cauce.exit_codes import Exit, complain
+from cauce.plain_output import say
 
 ThreadOption = Annotated[str | None, typer.Option("--thread", "-t", help="Thread to use; a new one by default.")]
 
@@ -58,7 +59,7 @@ def ask(
     if as_json:
         print_json(answer.as_dict())
     elif answer.state == "completed":
-        typer.echo(answer.text)
+        say(answer.text)
     if answer.explanation and not as_json:
         complain(answer.explanation)
     codes = {"completed": Exit.DONE, "approval": Exit.WAITS}

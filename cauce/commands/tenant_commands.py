@@ -11,7 +11,10 @@ from cauce.commands.common import (
     DataOption,
     JsonOption,
     TenantArgument,
+    YesOption,
+    confirmed,
     console,
+    erased,
     fields_as_options,
     on_stores,
     print_json,
@@ -20,6 +23,7 @@ from cauce.commands.common import (
 from cauce.commands.families import Family
 from cauce.commands.key_commands import key
 from cauce.commands.logins import login
+from cauce.plain_output import say_line
 
 tenant = typer.Typer(no_args_is_help=True, help="Add, show and change tenants and their agents.")
 tenant.add_typer(key, name="key")
@@ -62,7 +66,7 @@ def add(
     from core.principal import OPERATOR
 
     on_stores(settings_of(data, config), lambda core: core.tenants.add(OPERATOR, tenant_id, name=name))
-    typer.echo(f"added {tenant_id}")
+    say_line(f"added {tenant_id}")
 
 
 @tenant.command("list")
@@ -75,7 +79,7 @@ def list_tenants(as_json: JsonOption = False, data: DataOption = None, config: C
         print_json([t.model_dump(mode="json") for t in found])
         return
     for t in found:
-        typer.echo(f"{t.tenant_id:20} {t.name}{'  (paused)' if t.paused else ''}")
+        say_line(f"{t.tenant_id:20} {t.name}{'' if t.state == 'active' else f'  ({t.state})'}")
 
 
 @tenant.command()
@@ -89,25 +93,72 @@ def show(
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
+    from cauce.screen import one_line
+
     out = console()
-    paused = "  [yellow]paused[/]" if found.paused else ""
-    zone = f"  {found.time_zone}" if found.time_zone else ""
-    out.print(f"[bold]{found.tenant_id}[/] {found.name} [dim]version {found.version}[/]{zone}{paused}")
+    paused = "" if found.state == "active" else f"  {found.state}"
+    version, zone = f" version {found.version}", f"  {found.time_zone}" if found.time_zone else ""
+    out.print(one_line((found.tenant_id, "bold"), f" {found.name}", (version, "dim"), zone, (paused, "yellow")))
+    out.print(f"hosted graphs   {', '.join(found.graphs) or 'none'}")
     for agent in found.agents:
-        out.print(f"\nagent [bold]{agent.agent_id}[/] ({agent.name})")
+        out.print()
+        out.print(one_line("agent ", (agent.agent_id, "bold"), f" ({agent.name})"))
         model = agent.model
         out.print(
             f"  model         {model.name}, {model.timeout_seconds:g} s, {model.context_tokens:,} tokens of history"
         )
         if model.base_url or model.api_key_env:
             where, key = model.base_url or "its provider", model.api_key_env or "of the provider's variable"
-            out.print(f"                at {where}, key {key}", markup=False)
-        out.print(f"  instructions  {agent.instructions or '-'}", markup=False)
-        out.print(f"  tools         {', '.join(agent.tools)}", markup=False)
+            out.print(f"                at {where}, key {key}")
+        out.print(f"  instructions  {agent.instructions or '-'}")
+        out.print(f"  tools         {', '.join(agent.tools)}")
         allowed = ", ".join(agent.approvals.allow) or "none"
-        out.print(f"  approvals     {agent.approvals.require}; without approval: {allowed}", markup=False)
+        out.print(f"  approvals     {agent.approvals.require}; without approval: {allowed}")
         limits = agent.limits
         out.print(f"  limits a run  {limits.turns} turns, {limits.tokens:,} tokens, {limits.seconds:g} s")
+
+
+@tenant.command()
+def pause(tenant_id: TenantArgument, data: DataOption = None, config: ConfigOption = None) -> None:
+    """Let a tenant's people read, and nothing else, until it is resumed. What is under way is held, and continues then."""
+    from core.principal import OPERATOR
+
+    on_stores(settings_of(data, config), lambda core: core.ends.pause(OPERATOR, tenant_id))
+    say_line(f"paused {tenant_id}; everywhere within 10 s")
+
+
+@tenant.command()
+def resume(tenant_id: TenantArgument, data: DataOption = None, config: ConfigOption = None) -> None:
+    """Undo `pause` or `close`."""
+    from core.principal import OPERATOR
+
+    on_stores(settings_of(data, config), lambda core: core.ends.resume(OPERATOR, tenant_id))
+    say_line(f"resumed {tenant_id}")
+
+
+@tenant.command()
+def close(
+    tenant_id: TenantArgument, yes: YesOption = False, data: DataOption = None, config: ConfigOption = None
+) -> None:
+    """Let nobody of a tenant in, and end everything that was begun. What is kept stays; `erase` removes it."""
+    from core.principal import OPERATOR
+
+    confirmed(f"End everything that runs and waits in {tenant_id}, and let nobody in?", yes)
+    on_stores(settings_of(data, config), lambda core: core.ends.close(OPERATOR, tenant_id))
+    say_line(f"closed {tenant_id}; everywhere within 10 s")
+
+
+@tenant.command()
+def erase(
+    tenant_id: TenantArgument,
+    yes: YesOption = False,
+    wait: Annotated[bool, typer.Option(help="Show how far it is until it is done.")] = True,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Erase all that is kept of a tenant and its users. Gateways and workers do it, also after a crash."""
+    confirmed(f"Erase everything of the tenant {tenant_id} and all its users, for good?", yes)
+    erased(settings_of(data, config), tenant_id, None, wait=wait)
 
 
 @tenant.command("set")
@@ -135,6 +186,9 @@ def set_tenant(
     time_zone: Annotated[
         str | None, typer.Option(help="Time zone of users without their own, such as Europe/Madrid.")
     ] = None,
+    graphs: Annotated[
+        list[str] | None, typer.Option("--graph", help="Pattern of hosted graphs it may use; repeat it, '' for none.")
+    ] = None,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -150,6 +204,7 @@ def set_tenant(
         name=name,
         paused=paused,
         time_zone=time_zone,
+        graphs=tuple(filter(None, graphs)) if graphs else None,
         agent_id=agent,
         agent={
             "model": {
@@ -171,5 +226,5 @@ def set_tenant(
             lambda core: core.tenants.change(OPERATOR, tenant_id, change, check_model=check_model_name),
         )
     if taken_out:
-        typer.echo(f"{' and '.join(taken_out)} of the previous model no longer apply and were removed")
-    typer.echo(f"changed {changed.tenant_id}, version {changed.version}")
+        say_line(f"{' and '.join(taken_out)} of the previous model no longer apply and were removed")
+    say_line(f"changed {changed.tenant_id}, version {changed.version}")

@@ -19,6 +19,7 @@ from cauce.commands.common import (
     typed_id,
 )
 from cauce.commands.families import Family
+from cauce.plain_output import json_text
 
 if TYPE_CHECKING:
     from core.store_core import StoreCore
@@ -61,9 +62,9 @@ def list_threads(
     if as_json:
         print_json(rows)
         return
-    from rich.table import Table
+    from cauce.screen import Listing
 
-    table = Table("thread", "title", "changed", box=None, header_style="bold")
+    table = Listing("thread", "title", "changed")
     for row in rows:
         table.add_row(row["thread"], row["title"], row["updated_at"][:16].replace("T", " "))
     console().print(table if rows else "There are no threads yet. Start one with: cauce chat")
@@ -90,8 +91,11 @@ def show(
     async def read(core: StoreCore) -> tuple[ThreadHead, list[StoredMessage], RunView | None]:
         me = user_of(settings)
         head, messages = await core.threads.read(me, thread, window=limit)
-        runs = [] if head.run else await core.runs.of_thread(me, thread)
-        return head, messages, next((run for run in runs if run.status in OVER), None)
+        if not head.run:
+            async for _, run in core.runs.listed(me, thread):
+                if run.status in OVER:
+                    return head, messages, run
+        return head, messages, None
 
     head, messages, last = on_stores(settings, read)
     failed = last if last and last.status == "failed" else None
@@ -111,17 +115,19 @@ def show(
             }
         )
         return
-    from rich.text import Text
+    from cauce.screen import one_line, styled
 
     out = console()
-    out.print(f"[bold]{thread}[/] [dim]{head.status}[/]")
+    out.print(one_line((thread, "bold"), (f" {head.status}", "dim")))
     for message in (s.message for s in messages):
         who, style = {"user": ("you", "cyan"), "assistant": ("agent", "green")}.get(message.role, ("tool", "dim"))
         text = message.text if message.role != "tool" else f"{message.tool_name}: {message.text[:300]}"
         for call in message.tool_calls:
-            text += f"\n  → {call.name} {call.arguments}"
-        out.print(Text.assemble((f"{message.at:%H:%M} {who:5} ", f"bold {style}"), text))
+            text += f"\n  → {call.name} {json_text(call.arguments)}"
+        out.print(styled((f"{message.at:%H:%M} {who:5} ", f"bold {style}"), text))
     for asked in head.approvals:
-        out.print(f"[yellow]needs approval:[/] {asked.name} {asked.value}")
+        out.print(one_line(("needs approval: ", "yellow"), f"{asked.name} {json_text(asked.value)}"))
+        for argument, known in asked.concerns.items():
+            out.print(one_line((f"    {argument} is ", "dim"), known))
     if failed:
-        out.print(Text.assemble((f"{failed.updated_at:%H:%M} failed ", "bold red"), f"{failed.code}: {failed.message}"))
+        out.print(styled((f"{failed.updated_at:%H:%M} failed ", "bold red"), f"{failed.code}: {failed.message}"))

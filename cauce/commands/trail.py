@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +19,7 @@ from cauce.commands.common import (
 from cauce.commands.families import Family
 from cauce.exit_codes import Exit
 from cauce.opened_stores import opened_core
+from cauce.plain_output import json_text, say, say_line
 
 if TYPE_CHECKING:
     from core.audit_reader import AuditRow
@@ -59,22 +59,21 @@ def tail(
     from core.principal import OPERATOR
 
     settings = settings_of(data, config, tenant=tenant)
+    from cauce.screen import one_line
+
     out = console()
 
     def line(row: AuditRow) -> None:
         event = row.event
         if as_json:
-            typer.echo(json.dumps(_row(row), ensure_ascii=False))
+            say(json_text(_row(row)))
             return
         style = {"ok": "green", "refused": "yellow", "failed": "red", "unknown": "magenta"}[event.outcome]
-        line = " ".join(
+        rest = " ".join(
             filter(None, (event.subject, event.reason, f"thread={event.thread_id}" if event.thread_id else ""))
         )
-        out.print(
-            f"[dim]{event.at:%Y-%m-%d %H:%M:%S}[/] [{style}]{event.outcome:8}[/] {event.action:22} [dim]{event.actor}[/] ",
-            end="",
-        )
-        out.print(line, markup=False)
+        at, outcome = f"{event.at:%Y-%m-%d %H:%M:%S} ", f"{event.outcome:8} "
+        out.print(one_line((at, "dim"), (outcome, style), f"{event.action:22} ", (f"{event.actor} ", "dim"), rest))
 
     async def run() -> None:
         async with opened_core(settings) as core:
@@ -117,7 +116,7 @@ def export(
     async def run() -> None:
         async with opened_core(settings) as core:
             async for row in core.audit.export(OPERATOR, settings.tenant, since=begin):
-                typer.echo(json.dumps(_row(row), ensure_ascii=False))
+                say(json_text(_row(row)))
 
     asyncio.run(run())
 
@@ -152,14 +151,13 @@ def list_letters(
     from streams.dead_letters import list_dead_letters
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
-    rows = asyncio.run(list_dead_letters(settings.kafka, limit=limit))
+    rows = asyncio.run(list_dead_letters(settings.kafka_servers, limit=limit))
     if as_json:
         print_json([_letter(row) for row in rows])
         return
-    from rich.table import Table
+    from cauce.screen import Listing
 
-    table = Table("number", "when", "group", "record", "reason", box=None, header_style="bold")
+    table = Listing("number", "when", "group", "record", "reason")
     for row in rows:
         letter = row.letter
         where = f"{letter.topic}/{letter.partition}/{letter.offset}"
@@ -176,8 +174,7 @@ def show(number: NumberArgument, data: DataOption = None, config: ConfigOption =
     from streams.dead_letters import find_dead_letter
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
-    print_json(_letter(asyncio.run(find_dead_letter(settings.kafka, number))))
+    print_json(_letter(asyncio.run(find_dead_letter(settings.kafka_servers, number))))
 
 
 @dlq.command()
@@ -198,8 +195,7 @@ def replay(
     from streams import dead_letters
 
     settings = connected(settings_of(data, config))
-    assert settings.kafka
-    kafka = settings.kafka
+    kafka = settings.kafka_servers
 
     async def run() -> tuple[int, list[str]]:
         rows, problems = list[dead_letters.DeadLetterRow](), list[str]()
@@ -214,8 +210,8 @@ def replay(
         return await dead_letters.replay(kafka, rows) if rows else 0, problems
 
     sent, problems = asyncio.run(run())
-    typer.echo(f"replayed {sent}")
+    say_line(f"replayed {sent}")
     for problem in problems:
-        typer.echo(f"not replayed: {problem}", err=True)
+        say_line(f"not replayed: {problem}", err=True)
     if problems:
         raise typer.Exit(Exit.FAILED)

@@ -10,8 +10,11 @@ import typer
 import processors
 from cauce.commands.common import ConfigOption, DataOption, LangGraphOption, console, settings_of
 from cauce.commands.families import Family
+from cauce.plain_output import say_line
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from cauce.running import WorkerNote
 
 
@@ -49,36 +52,44 @@ def up(data: DataOption = None, config: ConfigOption = None, langgraph: LangGrap
     def ready(running: Running) -> None:
         from rich.panel import Panel
 
+        from cauce.screen import one_line, stacked
+
         worker, door = find_workers(settings)[0], find_gateway(settings)
         option = "" if str(settings.data) == "var" else f" --data {settings.data}"
         tools = "emulated Gmail and Asana; nothing leaves this machine" if running.arcade_emulated else "Arcade"
         lines = [
-            f"[bold]Model[/]   {worker.model} [dim]({worker.model_why})[/]",
-            f"[bold]Tools[/]   {tools}",
+            one_line(("Model", "bold"), f"   {worker.model} ", (f"({worker.model_why})", "dim")),
+            one_line(("Tools", "bold"), f"   {tools}"),
             *_hosted(worker),
-            f"[bold]Data[/]    {settings.data.absolute()}",
-            f"[bold]Health[/]  {worker.health}/healthz  /readyz  /metrics",
-            *([f"[bold]HTTP[/]    {door.url}/v1/docs  /lg  /agui", f"[bold]Sign in[/] {door.login}"] if door else []),
-            "",
-            f"Talk to your agent in another terminal:  [bold cyan]cauce chat{option}[/]",
-            f'Or ask a single question:                [bold cyan]cauce ask{option} "What mail do I have?"[/]',
-            "[dim]From a clone: .venv/bin/cauce. Ctrl-C stops.[/]",
+            one_line(("Data", "bold"), f"    {settings.data.absolute()}"),
+            *([one_line(("File", "bold"), f"    {settings.file.absolute()}")] if settings.file else []),
+            one_line(("Health", "bold"), f"  {worker.health}/healthz  /readyz  /metrics"),
+            *([one_line(("HTTP", "bold"), f"    {door.url}/v1/docs  /lg  /agui")] if door else []),
+            *([one_line(("Sign in", "bold"), f" {door.login}")] if door else []),
+            one_line(""),
+            one_line("Talk to your agent in another terminal:  ", (f"cauce chat{option}", "bold cyan")),
+            one_line(
+                "Or ask a single question:                ",
+                (f'cauce ask{option} "What mail do I have?"', "bold cyan"),
+            ),
+            one_line(("From a clone: .venv/bin/cauce. Ctrl-C stops.", "dim")),
         ]
+        title = f"Cauce {running.version} is ready"
         if out.is_terminal:
-            out.print(Panel("\n".join(lines), title=f"Cauce {running.version} is ready", expand=False, padding=(1, 2)))
+            out.print(Panel(stacked(lines), title=one_line(title), expand=False, padding=(1, 2)))
         else:
-            out.print(f"Cauce {running.version} is ready", *lines, sep="\n", markup=True)
+            out.print(title, *lines, sep="\n")
 
     out.print("Starting Cauce ...", style="dim")
     asyncio.run(Supervisor(settings, lambda line: out.print(line, style="yellow")).run(ready))
 
 
-def _hosted(worker: WorkerNote) -> list[str]:
+def _hosted(worker: WorkerNote) -> list[Text]:
     """Lines that list the hosted graphs, and what is not served and why."""
-    from rich.markup import escape
+    from cauce.screen import one_line
 
-    lines = [f"[bold]Graphs[/]  {', '.join(worker.graphs)}"] if worker.graphs else []
-    return [*lines, *(f"[bold yellow]Not served[/] {escape(reason)}" for reason in worker.not_served)]
+    lines = [one_line(("Graphs", "bold"), f"  {', '.join(worker.graphs)}")] if worker.graphs else []
+    return [*lines, *(one_line(("Not served", "bold yellow"), f" {reason}") for reason in worker.not_served)]
 
 
 def _group_names() -> list[str]:
@@ -139,9 +150,9 @@ def emulators(data: DataOption = None, config: ConfigOption = None) -> None:
 
     async def serve() -> None:
         async with EmulatorProcess(settings.data / "emulators", port_file=emulators_file(settings.data)) as running:
-            typer.echo("The emulated tools are running. Set for the workers:")
-            typer.echo(f"export CAUCE_ARCADE_URL={running.base_url} ARCADE_API_KEY={running.api_key}")
-            typer.echo(f"View the data: {running.base_url}/   Ctrl-C stops.")
+            say_line("The emulated tools are running. Set for the workers:")
+            say_line(f"export CAUCE_ARCADE_URL={running.base_url} ARCADE_API_KEY={running.api_key}")
+            say_line(f"View the data: {running.base_url}/?key={running.api_key}   Ctrl-C stops.")
             await asyncio.Event().wait()
 
     asyncio.run(serve())

@@ -10,6 +10,7 @@ from cauce.settings import Settings
 from connectors.connector import connectors
 from connectors.event_source import EventSource, Inbox, keep_running
 from schemas import SettingsError
+from schemas.common.serving import ServingTask
 
 
 def _sources(settings: Settings) -> list[EventSource]:
@@ -27,8 +28,7 @@ async def _run(process: Process) -> None:
     sources = _sources(settings)
     if not sources:
         raise SettingsError("no event source is configured: see the settings of connectors in docs/settings.md")
-    assert settings.kafka
-    ingress = Ingress(settings.kafka, seconds=CoreOptions().produce_seconds)
+    ingress = Ingress(settings.kafka_servers, seconds=CoreOptions().produce_seconds)
 
     async def connected() -> str | None:
         return None if ingress.ready else "Kafka is not connected"
@@ -39,10 +39,18 @@ async def _run(process: Process) -> None:
         try:
             events = ExternalEvents(process.stores, ingress)
             inboxes = {source: Inbox(source.id, events) for source in sources}
+            running = [_task(source, inbox) for source, inbox in inboxes.items()]
+            for one in running:
+                one.start()
             process.ready(ServiceNote(title="Event sources", health=process.health_address))
-            await process.unless_stopped(asyncio.gather(*(keep_running(one, inbox) for one, inbox in inboxes.items())))
+            await process.stop.wait()
+            await asyncio.gather(*(one.stop() for one in running))
         finally:
             await ingress.stop()
+
+
+def _task(source: EventSource, inbox: Inbox) -> ServingTask:
+    return ServingTask(f"the event source {source.id}", lambda: keep_running(source, inbox))
 
 
 SERVICE = Service(name="sources", run=_run, after=("broker",), wanted=lambda settings: bool(_sources(settings)))

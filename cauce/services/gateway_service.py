@@ -10,15 +10,19 @@ import logging
 import os
 import resource
 import socket
+import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cauce.hosting import Hosting, hosting_of
 from cauce.running import GatewayNote
 from cauce.service import Process, Service
+from cauce.settings import Settings
 from schemas import SettingsError
+from schemas.common.serving import ServingTask
 
 if TYPE_CHECKING:
     from cauce.langgraph_http import HttpPart
@@ -46,7 +50,8 @@ async def _run(process: Process) -> None:
     settings = process.settings
     allow_open_files()
     listening = _listen(settings.gateway.host, settings.gateway.port if process.port is None else process.port)
-    url = _url(listening)
+    tls = settings.gateway.tls_context()
+    url = _url(listening, "https" if tls else "http")
     async with process.opened(), contextlib.AsyncExitStack() as stack:
         hosting = hosting_of(settings)
         hosting.set_environment()
@@ -54,33 +59,38 @@ async def _run(process: Process) -> None:
         own = await process.unless_stopped(_own_app(graphs, hosting.http)) if hosting.http.app else None
         core = _core(process, hosting, graphs)
         app = _app(process, core, hosting, own)
-        servers = [(_server(process.tracing.of_requests(app), settings.gateway), listening)]
+        servers = [(_server(process.tracing.of_requests(app), settings.gateway, tls), listening)]
         if settings.gateway.langgraph_port is not None:
-            second = _server(process.tracing.of_requests(app.state.langgraph_alone()), settings.gateway, lifespan="off")
+            second = _server(
+                process.tracing.of_requests(app.state.langgraph_alone()), settings.gateway, tls, lifespan="off"
+            )
             servers.append((second, _listen(settings.gateway.host, settings.gateway.langgraph_port)))
         link = await _link(process, core, url) if process.supervised else None
         if own:
             await process.unless_stopped(stack.enter_async_context(own.running()))
-        serving = asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
-        with _shut_down_on([server for server, _ in servers], process.stop):
-            ready: asyncio.Future[Any] = asyncio.ensure_future(core.feed.ready.wait())
-            await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
-            ready.cancel()
-            if not serving.done():
-                log.info("the gateway serves %s, health at %s", url, process.health_address)
-                process.ready(GatewayNote(title="Gateway", health=process.health_address, url=url, login=link))
-            await serving
+        async with _served(servers):
+            await process.unless_stopped(core.feed.ready.wait())
+            log.info("the gateway serves %s, health at %s", url, process.health_address)
+            process.ready(GatewayNote(title="Gateway", health=process.health_address, url=url, login=link))
+            await process.stop.wait()
 
 
 def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
     """The use cases. The gateway is ready while it is connected to Kafka."""
     from connectors.gateway.app import make_core
     from connectors.gateway.gateway_options import GatewayOptions
+    from core.quotas import QuotaLimits
 
     minutes, strategy = hosting.thread_ttl or (None, "delete")
-    options = GatewayOptions(thread_minutes=minutes, thread_strategy=strategy)
-    assert process.settings.kafka
-    core = make_core(process.settings.kafka, process.stores, options, process.registry, graphs)
+    gateway = process.settings.gateway
+    options = GatewayOptions(
+        thread_minutes=minutes,
+        thread_strategy=strategy,
+        session_seconds=gateway.session_hours * 3600,
+        session_idle_seconds=gateway.session_idle_hours * 3600,
+        quotas=QuotaLimits(**process.settings.quota.model_dump()),
+    )
+    core = make_core(process.settings.kafka_servers, process.stores, options, process.registry, graphs)
 
     async def hears() -> str | None:
         return None if core.ingress.ready and core.feed.ready.is_set() else "Kafka is not connected"
@@ -91,14 +101,24 @@ def _core(process: Process, hosting: Hosting, graphs: Graphs) -> GatewayCore:
 
 def _app(process: Process, core: GatewayCore, hosting: Hosting, own: OwnApp | None) -> Any:
     from connectors.gateway.app import make_app
+    from connectors.gateway.client_address import networks
     from connectors.gateway.limits import Rates
 
     settings, http = process.settings, hosting.http
     cors = asdict(http.cors)
     if origins := [o.strip() for o in (settings.gateway.origins or "").split(",") if o.strip()]:
         cors |= {"allow_origins": origins, "allow_origin_regex": None}
-    rates = Rates(settings.rate.user, settings.rate.tenant, settings.rate.runs, settings.redis or "memory://")
-    return make_app(core, rates=rates, cors=cors, own=own, without=http.without)
+    store, access = settings.redis_access.store(settings.redis)
+    rates = Rates(**settings.rate.model_dump(), store=store, access=access)
+    return make_app(
+        core,
+        rates=rates,
+        cors=cors,
+        own=own,
+        without=http.without,
+        public_url=settings.gateway.public_url,
+        trusted_proxies=networks(settings.gateway.trusted_proxies),
+    )
 
 
 async def _link(process: Process, core: GatewayCore, url: str) -> str:
@@ -106,23 +126,27 @@ async def _link(process: Process, core: GatewayCore, url: str) -> str:
 
     settings = process.settings
     secret = await core.sessions.link(OPERATOR, settings.tenant, settings.user)
-    return f"{url}/login?link={secret}"
+    return f"{settings.gateway.public_url or url}/login?link={secret}"
 
 
-@contextlib.contextmanager
-def _shut_down_on(servers: Sequence[QuietServer], stop: asyncio.Event) -> Iterator[None]:
-    """Shuts the servers down when the process is asked to stop."""
-
-    async def tell() -> None:
-        await stop.wait()
-        for server in servers:
-            server.should_exit = True
-
-    telling = asyncio.create_task(tell())
+@contextlib.asynccontextmanager
+async def _served(servers: Sequence[tuple[QuietServer, socket.socket]]) -> AsyncIterator[None]:
+    """Serves during the block; its end shuts the servers down."""
+    tasks = [
+        ServingTask(
+            f"the HTTP server at {_url(sock, 'https' if server.config.is_ssl else 'http')}",
+            partial(server.serve, sockets=[sock]),
+        )
+        for server, sock in servers
+    ]
+    for task in tasks:
+        task.start()
     try:
         yield
     finally:
-        telling.cancel()
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*(task.until_over() for task in tasks))
 
 
 async def _own_app(graphs: Graphs, http: HttpPart) -> OwnApp:
@@ -151,7 +175,7 @@ def allow_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _server(app: Any, settings: GatewaySettings, **options: Any) -> QuietServer:
+def _server(app: Any, settings: GatewaySettings, tls: ssl.SSLContext | None, **options: Any) -> QuietServer:
     from connectors.gateway.gateway_options import GatewayOptions
     from streams.http_server import HttpLimits, make_server
 
@@ -164,10 +188,12 @@ def _server(app: Any, settings: GatewaySettings, **options: Any) -> QuietServer:
         app,
         limits,
         log_config=None,
+        proxy_headers=False,  # `TrustedProxies` reads them
         ws="websockets-sansio",
         ws_max_size=GatewayOptions().max_body,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=STOP_SECONDS,
+        ssl_context_factory=(lambda *_: tls) if tls else None,
         **options,
     )
 
@@ -196,14 +222,41 @@ def _listen(host: str, port: int | None) -> socket.socket:
     raise AssertionError("binding to port 0 always finds a free port")
 
 
-def _url(sock: socket.socket) -> str:
+def _url(sock: socket.socket, scheme: str) -> str:
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
+    return f"{scheme}://{shown}:{port}"
+
+
+_PROVIDERS = (
+    *(
+        "OPENAI",
+        "AZURE_OPENAI",
+        "ANTHROPIC",
+        "GOOGLE",
+        "GEMINI",
+        "MISTRAL",
+        "COHERE",
+        "GROQ",
+        "XAI",
+        "DEEPSEEK",
+        "TOGETHER",
+    ),
+    *("FIREWORKS", "PPLX", "OPENROUTER", "NVIDIA", "HUGGINGFACEHUB", "CEREBRAS"),
+)
+"""Whose models LangChain's `init_chat_model` calls with a key of this name."""
+MODEL_KEYS = frozenset(f"{name}_API_{what}" for name in _PROVIDERS for what in ("KEY", "TOKEN"))
+
+
+def _variables(settings: Settings, given: Mapping[str, str]) -> Mapping[str, str]:
+    """All but the keys of models, which workers call. Hosted graphs and applications are imported here too: they get all."""
+    hosts = settings.graphs or settings.langgraph
+    return given if hosts else {name: value for name, value in given.items() if name not in MODEL_KEYS}
 
 
 SERVICE = Service(
     name="gateway",
+    variables=_variables,
     run=_run,
     command=("gateway",),
     imports=("connectors.gateway.app",),

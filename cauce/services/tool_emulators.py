@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from cauce.program import Program, run_folder
+from cauce.program import Program, basic_variables, run_folder
 from cauce.settings import Settings
 from connectors.arcade import ArcadeSettings
 
@@ -22,5 +22,6 @@ PROGRAM = Program(
     address=lambda text: json.loads(text)["base_url"],
     after=("broker",),
     wanted=lambda settings: settings.of(ArcadeSettings).api_key is None,
+    variables=basic_variables,
     stop_seconds=5,
 )

@@ -49,9 +49,9 @@ async def _run(names: Sequence[str], process: Process) -> None:
     from streams.worker import Worker
 
     settings, stores = process.settings, process.stores
-    assert settings.kafka
+    kafka = settings.kafka_servers
     metrics, options = RuntimeMetrics(process.registry), _options(settings)
-    deltas = BestEffortPublisher(settings.kafka, metrics)
+    deltas = BestEffortPublisher(kafka, metrics)
     parts = WorkerParts(settings, stores, metrics, deltas.emit)
     # Errors in the settings are reported before waiting for a store.
     processors: dict[Group, Processor] = {group: _Logged(await group.make(parts)) for group in groups_of(names)}
@@ -59,7 +59,7 @@ async def _run(names: Sequence[str], process: Process) -> None:
         if process.supervised:
             await StoreCore(stores).ensure_owner(OPERATOR, settings.tenant, settings.user)
         worker = Worker(
-            settings.kafka,
+            kafka,
             processors,
             attempts=stores.attempts,
             options=options,

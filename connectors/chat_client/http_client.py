@@ -132,6 +132,7 @@ class HttpChatClient:
                     "call_id": a["call_id"],
                     "name": a["tool"],
                     "arguments": a["arguments"],
+                    "concerns": a.get("concerns", {}),
                 }
             )
             for a in mine

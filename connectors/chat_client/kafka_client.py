@@ -32,6 +32,7 @@ from schemas import (
 )
 from schemas.common.clock import utc_now
 from schemas.ids import new_traceparent
+from streams.kafka_servers import Kafka
 from streams.record_producer import RecordProducer
 from streams.tail import Tail, follow
 
@@ -60,7 +61,7 @@ class ChatClient:
     everything in `chat.responses` is in the journal before it is sent, so it can no longer change.
     """
 
-    def __init__(self, bootstrap: str, tenant_id: str, user_id: str, *, committed: bool = False) -> None:
+    def __init__(self, bootstrap: Kafka, tenant_id: str, user_id: str, *, committed: bool = False) -> None:
         self._bootstrap, self.tenant_id, self.user_id = bootstrap, tenant_id, user_id
         self._committed = committed
         self._producer = RecordProducer(bootstrap, seconds=_ACKNOWLEDGE_SECONDS)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import html
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from arcade_serve.fastapi import FastAPIWorker
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from connectors.emulators import asana, asana_tools, engine, gmail, gmail_tools
@@ -19,6 +21,7 @@ from connectors.emulators.faults import CutConnection
 from schemas.common.clock import utc_now
 
 EMULATOR_HEADER = "x-cauce-emulator"
+COOKIE = "cauce_emulators"
 
 
 def create_app(store: Store, arcade: engine.Engine, api_key: str) -> FastAPI:
@@ -59,15 +62,47 @@ def create_app(store: Store, arcade: engine.Engine, api_key: str) -> FastAPI:
 async def _refusal(request: Request, store: Store, arcade: engine.Engine, api_key: str) -> Response | None:
     path = request.url.path
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if _is_of_another_page(request, arcade.base_url):
+        return engine.problem(403, "forbidden", "another page or address may not call the emulators")
+    if path == "/" or path.startswith("/_ctl/"):
+        return _refused_inside(request, given, api_key)
     if path.startswith("/v1/") and path != "/v1/health":
         # arcadepy sends the bare key, the REST samples of the documentation send it with Bearer: both are accepted.
-        return None if given == api_key else engine.problem(401, "unauthorized", "invalid API key")
+        return None if same(given, api_key) else engine.problem(401, "unauthorized", "invalid API key")
     if path.startswith(("/gmail/", "/api/1.0/")):
         if given not in arcade.connections.values():
             return _error(request, 401, "Invalid Credentials")
         if fault := await arcade.faults.before(path):
             return _error(request, fault.status, "an injected fault", fault.headers)
     return None
+
+
+def _is_of_another_page(request: Request, base_url: str) -> bool:
+    """Whether a browser sends it for a page of somebody else, or for a name that was made to lead here (DNS rebinding)."""
+    ours = urlsplit(base_url)
+    hosts = {ours.netloc, f"localhost:{ours.port}"}
+    origin = request.headers.get("origin")
+    return (
+        (origin is not None and urlsplit(origin).netloc not in hosts)
+        or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+        or request.headers.get("host", "") not in hosts
+    )
+
+
+def _refused_inside(request: Request, given: str, api_key: str) -> Response | None:
+    """The switches and the page want the key too: as the engine does, or for a browser once as `/?key=`, then as a cookie."""
+    if same(request.query_params.get("key", ""), api_key):
+        entered = RedirectResponse("/", 303)
+        entered.set_cookie(COOKIE, api_key, httponly=True, samesite="strict")
+        return entered
+    if same(given, api_key) or same(request.cookies.get(COOKIE, ""), api_key):
+        return None
+    return engine.problem(401, "unauthorized", "the key is in arcade.key of the emulators' folder: open /?key=KEY")
+
+
+def same(given: str, key: str) -> bool:
+    """Whether it is the key; takes as long for every other."""
+    return hmac.compare_digest(given.encode(), key.encode())
 
 
 def _error(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -12,27 +12,32 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 
-from connectors.gateway import login, problems
+from connectors.gateway import login, pages, problems
 from connectors.gateway.auth.middleware import Authentication
 from connectors.gateway.auth.oidc import Issuers, OidcTokens
 from connectors.gateway.auth.oidc_login import OidcLogin
 from connectors.gateway.body_limit import BodyLimit
+from connectors.gateway.client_address import Network, TrustedProxies
 from connectors.gateway.cors import Cors
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.gateway_options import GatewayOptions
-from connectors.gateway.limits import RateLimits, Rates
+from connectors.gateway.limits import Budgets, RateLimits, Rates
 from connectors.gateway.observed import Observed
+from connectors.gateway.own_address import OwnAddress
 from connectors.gateway.own_routes import Around, Beside, Ours, OwnApp
 from connectors.gateway.protocol import all_protocols
 from connectors.gateway.protocols.lg.application import application as lg
+from connectors.gateway.strangers import Strangers
 from connectors.graphs import Graphs
 from core.following.feed import Feed
 from core.ingress import Ingress
+from core.unread_inputs import UnreadInputs
 from schemas.common.metrics import GatewayMetrics
 from state import Stores
+from streams.kafka_servers import Kafka
 
 RATES = Rates()
-OPEN_PATHS = ("/ok", "/login", "/auth/")
+OPEN_PATHS = ("/ok", "/login", "/login/", "/auth/")
 _EXPOSED = (
     "Content-Location",
     "Location",
@@ -51,11 +56,12 @@ def open_paths() -> tuple[str, ...]:
 
 
 def make_core(
-    bootstrap: str, stores: Stores, options: GatewayOptions, registry: CollectorRegistry, graphs: Graphs
+    bootstrap: Kafka, stores: Stores, options: GatewayOptions, registry: CollectorRegistry, graphs: Graphs
 ) -> GatewayCore:
     """The core on a Kafka and opened stores; `graphs` are the installation's own."""
-    ingress = Ingress(bootstrap, seconds=options.produce_seconds)
-    feed = Feed(bootstrap, items=options.stream_items)
+    unread = UnreadInputs(options.unread)
+    ingress = Ingress(bootstrap, seconds=options.produce_seconds, unread=unread)
+    feed = Feed(bootstrap, items=options.stream_items, unread=unread)
     return GatewayCore(stores, ingress, feed, options, GatewayMetrics(registry), graphs)
 
 
@@ -66,15 +72,20 @@ def make_app(
     cors: Mapping[str, Any] | None = None,
     own: OwnApp | None = None,
     without: Collection[str] = (),
+    public_url: str | None = None,
+    trusted_proxies: Sequence[Network] = (),
 ) -> FastAPI:
     """The application on a core, which it starts and stops.
 
     `cors` are the rules for pages of other origins, such as Agent Chat UI: arguments of Starlette's middleware. `own` are the
-    application's own routes, and `without` the parts of the LangGraph API that are not served. Raises `SettingsError` for a
-    route that has a path of ours.
+    application's own routes, and `without` the parts of the LangGraph API that are not served. `public_url` is the address at
+    which browsers reach it, `trusted_proxies` are networks of proxies that say whom a request is from. Raises `SettingsError`
+    for a route that has a path of ours, and for rates that mean nothing.
     """
-    issuers = Issuers()
+    issuers, address = Issuers(), OwnAddress(public_url)
     tokens = OidcTokens(core.providers, issuers)
+    budgets = Budgets(rates)
+    strangers = Strangers(budgets)
     rules = {"allow_methods": ["*"], "allow_headers": ["*"], **(cors or {})}
     rules["expose_headers"] = [*_EXPOSED, *rules.get("expose_headers", ())]
 
@@ -97,6 +108,7 @@ def make_app(
         )
         before, after = ([], around) if own and own.auth_first else (around, [])
         return [
+            Middleware(TrustedProxies, trusted=trusted_proxies),
             Middleware(Observed, metrics=core.metrics, apis=apis, api=named.get("api")),
             Middleware(Cors, rules=rules, others=bool(before)),
             *before,
@@ -105,10 +117,13 @@ def make_app(
                 keys=core.keys,
                 sessions=core.sessions,
                 tokens=tokens,
+                strangers=strangers,
                 open_paths=open_paths,
+                access=core.access,
+                address=address,
                 **foreign,
             ),
-            Middleware(RateLimits, rates=rates),
+            Middleware(RateLimits, budgets=budgets),
             *after,
             *beside,
             Middleware(BodyLimit, most=core.options.max_body),
@@ -117,15 +132,15 @@ def make_app(
     app = FastAPI(
         title="Cauce",
         lifespan=lifespan,
-        docs_url="/v1/docs",
-        swagger_ui_oauth2_redirect_url=None,
+        docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         middleware=door(lambda: app.router.routes, open_paths(), below="/lg"),
         exception_handlers=problems.HANDLERS,  # type: ignore[arg-type]
     )
     app.state.core = core
-    app.state.oidc = OidcLogin(core.providers, core.sessions, issuers, tokens)
+    app.state.oidc = OidcLogin(core.providers, core.sessions, core.login_attempts, issuers, tokens)
+    app.state.address = address
 
     def langgraph_alone() -> Any:
         """The LangGraph API as an application of its own, behind the same door."""
@@ -137,6 +152,7 @@ def make_app(
 
     app.state.langgraph_alone = langgraph_alone
     app.include_router(login.router)
+    app.include_router(pages.router)
     for protocol in all_protocols():
         protocol.mount(app, core, without)
 

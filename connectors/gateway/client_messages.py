@@ -44,12 +44,13 @@ class Said:
 
 def listed(message: Mapping[str, object]) -> Listed:
     """A message with role (or type) and content. Raises `Refused` for one of another shape."""
-    named = message.get("type") if message.get("type") in _ROLES else message.get("role") or message.get("type")
+    kind, role = message.get("type"), message.get("role")
+    named = kind if isinstance(kind, str) and kind in _ROLES else role or kind
     given, call = message.get("id"), message.get("tool_call_id") or message.get("toolCallId")
     return Listed(
         _ROLES.get(named, "other") if isinstance(named, str) else "other",
         message.get("content"),
-        own_id("msg", str(given)) if given not in (None, "") else None,
+        own_id("msg", given if isinstance(given, str) else str(given)) if given not in (None, "") else None,
         own_id("call", call) if isinstance(call, str) and call else None,
         str(named)[:40],
     )

@@ -12,15 +12,17 @@ from fastapi.routing import APIRoute
 
 from connectors.gateway.problems import Problem
 from core.refusals import Invalid, Refused
-from schemas import DEEPEST, is_storable
+from schemas import is_deep, is_storable
 
 _LEAST, _MOST = -(2**63), 2**64 - 1
 """Whole numbers of 64 bits: LangGraph's checkpoints hold no others."""
+DEEPEST_GIVEN = 32
+"""Levels of objects and lists in JSON of callers: it is put into bodies, and those into others (`schemas.DEEPEST_BODY`)."""
 
 
 def given_json(raw: bytes | str, name: str = "the body") -> Any:
     """The value of a JSON text. Raises `Refused`: 400 if it is not JSON, 422 for values that cannot be stored: unpaired
-    surrogates, numbers that are not finite, integers of more than 64 bits, more than `DEEPEST` levels."""
+    surrogates, numbers that are not finite, integers of more than 64 bits, more than `DEEPEST_GIVEN` levels."""
 
     def whole(digits: str) -> int:
         found = int(digits) if len(digits) <= 20 else _MOST + 1
@@ -42,12 +44,12 @@ def given_json(raw: bytes | str, name: str = "the body") -> Any:
         found = json.loads(text, parse_int=whole, parse_float=broken, parse_constant=constant)
     except RecursionError as error:
         raise Problem(
-            400, "not_json", f"{_begun(name)} has more than {DEEPEST} levels of objects and lists."
+            400, "not_json", f"{_begun(name)} has more than {DEEPEST_GIVEN} levels of objects and lists."
         ) from error
     except ValueError as error:
         raise Problem(400, "not_json", f"{_begun(name)} is not JSON: {str(error)[:200]}") from error
-    if text.count("[") + text.count("{") > DEEPEST and _is_deep(found):
-        raise _unfit(f"{name} has more than {DEEPEST} levels of objects and lists")
+    if is_deep(text.encode("utf-8", "surrogatepass"), DEEPEST_GIVEN):
+        raise _unfit(f"{name} has more than {DEEPEST_GIVEN} levels of objects and lists")
     if "\\u" in text and (where := _half(found, "")) is not None:
         path = f" at {where[1:]}" if where else ""
         raise _unfit(f"{name} has half of a surrogate pair (such as \\ud83d alone){path}; it is no character")
@@ -81,22 +83,6 @@ def _unfit(detail: str) -> Invalid:
 
 def _begun(detail: str) -> str:
     return detail[:1].upper() + detail[1:]
-
-
-def _is_deep(value: Any) -> bool:
-    """Whether objects and lists lie in each other in more than `DEEPEST` levels."""
-    level, found = [value], 0
-    while level := [
-        inner
-        for outer in level
-        if isinstance(outer, dict | list)
-        for inner in (outer.values() if isinstance(outer, dict) else outer)
-        if isinstance(inner, dict | list)
-    ]:
-        found += 1
-        if found >= DEEPEST:
-            return True
-    return False
 
 
 def _half(value: Any, path: str) -> str | None:

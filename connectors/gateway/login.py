@@ -1,35 +1,40 @@
-"""Browsers: a one-time link begins a session, `/auth/logout` ends it."""
+"""Browsers: a one-time link or a provider begins a session, `/auth/logout` ends it."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from connectors.gateway.auth.middleware import COOKIE, CSRF_HEADER
+from connectors.gateway.own_address import LOGIN_COOKIE, SESSION_COOKIE, OwnAddress
+from connectors.gateway.pages import START_PAGE, page
 from connectors.gateway.request_parts import core_of
-from core.refusals import Forbidden, not_found
-from core.sessions import LIFETIME
-from schemas import is_id, is_tenant_id
+from core.login_attempts import LIFETIME as ATTEMPT_LIFETIME
+from core.refusals import Forbidden, Refused, not_found
+from schemas import Unavailable, is_id, is_tenant_id
 
-router = APIRouter(include_in_schema=False)
-ATTEMPT_COOKIE = "cauce_login"
-ATTEMPT_SECONDS = 600
-"""How long signing in at the provider may take."""
-START_PAGE = "/v1/docs"
 
-_CONFIRM = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Cauce</title>
-<meta name="referrer" content="no-referrer"><body style="font:16px sans-serif;max-width:30em;margin:4em auto">
-<h1>Cauce</h1><p>This link signs you in on this browser, once.</p>
-<form method="post" action="login"><input type="hidden" name="link" value="{link}">
-<button style="font:inherit;padding:.5em 1em">Sign in</button></form></body></html>"""
+def _address(request: Request) -> OwnAddress:
+    found: OwnAddress = request.app.state.address
+    return found
+
+
+def _at_own_host(request: Request) -> None:
+    _address(request).require_host(request)
+
+
+router = APIRouter(include_in_schema=False, dependencies=[Depends(_at_own_host)])
 
 
 @router.get("/login")
-async def ask(link: Annotated[str, Query(max_length=300, pattern=r"^[A-Za-z0-9_.\-]+$")]) -> Response:
-    """Asks before it uses the link up: previews of links that chat programs fetch would take it otherwise."""
-    return HTMLResponse(_CONFIRM.format(link=link), headers={"Referrer-Policy": "no-referrer"})
+async def ask(request: Request, link: Annotated[str, Query(max_length=300, pattern=r"^[A-Za-z0-9_.\-]+$")]) -> Response:
+    """Asks before it uses the link up: previews of links that chat programs fetch would take it otherwise. It names the user,
+    since somebody else may have sent the link."""
+    whose = await core_of(request).sessions.whose(link)
+    if whose is None:
+        raise _used()
+    return page("sign_in.html", link=link, tenant=whose[0], user=whose[1])
 
 
 @router.post("/login")
@@ -39,22 +44,32 @@ async def use(request: Request) -> Response:
     link = form.removeprefix("link=")
     cookie = await core_of(request).sessions.redeem(link)
     if cookie is None:
-        raise Forbidden("link_used", "This link was used before or has expired; `cauce up` prints a new one.")
-    return signed_in(request, cookie, START_PAGE)
+        raise _used()
+    return await signed_in(request, cookie, START_PAGE)
+
+
+def _used() -> Forbidden:
+    return Forbidden("link_used", "This link was used before or has expired; `cauce login` prints a new one.")
 
 
 @router.post("/auth/logout")
 async def logout(request: Request) -> Response:
     """Ends the session, and says where to log out at the provider too."""
-    cookie = request.cookies.get(COOKIE)
-    target = None
-    if cookie and request.headers.get(CSRF_HEADER):
-        ended = await core_of(request).sessions.end(cookie)
-        if ended:
-            tenant_id, back = cookie.partition(".")[0], str(request.base_url)
-            target = await request.app.state.oidc.logout_url(tenant_id, ended.method, ended.id_token, back)
+    address = _address(request)
+    address.require_own_page(request, with_session=True)
+    cookie, target = request.cookies.get(address.cookie(request, SESSION_COOKIE)), None
+    ended = await core_of(request).sessions.end(cookie) if cookie else None
+    if cookie and ended:
+        tenant_id, back = cookie.partition(".")[0], address.base(request) + START_PAGE
+        try:
+            target = await request.app.state.oidc.logout_url(tenant_id, ended.method, back)
+        except (
+            Refused,
+            Unavailable,
+        ):  # the provider was removed, or does not answer: the session here has ended all the same
+            target = None
     gone = JSONResponse({"provider_logout": target})
-    gone.delete_cookie(COOKIE, path="/")
+    _delete(gone, request, SESSION_COOKIE)
     return gone
 
 
@@ -62,8 +77,8 @@ async def logout(request: Request) -> Response:
 async def begin(request: Request, tenant_id: str, provider: str) -> Response:
     """Sends the browser to the tenant's provider."""
     _check_names(tenant_id, provider)
-    url, browser = await request.app.state.oidc.begin(tenant_id, provider, _callback(request, tenant_id, provider))
-    return _sent_on(request, url, ATTEMPT_COOKIE, browser, seconds=ATTEMPT_SECONDS, path="/auth/")
+    url, sealed = await request.app.state.oidc.begin(tenant_id, provider, _callback(request, tenant_id, provider))
+    return _sent_on(request, url, LOGIN_COOKIE, sealed, seconds=int(ATTEMPT_LIFETIME.total_seconds()))
 
 
 @router.get("/auth/{tenant_id}/{provider}/callback")
@@ -79,13 +94,15 @@ async def callback(request: Request, tenant_id: str, provider: str) -> Response:
         _callback(request, tenant_id, provider),
         state=query.get("state", "")[:200],
         code=query.get("code", "")[:2000],
-        browser=request.cookies.get(ATTEMPT_COOKIE),
+        sealed=request.cookies.get(_address(request).cookie(request, LOGIN_COOKIE)),
     )
-    return signed_in(request, cookie, START_PAGE)
+    arrived = await signed_in(request, cookie, START_PAGE)
+    _delete(arrived, request, LOGIN_COOKIE)
+    return arrived
 
 
 def _callback(request: Request, tenant_id: str, provider: str) -> str:
-    return str(request.url_for("callback", tenant_id=tenant_id, provider=provider))
+    return f"{_address(request).base(request)}/auth/{tenant_id}/{provider}/callback"
 
 
 def _check_names(tenant_id: str, provider: str) -> None:
@@ -93,13 +110,25 @@ def _check_names(tenant_id: str, provider: str) -> None:
         raise not_found("provider", provider)
 
 
-def signed_in(request: Request, cookie: str, target: str) -> Response:
-    """A redirect that sets the session's cookie."""
-    return _sent_on(request, target, COOKIE, cookie, seconds=int(LIFETIME.total_seconds()), path="/")
+async def signed_in(request: Request, cookie: str, target: str) -> Response:
+    """A redirect that sets the session's cookie. The session that the browser had before is ended."""
+    if before := request.cookies.get(_address(request).cookie(request, SESSION_COOKIE)):
+        await core_of(request).sessions.end(before)
+    return _sent_on(
+        request, target, SESSION_COOKIE, cookie, seconds=int(core_of(request).sessions.lifetime.total_seconds())
+    )
 
 
-def _sent_on(request: Request, target: str, name: str, cookie: str, *, seconds: int, path: str) -> Response:
-    response = RedirectResponse(target, 303)
-    secure = request.url.scheme == "https"
-    response.set_cookie(name, cookie, max_age=seconds, path=path, secure=secure, httponly=True, samesite="lax")
+def _sent_on(request: Request, target: str, name: str, value: str, *, seconds: int) -> Response:
+    response, address = RedirectResponse(target, 303), _address(request)
+    secure = address.is_https(request)
+    named = address.cookie(request, name)
+    response.set_cookie(named, value, max_age=seconds, path="/", secure=secure, httponly=True, samesite="lax")
     return response
+
+
+def _delete(response: Response, request: Request, name: str) -> None:
+    address = _address(request)
+    response.delete_cookie(
+        address.cookie(request, name), path="/", secure=address.is_https(request), httponly=True, samesite="lax"
+    )

@@ -29,16 +29,23 @@ class PatientJson(Response):
         heartbeat: float,
         headers: Mapping[str, str] | None = None,
         on_left: Callable[[], Awaitable[None]] | None = None,
+        on_end: Callable[[str | None], None] = lambda why: None,
     ) -> None:
-        """`on_left` is awaited when the reader leaves before the end."""
+        """`on_left` is awaited when the reader leaves before the end, `on_end` is called in any case."""
         self._work, self._on_error, self._heartbeat = work, on_error, heartbeat
-        self._on_left = on_left
+        self._on_left, self._on_end = on_left, on_end
         fixed = {"content-type": "application/json", "cache-control": "no-store", "x-accel-buffering": "no"}
         super().__init__(headers={**fixed, **(headers or {})})
         del self.headers["content-length"]
 
     async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         """Answers, or sees the reader leave."""
+        try:
+            await self._answer(receive, send)
+        finally:
+            self._on_end(None)
+
+    async def _answer(self, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         working = asyncio.ensure_future(self._value())
         leaving = asyncio.ensure_future(until_left(receive))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +22,6 @@ class Protocol:
     """The first part of its paths; requests are counted under it."""
     mount: Callable[[FastAPI, GatewayCore, Collection[str]], None]
     """Adds its routes; given the parts of it that are not served, by name."""
-    runs: re.Pattern[str]
-    """Paths of which a POST may start a run: those count towards the limit of runs."""
     open_paths: tuple[str, ...] = ()
     """Paths for which nobody has to say who he is; those that end with a slash with all below."""
 
@@ -34,8 +31,3 @@ def all_protocols() -> tuple[Protocol, ...]:
     """All of them, by walking the folders."""
     where = protocols.__name__
     return tuple(import_module(f"{where}.{one.name}").PROTOCOL for one in iter_modules(protocols.__path__) if one.ispkg)
-
-
-def starts_run(path: str) -> bool:
-    """Whether a POST to this path may start a run, over any protocol."""
-    return any(protocol.runs.fullmatch(path) for protocol in all_protocols())

@@ -3,16 +3,27 @@ that is absent or null is not given; one of another type is refused, never passe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, TypeAlias
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import given_json
 from core.principal import Principal
 from core.refusals import Invalid, unfit
+
+MOST_TEXTS = 1_000
+"""Texts in a list of a body, such as ids or names of fields."""
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+_DIGITS = re.compile(r"-?[0-9]{1,19}")
+"""ASCII alone: `int` takes the digits of other scripts, too, and `str.isdigit` even those that `int` does not."""
 
 
 def core_of(request: Request) -> GatewayCore:
@@ -24,6 +35,18 @@ def core_of(request: Request) -> GatewayCore:
 def caller_of(request: Request) -> Principal:
     """Who calls."""
     return principal_of(request)
+
+
+def large(handler: Handler) -> Handler:
+    """A handler whose answer may be large: few of a user are at work at a time, the others wait for their turn."""
+
+    @wraps(handler)
+    async def in_turn(request: Request) -> Response:
+        caller = caller_of(request)
+        async with core_of(request).large_answers.place((caller.tenant_id, caller.user_id)):
+            return await handler(request)
+
+    return in_turn
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -50,16 +73,26 @@ async def _json(request: Request) -> object:
 
 
 def number(given: object, name: str, default: int, most: int) -> int:
-    """A count from a body or a query. Raises `Refused`."""
+    """A count from a body or a query, at most `most`. Raises `Refused`."""
     if given is None:
         return default
-    try:
-        found = int(given)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise unfit(name, given, "a number") from error
+    found = whole(given)
+    if found is None:
+        raise unfit(name, given, "a whole number")
     if found < 0:
         raise unfit(name, found, "0 or more")
-    return int(min(found, most))
+    return min(found, most)
+
+
+def whole(given: object) -> int | None:
+    """The whole number that is given, as a number or as its digits; None for anything else, and for more than 19 digits."""
+    if isinstance(given, bool):
+        return None
+    if isinstance(given, float) and given.is_integer() and abs(given) < 2**63:
+        return int(given)
+    if isinstance(given, str) and _DIGITS.fullmatch(given):
+        given = int(given)
+    return given if isinstance(given, int) and abs(given) < 2**63 else None
 
 
 def page_of(given: Mapping[str, Any], default: int = 10) -> tuple[int, int]:
@@ -72,12 +105,14 @@ def is_set(request: Request, name: str) -> bool:
     return request.query_params.get(name) in ("1", "true", "True")
 
 
-def mapping(given: object, name: str) -> dict[str, Any]:
-    """An object of a body, empty when absent. Raises `Refused`."""
+def mapping(given: object, name: str, *, most: int | None = None) -> dict[str, Any]:
+    """An object of a body, empty when absent; with `most` one of at most so many characters as JSON. Raises `Refused`."""
     if given is None:
         return {}
     if not isinstance(given, dict):
         raise unfit(name, given, "an object")
+    if most is not None and len(json.dumps(given)) > most:
+        raise unfit(name, given, f"an object of at most {most:,} characters as JSON")
     return given
 
 
@@ -98,10 +133,12 @@ def one_of(body: Mapping[str, Any], name: str, choices: Sequence[str]) -> str | 
 
 
 def texts(body: Mapping[str, Any], name: str) -> list[str] | None:
-    """A list of texts, which may be empty. Raises `Refused`."""
+    """A list of at most `MOST_TEXTS` texts, which may be empty. Raises `Refused`."""
     given = body.get(name)
     if given is not None and not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
         raise unfit(name, given, "a list of strings")
+    if given is not None and len(given) > MOST_TEXTS:
+        raise unfit(name, f"a list of {len(given)} strings", f"at most {MOST_TEXTS}")
     return given
 
 

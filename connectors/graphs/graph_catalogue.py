@@ -57,11 +57,10 @@ class Graphs:
         if name not in self._specs:
             there = f"The hosted graphs are {', '.join(self._specs)}." if self._specs else "There are none."
             raise SettingsError(f"no graph {name!r} is hosted here. {there}")
+        if found := self._known(name):  # it is loaded: no wait for the import of another one
+            return found
         async with self._importing:
-            if name not in self._graphs:
-                at, reason = self._failed.get(name, (float("-inf"), ""))
-                if time.monotonic() - at < RETRY_SECONDS:
-                    raise SettingsError(reason)
+            if not self._known(name):
                 try:
                     call = partial(_hosted, name, self._specs[name], self._folder, self._dependencies, self._factories)
                     self._graphs[name] = await asyncio.get_running_loop().run_in_executor(self._imports, call)
@@ -69,6 +68,13 @@ class Graphs:
                     self._failed[name] = (time.monotonic(), str(error))
                     raise
         return self._graphs[name]
+
+    def _known(self, name: str) -> HostedGraph | None:
+        """The graph if it is loaded. Raises `SettingsError` if loading it failed a moment ago."""
+        at, reason = self._failed.get(name, (float("-inf"), ""))
+        if name not in self._graphs and time.monotonic() - at < RETRY_SECONDS:
+            raise SettingsError(reason)
+        return self._graphs.get(name)
 
     async def imported(self, what: str, spec: str) -> object:
         """Another object of the application, imported like a graph. Raises `SettingsError`, with `what` in its message, if it

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from connectors.foreign import error_text
 from connectors.graphs import Graphs
 from core.changes import Changes
+from core.costs import spend
 from core.graph_assistants import Assistant
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Broken, Refused, checked, not_found
 from schemas import (
@@ -20,6 +22,7 @@ from schemas import (
     SettingsError,
     StateUpdated,
     ThreadHead,
+    TooLarge,
     UpdateState,
 )
 from state import ItemStore, Journal
@@ -35,6 +38,8 @@ AssistantOf = Callable[[Principal, object], Awaitable[Assistant | None]]
 StateOf = Callable[[str, tuple[str, ...]], Awaitable[Any]]
 """The values of a checkpoint of a namespace; None if they cannot be read."""
 
+STATE_BYTES = 8 << 20
+"""Bytes of rows that are read for the states of one answer. A larger state is not shown (`TooLarge`)."""
 MAKE_SECONDS = 30.0
 """How long a factory may take to create a graph whose state is read, or which is drawn."""
 HELD_SECONDS = 5.0
@@ -120,15 +125,22 @@ class GraphStates:
         metadata: Mapping[str, Any] | None = None,
         namespace: str = "",
         checkpoint_id: str | None = None,
-    ) -> list[State]:
-        """States, newest first: those older than `before`, of checkpoints whose metadata contains these pairs."""
+    ) -> AsyncGenerator[State]:
+        """States, newest first: those older than `before`, of checkpoints whose metadata contains these pairs. It ends before all
+        that was read for them has `STATE_BYTES`, unless the first alone has more (`TooLarge`)."""
         async with self._bound(caller, thread_id, graph) as bound:
             from connectors.graphs import place, thread_state
 
-            config = place(thread_id, checkpoint_id, namespace)
+            config, given = place(thread_id, checkpoint_id, namespace), 0
             older = place(thread_id, before, namespace) if before else None
             found = bound.aget_state_history(config, filter=dict(metadata or {}) or None, before=older, limit=limit)
-            return [thread_state(snapshot, thread_id=thread_id) async for snapshot in found]
+            try:
+                async for snapshot in found:
+                    yield thread_state(snapshot, thread_id=thread_id)
+                    given += 1
+            except TooLarge:
+                if not given:
+                    raise
 
     async def update(
         self,
@@ -147,7 +159,10 @@ class GraphStates:
 
         Raises `Refused` if the graph rejects the update.
         """
-        caller.require("write")
+        require(caller, Operation.CHANGE_STATE, "graph")
+        if graph in self._graphs.names and await self._assistant(caller, graph) is None:
+            raise not_found("graph", graph)
+        await spend("state")
         request = await self._configured(caller, head, graph)
         body = checked(
             UpdateState,
@@ -189,7 +204,7 @@ class GraphStates:
         from connectors.graphs import DESCRIBE, Use, UserStore, run_config
 
         request = _request(caller, assistant)
-        config = run_config(request, thread_id="", user_id=caller.user_id, assistant_id=assistant.assistant_id)
+        config = run_config(request, thread_id="", assistant_id=assistant.assistant_id, **_whose(caller))
         with _explained(assistant.graph_id):
             async with asyncio.timeout(MAKE_SECONDS):
                 yield hosted, Use(DESCRIBE, config, UserStore(self._items, caller.tenant_id, caller.user_id))
@@ -197,7 +212,7 @@ class GraphStates:
     async def _configured(self, caller: Principal, head: ThreadHead | None, graph: str) -> GraphRequest:
         """The configuration of the thread's graph: that of its newest run, otherwise that of its assistant."""
         if head and head.configured and head.configured.graph == graph:
-            return head.configured
+            return head.configured.model_copy(update={"permissions": tuple(sorted(caller.scopes))})
         names = (head.agent_id, head.metadata.get("assistant_id")) if head else ()
         for name in (*names, graph):
             if name and (found := await self._assistant(caller, name)) and found.graph_id == graph:
@@ -213,7 +228,7 @@ class GraphStates:
     def _attached(self, caller: Principal, thread_id: str, hosted: HostedGraph, made: Any) -> Any:
         from connectors.graphs import StagingSaver, UserStore, rows_of
 
-        saver = StagingSaver(rows_of(self._journal, caller.tenant_id, thread_id))
+        saver = StagingSaver(rows_of(self._journal, caller.tenant_id, thread_id, max_bytes=STATE_BYTES))
         return hosted.attached(made, saver=saver, store=UserStore(self._items, caller.tenant_id, caller.user_id))
 
     @asynccontextmanager
@@ -224,7 +239,7 @@ class GraphStates:
         head = (await self._journal.hydrate(caller.tenant_id, thread_id, window=0)).head if hosted.is_made else None
         request = await self._configured(caller, head, graph)
         agent_id = head.agent_id if head else ""
-        config = run_config(request, thread_id=thread_id, user_id=caller.user_id, assistant_id=agent_id)
+        config = run_config(request, thread_id=thread_id, assistant_id=agent_id, **_whose(caller))
         async with _left_whatever_it_raises(graph) as stack:
             with _explained(graph):
                 use = Use(READ, config, UserStore(self._items, caller.tenant_id, caller.user_id))
@@ -319,6 +334,10 @@ def _is_ours(error: BaseException) -> bool:
     return isinstance(error, GeneratorExit) or (
         isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
     )
+
+
+def _whose(caller: Principal) -> dict[str, Any]:
+    return {"tenant_id": caller.tenant_id, "user_id": caller.user_id}
 
 
 def _request(caller: Principal, assistant: Assistant) -> GraphRequest:

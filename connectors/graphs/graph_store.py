@@ -23,7 +23,7 @@ from langgraph.store.base import (
 from connectors.graphs.json_shapes import to_json
 from connectors.graphs.saver import from_thread
 from schemas.common.clock import utc_now
-from state import BadItem, ItemStore, matches, namespaces, ranked
+from state import BadItem, ItemStore, namespaces, search_items
 from state import Item as StoredItem
 
 
@@ -61,9 +61,15 @@ class UserStore(BaseStore):
             await self._put(op)
             return None
         if isinstance(op, SearchOp):
-            below = self._items.below(*self._who, op.namespace_prefix)
-            found_items = ranked([item async for item in below if matches(item, op.filter or {})], op.query)
-            page = found_items[op.offset : op.offset + op.limit]
+            page = await search_items(
+                self._items,
+                *self._who,
+                op.namespace_prefix,
+                conditions=op.filter or {},
+                query=op.query,
+                limit=op.limit,
+                offset=op.offset,
+            )
             return [SearchItem(**_fields(item), score=score) for item, score in page]
         if isinstance(op, ListNamespacesOp):
             return await self._namespaces(op)
@@ -80,7 +86,7 @@ class UserStore(BaseStore):
 
     async def _namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
         conditions = op.match_conditions or ()
-        found = [item async for item in self._items.below(*self._who, ())]
+        found = [name async for name in self._items.names(*self._who, ())]
         for condition in conditions:
             if condition.match_type == "prefix":
                 fitting = set(namespaces(found, prefix=condition.path))
@@ -88,7 +94,7 @@ class UserStore(BaseStore):
                 fitting = set(namespaces(found, suffix=condition.path))
             else:
                 raise BadItem(f"namespaces are matched by prefix or suffix, not by {condition.match_type!r}")
-            found = [item for item in found if item.namespace in fitting]
+            found = [name for name in found if name in fitting]
         return namespaces(found, max_depth=op.max_depth)[op.offset : op.offset + op.limit]
 
 

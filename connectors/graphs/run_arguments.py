@@ -14,12 +14,11 @@ from langgraph.types import Command, Send
 from pydantic import BaseModel
 
 from connectors.graphs.factories import GraphUser
+from core.reserved_names import PLACE, identity_of, is_reserved_metadata, without_reserved
 from schemas import BadRecord
 from schemas.graphs import GraphInterrupt, GraphRequest
 
 _TAKEN_OVER = ("tags", "recursion_limit", "max_concurrency", "run_name")
-_PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id", "graph_id", "assistant_id")
-"""Keys of `configurable` that clients cannot set."""
 
 
 def place(thread_id: str, checkpoint_id: str | None = None, namespace: str = "") -> RunnableConfig:
@@ -32,25 +31,28 @@ def run_config(
     request: GraphRequest,
     *,
     thread_id: str,
+    tenant_id: str,
     user_id: str,
     assistant_id: str,
     run_id: str = "",
     request_id: str = "",
     metadata: Mapping[str, Any] | None = None,
 ) -> RunnableConfig:
-    """The config of a run: the values of client and assistant, and our own ids, which take precedence.
+    """The config of a run: the values of client and assistant, and our own: its ids, and who its user is.
 
-    A client's keys that begin with two underscores are LangGraph's internal switches and are removed. The context is also put
-    into `configurable`, as on LangGraph's servers, for graphs that read it there. Without a `run_id` it is a config for reading
-    the state. `metadata` is that of the run, added to that of the config.
+    Names that are ours or LangGraph's own are removed from others' values (`core/reserved_names.py`). The context is also
+    put into `configurable`, as on LangGraph's servers, for graphs that read it there. Without a `run_id` it is a config for
+    reading the state. `metadata` is that of the run, added to that of the config.
     """
     given = request.config
     ids = {"thread_id": thread_id, "assistant_id": assistant_id, "graph_id": request.graph, "run_id": run_id}
     ours = {name: known for name, known in ids.items() if known}
-    user = GraphUser(user_id, request.permissions)
+    user = GraphUser(identity_of(tenant_id, user_id), request.permissions)
     who = {
+        "tenant_id": tenant_id,
+        "user_id": user_id,
         "langgraph_auth_user": user,
-        "langgraph_auth_user_id": user_id,
+        "langgraph_auth_user_id": user.identity,
         "langgraph_auth_permissions": list(request.permissions),
         "langgraph_request_id": request_id or run_id,
     }
@@ -59,8 +61,8 @@ def run_config(
         place["checkpoint_id"] = request.checkpoint_id
     config: Any = {
         **{name: given[name] for name in _TAKEN_OVER if given.get(name) is not None},
-        "metadata": {**_mapping(given.get("metadata")), **(metadata or {}), **ours},
-        "configurable": {"user_id": user_id, **request.context, **_configurable(given), **ours, **who, **place},
+        "metadata": {**_metadata({**_mapping(given.get("metadata")), **(metadata or {})}), **ours},
+        "configurable": {**without_reserved(request.context), **_configurable(given), **ours, **who, **place},
     }
     if (known := _uuid(run_id)) is not None:
         config["run_id"] = known
@@ -71,7 +73,7 @@ def run_config(
 def run_context(graph: Pregel[Any, Any, Any, Any], request: GraphRequest) -> dict[str, Any] | None:
     """The context of a run as LangGraph's server computes it: includes `configurable`, drops keys unknown to the graph's schema,
     and applies the schema's defaults."""
-    given = {**_configurable(request.config), **request.context}
+    given = {**_configurable(request.config), **without_reserved(request.context)}
     schema: Any = graph.context_schema
     if not dataclasses.is_dataclass(schema) and not (inspect.isclass(schema) and issubclass(schema, BaseModel)):
         return given or None
@@ -91,8 +93,12 @@ def _fields(schema: Any) -> Collection[str] | None:
 
 def _configurable(given: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of `configurable` that the client may set."""
-    found = _mapping(given.get("configurable"))
-    return {name: value for name, value in found.items() if not name.startswith("__") and name not in _PLACE}
+    found = without_reserved(_mapping(given.get("configurable")))
+    return {name: value for name, value in found.items() if name not in PLACE}
+
+
+def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if not is_reserved_metadata(name)}
 
 
 def _uuid(text: str) -> uuid.UUID | None:

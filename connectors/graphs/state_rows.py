@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 from connectors.graphs.serde import StorableSerializer
 from schemas import CauceError, StateRow, UnreadableRow
-from state import Journal
+from state import Journal, Page
 
 LARGEST_ROW = 800_000
 """Maximum bytes of one row: by default Cassandra rejects rows of 1 MB and more, and a batch has several."""
@@ -39,8 +39,8 @@ class BrokenState(UnreadableRow):
 class RowReader(Protocol):
     """The rows of one thread."""
 
-    async def checkpoints(self, *, before: int | None = None, limit: int = 50) -> list[StateRow]:
-        """At most `limit` rows of the kind `checkpoint` with numbers below `before`, newest first."""
+    async def checkpoints(self, *, before: int | None = None, limit: int = 50) -> Page[StateRow]:
+        """A page of at most `limit` rows of the kind `checkpoint` with numbers below `before`, newest first."""
         ...
 
     async def values(self, ranges: Sequence[Range]) -> list[StateRow]:
@@ -49,15 +49,22 @@ class RowReader(Protocol):
 
 
 class _JournalRows:
-    def __init__(self, journal: Journal, tenant_id: str, thread_id: str) -> None:
+    def __init__(self, journal: Journal, tenant_id: str, thread_id: str, max_bytes: int | None) -> None:
         self.of = f" of the thread {thread_id} of {tenant_id}"
         self.checkpoints = partial(journal.checkpoints, tenant_id, thread_id)
-        self.values = partial(journal.values, tenant_id, thread_id)
+        self._values = partial(journal.values, tenant_id, thread_id)
+        self._left = max_bytes
+
+    async def values(self, ranges: Sequence[Range]) -> list[StateRow]:
+        found = await self._values(ranges, max_bytes=self._left)
+        if self._left is not None:
+            self._left -= sum(len(row.body) for row in found)
+        return found
 
 
-def rows_of(journal: Journal, tenant_id: str, thread_id: str) -> RowReader:
-    """Reads the rows of a thread from the journal."""
-    return _JournalRows(journal, tenant_id, thread_id)
+def rows_of(journal: Journal, tenant_id: str, thread_id: str, *, max_bytes: int | None = None) -> RowReader:
+    """Reads the rows of a thread from the journal, values of at most `max_bytes` altogether. Raises `TooLarge`."""
+    return _JournalRows(journal, tenant_id, thread_id, max_bytes)
 
 
 @dataclass(frozen=True, slots=True)

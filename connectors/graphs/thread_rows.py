@@ -207,15 +207,15 @@ class ThreadRows:
             if self._rows_read != rows_read:
                 return  # another caller has read more in the meantime
             page = await self._reader.checkpoints(before=self._before, limit=self._page)
-            self._all_read = len(page) < self._page
+            self._all_read = page.next is None
             self._page = min(self._page * 2, _LARGEST_PAGE)
             with self._changing:
                 for stored in page:
                     self._take(stored)
+            self._before = page.next
             self._rows_read += len(page)
 
     def _take(self, stored: StateRow) -> None:
-        self._before = stored.seq
         try:
             row = row_of(stored.body)
         except BrokenState as error:

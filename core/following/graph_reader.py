@@ -6,7 +6,6 @@ reader gets each part once, of a message that a model writes each piece once, wh
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +13,12 @@ from typing import Any
 from core.following.position import Position
 from core.following.written_parts import NOTHING, Had, rest_of, text_of
 from schemas import GraphDelta, GraphPiece, GraphStreamed, is_left_out
+from schemas.common.pools import SharedCache
 
 LEG_BYTES = 4 << 20
 """Bytes of one leg that are kept for late readers; they get the rest of a longer one with its events."""
 ALL_BYTES = 128 << 20
-"""Bytes of all legs that are kept."""
+"""Bytes of all legs that are kept. When there are more, the tenant that has most of them loses its oldest."""
 _LEGS_KNOWN = 8
 
 
@@ -57,15 +57,13 @@ class _ActiveLeg:
         self.starts: dict[int, int] = {}
         """By part: the characters of its message before it."""
 
-    def add(self, delta: GraphDelta, size: int) -> int:
-        """Keeps pieces, and returns how many bytes more that is."""
-        before = self.size
+    def add(self, delta: GraphDelta, size: int) -> None:
+        """Keeps pieces, which have so many bytes."""
         if self.size <= LEG_BYTES:
             self.pieces += delta.pieces
             self.size += size
         if self.size > LEG_BYTES:
             self.pieces, self.said = [], {}
-        return self.size - before
 
     def say(self, piece: GraphPiece) -> MessagePiece | None:
         """A piece as one of its message; None where it is none, or something before it is missing."""
@@ -86,24 +84,22 @@ class ActiveLegs:
     """The pieces of the active leg of each thread, as far as there is room for them."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[bytes, _ActiveLeg] = OrderedDict()
-        self._bytes = 0
+        self._kept: SharedCache[_ActiveLeg] = SharedCache(ALL_BYTES)
 
     def add(self, key: bytes, delta: GraphDelta, size: int) -> tuple[GraphPieces, list[MessagePiece]]:
         """Keeps what came, and gives it in the forms that readers get."""
-        if key in self._kept and self._kept[key].leg != delta.leg:
-            self.end(key)
-        leg = self._kept.setdefault(key, _ActiveLeg(delta))
-        self._bytes += leg.add(delta, size)
+        tenant = tenant_in(key)
+        leg = self._kept.get(tenant, key)
+        if leg is None or leg.leg != delta.leg:
+            leg = _ActiveLeg(delta)
+        leg.add(delta, size)
         said = [text for piece in delta.pieces if (text := leg.say(piece))]
-        self._kept.move_to_end(key)
-        while self._bytes > ALL_BYTES and len(self._kept) > 1:
-            self.end(next(iter(self._kept)))
+        self._kept.put(tenant, key, leg, leg.size)
         return GraphPieces(delta.run_id, delta.leg, delta.pieces, delta.graph), said
 
     def get(self, key: bytes) -> tuple[GraphPieces, list[MessagePiece]] | None:
         """What is kept of a thread, in the same forms."""
-        kept = self._kept.get(key)
+        kept = self._kept.get(tenant_in(key), key)
         if kept is None or not kept.pieces:
             return None
         said = [MessagePiece(kept.run_id, message_id, 0, text) for message_id, text in kept.said.items()]
@@ -111,13 +107,16 @@ class ActiveLegs:
 
     def end(self, key: bytes) -> None:
         """The thread's leg is over: its events have everything."""
-        if gone := self._kept.pop(key, None):
-            self._bytes -= gone.size
+        self._kept.pop(tenant_in(key), key)
 
     def clear(self) -> None:
         """Forgets all of them."""
         self._kept.clear()
-        self._bytes = 0
+
+
+def tenant_in(key: bytes) -> str:
+    """The tenant of a record's key."""
+    return key.partition(b":")[0].decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
+from core.access import Access
 from core.following.event_methods import EventMethods
-from core.following.feed import EarlyResult, Feed, Resync, Subscription, TextPiece, stored_events
+from core.following.feed import EarlyResult, Feed, Resync, TextPiece, stored_events
 from core.following.graph_reader import GraphPieces
 from core.following.position import is_deletion
 from core.principal import Principal
-from core.refusals import Expired, NotNow
+from core.refusals import NotNow
 from schemas import ServerTrouble, ThreadEvent, ThreadKey, ToolFinished
-from schemas.common.clock import utc_now
 from state import Journal
 
 PAGE = 500
@@ -32,19 +34,29 @@ Made = TypeVar("Made")
 
 
 class ThreadStream:
-    """Reads one thread for one client. `expires` ends it: a stream lives no longer than what it was opened with."""
+    """Reads one thread for one client, for no longer than the client's credential counts."""
 
     def __init__(
-        self, journal: Journal, feed: Feed, key: ThreadKey, *, heartbeat: float, expires: datetime | None = None
+        self,
+        journal: Journal,
+        feed: Feed,
+        key: ThreadKey,
+        still: Callable[[], Awaitable[None]],
+        *,
+        heartbeat: float,
+        asks: float,
     ) -> None:
-        self._journal, self._feed, self._key = journal, feed, key
-        self._heartbeat, self._expires = heartbeat, expires
+        """`still` raises what ends the stream, and is asked after so many seconds (`asks`)."""
+        self._journal, self._feed, self._key, self._still = journal, feed, key, still
+        self._heartbeat, self._asks = heartbeat, asks
 
     async def items(self, since: int = 0) -> AsyncIterator[StreamItem]:
         """Events with numbers above `since`, what is known before its event between them, and heartbeats. Never ends by itself.
 
-        Raises `Refused` when the reader is too slow (`slow_reader`) or its credential has expired (`expired`).
+        Raises `Refused` when the reader is too slow (`slow_reader`), and what `Access.still` raises.
         """
+        clock = asyncio.get_running_loop().time
+        asked = clock()
         with self._feed.subscribed(self._key) as live:
             seq, idle = since, 0
             async for event in self.stored(seq):
@@ -52,7 +64,13 @@ class ThreadStream:
                 seq = event.seq
             while True:
                 fresh = await live.take(self._heartbeat)
-                self._check(live)
+                if live.overflowed:
+                    detail = "You read more slowly than the agent writes; connect again with the last id that you have."
+                    raise NotNow("slow_reader", detail)
+                if clock() - asked >= self._asks * 0.9:  # timers are not exact, and the next heartbeat is far
+                    asked = clock()
+                    with suppress(ServerTrouble):  # nobody knows: the next heartbeat asks again
+                        await self._still()
                 idle = 0 if fresh else idle + 1
                 if not fresh:
                     if idle in _LOOKS or idle % _LOOKS[-1] == 0:
@@ -85,30 +103,24 @@ class ThreadStream:
                 return  # live events still come, and the next heartbeat looks again
             for event in stored_events(page, self._key):
                 yield event
-            if len(page) < PAGE:
+            if page.next is None:
                 return
-            since = page[-1].seq
-
-    def _check(self, live: Subscription) -> None:
-        if live.overflowed:
-            detail = "You read more slowly than the agent writes; connect again with the last id that you have."
-            raise NotNow("slow_reader", detail)
-        if self._expires and utc_now() >= self._expires:
-            raise Expired("expired", "The credential that this stream was opened with has expired.")
+            since = page.next
 
 
 class ThreadStreams:
     """Opens streams on one feed. The caller has seen to it that the thread is the principal's."""
 
-    def __init__(self, journal: Journal, feed: Feed, *, heartbeat: float) -> None:
-        """`heartbeat`: seconds after which an idle stream sends a heartbeat."""
-        self._journal, self._feed, self._heartbeat = journal, feed, heartbeat
+    def __init__(self, journal: Journal, feed: Feed, access: Access, *, heartbeat: float) -> None:
+        """`heartbeat`: seconds after which an idle stream sends a heartbeat, and any asks whether its credential counts."""
+        self._journal, self._feed, self._access, self._heartbeat = journal, feed, access, heartbeat
 
     def of(self, principal: Principal, thread_id: str, *, heartbeat: float | None = None) -> ThreadStream:
-        """A thread's stream, until the principal's credential expires."""
+        """A thread's stream, until the principal's credential ends."""
         key = ThreadKey(principal.tenant_id, thread_id)
         beat = self._heartbeat if heartbeat is None else heartbeat
-        return ThreadStream(self._journal, self._feed, key, heartbeat=beat, expires=principal.expires)
+        still = partial(self._access.still, principal)
+        return ThreadStream(self._journal, self._feed, key, still, heartbeat=beat, asks=self._heartbeat)
 
 
 class EventReader(EventMethods, Generic[Made], base=True):

@@ -44,7 +44,8 @@ class Guard:
                 f"ssl.keystore.location={self._server.java_pem}",
                 "ssl.truststore.type=PEM",
                 f"ssl.truststore.location={self.authority.ca}",
-                f"ssl.client.auth={'required' if self.client_certificates else 'none'}",
+                # SASL_SSL takes it from its own listener alone (KIP-684).
+                f"listener.name.clients.ssl.client.auth={'required' if self.client_certificates else 'none'}",
                 "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
                 # Nobody is anonymous where clients sign in; the controller's listener has this process alone.
                 "super.users=User:admin;User:ANONYMOUS",

@@ -7,9 +7,11 @@ from streams import Processor
 
 
 async def _make(parts: Parts) -> Processor:
+    from processors.settings_cache import UserCache
     from processors.tools.processor import ToolsProcessor
 
-    return ToolsProcessor(parts.stores.ledger, parts.tenants, parts.toolsets)
+    users = UserCache(parts.stores.directory)
+    return ToolsProcessor(parts.stores.ledger, parts.tenants, parts.toolsets, parts.stores.journal, users=users)
 
 
 GROUP = ProcessorGroup(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from schemas import LedgerEntry
+from schemas import ActiveRun, LedgerEntry, ThreadHead, ToolRequest
 
 
 class Step(Enum):
@@ -35,3 +35,16 @@ def next_step(entry: LedgerEntry | None, *, repeatable: bool) -> Step:
     if entry.state == "intent":
         return Step.SEND
     return Step.REPEAT if repeatable else Step.CHECK
+
+
+def run_that_asks(head: ThreadHead, request: ToolRequest) -> ActiveRun | None:
+    """The run of the thread that waits for exactly this call; None where there is none. A call that waits for its approval
+    is not asked for; one that was approved is, with the arguments that its user approved."""
+    run = head.run
+    if head.deleted or head.user_id != request.user_id or run is None or run.run_id != request.run_id:
+        return None
+    asked = next((pending for pending in head.pending if pending.call.call_id == request.call_id), None)
+    if asked is None or asked.state != "running":
+        return None
+    same = (asked.call.name, asked.call.arguments) == (request.name, request.arguments)
+    return run if same else None

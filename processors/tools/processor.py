@@ -14,9 +14,11 @@ from datetime import timedelta
 
 from connectors.toolset import Call, ToolOutcome, ToolSpec
 from connectors.toolsets import Toolsets
-from processors.settings_cache import TenantCache
-from processors.tools.decisions import Step, next_step
+from processors.settings_cache import TenantCache, UserCache
+from processors.tools.decisions import Step, next_step, run_that_asks
 from schemas import (
+    ActiveRun,
+    AgentSettings,
     Envelope,
     LedgerEntry,
     Output,
@@ -36,7 +38,7 @@ from schemas import (
 from schemas.common.clock import Clock, utc_now
 from schemas.common.recent import pause_after
 from schemas.ids import random_digits
-from state import REPEATS, ToolLedger
+from state import REPEATS, Journal, ToolLedger
 from streams import Reject, Retry, RuntimeView
 
 log = logging.getLogger("cauce.tools")
@@ -52,6 +54,7 @@ _NOT_KNOWN = (
     "It is not known whether {name} was executed: the connection broke before the response arrived. It will not be repeated. "
     "Check by hand, or with a tool that reads, before trying again."
 )
+_NOT_ASKED = "no run of the thread asks for this call: it has ended, or nobody approved it, or it never was"
 _CLOCKS = timedelta(hours=12)
 """By how much clocks of two workers may differ: a request's time is of one, its entry's of another."""
 _TOO_OLD = (
@@ -68,10 +71,14 @@ class ToolsProcessor:
         ledger: ToolLedger,
         tenants: TenantCache,
         toolsets: Toolsets,
+        journal: Journal,
         *,
+        users: UserCache | None = None,
         now: Clock = utc_now,
     ) -> None:
+        self._users = users
         self._ledger, self._tenants, self._toolsets, self._now = ledger, tenants, toolsets, now
+        self._journal = journal
 
     async def process(self, record: Record) -> Sequence[Output]:
         """Makes the call, or returns the stored result of one that was made before."""
@@ -80,9 +87,16 @@ class ToolsProcessor:
         if tenant is None:
             raise Reject(f"there is no tenant {record.tenant_id!r}")
         tool = await self._toolsets.find(request.name)
+        agents = tenant.agents
+        if tool is None or tool.side_effects or not all(agent.allows(tool.name) for agent in agents):
+            run = await self._asked(record)
+            if run is None and (settled := await self._without_a_run(record, tool)) is not None:
+                return settled
+            # Of one that a previous owner may have sent, and whose run has ended since, the outcome is found out all the same.
+            agents = tuple(agent for agent in agents if run is None or agent.agent_id == run.agent_id)
         if tool is None:
             return await self._refuse(record, None, f"There is no tool named {request.name!r}.")
-        if refusal := _refusal(tenant, tool):
+        if refusal := _refusal(tenant, agents, tool) or await self._blocked(record):
             return await self._refuse(record, tool, refusal)
         if not tool.repeatable and await self._forgotten(record):
             return self._unsettled(record, request.name, "unknown", _TOO_OLD.format(name=request.name))
@@ -103,6 +117,10 @@ class ToolsProcessor:
             mine = mine.model_copy(update={"updated_at": entry.updated_at})
         return await self._carry_out(record, mine, step, tool)
 
+    async def _blocked(self, record: Record) -> str | None:
+        user = await self._users.get(record.tenant_id, record.body.user_id) if self._users else None
+        return "The user is blocked; no tools are called." if user and user.blocked else None
+
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
         """The call gets a result in any case: otherwise its run would never end."""
         if isinstance(record.body, UnreadableBody):
@@ -120,6 +138,45 @@ class ToolsProcessor:
             return self._unsettled(record, record.body.name, "unknown", _TOO_OLD.format(name=record.body.name))
         text = f"{record.body.name} could not be called: processing failed repeatedly. The workers' log has the cause."
         return await self._settle(record, entry, "error", text, 0.0)
+
+    async def _asked(self, record: Record) -> ActiveRun | None:
+        """The run that asks for exactly this call, as its thread's stored head says; None where nothing does. A record alone
+        causes no side effect: a call is asked for once its policy allows it, or its user has approved it."""
+        request: ToolRequest = record.body
+        assert record.thread
+        head = (await self._journal.hydrate(*record.thread, window=0)).head
+        return run_that_asks(head, request) if head else None
+
+    async def _without_a_run(self, record: Record, tool: ToolSpec | None) -> Sequence[Output] | None:
+        """The result of a request that no run asks for. None where an owner before may have sent the call: its outcome is
+        found out as of any other."""
+        entry = await self._ledger.get(record.tenant_id, record.body.call_id)
+        if entry is None or entry.source not in ("", record.raw.position):
+            return self._passed_over(record)
+        if entry.state == "intent":  # it was tried, and its run has ended since
+            return await self._refuse(record, tool, f"Not called: {_NOT_ASKED}.")
+        return None
+
+    def _passed_over(self, record: Record) -> Sequence[Output]:
+        """The audit event of a request that its thread does not ask for: nobody waits for a result."""
+        request: ToolRequest = record.body
+        assert record.thread
+        return [
+            audit_output(
+                tenant_id=record.tenant_id,
+                at=self._now(),
+                action="tool.refused",
+                actor=f"tool:{request.name}",
+                source=SOURCE,
+                id_parts=(request.call_id, record.raw.position),
+                traceparent=record.envelope.traceparent,
+                outcome="refused",
+                thread_id=record.thread.thread_id,
+                run_id=request.run_id,
+                subject=request.call_id,
+                reason=_NOT_ASKED,
+            )
+        ]
 
     async def _forgotten(self, record: Record) -> bool:
         """Whether an entry of the call may have existed and been erased: a dead letter can be replayed even later."""
@@ -290,11 +347,11 @@ def _fitting(text: str) -> str:
     return storable_text(text if len(text) <= LONGEST_RESULT else text[: LONGEST_RESULT - 1] + "…")
 
 
-def _refusal(tenant: Tenant, tool: ToolSpec) -> str | None:
-    """Why the tenant may not use this tool; what the model was shown is no boundary, so it is checked again here."""
-    if tenant.paused:
-        return "The tenant is paused; no tools are called."
-    if not any(agent.allows(tool.name) for agent in tenant.agents):
+def _refusal(tenant: Tenant, agents: Sequence[AgentSettings], tool: ToolSpec) -> str | None:
+    """Why these agents may not use this tool; what the model was shown is no boundary, so it is checked again here."""
+    if tenant.state != "active":
+        return f"The tenant is {tenant.state}; no tools are called."
+    if not any(agent.allows(tool.name) for agent in agents):
         return f"The tool {tool.name} is not allowed here."
     return None
 

@@ -14,6 +14,7 @@ from streams import Processor
 async def _make(parts: Parts) -> Processor:
     from processors.settings_cache import UserCache
     from processors.turns.agent_leg import Agent, AgentLeg
+    from processors.turns.gate import Gate
     from processors.turns.graph_leg import GraphLeg
     from processors.turns.leg import Leg
     from processors.turns.processor import TurnsProcessor
@@ -21,14 +22,16 @@ async def _make(parts: Parts) -> Processor:
     from processors.turns.state_changes import StateChanges
 
     stores = parts.stores
-    profiles = Profiles(parts.toolsets, UserCache(stores.directory), await parts.models())
+    users = UserCache(stores.directory)
+    profiles = Profiles(parts.toolsets, users, await parts.models())
     graphs = await parts.graphs()
     legs: dict[RunKind, Leg] = {
         "agent": AgentLeg(Agent(), profiles, parts.emit),
         "graph": GraphLeg(graphs, stores.journal, stores.items, parts.emit),
     }
     states = StateChanges(graphs, stores.journal, stores.items)
-    return TurnsProcessor(stores.journal, stores.ledger, parts.tenants, legs, states, observe=parts.observe)
+    gate = Gate(users, stores.timers)
+    return TurnsProcessor(stores.journal, stores.ledger, parts.tenants, legs, states, gate=gate, observe=parts.observe)
 
 
 GROUP = ProcessorGroup(

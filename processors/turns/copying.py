@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from schemas import ChangeThread, ThreadChanged, ThreadHead
-from state import Hydrated, Journal
+from typing import Any
+
+from schemas import ChangeThread, ThreadChanged, ThreadHead, TooLarge
+from state import Journal
 from threads.draft import Draft
 from threads.transitions import Next, refuse
 
@@ -22,21 +24,28 @@ async def copy_thread(draft: Draft, change: ChangeThread, journal: Journal) -> N
     if draft.base.head is not None:
         return refuse(draft, "the thread exists")
     tenant_id, source_id = draft.thread.tenant_id, str(change.source_thread)
-    source = await journal.hydrate(tenant_id, source_id, window=MOST_ROWS)
+    source = await journal.hydrate(tenant_id, source_id, window=0)
     if source.head is None or source.head.deleted or source.head.user_id != change.user_id:
         return _refuse(draft, f"there is no thread {source_id!r}")
     if reason := _cannot(source.head):
         return _refuse(draft, reason)
-    return await _copy(draft, source, source.head, journal, source_id)
+    try:
+        return await _copy(draft, source.head, journal, source_id)
+    except TooLarge:
+        return _refuse(draft, f"the thread has more than {MOST_BYTES} bytes, and such a thread cannot be copied")
 
 
-async def _copy(draft: Draft, source: Hydrated, head: ThreadHead, journal: Journal, source_id: str) -> Next:
-    tenant_id, last = draft.thread.tenant_id, head.next_row - 1
-    rows = [*await journal.checkpoints(tenant_id, source_id, before=head.next_row, limit=MOST_ROWS)] if last else []
-    rows += await journal.values(tenant_id, source_id, [(1, last)]) if last else []
-    size = sum(len(row.body) for row in rows) + sum(len(m.message.text) for m in source.messages)
-    if size > MOST_BYTES:
-        return _refuse(draft, f"the thread has {size} bytes; one of more than {MOST_BYTES} cannot be copied")
+async def _copy(draft: Draft, head: ThreadHead, journal: Journal, source_id: str) -> Next:
+    key, last = (draft.thread.tenant_id, source_id), head.next_row - 1
+    # What is below the numbers of this head was there with it, and is not changed.
+    bounds: dict[str, Any] = {"limit": MOST_ROWS + 1, "max_bytes": MOST_BYTES}
+    spans = head.branch if head.forks else None
+    messages = await journal.messages(*key, before=head.next_message, spans=spans, **bounds)
+    rows = list(checkpoints := await journal.checkpoints(*key, before=head.next_row, **bounds)) if last else []
+    if messages.next is not None or (last and checkpoints.next is not None):
+        raise TooLarge("not all of it was read")
+    left = MOST_BYTES - sum(len(row.body) for row in rows) - sum(len(m.message.text) for m in messages)
+    rows += await journal.values(*key, [(1, last)], max_bytes=left) if last else []
     draft.rows = tuple(sorted(rows, key=lambda row: row.seq))
     draft.event(
         ThreadChanged,
@@ -49,7 +58,7 @@ async def _copy(draft: Draft, source: Hydrated, head: ThreadHead, journal: Journ
         graph=head.graph,
         next_message=head.next_message,
     )
-    draft.messages = list(source.messages)
+    draft.messages = list(messages)
     draft.count_rows(head.next_row)
     draft.audit("thread.copy", actor=f"user:{head.user_id}", subject=source_id)
     return Next.COMMIT

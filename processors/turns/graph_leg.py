@@ -129,6 +129,8 @@ class GraphLeg:
     async def run(self, work: Work) -> LegResult:
         """Runs the graph."""
         request = work.request
+        if not work.tenant.may_use(request.graph):
+            return LegResult(Failed("graph_missing", f"The tenant may not use the graph {request.graph!r}."))
         try:
             hosted = await self._graphs.get(request.graph)
         except SettingsError as error:
@@ -174,6 +176,7 @@ class GraphLeg:
             config=run_config(
                 request,
                 thread_id=thread_id,
+                tenant_id=draft.thread.tenant_id,
                 user_id=run.user_id,
                 assistant_id=run.agent_id,
                 run_id=run.run_id,

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas import ThreadHead, ThreadKey
-from schemas.common.recent import Recent
+from schemas.common.recent import Weighed
 from state import Commit, Hydrated, Journal
 from threads.forks import WINDOW
 
-_ALL = 10**9
+KEPT_BYTES = 64 << 20
+"""Bytes of the threads that a worker keeps: of small threads 2,000, of large ones fewer."""
+_HEAD, _MESSAGE = 4_000, 1_000
+"""Bytes in memory of a head and of a message beside its text, about."""
 
 
 @dataclass
@@ -24,15 +27,26 @@ class _Kept:
     complete: bool = False
     """`inputs` are all that the thread ever had."""
 
+    def size(self) -> int:
+        """Bytes in memory, about."""
+        head = self.thread.head
+        queued = head.queued_bytes if head and head.queued else 0
+        messages = sum(
+            _MESSAGE + len(s.message.text) + sum(_MESSAGE + len(str(call.arguments)) for call in s.message.tool_calls)
+            for s in self.thread.messages
+        )
+        return _HEAD + queued + messages + sum(len(outputs) for outputs in self.inputs.values())
+
 
 class Threads:
     """Hydrates threads through a bounded cache."""
 
     INPUTS_KEPT = 16
 
-    def __init__(self, journal: Journal, *, size: int = 2000) -> None:
+    def __init__(self, journal: Journal, *, size: int = 2000, most: int = KEPT_BYTES) -> None:
+        """`size` and `most`: threads and bytes that are kept."""
         self._journal = journal
-        self._kept: Recent[ThreadKey, _Kept] = Recent(size)
+        self._kept: Weighed[ThreadKey, _Kept] = Weighed(size, most, _Kept.size)
 
     async def hydrate(self, key: ThreadKey, input_id: str, *, waited_for: bool = False) -> Hydrated:
         """The thread, and the stored outputs of `input_id` when it was processed before.
@@ -45,9 +59,8 @@ class Threads:
         if kept is None:
             thread = await self._journal.hydrate(*key, window=WINDOW, input_id=input_id)
             if thread.head is not None and thread.outputs is None:
-                self._kept[key] = _Kept(thread)
+                self._kept.set(key, _Kept(thread))
             return thread
-        self._kept.touch(key)
         outputs = kept.inputs.get(input_id)
         if (
             outputs is None
@@ -62,7 +75,7 @@ class Threads:
     async def without_head(self, key: ThreadKey, user_id: str, now: datetime) -> Hydrated | None:
         """A thread whose head cannot be read, as far as it takes to erase it; None where the user's list does not have it."""
         tenant_id, thread_id = key
-        if not any(line.thread_id == thread_id for line in await self._journal.threads(tenant_id, user_id, limit=_ALL)):
+        if not await self._journal.lists(tenant_id, user_id, thread_id):
             return None
         version, newest = await self._journal.numbers(tenant_id, thread_id)
         return Hydrated(version, ThreadHead(user_id=user_id, created_at=now, updated_at=now, next_event=newest + 1), ())
@@ -87,8 +100,8 @@ class Threads:
         while len(kept.inputs) > self.INPUTS_KEPT:
             del kept.inputs[next(iter(kept.inputs))]
             kept.complete = False
-        self._kept[key] = kept
+        self._kept.set(key, kept)
 
     def forget(self, key: ThreadKey) -> None:
         """Drops a thread that turned out to be stale."""
-        self._kept.pop(key, None)
+        self._kept.forget(key)

@@ -21,8 +21,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from processors.settings_cache import TenantCache
 from processors.turns import underway
 from processors.turns.copying import copy_thread
+from processors.turns.dropped_results import drop_results
+from processors.turns.gate import Gate, end_for_good
 from processors.turns.hydration import Threads
 from processors.turns.leg import Leg, LostRace, Work
+from processors.turns.new_inputs import STARTING, new_input, strategy_of
 from processors.turns.state_changes import StateChanges
 from schemas import (
     ApprovalDecision,
@@ -32,8 +35,6 @@ from schemas import (
     ContinueThread,
     ExternalEvent,
     GraphInput,
-    Input,
-    MultitaskStrategy,
     Output,
     ProcessedInput,
     RawRecord,
@@ -64,8 +65,6 @@ from threads.leg_ends import on_leg
 from threads.message_changes import on_change_messages
 from threads.transitions import Next
 
-_STARTING = frozenset({UserMessage.TYPE, ExternalEvent.TYPE, GraphInput.TYPE})
-"""Types of inputs that start runs."""
 _ANSWERED = frozenset(kind.TYPE for kind in (ApprovalDecision, CancelRun, ChangeMessages, ChangeThread, UpdateState))
 """Types of inputs that are refused by an event."""
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -82,12 +81,14 @@ class TurnsProcessor:
         legs: Mapping[RunKind, Leg],
         states: StateChanges | None = None,
         *,
+        gate: Gate | None = None,
         now: Clock = utc_now,
         observe: Callable[[str, float], None] = lambda stage, seconds: None,
     ) -> None:
-        """`legs` do the work of runs, by kind; `states` is there where graphs are hosted. `observe` gets the name of a stage
+        """`legs` do the work of runs, by kind; `states` is there where graphs are hosted, and `gate` where tenants can be
+        paused and users blocked. `observe` gets the name of a stage
         and its seconds: `hydrate`, `model` (all that a leg waits for) and `commit`."""
-        self._observe, self._states = observe, states
+        self._observe, self._states, self._gate = observe, states, gate or Gate()
         self._journal, self._ledger, self._tenants, self._legs, self._now = journal, ledger, tenants, legs, now
         self._threads = Threads(journal)
         self._runtime: RuntimeView = _Alone()
@@ -99,11 +100,10 @@ class TurnsProcessor:
             raise Reject(
                 f"there is no tenant {record.tenant_id!r}; create it with: cauce tenant add {record.tenant_id}"
             )
-        if isinstance(record.body, UserMessage | ExternalEvent | GraphInput):
-            if tenant.paused:
-                raise Reject(f"the tenant {tenant.tenant_id!r} is paused")
+        if tenant.state == "active" and isinstance(record.body, UserMessage | ExternalEvent | GraphInput):
             self._limits("graph" if isinstance(record.body, GraphInput) else "agent", record.body.agent_id, tenant)
-        return await self._until_committed(record, lambda draft: self._apply(draft, record, tenant))
+        held = self._gate.holds(tenant, record.body)
+        return await self._until_committed(record, lambda draft: self._apply(draft, record, tenant), held=held)
 
     async def give_up(self, record: Record, reason: str) -> Sequence[Output]:
         """Ends what depends on the record with a failure that the user sees."""
@@ -117,7 +117,7 @@ class TurnsProcessor:
             return ()
 
         async def end(draft: Draft) -> None:
-            if unreadable.kind in _STARTING:
+            if unreadable.kind in STARTING:
                 message = f"This could not be read: {reason}."
                 run_id = unreadable.run_id or record.envelope.id
                 transitions.fail_before_run(draft, run_id, "internal_error", message)
@@ -148,7 +148,9 @@ class TurnsProcessor:
         finally:
             self._observe(stage, time.perf_counter() - started)
 
-    async def _until_committed(self, record: Record, apply: Callable[[Draft], Any]) -> Sequence[Output]:
+    async def _until_committed(
+        self, record: Record, apply: Callable[[Draft], Any], *, held: bool = False
+    ) -> Sequence[Output]:
         assert record.thread, "conversation topics are keyed by thread"
         key = record.thread
         while True:
@@ -156,6 +158,9 @@ class TurnsProcessor:
                 thread = await self._hydrated(record, key)
             if thread.outputs is not None:
                 return [*await self._unpublished_before(record, thread), *outputs_for(record, thread.outputs)]
+            if held:
+                await self._gate.hold(record, thread.head)
+                return ()
             draft = self._draft(record, key, thread)
             before = thread.head.unpublished if thread.head else ()
             try:
@@ -230,7 +235,7 @@ class TurnsProcessor:
         body, now = record.body, self._now()
         head = thread.head
         if head is None:
-            if (isinstance(body, UnreadableBody) and body.kind in _STARTING and body.user_id) or (
+            if (isinstance(body, UnreadableBody) and body.kind in STARTING and body.user_id) or (
                 isinstance(body, ChangeThread) and body.action in ("create", "copy")
             ):
                 head = ThreadHead(user_id=body.user_id, created_at=now, updated_at=now)
@@ -246,8 +251,14 @@ class TurnsProcessor:
         return draft
 
     async def _apply(self, draft: Draft, record: Record, tenant: Tenant) -> None:
-        following = await self._transition(draft, record, tenant)
+        if not draft.head.deleted and (why := await self._gate.ended(tenant, draft.head.user_id, record.body)):
+            following = end_for_good(draft, record, why)
+        else:
+            following = await self._transition(draft, record, tenant)
         while following is Next.LEG:
+            if tenant.state == "paused":
+                await self._gate.hold_run(draft)
+                break
             with self._timed("model"):
                 following = await self._leg(draft, tenant, record)
         if self._states:
@@ -291,6 +302,8 @@ class TurnsProcessor:
         if isinstance(body, UpdateState):
             if self._states is None:
                 raise Reject(f"no graphs are hosted here, and so not {body.graph!r}")
+            if not tenant.may_use(body.graph):
+                return transitions.refuse(draft, f"the tenant may not use the graph {body.graph!r}")
             return await self._states.update(draft, body)
         if isinstance(body, ToolResult):
             return await self._tool_result(draft, body)
@@ -304,7 +317,10 @@ class TurnsProcessor:
             if body.hide_run:
                 over = await self._journal.runs(*draft.thread, run_id=body.hide_run)
                 draft.runs += [run.model_copy(update={"hidden": True}) for run in over]
-            return transitions.on_change(draft, body)
+            following = transitions.on_change(draft, body)
+            if draft.erased:
+                await drop_results(self._journal, self._ledger, draft.thread)
+            return following
         if isinstance(body, ChangeMessages):
             return on_change_messages(draft, body)
         assert isinstance(body, ContinueThread)
@@ -317,6 +333,8 @@ class TurnsProcessor:
         if pending is None and await self._ledger.get(draft.thread.tenant_id, result.call_id) is None:
             raise Reject(f"nothing requested the tool call {result.call_id!r}")
         # The run was ended, or the call answered, before this result came: nothing waits for it any more.
+        if draft.head.deleted:
+            await self._ledger.drop_content(draft.thread.tenant_id, result.call_id)
         draft.audit("tool.result_ignored", actor=f"tool:{result.name}", run_id=result.run_id, subject=result.call_id)
         return Next.COMMIT
 
@@ -362,33 +380,6 @@ def outputs_for(record: Record, stored: bytes) -> Sequence[Output]:
     """
     outputs, source = decode_outputs(stored)
     return outputs if source == record.raw.position else ()
-
-
-def new_input(record: Record) -> Input:
-    """The input that a user message, a graph's input or an external event is."""
-    body, envelope = record.body, record.envelope
-    about: dict[str, Any] = {}
-    if isinstance(body, UserMessage):
-        names = ("text", "message_id", "metadata", "after", "time_zone")
-        about = {name: getattr(body, name) for name in names}
-    elif isinstance(body, GraphInput):
-        text = graph_transitions.first_text(body.request)
-        about = {"text": text, "metadata": body.metadata, "kind": "graph", "graph": body.request}
-    else:
-        about = {"text": body.summary}
-    return Input(
-        input_id=envelope.id,
-        run_id=getattr(body, "run_id", None) or envelope.id,
-        user_id=body.user_id,
-        agent_id=body.agent_id,
-        at=envelope.time,
-        **about,
-    )
-
-
-def strategy_of(body: UserMessage | ExternalEvent | GraphInput) -> MultitaskStrategy:
-    """What is to happen where a run is active already. External events are queued."""
-    return "enqueue" if isinstance(body, ExternalEvent) else body.multitask_strategy
 
 
 def _traceparent(record: Record) -> str | None:

@@ -49,6 +49,7 @@ class StateChanges:
             GraphRequest(**known),
             thread_id=thread_id,
             assistant_id=update.agent_id,
+            tenant_id=draft.thread.tenant_id,
             user_id=update.user_id,
             request_id=draft.input_id,
         )

@@ -64,6 +64,17 @@ class Metrics:
                 self.__dict__[attribute] = definition.make(registry)
 
 
+class ServiceMetrics(Metrics):
+    """Metrics of all services."""
+
+    items_failed = _counter(
+        "cauce_items_failed", "Records and other items that a task which serves everybody has passed over", "task"
+    )
+    tasks_ended = _counter(
+        "cauce_tasks_ended", "Tasks that serve everybody and have ended although nobody stopped them", "task"
+    )
+
+
 class RuntimeMetrics(Metrics):
     """Metrics of workers."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
 
 _OTHERS = 0o077
@@ -18,6 +19,22 @@ def make_private_folder(folder: Path) -> None:
     """Makes the folder where it is not there, and closes it for others. Raises `OSError` when it cannot be made."""
     folder.mkdir(parents=True, exist_ok=True)
     close_for_others(folder)
+
+
+def made_secret(path: Path) -> str:
+    """The secret in the file; where it is not there, it is made, of 32 random bytes. Raises `OSError`.
+
+    It appears whole, and others cannot read it at any moment.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        close_for_others(path)
+        if found := path.read_text().strip():
+            return found
+    secret, temporary = secrets.token_urlsafe(32), path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(f"{secret}\n")
+    os.replace(temporary, path)
+    return secret
 
 
 def close_for_others(path: Path) -> None:

@@ -30,20 +30,56 @@ class Recent(OrderedDict[Key, Value]):
         self.move_to_end(key)
 
 
+class Weighed(Generic[Key, Value]):
+    """The entries that were set last: at most `limit`, and as many as have `most` bytes together, the newest in any case."""
+
+    def __init__(self, limit: int, most: int, weigh: Callable[[Value], int]) -> None:
+        """`weigh` gives the bytes of an entry, about, when it is set."""
+        self._limit, self._most, self._weigh = limit, most, weigh
+        self._kept: OrderedDict[Key, tuple[int, Value]] = OrderedDict()
+        self.bytes = 0
+        """The bytes of all entries."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Key) -> Value | None:
+        """The entry, which counts as just set."""
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return self._kept[key][1]
+
+    def set(self, key: Key, value: Value) -> None:
+        """Keeps an entry; the oldest ones make room for it."""
+        self.forget(key)
+        size = self._weigh(value)
+        self._kept[key] = (size, value)
+        self.bytes += size
+        while len(self._kept) > self._limit or (self.bytes > self._most and len(self._kept) > 1):
+            self.forget(next(iter(self._kept)))
+
+    def forget(self, key: Key) -> None:
+        """Drops an entry, if it is there."""
+        self.bytes -= self._kept.pop(key, (0, None))[0]
+
+
 class TtlCache(Generic[Value]):
     """Keeps what `load` gave for `ttl` seconds, at most `size` of it; several askers share one load.
 
-    A missing value is kept as well. A load that fails is not kept, and its error reaches everybody who waited.
+    A missing value (None) is kept as well, apart from the others and as many: whoever asks for what does not exist cannot push
+    out what does. A load that fails is not kept, and its error reaches everybody who waited.
     """
 
     def __init__(self, *, ttl: float = 5.0, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
         self._ttl, self._clock = ttl, clock
         self._kept: Recent[Hashable, tuple[float, Value]] = Recent(size)
+        self._missing: Recent[Hashable, tuple[float, Value]] = Recent(size)
         self._loading: dict[Hashable, asyncio.Future[Value]] = {}
 
     async def get(self, key: Hashable, load: Callable[[], Awaitable[Value]]) -> Value:
         """The kept value of `key`, or what `load` gives."""
-        kept = self._kept.get(key)
+        kept = self._kept.get(key) or self._missing.get(key)
         if kept and self._clock() < kept[0] + self._ttl:
             return kept[1]
         loading = self._loading.get(key)
@@ -56,7 +92,9 @@ class TtlCache(Generic[Value]):
     async def _load(self, key: Hashable, load: Callable[[], Awaitable[Value]]) -> Value:
         try:
             value = await load()
-            self._kept[key] = (self._clock(), value)
+            keep, drop = (self._missing, self._kept) if value is None else (self._kept, self._missing)
+            keep[key] = (self._clock(), value)
+            drop.pop(key, None)
             return value
         finally:
             del self._loading[key]

@@ -16,6 +16,8 @@ class Section(BaseModel):
 
     VARIABLES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """By field: variables of the service's own that give it, too, where ours does not."""
+    PREFIX: ClassVar[str] = ""
+    """What its settings begin with outside its table, where that is not the table's name: `kafka` of `[kafka_access]`."""
 
 
 def _http_url(value: str | None) -> str | None:

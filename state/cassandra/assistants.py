@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
+from state.pages import PAGE_BYTES, Page, Taken, Usage
 from state.stores.assistants import (
     AssistantRow,
     AssistantStore,
@@ -17,12 +20,19 @@ _ASSISTANT = "tenant_id = ? AND kind = 0 AND assistant_id = ? AND version = 0"
 _VERSION = "tenant_id = ? AND kind = 1 AND assistant_id = ? AND version = ?"
 
 _GET = Query(Kind.READ, f"SELECT assistant_id, current, body FROM KEYSPACE.assistants WHERE {_ASSISTANT}")
-_LIST = Query(Kind.READ, "SELECT assistant_id, current, body FROM KEYSPACE.assistants WHERE tenant_id = ? AND kind = 0")
+_LIST = Query(
+    Kind.READ,
+    "SELECT assistant_id, current, body FROM KEYSPACE.assistants WHERE tenant_id = ? AND kind = 0 AND assistant_id > ?",
+)
+_COUNT = Query(Kind.READ, "SELECT count(newest) FROM KEYSPACE.assistants WHERE tenant_id = ? AND kind = 0")
+_NEWEST = Query(Kind.READ, f"SELECT newest FROM KEYSPACE.assistants WHERE {_ASSISTANT}")
 _BODY = Query(Kind.READ, f"SELECT body FROM KEYSPACE.assistants WHERE {_VERSION}")
 _VERSIONS = Query(
     Kind.READ,
-    "SELECT assistant_id, version, body FROM KEYSPACE.assistants WHERE tenant_id = ? AND kind = 1 AND assistant_id = ?",
+    "SELECT assistant_id, version, body FROM KEYSPACE.assistants "
+    "WHERE tenant_id = ? AND kind = 1 AND assistant_id = ? AND version < ?",
 )
+_NO_VERSION = 2**31 - 1
 _DECIDED = Query(Kind.SERIAL_READ, f"SELECT current FROM KEYSPACE.assistants WHERE {_ASSISTANT}")
 _DECIDED_VERSION = Query(
     Kind.SERIAL_READ,
@@ -94,10 +104,27 @@ class CassandraAssistants(AssistantStore):
         rows = await self._session.execute(_GET, tenant_id, assistant_id)
         return decode_assistant(self._codec, rows[0], tenant_id) if rows else None
 
-    async def versions(self, tenant_id: str, assistant_id: str) -> list[AssistantRow]:
+    async def count(self, tenant_id: str) -> Usage:
+        """See `state.AssistantStore.count`."""
+        return Usage((await self._session.execute(_COUNT, tenant_id))[0][0])
+
+    async def newest(self, tenant_id: str, assistant_id: str) -> int:
+        """See `state.AssistantStore.newest`."""
+        rows = await self._session.execute(_NEWEST, tenant_id, assistant_id)
+        return rows[0][0] or 0 if rows else 0
+
+    async def versions(
+        self,
+        tenant_id: str,
+        assistant_id: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        max_bytes: int = PAGE_BYTES,
+    ) -> Page[AssistantRow]:
         """See `state.AssistantStore.versions`."""
-        pages = self._session.pages(_VERSIONS, tenant_id, assistant_id)
-        return decode_assistants(self._codec, [row async for page in pages for row in page], tenant_id)
+        wanted = (tenant_id, assistant_id, _NO_VERSION if before is None else before)
+        return await self._page(_VERSIONS, wanted, 1, limit, max_bytes)
 
     async def delete(self, tenant_id: str, assistant_id: str) -> bool:
         """See `state.AssistantStore.delete`. Two callers may both get True when an answer is lost."""
@@ -112,7 +139,21 @@ class CassandraAssistants(AssistantStore):
 
         return await self.get(tenant_id, assistant_id) is not None and await decided(write, look)
 
-    async def list(self, tenant_id: str) -> list[AssistantRow]:
+    async def list(
+        self, tenant_id: str, *, after: str | None = None, limit: int = 100, max_bytes: int = PAGE_BYTES
+    ) -> Page[AssistantRow]:
         """See `state.AssistantStore.list`."""
-        rows = [row async for page in self._session.pages(_LIST, tenant_id) for row in page]
-        return decode_assistants(self._codec, rows, tenant_id)
+        return await self._page(_LIST, (tenant_id, after or ""), 0, limit, max_bytes)
+
+    async def _page(
+        self, query: Query, wanted: tuple[Any, ...], place: int, limit: int, max_bytes: int
+    ) -> Page[AssistantRow]:
+        found, taken = Page[AssistantRow](), Taken[Any]((), max_bytes)
+        async for page in self._session.pages(query, *wanted):
+            for row in page:
+                last = taken.last
+                if len(found) >= limit or not taken.fits(row):
+                    found.next = last[place] if last else None
+                    return found
+                found += decode_assistants(self._codec, [row], wanted[0])
+        return found

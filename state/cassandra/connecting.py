@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cassandra import ConsistencyLevel
@@ -39,7 +40,9 @@ class CassandraOptions:
     input_ttl: float = INPUT_TTL
     """Seconds that the outputs of processed inputs are kept."""
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    """Where it checks host names, a node's certificate has to have the address by which Cassandra knows it."""
 
     @property
     def replication(self) -> str:
@@ -93,6 +96,7 @@ def _cluster(options: CassandraOptions) -> Any:
         port=options.port,
         protocol_version=5,
         connection_class=LibevConnection,
+        ssl_context=options.tls,
         auth_provider=options.username and PlainTextAuthProvider(options.username, options.password or ""),
         execution_profiles={
             EXEC_PROFILE_DEFAULT: ExecutionProfile(row_factory=tuple_factory, **profile),

@@ -10,6 +10,7 @@ from schemas import OutcomeUnknown, SettingsError, Unavailable
 from state.cassandra.queries import Kind
 
 _SERIAL = (cassandra.ConsistencyLevel.SERIAL, cassandra.ConsistencyLevel.LOCAL_SERIAL)
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 _MISSING = ("unconfigured table", "does not exist", "No keyspace has been specified")
 
 
@@ -23,12 +24,15 @@ def explain(error: Exception, kind: Kind) -> Exception:
         return SchemaMissing(f"the tables do not exist in Cassandra ({error}). Run: cauce state migrate")
     if isinstance(error, cassandra.AuthenticationFailed | cassandra.Unauthorized):
         return SettingsError(
-            f"Cassandra refuses us: {error}. Check user name and password in the state URL, and what the role may do."
+            f"Cassandra refuses us: {error}. See cassandra_user and cassandra_password_file, and what the role may do."
         )
     if isinstance(error, cassandra.RequestValidationException | TypeError | ValueError):
         return error
     if isinstance(error, NoHostAvailable) and (refused := _refused(error)):
         return explain(refused, kind)
+    if _is_untrusted(error):
+        reason = str(error).partition(f"{_UNTRUSTED}] ")[2] or str(error)
+        return SettingsError(f"Cassandra has a certificate that is not trusted: {reason}; see cassandra_ca_file")
     message = f"Cassandra did not answer as it should: {type(error).__name__}: {error}"
     if kind.writes and not _certainly_not_done(error):
         return OutcomeUnknown(message)
@@ -36,10 +40,18 @@ def explain(error: Exception, kind: Kind) -> Exception:
 
 
 def _refused(error: Exception) -> Exception | None:
-    """The refusal of our credentials among the reasons why no host could be used."""
+    """The refusal of our credentials, or ours of its certificate, among the reasons why no host could be used."""
     errors = getattr(error, "errors", None)
     reasons = errors.values() if isinstance(errors, dict) else ()
-    return next((reason for reason in reasons if isinstance(reason, cassandra.AuthenticationFailed)), None)
+    return next(
+        (reason for reason in reasons if isinstance(reason, cassandra.AuthenticationFailed) or _is_untrusted(reason)),
+        None,
+    )
+
+
+def _is_untrusted(error: Exception) -> bool:
+    """The driver gives an error of TLS on as an `OSError` with its text."""
+    return isinstance(error, OSError) and _UNTRUSTED in str(error)
 
 
 def _certainly_not_done(error: Exception) -> bool:

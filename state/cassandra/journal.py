@@ -3,61 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from schemas import (
     Commit,
     Hydrated,
     OpenInput,
     Span,
-    StateRow,
     StoredEvent,
     StoredMessage,
-    StoredRun,
+    ThreadCondition,
     ThreadHead,
     ThreadSummary,
     TooLarge,
+    encode_outputs,
     within,
 )
 from schemas.common.recent import Recent
+from state.cassandra.graph_rows import GraphRows
 from state.cassandra.keyspace import Keyspace
-from state.cassandra.leftovers import HEAD_SEQ, UNLIST, Leftovers
+from state.cassandra.leftovers import FORGET_ACCEPTED, HEAD_SEQ, UNLIST
 from state.cassandra.outcome import decided
-from state.cassandra.promises import CLOSE, CLOSE_ALL, all_or_one
+from state.cassandra.promises import CLOSE, CLOSE_ALL, EMPTY_INPUT, MOST_IN
 from state.cassandra.queries import Kind, Query
 from state.cassandra.session import Rows, Session
 from state.codec import Codec
-from state.micros import to_micros
-from state.readable import first_of
-from state.spans import below, merged
-from state.stores.journal import (
-    AlreadyDone,
-    Committed,
-    Journal,
-    Stale,
+from state.journal_rows import (
     decode_events,
     decode_head,
     decode_messages,
     decode_outputs,
-    decode_rows,
-    decode_runs,
     decode_summaries,
+    following_row,
+    in_order,
     line_body,
     summary,
 )
+from state.micros import from_micros, to_micros
+from state.pages import PAGE_BYTES, Page, Taken, Usage
+from state.spans import below
+from state.stores.journal import AlreadyDone, Committed, Journal, Stale, ThreadPlace
 
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 12 << 20
 """Bytes of one commit. Cassandra rejects a mutation or a request of more than 16 MiB (half a segment of its commit log)."""
+_FIRST_MESSAGES = 16
+"""Messages of the first read of a thread, where bytes count."""
 _LINES_KEPT = 10_000
 _ROW_KINDS = {"checkpoint": 4, "value": 5}
-_ROWS_A_PAGE = 100
-"""Rows of a graph's state in one page: each may have some hundred kilobytes, and a page is one response."""
 
 _THREAD = Query(
     Kind.READ,
@@ -79,7 +77,7 @@ _DECIDED = Query(
 _EVENTS = Query(
     Kind.READ,
     "SELECT seq, type, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq > ? "
-    "ORDER BY kind DESC, seq ASC, id DESC LIMIT ?",
+    "ORDER BY kind DESC, seq ASC, id DESC",
 )
 _ADVANCE = Query(
     Kind.CONDITIONAL, "UPDATE KEYSPACE.threads SET version = ? WHERE tenant_id = ? AND thread_id = ? IF version = ?"
@@ -106,10 +104,15 @@ _REMOVE = Query(
     Kind.WRITE,
     "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 1 AND seq >= ? AND seq < ?",
 )
-_SUMMARIES = Query(
+_PLACES = Query(
+    Kind.READ,
+    "SELECT thread_id, created_at, updated_at, status FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
+)
+_COUNT = Query(Kind.READ, "SELECT count(created_at) FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?")
+_LINES = Query(
     Kind.READ,
     "SELECT thread_id, created_at, updated_at, agent_id, status, line, title, metadata "
-    "FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ?",
+    "FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id IN ?",
 )
 _SUMMARY = Query(
     Kind.WRITE,
@@ -120,11 +123,6 @@ _SUMMARY = Query(
 _RUN = Query(
     Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, 3, 0, ?, ?)"
 )
-_RUNS = Query(Kind.READ, "SELECT id, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3")
-_ONE_RUN = Query(
-    Kind.READ,
-    "SELECT id, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 3 AND seq = 0 AND id = ?",
-)
 _ERASE_EVENTS = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 2 AND seq < ?"
 )
@@ -132,20 +130,12 @@ _ERASE_RUNS = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = 
 _ROW = Query(
     Kind.WRITE, "INSERT INTO KEYSPACE.threads (tenant_id, thread_id, kind, seq, id, body) VALUES (?, ?, ?, ?, '', ?)"
 )
-_CHECKPOINTS = Query(
-    Kind.READ,
-    "SELECT seq, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 4 AND seq < ? LIMIT ?",
-)
-_VALUES = Query(
-    Kind.READ,
-    "SELECT seq, body FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = 5 AND seq >= ? AND seq <= ?",
-)
 _ERASE_ROWS = Query(
     Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ? AND kind = ? AND seq < ?"
 )
 
 
-class CassandraJournal(Leftovers, Journal):
+class CassandraJournal(GraphRows, Journal):
     """A partition a thread, and a row of its user's list."""
 
     def __init__(self, keyspace: Keyspace) -> None:
@@ -153,10 +143,20 @@ class CassandraJournal(Leftovers, Journal):
         self._lines: Recent[tuple[str, str], ThreadSummary] = Recent(_LINES_KEPT)
         """The threads' rows in lists, without their times."""
 
-    async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
+    async def hydrate(
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        window: int,
+        max_bytes: int | None = None,
+        input_id: str | None = None,
+    ) -> Hydrated:
         """See `state.Journal.hydrate`."""
         # The head is the first row of the slice that holds the messages: both are of the same moment.
-        thread = await self._session.start(_THREAD, tenant_id, thread_id, HEAD_SEQ, max(window, 0) + 1)
+        window = max(window, 0)
+        first = window if max_bytes is None else min(window, _FIRST_MESSAGES)  # Cassandra counts no bytes
+        thread = await self._session.start(_THREAD, tenant_id, thread_id, HEAD_SEQ, first + 1)
         stored: Rows = []
         if input_id is None:
             rows = await thread
@@ -167,11 +167,12 @@ class CassandraJournal(Leftovers, Journal):
             return Hydrated(0, None, ())
         key, (version, _, body) = (tenant_id, thread_id), rows[0]
         head, read = decode_head(self._codec, body, key), rows[1:]
-        found = [row[1:] for row in read if not head.forks or within(row[1], head.branch)]
-        messages = decode_messages(self._codec, found[::-1], key)
-        if len(messages) < window == len(read):  # the rest is behind another branch, or behind what cannot be read
+        taken = Taken((row[1:] for row in read if not head.forks or within(row[1], head.branch)), max_bytes)
+        messages: Sequence[StoredMessage] = decode_messages(self._codec, list(taken)[::-1], key)
+        if len(messages) < window and 0 < len(read) == first and not taken.full:
+            # The rest is behind another branch, behind what cannot be read, or further than was read at first.
             rest = below(read[-1][1], head.branch)
-            messages = [*await self._in_spans(key, window - len(messages), rest), *messages]
+            messages = [*await self._in_spans(key, window - len(messages), rest, taken), *messages]
         return Hydrated(
             version=version,
             head=head,
@@ -186,7 +187,8 @@ class CassandraJournal(Leftovers, Journal):
 
     async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
         """See `state.Journal.commit`."""
-        turn = _Turn(self._session, self._codec, (tenant_id, thread_id), commit, self._ttl)
+        processed = await self.processed(tenant_id, thread_id) if commit.erase else []
+        turn = _Turn(self._session, self._codec, (tenant_id, thread_id), commit, self._ttl, processed)
         key, line = (tenant_id, thread_id), _line(thread_id, commit.head)
         listed = commit.expected_version == 0 or commit.head.run is None or self._lines.get(key) != line
         listed = listed or commit.announced  # the list may say that it is busy
@@ -197,6 +199,8 @@ class CassandraJournal(Leftovers, Journal):
         )
         if isinstance(outcome, BaseException):
             raise outcome
+        if commit.erase and isinstance(outcome, Committed):
+            await self._session.execute(FORGET_ACCEPTED, tenant_id, thread_id)
         if isinstance(listing, BaseException):
             # The turn is journaled, so that this must not fail it; the next one that is listed writes the same row.
             log.warning("the list of threads of %s/%s was not updated: %s", tenant_id, commit.head.user_id, listing)
@@ -214,32 +218,55 @@ class CassandraJournal(Leftovers, Journal):
         *,
         before: int | None = None,
         limit: int = 100,
+        max_bytes: int | None = None,
         spans: Sequence[Span] | None = None,
-    ) -> list[StoredMessage]:
+    ) -> Page[StoredMessage]:
         """See `state.Journal.messages`."""
         if limit <= 0:
-            return []
+            return Page()
         newest = (HEAD_SEQ if before is None else before) - 1
         wanted = [(1, newest)] if spans is None else spans if before is None else below(before, spans)
-        return await self._in_spans((tenant_id, thread_id), limit, wanted)
+        taken = Taken[Any]((), max_bytes)
+        found = await self._in_spans((tenant_id, thread_id), limit, wanted, taken)
+        return Page(found, following_row(taken, limit - len(found)))
 
-    async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
+    async def events(
+        self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500, max_bytes: int = PAGE_BYTES
+    ) -> Page[StoredEvent]:
         """See `state.Journal.events`."""
-        found: list[StoredEvent] = []
-        while (left := limit - len(found)) > 0:
-            rows = await self._session.execute(_EVENTS, tenant_id, thread_id, since, left)
-            found += decode_events(self._codec, rows, (tenant_id, thread_id))
-            if len(rows) < left:
-                break
-            since = rows[-1][0]
+        found, taken = Page[StoredEvent](), Taken[Any]((), max_bytes)
+        if limit <= 0:
+            return found
+        async for page in self._session.pages(_EVENTS, tenant_id, thread_id, since):
+            for row in page:
+                last = taken.last
+                if len(found) >= limit or not taken.fits(row):
+                    found.next = last[0] if last else None
+                    return found
+                found += decode_events(self._codec, [row], (tenant_id, thread_id))
         return found
 
-    async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
-        """See `state.Journal.threads`."""
-        rows = [row async for page in self._session.pages(_SUMMARIES, tenant_id, user_id) for row in page]
-        rows = [row for row in rows if row[1] is not None]  # else only that it is busy came after it was deleted
-        rows.sort(key=lambda row: (-(row[2] or 0), row[0]))
-        return first_of(decode_summaries(self._codec, rows, tenant_id, user_id), limit)
+    async def places(self, tenant_id: str, user_id: str, *, limit: int = 10_000) -> list[ThreadPlace]:
+        """See `state.Journal.places`."""
+        newest: list[tuple[int, str, str]] = []
+        async for page in self._session.pages(_PLACES, tenant_id, user_id, size=5_000):
+            # Without a time of its beginning only that it is busy came after it was deleted.
+            there = ((-(at or 0), thread, state or "idle") for thread, made, at, state in page if made is not None)
+            newest = heapq.nsmallest(max(limit, 0), [*newest, *there])
+        return [ThreadPlace(thread, from_micros(-at), cast(ThreadCondition, state)) for at, thread, state in newest]
+
+    async def count(self, tenant_id: str, user_id: str) -> Usage:
+        """See `state.Journal.count`."""
+        return Usage((await self._session.execute(_COUNT, tenant_id, user_id))[0][0])
+
+    async def lines(self, tenant_id: str, user_id: str, thread_ids: Collection[str]) -> list[ThreadSummary]:
+        """See `state.Journal.lines`."""
+        wanted, found = list(thread_ids), list[ThreadSummary]()
+        for n in range(0, len(wanted), MOST_IN):
+            async for page in self._session.pages(_LINES, tenant_id, user_id, wanted[n : n + MOST_IN]):
+                there = [row for row in page if row[1] is not None]
+                found += decode_summaries(self._codec, there, tenant_id, user_id)
+        return in_order(found, wanted)
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""
@@ -247,46 +274,24 @@ class CassandraJournal(Leftovers, Journal):
             self._lines.pop((tenant_id, thread_id), None)
         await super().announce(tenant_id, thread_id, given)
 
-    async def runs(
-        self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
-    ) -> list[StoredRun]:
-        """See `state.Journal.runs`."""
-        rows = await all_or_one(self._session, _RUNS, _ONE_RUN, tenant_id, thread_id, run_id)
-        runs = decode_runs(self._codec, rows, (tenant_id, thread_id), run_id=run_id)
-        found = sorted(runs, key=lambda run: run.last_event)
-        return found[max(0, len(found) - max(limit, 0)) :]
-
-    async def checkpoints(
-        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
-    ) -> list[StateRow]:
-        """See `state.Journal.checkpoints`."""
-        if limit <= 0:
-            return []
-        wanted = (tenant_id, thread_id, HEAD_SEQ if before is None else before, limit)
-        pages = self._session.pages(_CHECKPOINTS, *wanted, size=_ROWS_A_PAGE)
-        return decode_rows(self._codec, "checkpoint", [row async for page in pages for row in page], wanted[:2])
-
-    async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
-        """See `state.Journal.values`."""
-        read = await asyncio.gather(*(self._span(tenant_id, thread_id, span) for span in merged(ranges)))
-        found = sorted((row for span in read for row in span), key=itemgetter(0))
-        return decode_rows(self._codec, "value", found, (tenant_id, thread_id))
-
-    async def _in_spans(self, key: tuple[str, str], limit: int, spans: Sequence[Span]) -> list[StoredMessage]:
-        """The newest messages in these spans. What a head's branch names is never changed, and goes only with a rollback."""
+    async def _in_spans(
+        self, key: tuple[str, str], limit: int, spans: Sequence[Span], taken: Taken[Any]
+    ) -> list[StoredMessage]:
+        """The newest messages in these spans, as far as there is room. What a head's branch names is never changed, and goes only
+        with a rollback."""
         found: list[StoredMessage] = []
         for first, last in reversed(spans):
-            while (left := limit - len(found)) > 0:
-                rows = await self._session.execute(_SPAN, *key, first, last, left)
-                found = [*decode_messages(self._codec, rows[::-1], key), *found]
-                if len(rows) < left:
+            while (left := limit - len(found)) > 0 and not taken.full:
+                count = 0
+                async for page in self._session.pages(_SPAN, *key, first, last, left):
+                    count, fitting = count + len(page), [row for row in page if not taken.full and taken.fits(row)]
+                    found = [*decode_messages(self._codec, fitting[::-1], key), *found]
+                    if taken.full:
+                        break
+                if count < left:
                     break
-                last = rows[-1][0] - 1
+                last = taken.last[0] - 1 if taken.last else first
         return found
-
-    async def _span(self, tenant_id: str, thread_id: str, span: tuple[int, int]) -> Rows:
-        pages = self._session.pages(_VALUES, tenant_id, thread_id, *span, size=_ROWS_A_PAGE)
-        return [row async for page in pages for row in page]
 
     async def _list(self, tenant_id: str, thread_id: str, head: ThreadHead) -> None:
         if head.deleted:
@@ -316,7 +321,11 @@ def _line(thread_id: str, head: ThreadHead) -> ThreadSummary:
 class _Turn:
     """One commit: its conditional batch, and how to determine its outcome."""
 
-    def __init__(self, session: Session, codec: Codec, key: tuple[str, str], commit: Commit, ttl: int) -> None:
+    def __init__(
+        self, session: Session, codec: Codec, key: tuple[str, str], commit: Commit, ttl: int, processed: Sequence[str]
+    ) -> None:
+        """`processed`: inputs whose outputs an erasure empties; that they were processed stays."""
+        self._processed = processed
         self._session, self._codec, self._key, self._commit, self._ttl = session, codec, key, commit, ttl
         self._encode = partial(codec.encode, key[0])
         # What `look` compares is what was sent: encoded again it may be other bytes.
@@ -368,6 +377,8 @@ class _Turn:
         if commit.erase:
             yield _ERASE_RUNS, key
             yield CLOSE_ALL, key
+            for other in self._processed:
+                yield EMPTY_INPUT, (self._ttl, self._encode(encode_outputs((), "")), *key, other)
             yield _ERASE_EVENTS, (*key, min((e.seq for e in commit.events), default=HEAD_SEQ))
             first_row = min((row.seq for row in commit.rows), default=HEAD_SEQ)
             for kind in _ROW_KINDS.values():

@@ -12,7 +12,7 @@ from state.cassandra.keyspace import Keyspace
 from state.cassandra.outcome import decided
 from state.cassandra.queries import Kind, Query
 from state.micros import to_micros
-from state.stores.ledger import ToolLedger, ledger_entries, ledger_entry, ledger_row
+from state.stores.ledger import ToolLedger, ledger_entries, ledger_entry, ledger_row, without_content
 
 _COLUMNS = "identity, state, owner, attempts, updated_at, result"
 _GET = Query(Kind.READ, f"SELECT {_COLUMNS} FROM KEYSPACE.tool_calls WHERE tenant_id = ? AND call_id = ?")
@@ -37,6 +37,10 @@ _FINISH = Query(
     Kind.CONDITIONAL,
     "UPDATE KEYSPACE.tool_calls SET state = ?, result = ?, updated_at = ? "
     "WHERE tenant_id = ? AND call_id = ? IF state IN ('intent', 'sent') AND owner = ?",
+)
+_EMPTY = Query(
+    Kind.CONDITIONAL,
+    "UPDATE KEYSPACE.tool_calls SET result = ? WHERE tenant_id = ? AND call_id = ? IF state IN ('done', 'unknown')",
 )
 _TAKE_OVER = Query(
     Kind.CONDITIONAL,
@@ -126,6 +130,13 @@ class CassandraLedger(ToolLedger):
             done=lambda now: now.state == "sent" and now.owner == owner,
             possible=lambda now: now.state == "sent" and now.owner == previous_owner,
         )
+
+    async def drop_content(self, tenant_id: str, call_id: str) -> None:
+        """See `state.ToolLedger.drop_content`."""
+        entry = await self.get(tenant_id, call_id)
+        if entry and entry.result:
+            body = self._codec.encode(tenant_id, without_content(entry.result).to_bytes())
+            await self._session.execute(_EMPTY, body, tenant_id, call_id)
 
     async def entries(self, tenant_id: str, user_id: str | None = None) -> AsyncIterator[LedgerEntry]:
         """See `state.ToolLedger.entries`."""

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from state.cassandra.partitions import of_tenant
 from state.cassandra.promises import Promises
 from state.cassandra.queries import Kind, Query
-from state.stores.journal import OwnedThread, decode_heads
+from state.journal_rows import decode_heads
+from state.stores.journal import OwnedThread
 
 HEAD_SEQ = 2**63 - 1
 """The number of the row that has the head: above that of any message."""
@@ -32,7 +33,7 @@ _LINE = Query(
 )
 UNLIST = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads_by_user WHERE tenant_id = ? AND user_id = ? AND thread_id = ?")
 _FORGET = Query(Kind.WRITE, "DELETE FROM KEYSPACE.threads WHERE tenant_id = ? AND thread_id = ?")
-_FORGET_ACCEPTED = Query(Kind.WRITE, "DELETE FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ?")
+FORGET_ACCEPTED = Query(Kind.WRITE, "DELETE FROM KEYSPACE.accepted_runs WHERE tenant_id = ? AND thread_id = ?")
 
 
 class Leftovers(Promises):
@@ -89,5 +90,5 @@ class Leftovers(Promises):
 
     async def forget(self, tenant_id: str, thread_id: str) -> None:
         """See `state.Journal.forget`."""
-        await self._session.execute(_FORGET_ACCEPTED, tenant_id, thread_id)
+        await self._session.execute(FORGET_ACCEPTED, tenant_id, thread_id)
         await self._session.execute(_FORGET, tenant_id, thread_id)

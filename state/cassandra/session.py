@@ -17,13 +17,20 @@ from cassandra.query import BatchStatement, BatchType, SimpleStatement
 
 from schemas import ServerTrouble, Unavailable
 from schemas.common.recent import Backoff
+from schemas.common.turns import Turns, served
 from state.cassandra.connecting import CONDITIONAL_PROFILE, Attempt, CassandraOptions
 from state.cassandra.driver_errors import explain
 from state.cassandra.queries import Kind, Query
+from state.pages import PAGE_BYTES, size_of
 
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 2.0  # seconds between two attempts to connect
+_FIRST_ROWS, _MORE_ROWS = (
+    16,
+    8,
+)  # rows of the first page of a read, and by how much a page may be larger than the one before
+_LIMITED_ROWS = 16  # rows of a page of a read that has a LIMIT
 _SCHEMA_TIMEOUT = 60.0  # seconds for a change of the schema, which waits until all nodes agree
 
 Rows = list[Any]
@@ -36,7 +43,7 @@ class Session:
         self.options = options
         self._cluster: Any = None
         self._session: Any = None
-        self._places = asyncio.Semaphore(options.in_flight)
+        self._places = Turns(options.in_flight)
         self._prepared: dict[Query, Any] = {}
         self._preparing = asyncio.Lock()
 
@@ -65,9 +72,9 @@ class Session:
         if cluster is None:
             return
         for _ in range(self.options.in_flight):
-            await self._places.acquire()
+            await self._places.take(*served())
         await asyncio.to_thread(cluster.shutdown)
-        self._places = asyncio.Semaphore(self.options.in_flight)
+        self._places = Turns(self.options.in_flight)
         self._prepared.clear()
 
     async def execute(self, query: Query, *parameters: Any) -> Rows:
@@ -90,14 +97,24 @@ class Session:
         return await (await self._send(kind, batch, None, execution_profile=profile))
 
     async def pages(self, query: Query, *parameters: Any, size: int = 500) -> AsyncIterator[Rows]:
-        """The rows of a read, page by page."""
+        """The rows of a read, page by page; some pages may be empty.
+
+        A page has at most `size` rows, and about `PAGE_BYTES`: Cassandra counts rows only, so that the first page is a small one,
+        and each says how many rows the next may have.
+        """
         bound = (self._prepared.get(query) or await self.prepare(query)).bind(parameters)
-        bound.fetch_size = size
+        # A read with a LIMIT repeats rows when its pages change their size.
+        adapts = " LIMIT " not in query.cql
+        bound.fetch_size = min(size, _FIRST_ROWS if adapts else _LIMITED_ROWS)
         state: Any = None
         while True:
             page: Any = await (await self._send(query.kind, bound, None, paging_state=state, whole_result=True))
-            yield page.current_rows
+            rows: Rows = page.current_rows
             state = page.paging_state
+            if rows and adapts:
+                fitting = PAGE_BYTES // max(size_of(row) for row in rows)
+                bound.fetch_size = max(1, min(size, fitting, bound.fetch_size * _MORE_ROWS))
+            yield rows
             if not state:
                 return
 
@@ -139,17 +156,17 @@ class Session:
     async def _send(
         self, kind: Kind, statement: Any, parameters: Any, *, whole_result: bool = False, **options: Any
     ) -> asyncio.Future[Rows]:
-        await self._places.acquire()
+        await self._places.take(*served())
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Rows] = loop.create_future()
         try:
             request = self._connected().execute_async(statement, parameters, **options)
         except Exception as error:
-            self._places.release()
+            self._places.give()
             raise explain(error, kind) from error
 
         def settle(rows: Any, error: Exception | None) -> None:
-            self._places.release()
+            self._places.give()
             if answer.done():
                 return
             if error is None:

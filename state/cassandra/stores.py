@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -83,6 +84,12 @@ def _hosts(netloc: str) -> tuple[tuple[str, ...], int]:
     return tuple(host.strip("[]") for host, _ in found), (ports.pop() if ports else 9042)
 
 
+def _tls(given: Any) -> ssl.SSLContext:
+    if not isinstance(given, ssl.SSLContext):
+        raise SettingsError("TLS cannot be asked for in the state URL; set cassandra_tls")
+    return given
+
+
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
     kinds: dict[str, Any] = {
         "dc": str,
@@ -92,6 +99,7 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         "input_ttl": float,
         "username": str,
         "password": str,
+        "tls": _tls,
     }
     if unknown := sorted(options.keys() - kinds.keys()):
         raise SettingsError(f"Cassandra state has no option {unknown[0]!r}; it has {', '.join(sorted(kinds))}.")

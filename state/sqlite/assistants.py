@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from typing import Any
 
+from state.pages import PAGE_BYTES, Page, Usage, paged
 from state.sqlite.database import Database
 from state.stores.assistants import (
     AssistantRow,
@@ -23,10 +26,14 @@ JOIN assistant_versions v ON (v.tenant_id, v.assistant_id, v.version) = (a.tenan
 WHERE a.tenant_id = ?
 """
 _GET = f"{_CURRENT} AND a.assistant_id = ?"
-_LIST = f"{_CURRENT} ORDER BY a.assistant_id"
+_LIST = f"{_CURRENT} AND a.assistant_id > ? ORDER BY a.assistant_id"
+_COUNT = "SELECT count(*) FROM assistants WHERE tenant_id = ?"
+_NEWEST = "SELECT newest FROM assistants WHERE tenant_id = ? AND assistant_id = ?"
 _VERSIONS = """
-SELECT assistant_id, version, body FROM assistant_versions WHERE tenant_id = ? AND assistant_id = ? ORDER BY version DESC
+SELECT assistant_id, version, body FROM assistant_versions
+WHERE tenant_id = ? AND assistant_id = ? AND version < ? ORDER BY version DESC
 """
+_NO_VERSION = 2**31
 _DELETE = "DELETE FROM assistants WHERE tenant_id = ? AND assistant_id = ?"
 _DELETE_VERSIONS = "DELETE FROM assistant_versions WHERE tenant_id = ? AND assistant_id = ?"
 
@@ -65,10 +72,27 @@ class SqliteAssistants(AssistantStore):
         row = await self._readers.run(lambda c: c.execute(_GET, (tenant_id, assistant_id)).fetchone())
         return None if row is None else decode_assistant(self._codec, row, tenant_id)
 
-    async def versions(self, tenant_id: str, assistant_id: str) -> list[AssistantRow]:
+    async def count(self, tenant_id: str) -> Usage:
+        """See `state.AssistantStore.count`."""
+        return Usage((await self._readers.run(lambda c: c.execute(_COUNT, (tenant_id,)).fetchone()))[0])
+
+    async def newest(self, tenant_id: str, assistant_id: str) -> int:
+        """See `state.AssistantStore.newest`."""
+        row = await self._readers.run(lambda c: c.execute(_NEWEST, (tenant_id, assistant_id)).fetchone())
+        return row[0] if row else 0
+
+    async def versions(
+        self,
+        tenant_id: str,
+        assistant_id: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        max_bytes: int = PAGE_BYTES,
+    ) -> Page[AssistantRow]:
         """See `state.AssistantStore.versions`."""
-        rows = await self._readers.run(lambda c: c.execute(_VERSIONS, (tenant_id, assistant_id)).fetchall())
-        return decode_assistants(self._codec, rows, tenant_id)
+        wanted = (tenant_id, assistant_id, _NO_VERSION if before is None else before)
+        return await self._page(_VERSIONS, wanted, lambda row: row[1], limit, max_bytes)
 
     async def delete(self, tenant_id: str, assistant_id: str) -> bool:
         """See `state.AssistantStore.delete`."""
@@ -80,7 +104,21 @@ class SqliteAssistants(AssistantStore):
 
         return await self._writer.run(write)
 
-    async def list(self, tenant_id: str) -> list[AssistantRow]:
+    async def list(
+        self, tenant_id: str, *, after: str | None = None, limit: int = 100, max_bytes: int = PAGE_BYTES
+    ) -> Page[AssistantRow]:
         """See `state.AssistantStore.list`."""
-        rows = await self._readers.run(lambda c: c.execute(_LIST, (tenant_id,)).fetchall())
-        return decode_assistants(self._codec, rows, tenant_id)
+        return await self._page(_LIST, (tenant_id, after or ""), lambda row: row[0], limit, max_bytes)
+
+    async def _page(
+        self, query: str, wanted: tuple[Any, ...], place: Callable[[Any], Any], limit: int, max_bytes: int
+    ) -> Page[AssistantRow]:
+        return await self._readers.run(
+            lambda c: paged(
+                c.execute(query, wanted),
+                lambda rows: decode_assistants(self._codec, rows, wanted[0]),
+                limit=limit,
+                max_bytes=max_bytes,
+                place=place,
+            )
+        )

@@ -62,7 +62,7 @@ class SqliteAudit(AuditStore):
 
     async def erase(self, tenant_id: str) -> None:
         """See `state.AuditStore.erase`."""
-        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id,)))
+        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id,)), erases=True)
 
     def _values(self, tenant_id: str, row: AuditRow) -> tuple[str, int, str, int, bytes]:
         body = self._codec.encode(tenant_id, row.event.to_bytes())

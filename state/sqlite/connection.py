@@ -36,6 +36,8 @@ class File:
         try:
             # A power cut may lose the last transactions with `normal`, never consistency (sqlite.org/pragma.html).
             connection.execute(f"PRAGMA synchronous = {self.synchronous}")
+            # What was deleted is overwritten, also in pages that are free from then on.
+            connection.execute("PRAGMA secure_delete = ON")
         except BaseException:
             connection.close()
             raise

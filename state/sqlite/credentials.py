@@ -57,13 +57,13 @@ class SqliteCredentials(Credentials):
     async def take(self, tenant_id: str, kind: str, credential_id: str) -> bytes | None:
         """See `state.Credentials.take`."""
         key = (tenant_id, kind, credential_id, to_micros(self._now()))
-        row = await self._writer.run(lambda c: c.execute(_TAKE, key).fetchone())
+        row = await self._writer.run(lambda c: c.execute(_TAKE, key).fetchone(), erases=True)
         return None if row is None else decode_credential(self._codec, row[0], tenant_id, kind)
 
     async def erase(self, tenant_id: str, *, expired: bool = False) -> None:
         """See `state.Credentials.erase`."""
         until = to_micros(self._now()) if expired else _LAST
-        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, until)))
+        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, until)), erases=True)
 
     async def kinds(self, tenant_id: str) -> Sequence[str]:
         """See `state.Credentials.kinds`."""

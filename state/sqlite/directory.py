@@ -67,8 +67,10 @@ class SqliteDirectory(Directory):
 
     async def remove_user(self, tenant_id: str, user_id: str) -> None:
         """See `state.Directory.remove_user`."""
-        await self._writer.run(lambda c: c.execute(_REMOVE_USER, (tenant_id, user_id)))
+        await self._writer.run(lambda c: c.execute(_REMOVE_USER, (tenant_id, user_id)), erases=True)
 
     async def remove_tenant(self, tenant_id: str) -> None:
         """See `state.Directory.remove_tenant`."""
-        await self._writer.run(lambda c: [c.execute(statement, (tenant_id,)) for statement in _REMOVE_TENANT])
+        await self._writer.run(
+            lambda c: [c.execute(statement, (tenant_id,)) for statement in _REMOVE_TENANT], erases=True
+        )

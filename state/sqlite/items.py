@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from state.micros import to_micros
+from state.pages import PAGE_BYTES, Page, Usage, paged
 from state.sqlite.database import Database
 from state.stores.items import Item, ItemStore, checked_key, decode_item, decode_items, joined, prefix_range
 
 _PAGE = 500
+"""Rows of a page; fewer where they are large."""
 _PURGED_A_PUT = 8
 _NEVER = 1 << 62
 
@@ -31,12 +33,17 @@ _ONE = "tenant_id = ? AND user_id = ? AND namespace = ? AND item_key = ?"
 _COLUMNS = "namespace, item_key, body, created_at, updated_at"
 _GET = f"SELECT {_COLUMNS} FROM items WHERE {_ONE} AND expires_at > ?"
 _DELETE = f"DELETE FROM items WHERE {_ONE}"
+_COUNT = "SELECT count(*), sum(length(body)) FROM items WHERE tenant_id = ? AND user_id = ? AND expires_at > ?"
 _USERS = "SELECT DISTINCT user_id FROM items WHERE tenant_id = ? ORDER BY user_id"
 _ERASE = "DELETE FROM items WHERE tenant_id = ? AND user_id = ?"
 _LIST = f"""
 SELECT {_COLUMNS} FROM items
 WHERE tenant_id = ? AND user_id = ? AND (namespace, item_key) > (?, ?) AND namespace < ? AND expires_at > ?
-ORDER BY namespace, item_key LIMIT {_PAGE}
+ORDER BY namespace, item_key
+"""
+_NAMES = """
+SELECT DISTINCT namespace FROM items
+WHERE tenant_id = ? AND user_id = ? AND namespace >= ? AND namespace < ? AND expires_at > ? ORDER BY namespace LIMIT ?
 """
 
 
@@ -78,7 +85,7 @@ class SqliteItems(ItemStore):
     async def delete(self, tenant_id: str, user_id: str, namespace: Sequence[str], key: str) -> None:
         """See `state.ItemStore.delete`."""
         wanted = (tenant_id, user_id, joined(namespace), checked_key(key))
-        await self._writer.run(lambda c: c.execute(_DELETE, wanted))
+        await self._writer.run(lambda c: c.execute(_DELETE, wanted), erases=True)
 
     async def below(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[Item]:
         """See `state.ItemStore.below`."""
@@ -86,13 +93,44 @@ class SqliteItems(ItemStore):
         now, after = to_micros(self._now()), (first, "")
         while True:
             wanted = (tenant_id, user_id, *after, end, now)
-            rows = await self._readers.run(lambda c, wanted=wanted: c.execute(_LIST, wanted).fetchall())  # type: ignore[misc]
-            for item in decode_items(self._codec, rows, tenant_id, user_id):
+
+            def read(connection: sqlite3.Connection, wanted: tuple[Any, ...] = wanted) -> Page[Item]:
+                return paged(
+                    connection.execute(_LIST, wanted),
+                    lambda rows: decode_items(self._codec, rows, tenant_id, user_id),
+                    limit=_PAGE,
+                    max_bytes=PAGE_BYTES,
+                    place=lambda row: row[:2],
+                )
+
+            page = await self._readers.run(read)
+            for item in page:
                 if item.is_below(prefix):
                     yield item
-            if len(rows) < _PAGE:
+            if page.next is None:
                 return
-            after = (rows[-1][0], rows[-1][1])
+            after = page.next
+
+    async def names(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[tuple[str, ...]]:
+        """See `state.ItemStore.names`."""
+        first, end = prefix_range(prefix)
+        now = to_micros(self._now())
+        while True:
+            wanted = (tenant_id, user_id, first, end, now, _PAGE)
+            found = await self._readers.run(lambda c, wanted=wanted: c.execute(_NAMES, wanted).fetchall())  # type: ignore[misc]
+            for (name,) in found:
+                labels = tuple(name.split("."))
+                if labels[: len(prefix)] == tuple(prefix):
+                    yield labels
+            if len(found) < _PAGE:
+                return
+            first = found[-1][0] + "\0"  # what follows it: no name has this character
+
+    async def count(self, tenant_id: str, user_id: str) -> Usage:
+        """See `state.ItemStore.count`."""
+        wanted = (tenant_id, user_id, to_micros(self._now()))
+        rows, size = await self._readers.run(lambda c: c.execute(_COUNT, wanted).fetchone())
+        return Usage(rows, size or 0)
 
     async def users(self, tenant_id: str) -> list[str]:
         """See `state.ItemStore.users`."""
@@ -100,4 +138,4 @@ class SqliteItems(ItemStore):
 
     async def erase(self, tenant_id: str, user_id: str) -> None:
         """See `state.ItemStore.erase`."""
-        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, user_id)))
+        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, user_id)), erases=True)

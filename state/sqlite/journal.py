@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
@@ -9,7 +10,6 @@ from itertools import islice
 from typing import Any
 
 from schemas import (
-    AcceptedRun,
     Commit,
     Hydrated,
     OpenInput,
@@ -17,37 +17,28 @@ from schemas import (
     StateRow,
     StoredEvent,
     StoredMessage,
-    StoredRun,
     ThreadSummary,
+    encode_outputs,
 )
 from state.codec import Codec
-from state.micros import from_micros, to_micros
-from state.readable import first_of
-from state.spans import below, merged
-from state.sqlite.database import Database
-from state.stores.journal import (
-    OPEN_TTL,
-    AlreadyDone,
-    Committed,
-    Journal,
-    OwnedThread,
-    Stale,
-    decode_accepted,
+from state.journal_rows import (
     decode_events,
     decode_head,
     decode_messages,
     decode_opened,
     decode_outputs,
     decode_rows,
-    decode_runs,
     decode_summaries,
-    kept_from,
+    following_row,
+    in_order,
     line_body,
 )
-
-_PURGED_A_COMMIT = 8
-"""Expired inputs deleted by a commit: more than it adds, so that none pile up, and few enough not to be felt."""
-_NO_SEQ = 2**63 - 1  # above the number of any row
+from state.micros import from_micros, to_micros
+from state.pages import PAGE_BYTES, Page, Taken, Usage, all_within, paged
+from state.spans import below, merged
+from state.sqlite.database import Database
+from state.sqlite.run_rows import NO_SEQ, PURGED_A_COMMIT, SqliteRuns
+from state.stores.journal import OPEN_TTL, AlreadyDone, Committed, Journal, OwnedThread, Stale, ThreadPlace
 
 _HEAD = "SELECT version, head FROM threads WHERE tenant_id = ? AND thread_id = ?"
 _NUMBERS = """
@@ -58,13 +49,20 @@ _OUTPUTS = "SELECT outputs FROM inputs WHERE tenant_id = ? AND thread_id = ? AND
 _NEWEST = "SELECT seq, body FROM messages WHERE tenant_id = ? AND thread_id = ? ORDER BY seq DESC"
 _SPAN = "SELECT seq, body FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq BETWEEN ? AND ? ORDER BY seq DESC"
 _EVENTS = "SELECT seq, type, body FROM events WHERE tenant_id = ? AND thread_id = ? AND seq > ? ORDER BY seq"
-_THREADS = """
-SELECT thread_id, created_at, updated_at, agent_id, CASE WHEN EXISTS (
+_CONDITION = """
+CASE WHEN EXISTS (
     SELECT 1 FROM open_inputs o
     WHERE o.tenant_id = threads.tenant_id AND o.thread_id = threads.thread_id AND o.begun AND o.expires_at > ?
-) THEN 'busy' ELSE condition END, line, title, metadata
-FROM threads WHERE tenant_id = ? AND user_id = ? AND deleted = 0
-ORDER BY updated_at DESC, thread_id
+) THEN 'busy' ELSE condition END
+"""
+_PLACES = f"""
+SELECT thread_id, updated_at, {_CONDITION} FROM threads
+WHERE tenant_id = ? AND user_id = ? AND deleted = 0 ORDER BY updated_at DESC, thread_id LIMIT ?
+"""
+_COUNT = "SELECT count(*) FROM threads WHERE tenant_id = ? AND user_id = ? AND deleted = 0"
+_LINES = f"""
+SELECT thread_id, created_at, updated_at, agent_id, {_CONDITION}, line, title, metadata FROM threads
+WHERE tenant_id = ? AND user_id = ? AND deleted = 0 AND thread_id IN (SELECT value FROM json_each(?))
 """
 _CREATE = """
 INSERT OR IGNORE INTO threads (
@@ -80,25 +78,18 @@ _REMOVE = "DELETE FROM messages WHERE tenant_id = ? AND thread_id = ? AND seq >=
 _MESSAGE = "INSERT OR REPLACE INTO messages (tenant_id, thread_id, seq, body) VALUES (?, ?, ?, ?)"
 _EVENT = "INSERT OR REPLACE INTO events (tenant_id, thread_id, seq, type, body) VALUES (?, ?, ?, ?, ?)"
 _RUN = "INSERT OR REPLACE INTO runs (tenant_id, thread_id, run_id, last_seq, body) VALUES (?, ?, ?, ?, ?)"
-_RUNS = "SELECT run_id, body FROM runs WHERE tenant_id = ? AND thread_id = ? ORDER BY last_seq DESC"
-_ONE_RUN = "SELECT run_id, body FROM runs WHERE tenant_id = ? AND thread_id = ? AND run_id = ?"
-_ACCEPT = "INSERT OR REPLACE INTO accepted_runs (tenant_id, thread_id, run_id, body, expires_at) VALUES (?, ?, ?, ?, ?)"
-_ACCEPTED = "SELECT run_id, body FROM accepted_runs WHERE tenant_id = ? AND thread_id = ? AND expires_at > ?"
-_PURGE_ACCEPTED = """
-DELETE FROM accepted_runs WHERE (tenant_id, thread_id, run_id) IN (
-    SELECT tenant_id, thread_id, run_id FROM accepted_runs WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
-"""
 _ERASE = tuple(
     f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?"
-    for table in ("messages", "events", "runs", "state_rows", "open_inputs")
+    for table in ("messages", "events", "runs", "state_rows", "open_inputs", "accepted_runs")
 )
+_EMPTY_INPUTS = "UPDATE inputs SET outputs = ? WHERE tenant_id = ? AND thread_id = ?"
 _LISTS = "SELECT 1 FROM threads WHERE tenant_id = ? AND user_id = ? AND thread_id = ? AND deleted = 0"
 _OWNED = """
 SELECT user_id, thread_id, CASE WHEN deleted THEN updated_at END FROM threads WHERE tenant_id = ? ORDER BY user_id, thread_id
 """
 _FORGET = (
     *_ERASE,
-    *(f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?" for table in ("inputs", "accepted_runs", "threads")),
+    *(f"DELETE FROM {table} WHERE tenant_id = ? AND thread_id = ?" for table in ("inputs", "threads")),
 )
 _ANNOUNCE = """
 INSERT OR REPLACE INTO open_inputs (tenant_id, thread_id, input_id, begun, body, expires_at) VALUES (?, ?, ?, ?, ?, ?)
@@ -110,7 +101,7 @@ _PURGE_OPEN = "DELETE FROM open_inputs WHERE expires_at <= ?"
 _ROW = "INSERT OR REPLACE INTO state_rows (tenant_id, thread_id, kind, seq, body) VALUES (?, ?, ?, ?, ?)"
 _CHECKPOINTS = """
 SELECT seq, body FROM state_rows
-WHERE tenant_id = ? AND thread_id = ? AND kind = 'checkpoint' AND seq < ? ORDER BY seq DESC LIMIT ?
+WHERE tenant_id = ? AND thread_id = ? AND kind = 'checkpoint' AND seq < ? ORDER BY seq DESC
 """
 _VALUES = """
 SELECT seq, body FROM state_rows
@@ -122,15 +113,21 @@ DELETE FROM inputs WHERE rowid IN (SELECT rowid FROM inputs WHERE expires_at <= 
 """
 
 
-class SqliteJournal(Journal):
+class SqliteJournal(SqliteRuns, Journal):
     """A table for each kind of row."""
 
     def __init__(self, database: Database) -> None:
-        self._writer, self._readers, self._now = database.writer, database.readers, database.now
-        self._codec = database.codec
-        self._ttl_micros = round(database.input_ttl * 1_000_000)
+        super().__init__(database)
 
-    async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
+    async def hydrate(
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        window: int,
+        max_bytes: int | None = None,
+        input_id: str | None = None,
+    ) -> Hydrated:
         """See `state.Journal.hydrate`."""
         now = to_micros(self._now())
 
@@ -144,7 +141,7 @@ class SqliteJournal(Journal):
             return Hydrated(
                 version=row[0],
                 head=head,
-                messages=tuple(self._newest(connection, key, max(window, 0), head.branch if head.forks else None)),
+                messages=tuple(self._newest(connection, key, window, head.branch if head.forks else None, max_bytes)),
                 outputs=outputs and decode_outputs(self._codec, outputs[0], key, input_id or ""),
             )
 
@@ -165,8 +162,14 @@ class SqliteJournal(Journal):
     async def commit(self, tenant_id: str, thread_id: str, commit: Commit) -> Committed | AlreadyDone | Stale:
         """See `state.Journal.commit`."""
         now = to_micros(self._now())
-        write = _Write(self._codec, (tenant_id, thread_id), commit, now=now, expires_at=now + self._ttl_micros)
-        return await self._writer.run(write)
+        write = _Write(
+            self._codec,
+            (tenant_id, thread_id),
+            commit,
+            now=now,
+            expires_at=now + self._ttl_micros,
+        )
+        return await self._writer.run(write, erases=commit.erase)
 
     async def messages(
         self,
@@ -175,46 +178,47 @@ class SqliteJournal(Journal):
         *,
         before: int | None = None,
         limit: int = 100,
+        max_bytes: int | None = None,
         spans: Sequence[Span] | None = None,
-    ) -> list[StoredMessage]:
+    ) -> Page[StoredMessage]:
         """See `state.Journal.messages`."""
         key = (tenant_id, thread_id)
         if before is not None:
             spans = below(before, [(1, before)] if spans is None else spans)
-        return await self._readers.run(lambda c: self._newest(c, key, max(limit, 0), spans))
+        return await self._readers.run(lambda c: self._newest(c, key, limit, spans, max_bytes))
 
-    async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
+    async def events(
+        self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500, max_bytes: int = PAGE_BYTES
+    ) -> Page[StoredEvent]:
         """See `state.Journal.events`."""
         key = (tenant_id, thread_id)
         return await self._readers.run(
-            lambda c: first_of(decode_events(self._codec, c.execute(_EVENTS, (*key, since)), key), limit)
+            lambda c: paged(
+                c.execute(_EVENTS, (*key, since)),
+                lambda rows: decode_events(self._codec, rows, key),
+                limit=limit,
+                max_bytes=max_bytes,
+                place=lambda row: row[0],
+            )
         )
 
-    async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
-        """See `state.Journal.threads`."""
-        wanted = (to_micros(self._now()), tenant_id, user_id)
-        return await self._readers.run(
-            lambda c: first_of(decode_summaries(self._codec, c.execute(_THREADS, wanted), tenant_id, user_id), limit)
+    async def places(self, tenant_id: str, user_id: str, *, limit: int = 10_000) -> list[ThreadPlace]:
+        """See `state.Journal.places`."""
+        wanted = (to_micros(self._now()), tenant_id, user_id, max(limit, 0))
+        rows = await self._readers.run(lambda c: c.execute(_PLACES, wanted).fetchall())
+        return [ThreadPlace(thread, from_micros(at), condition or "idle") for thread, at, condition in rows]
+
+    async def count(self, tenant_id: str, user_id: str) -> Usage:
+        """See `state.Journal.count`."""
+        return Usage((await self._readers.run(lambda c: c.execute(_COUNT, (tenant_id, user_id)).fetchone()))[0])
+
+    async def lines(self, tenant_id: str, user_id: str, thread_ids: Collection[str]) -> list[ThreadSummary]:
+        """See `state.Journal.lines`."""
+        wanted = (to_micros(self._now()), tenant_id, user_id, json.dumps(list(thread_ids)))
+        found = await self._readers.run(
+            lambda c: list(decode_summaries(self._codec, c.execute(_LINES, wanted), tenant_id, user_id))
         )
-
-    async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
-        """See `state.Journal.accept`."""
-        at = self._now()
-        now, until = to_micros(at), to_micros(kept_from(run, at)) + self._ttl_micros
-        row = (tenant_id, thread_id, run.run_id, self._codec.encode(tenant_id, run.to_bytes()), until)
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(_ACCEPT, row)
-            connection.execute(_PURGE_ACCEPTED, (now, _PURGED_A_COMMIT))
-
-        await self._writer.run(write)
-
-    async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
-        """See `state.Journal.accepted`."""
-        key = (tenant_id, thread_id, to_micros(self._now()))
-        query, parameters = (_ACCEPTED, key) if run_id is None else (f"{_ACCEPTED} AND run_id = ?", (*key, run_id))
-        rows = await self._readers.run(lambda c: c.execute(query, parameters).fetchall())
-        return decode_accepted(self._codec, rows, (tenant_id, thread_id), run_id=run_id)
+        return in_order(found, thread_ids)
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
         """See `state.Journal.announce`."""
@@ -243,31 +247,31 @@ class SqliteJournal(Journal):
         rows = await self._readers.run(lambda c: c.execute(_OPEN, key).fetchall())
         return decode_opened(self._codec, rows, (tenant_id, thread_id))
 
-    async def runs(
-        self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
-    ) -> list[StoredRun]:
-        """See `state.Journal.runs`."""
-        key = (tenant_id, thread_id)
-        query, parameters = (_RUNS, key) if run_id is None else (_ONE_RUN, (*key, run_id))
-        found = await self._readers.run(
-            lambda c: first_of(decode_runs(self._codec, c.execute(query, parameters), key, run_id=run_id), limit)
-        )
-        return found[::-1]
-
     async def checkpoints(
-        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
-    ) -> list[StateRow]:
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50, max_bytes: int = PAGE_BYTES
+    ) -> Page[StateRow]:
         """See `state.Journal.checkpoints`."""
-        wanted = (tenant_id, thread_id, _NO_SEQ if before is None else before, max(limit, 0))
-        rows = await self._readers.run(lambda c: c.execute(_CHECKPOINTS, wanted).fetchall())
-        return decode_rows(self._codec, "checkpoint", rows, wanted[:2])
+        key = (tenant_id, thread_id)
+        wanted = (*key, NO_SEQ if before is None else before)
+        return await self._readers.run(
+            lambda c: paged(
+                c.execute(_CHECKPOINTS, wanted),
+                lambda rows: iter(decode_rows(self._codec, "checkpoint", rows, key)),
+                limit=limit,
+                max_bytes=max_bytes,
+                place=lambda row: row[0],
+            )
+        )
 
-    async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
+    async def values(
+        self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]], *, max_bytes: int | None = None
+    ) -> list[StateRow]:
         """See `state.Journal.values`."""
         spans = merged(ranges)
 
         def read(connection: sqlite3.Connection) -> list[tuple[int, bytes]]:
-            return [row for span in spans for row in connection.execute(_VALUES, (tenant_id, thread_id, *span))]
+            rows = (row for span in spans for row in connection.execute(_VALUES, (tenant_id, thread_id, *span)))
+            return list(all_within(rows, max_bytes))
 
         return decode_rows(self._codec, "value", await self._readers.run(read), (tenant_id, thread_id))
 
@@ -287,26 +291,40 @@ class SqliteJournal(Journal):
     async def forget(self, tenant_id: str, thread_id: str) -> None:
         """See `state.Journal.forget`."""
         key = (tenant_id, thread_id)
-        await self._writer.run(lambda c: [c.execute(statement, key) for statement in _FORGET])
+        await self._writer.run(lambda c: [c.execute(statement, key) for statement in _FORGET], erases=True)
 
     def _newest(
-        self, connection: sqlite3.Connection, key: tuple[str, str], limit: int, spans: Sequence[Span] | None
-    ) -> list[StoredMessage]:
+        self,
+        connection: sqlite3.Connection,
+        key: tuple[str, str],
+        limit: int,
+        spans: Sequence[Span] | None,
+        max_bytes: int | None,
+    ) -> Page[StoredMessage]:
         """The newest messages in these spans, or of all, oldest first."""
         if spans is None:
             rows: Iterator[tuple[int, Any]] = connection.execute(_NEWEST, key)
         else:
             rows = (row for span in reversed(spans) for row in connection.execute(_SPAN, (*key, *span)))
+        taken = Taken(rows, max_bytes)
         found: list[StoredMessage] = []
-        while len(found) < limit and (some := list(islice(rows, limit - len(found)))):
+        while len(found) < limit and (some := list(islice(taken, limit - len(found)))):
             found = [*decode_messages(self._codec, some[::-1], key), *found]
-        return found
+        return Page(found, following_row(taken, limit - len(found)))
 
 
 class _Write:
     """One commit, encoded on the caller's thread; the writer's thread only runs the statements."""
 
-    def __init__(self, codec: Codec, key: tuple[str, str], commit: Commit, *, now: int, expires_at: int) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        key: tuple[str, str],
+        commit: Commit,
+        *,
+        now: int,
+        expires_at: int,
+    ) -> None:
         self._codec, self._key, self._commit, self._now = codec, key, commit, now
         head, encode = commit.head, partial(codec.encode, key[0])
         self._thread = (
@@ -324,6 +342,7 @@ class _Write:
         self._events = [(*key, e.seq, e.type, encode(e.body.encode())) for e in commit.events]
         self._runs = [(*key, r.run_id, r.last_event, encode(r.to_bytes())) for r in commit.runs]
         self._rows = [(*key, row.kind, row.seq, encode(row.body)) for row in commit.rows]
+        self._nothing = encode(encode_outputs((), "")) if commit.erase else b""
         self._input = (*key, commit.input_id, encode(commit.outputs), expires_at)
 
     def __call__(self, connection: sqlite3.Connection) -> Committed | AlreadyDone | Stale:
@@ -335,6 +354,8 @@ class _Write:
         if self._commit.erase:
             for statement in _ERASE:
                 connection.execute(statement, self._key)
+            # That they were processed stays; nobody publishes what they gave any more.
+            connection.execute(_EMPTY_INPUTS, (self._nothing, *self._key))
         if self._commit.remove_messages_from is not None:
             connection.execute(_REMOVE, (*self._key, self._commit.remove_messages_from))
         connection.executemany(_MESSAGE, self._messages)
@@ -345,7 +366,7 @@ class _Write:
             connection.execute(_INPUT, self._input)
             if self._commit.announced:
                 connection.execute(_CLOSE, self._input[:3])
-        connection.execute(_PURGE, (self._now, _PURGED_A_COMMIT))
+        connection.execute(_PURGE, (self._now, PURGED_A_COMMIT))
         return Committed(self._commit.expected_version + 1)
 
     def _advance(self, connection: sqlite3.Connection) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from schemas import LedgerEntry, ToolResult
 from state.micros import to_micros
 from state.sqlite.database import Database
-from state.stores.ledger import ToolLedger, ledger_entries, ledger_entry, ledger_row
+from state.stores.ledger import ToolLedger, ledger_entries, ledger_entry, ledger_row, without_content
 
 _GET = """
 SELECT identity, state, owner, attempts, updated_at, result FROM tool_calls WHERE tenant_id = ? AND call_id = ?
@@ -35,6 +35,9 @@ WHERE tenant_id = ? AND call_id = ? AND state = 'sent' AND owner = ?
 _FINISH = """
 UPDATE tool_calls SET state = ?, result = ?, updated_at = ?
 WHERE tenant_id = ? AND call_id = ? AND state IN ('intent', 'sent') AND owner = ?
+"""
+_EMPTY = """
+UPDATE tool_calls SET result = ? WHERE tenant_id = ? AND call_id = ? AND state IN ('done', 'unknown')
 """
 _TAKE_OVER = """
 UPDATE tool_calls SET owner = ?, updated_at = ?
@@ -81,6 +84,13 @@ class SqliteLedger(ToolLedger):
         """See `state.ToolLedger.take_over`."""
         return await self._move(_TAKE_OVER, owner, to_micros(at), tenant_id, call_id, previous_owner)
 
+    async def drop_content(self, tenant_id: str, call_id: str) -> None:
+        """See `state.ToolLedger.drop_content`."""
+        entry = await self.get(tenant_id, call_id)
+        if entry and entry.result:
+            body = self._codec.encode(tenant_id, without_content(entry.result).to_bytes())
+            await self._writer.run(lambda c: c.execute(_EMPTY, (body, tenant_id, call_id)), erases=True)
+
     async def entries(self, tenant_id: str, user_id: str | None = None) -> AsyncIterator[LedgerEntry]:
         """See `state.ToolLedger.entries`."""
         after, more = "", True
@@ -95,7 +105,7 @@ class SqliteLedger(ToolLedger):
 
     async def forget(self, tenant_id: str, call_id: str) -> None:
         """See `state.ToolLedger.forget`."""
-        await self._writer.run(lambda c: c.execute(_FORGET, (tenant_id, call_id)))
+        await self._writer.run(lambda c: c.execute(_FORGET, (tenant_id, call_id)), erases=True)
 
     async def _move(self, statement: str, *parameters: Any) -> bool:
         return await self._writer.run(lambda c: c.execute(statement, parameters).rowcount == 1)

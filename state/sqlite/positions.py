@@ -35,4 +35,4 @@ class SqlitePositions(PositionStore):
 
     async def erase(self, tenant_id: str, user_id: str) -> None:
         """See `state.PositionStore.erase`."""
-        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, user_id)))
+        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, user_id)), erases=True)

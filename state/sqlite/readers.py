@@ -1,4 +1,7 @@
-"""A few threads that read, each with a connection of its own, so that readers never wait for the writer."""
+"""A few threads that read, each with a connection of its own, so that readers never wait for the writer.
+
+What waits for a thread is taken in turns, tenant by tenant and user by user.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from schemas import Unavailable
+from schemas.common.turns import Rotation, served
 from state.sqlite.connection import File
 
 Result = TypeVar("Result")
@@ -23,6 +27,8 @@ class Readers:
         self._pool: ThreadPoolExecutor | None = None
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._waiting: Rotation[tuple[Callable[[sqlite3.Connection], Any], Future[Any]]] = Rotation()
 
     def start(self) -> None:
         """Threads and connections are made when they are needed."""
@@ -33,7 +39,11 @@ class Readers:
         """What `work` returns; everything that it reads is of the same moment."""
         if self._pool is None:
             raise Unavailable(f"the database {self._file.path} is not open")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
+        done: Future[Result] = Future()
+        with self._lock:
+            self._waiting.put(*served(), (work, done))
+        self._pool.submit(self._next)
+        return await asyncio.wrap_future(done)
 
     async def stop(self) -> None:
         """Finishes what is running and closes the connections."""
@@ -42,6 +52,19 @@ class Readers:
             await asyncio.to_thread(pool.shutdown)
             while self._connections:
                 self._connections.pop().close()
+
+    def _next(self) -> None:
+        """Does whatever comes next: there is one call of this for each that waits."""
+        with self._lock:
+            work, done = self._waiting.take()
+        if not done.set_running_or_notify_cancel():
+            return
+        try:
+            found = self._read(work)
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(found)
 
     def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         try:

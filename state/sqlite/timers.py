@@ -34,7 +34,7 @@ class SqliteTimers(TimerStore):
     async def remove(self, timer: Timer) -> None:
         """See `state.TimerStore.remove`."""
         key = (to_micros(timer.due), timer.tenant_id, timer.timer_id)
-        await self._writer.run(lambda c: c.execute(_REMOVE, key))
+        await self._writer.run(lambda c: c.execute(_REMOVE, key), erases=True)
 
     async def due(self, now: datetime, *, limit: int = 20) -> list[Timer]:
         """See `state.TimerStore.due`."""
@@ -59,4 +59,4 @@ class SqliteTimers(TimerStore):
 
     async def erase(self, tenant_id: str, user_id: str) -> None:
         """See `state.TimerStore.erase`."""
-        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, user_id)))
+        await self._writer.run(lambda c: c.execute(_ERASE, (tenant_id, user_id)), erases=True)

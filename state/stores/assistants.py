@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from state.codec import Codec
 from state.keeping import Piece, StoreHolding
+from state.pages import PAGE_BYTES, Page, Usage
 from state.readable import read, readable
 
 
@@ -40,12 +43,30 @@ class AssistantStore(Protocol):
         """The current version."""
         ...
 
-    async def versions(self, tenant_id: str, assistant_id: str) -> list[AssistantRow]:
-        """All versions, the newest first."""
+    async def count(self, tenant_id: str) -> Usage:
+        """How many assistants a tenant has."""
         ...
 
-    async def list(self, tenant_id: str) -> list[AssistantRow]:
-        """The current versions of all assistants, by id."""
+    async def newest(self, tenant_id: str, assistant_id: str) -> int:
+        """The number of the newest version, which may not be the current one; 0 when there is none."""
+        ...
+
+    async def versions(
+        self,
+        tenant_id: str,
+        assistant_id: str,
+        *,
+        before: int | None = None,
+        limit: int = 100,
+        max_bytes: int = PAGE_BYTES,
+    ) -> Page[AssistantRow]:
+        """A page of the versions with numbers below `before`, the newest first."""
+        ...
+
+    async def list(
+        self, tenant_id: str, *, after: str | None = None, limit: int = 100, max_bytes: int = PAGE_BYTES
+    ) -> Page[AssistantRow]:
+        """A page of the current versions of all assistants, by id, of those whose ids come after this one."""
         ...
 
     async def delete(self, tenant_id: str, assistant_id: str) -> bool:
@@ -69,34 +90,69 @@ def decode_assistant(codec: Codec, row: Sequence[Any], tenant_id: str) -> Assist
     return AssistantRow(assistant_id, version, read(name, lambda: codec.decode(tenant_id, body)))
 
 
-def decode_assistants(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) -> list[AssistantRow]:
+def decode_assistants(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[AssistantRow]:
     """Versions, those that can be read."""
-    return list(
-        readable(
-            rows,
-            lambda row: decode_assistant(codec, row, tenant_id),
-            lambda row: f"version {row[1]} of the assistant {row[0]} of {tenant_id}",
-        )
+    return readable(
+        rows,
+        lambda row: decode_assistant(codec, row, tenant_id),
+        lambda row: f"version {row[1]} of the assistant {row[0]} of {tenant_id}",
     )
 
 
+def _is_of(assistant: AssistantRow, user_id: str | None) -> bool:
+    """Whether it is the user's own; of the tenant they all are. Shared ones are no user's."""
+    if user_id is None:
+        return True
+    with suppress(ValueError):
+        body = json.loads(assistant.body)
+        return isinstance(body, dict) and body.get("owner") == user_id
+    return False
+
+
+async def each_assistant(assistants: AssistantStore, tenant_id: str) -> AsyncGenerator[AssistantRow]:
+    """The current versions of all assistants, by id, read page by page."""
+    after, more = None, True
+    while more:
+        page = await assistants.list(tenant_id, after=after)
+        for row in page:
+            yield row
+        after, more = page.next, page.next is not None
+
+
+async def each_version(assistants: AssistantStore, tenant_id: str, assistant_id: str) -> AsyncGenerator[AssistantRow]:
+    """All versions of an assistant, the newest first, read page by page."""
+    before, more = None, True
+    while more:
+        page = await assistants.versions(tenant_id, assistant_id, before=before)
+        for row in page:
+            yield row
+        before, more = page.next, page.next is not None
+
+
+async def _each_of(assistants: AssistantStore, tenant_id: str, user_id: str | None) -> AsyncGenerator[AssistantRow]:
+    async for assistant in each_assistant(assistants, tenant_id):
+        if _is_of(assistant, user_id):
+            yield assistant
+
+
 async def _copy(assistants: AssistantStore, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
-    for assistant in await assistants.list(tenant_id) if user_id is None else ():
-        for version in await assistants.versions(tenant_id, assistant.assistant_id):
+    async for assistant in _each_of(assistants, tenant_id, user_id):
+        async for version in each_version(assistants, tenant_id, assistant.assistant_id):
             yield Piece(f"{version.assistant_id}/{version.version}", version.body)
 
 
 async def _erase(assistants: AssistantStore, tenant_id: str, user_id: str | None, before: datetime) -> None:
-    for assistant in await assistants.list(tenant_id) if user_id is None else ():
+    async for assistant in _each_of(assistants, tenant_id, user_id):
         await assistants.delete(tenant_id, assistant.assistant_id)
 
 
 HOLDING = StoreHolding(
     name="assistants",
     kind="store",
-    tenant="Assistants on hosted graphs, every version. Whoever made one is not kept.",
+    tenant="Assistants on hosted graphs, every version.",
+    user="Those that the user made and that are not shared.",
     exported="All versions.",
-    erased="Immediately.",
+    erased="Immediately. Those that an administrator has shared are the tenant's, and stay.",
     tables=("assistants", "assistant_versions"),
     copy=_copy,
     erase=_erase,

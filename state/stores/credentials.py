@@ -76,7 +76,7 @@ def _holder(body: bytes) -> str:
 HOLDING = StoreHolding(
     name="credentials",
     kind="store",
-    user="API keys, sessions and login links; of secrets only hashes.",
+    user="API keys, sessions, login links (of secrets only hashes), and links to identities at OpenID providers.",
     tenant="Logins that have begun, for some minutes.",
     exported="Nothing: they are of no use to anybody but their holder, who has them.",
     erased="Immediately. A gateway may accept a key for 5 s more.",

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
-from schemas import CauceError, contains
+from schemas import CauceError
 from state.codec import Codec
 from state.keeping import Piece, StoreHolding, erase_by_user, users_of
 from state.micros import from_micros
+from state.pages import Usage
 from state.readable import json_object, read, readable
 
 MOST_LABELS = 10
 LONGEST_LABEL = 200
 LONGEST_KEY = 512
-_WORD = re.compile(r"\w+")
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "$eq": lambda a, b: a == b,
-    "$ne": lambda a, b: a != b,
-    "$gt": lambda a, b: a > b,
-    "$gte": lambda a, b: a >= b,
-    "$lt": lambda a, b: a < b,
-    "$lte": lambda a, b: a <= b,
-}
 
 
 class BadItem(CauceError):
@@ -43,6 +34,8 @@ class Item:
     value: dict[str, Any]
     created_at: datetime
     updated_at: datetime
+    size: int = field(default=0, compare=False)
+    """Bytes that it is stored with."""
 
     def is_below(self, prefix: Sequence[str]) -> bool:
         """Whether its namespace begins with these labels."""
@@ -74,7 +67,15 @@ class ItemStore(Protocol):
         ...
 
     def below(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[Item]:
-        """The user's items whose namespaces begin with these labels, by namespace and key."""
+        """The user's items whose namespaces begin with these labels, by namespace and key, read about `PAGE_BYTES` at a time."""
+        ...
+
+    def names(self, tenant_id: str, user_id: str, prefix: Sequence[str]) -> AsyncIterator[tuple[str, ...]]:
+        """The namespaces of these items, each once, in order. No item is read for it."""
+        ...
+
+    async def count(self, tenant_id: str, user_id: str) -> Usage:
+        """How many items a user has, and their bytes; items of older versions may count none."""
         ...
 
     async def users(self, tenant_id: str) -> list[str]:
@@ -99,7 +100,7 @@ def decode_item(codec: Codec, row: Sequence[Any], tenant_id: str, user_id: str) 
 def _item(codec: Codec, tenant_id: str, row: Sequence[Any]) -> Item:
     namespace, key, body, created, updated = row
     value = json_object(codec.decode(tenant_id, body))
-    return Item(tuple(namespace.split(".")), key, value, from_micros(created), from_micros(updated))
+    return Item(tuple(namespace.split(".")), key, value, from_micros(created), from_micros(updated), len(body))
 
 
 def _name(tenant_id: str, user_id: str, row: Sequence[Any]) -> str:
@@ -137,58 +138,15 @@ def prefix_range(prefix: Sequence[str]) -> tuple[str, str]:
     return first, first + "/"  # the character after the full stop
 
 
-def matches(item: Item, conditions: Mapping[str, Any]) -> bool:
-    """Whether the fields of its value are as a filter asks: contained (`contains`), or compared by `$eq $ne $gt $gte $lt $lte`.
-
-    Raises `BadItem` for another operator.
-    """
-    return all(_holds(item.value.get(name), wanted) for name, wanted in conditions.items())
-
-
-def _holds(value: Any, wanted: Any) -> bool:
-    if not (isinstance(wanted, Mapping) and any(str(name).startswith("$") for name in wanted)):
-        return contains(value, wanted)
-    for name, other in wanted.items():
-        if name not in _COMPARE:
-            raise BadItem(f"a filter has no operator {name!r:.50}; there are {', '.join(_COMPARE)}")
-        try:
-            if not _COMPARE[name](value, other):
-                return False
-        except TypeError:
-            return False
-    return True
-
-
-def ranked(items: Iterable[Item], query: str | None) -> list[tuple[Item, float | None]]:
-    """Items ranked for a query by the share of its terms that the value contains; without a query, newest first."""
-    if not query:
-        return [(item, None) for item in sorted(items, key=lambda i: i.updated_at, reverse=True)]
-    wanted = set(_terms(query))
-    if not wanted:
-        return []
-    scored = [(item, len(wanted & set(_terms(_text(item.value)))) / len(wanted)) for item in items]
-    found = [(item, score) for item, score in scored if score > 0]
-    return sorted(found, key=lambda pair: (pair[1], pair[0].updated_at), reverse=True)
-
-
-def _terms(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(_text(part) for part in value.values())
-    if isinstance(value, list | tuple):
-        return " ".join(_text(part) for part in value)
-    return str(value)
-
-
 def namespaces(
-    items: Iterable[Item], *, prefix: Sequence[str] = (), suffix: Sequence[str] = (), max_depth: int | None = None
+    given: Iterable[tuple[str, ...]],
+    *,
+    prefix: Sequence[str] = (),
+    suffix: Sequence[str] = (),
+    max_depth: int | None = None,
 ) -> list[tuple[str, ...]]:
-    """The namespaces of items, in order, cut at a depth. `*` in a prefix or suffix stands for any label."""
-    found = {item.namespace for item in items}
-    chosen = (n for n in found if _like(n[: len(prefix)], prefix) and _like(n[len(n) - len(suffix) :], suffix))
+    """Those of the namespaces that fit, in order, cut at a depth. `*` in a prefix or suffix stands for any label."""
+    chosen = (n for n in given if _like(n[: len(prefix)], prefix) and _like(n[len(n) - len(suffix) :], suffix))
     return sorted({n[:max_depth] for n in chosen})
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol, TypeAlias
-
-from pydantic import TypeAdapter
+from typing import Protocol
 
 from schemas import (
     AcceptedRun,
@@ -21,17 +18,13 @@ from schemas import (
     StoredEvent,
     StoredMessage,
     StoredRun,
-    ThreadHead,
+    ThreadCondition,
     ThreadSummary,
     UnreadableRow,
 )
-from state.codec import Codec
+from state.journal_rows import Key
 from state.keeping import Piece, StoreHolding
-from state.micros import from_micros
-from state.readable import as_bytes, json_object, read, readable
-
-Key: TypeAlias = tuple[str, str]
-"""Tenant and thread."""
+from state.pages import PAGE_BYTES, Page, Usage
 
 INPUT_TTL = 8 * 24 * 3600
 """Seconds that the outputs of a processed input are kept: a day longer than the topics keep the input itself."""
@@ -44,8 +37,7 @@ OPEN_TTL = 6 * 3600
 
 log = logging.getLogger("cauce.state")
 
-_ALL, _LAST, _PAGE = 1_000_000, 2**53, 500
-_MESSAGES = TypeAdapter(tuple[StoredMessage, ...])
+_ALL, _PAGE, _VALUES_A_PAGE = 1_000_000, 500, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +66,15 @@ class OwnedThread:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadPlace:
+    """Where a thread stands in its user's list."""
+
+    thread_id: str
+    updated_at: datetime
+    condition: ThreadCondition
+
+
+@dataclass(frozen=True, slots=True)
 class Stale:
     """Another writer moved the thread on; nothing was written. Hydrate again."""
 
@@ -81,8 +82,17 @@ class Stale:
 class Journal(Protocol):
     """The threads. All writes of one turn are one conditional single-partition batch."""
 
-    async def hydrate(self, tenant_id: str, thread_id: str, *, window: int, input_id: str | None = None) -> Hydrated:
-        """Reads the head, at most `window` newest messages of its branch and, when `input_id` is given, its stored outputs."""
+    async def hydrate(
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        window: int,
+        max_bytes: int | None = None,
+        input_id: str | None = None,
+    ) -> Hydrated:
+        """Reads the head, at most `window` newest messages of its branch, as far as they have `max_bytes`, and the stored outputs
+        of `input_id`. The newest message is there however large it is."""
         ...
 
     async def numbers(self, tenant_id: str, thread_id: str) -> tuple[int, int]:
@@ -111,28 +121,54 @@ class Journal(Protocol):
         *,
         before: int | None = None,
         limit: int = 100,
+        max_bytes: int | None = None,
         spans: Sequence[Span] | None = None,
-    ) -> list[StoredMessage]:
+    ) -> Page[StoredMessage]:
         """At most `limit` messages with sequence numbers below `before`, the newest of them, oldest first.
 
         Of all branches, or with numbers in these spans (in ascending order).
         """
         ...
 
-    async def events(self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500) -> list[StoredEvent]:
-        """At most `limit` events with sequence numbers above `since`, in order."""
+    async def events(
+        self, tenant_id: str, thread_id: str, *, since: int = 0, limit: int = 500, max_bytes: int = PAGE_BYTES
+    ) -> Page[StoredEvent]:
+        """A page of events with sequence numbers above `since`, in order."""
         ...
 
-    async def threads(self, tenant_id: str, user_id: str, *, limit: int = 50) -> list[ThreadSummary]:
-        """The user's threads that are not deleted, the last changed first."""
+    async def places(self, tenant_id: str, user_id: str, *, limit: int = 10_000) -> list[ThreadPlace]:
+        """Where the user's threads that are not deleted stand in the list, at most `limit`, the last changed first: ids and times
+        only, without titles and metadata."""
+        ...
+
+    async def count(self, tenant_id: str, user_id: str) -> Usage:
+        """How many threads the user has that are not deleted."""
+        ...
+
+    async def lines(self, tenant_id: str, user_id: str, thread_ids: Collection[str]) -> list[ThreadSummary]:
+        """The lines of these threads in the user's list, those that there are, in the order of the given ids. Each has some 20 KB
+        at most: the caller asks for as many as it has room for."""
         ...
 
     async def accept(self, tenant_id: str, thread_id: str, run: AcceptedRun) -> None:
         """Keeps what was promised about a run, for as long as its record may wait to be read once it has begun."""
         ...
 
-    async def accepted(self, tenant_id: str, thread_id: str, *, run_id: str | None = None) -> list[AcceptedRun]:
-        """The accepted runs of a thread, or the one of this id, oldest first."""
+    async def accepted(
+        self, tenant_id: str, thread_id: str, *, run_id: str, details: bool = True
+    ) -> AcceptedRun | None:
+        """The accepted run of this id, with its details or without."""
+        ...
+
+    async def accepted_ids(self, tenant_id: str, thread_id: str, *, limit: int = 1000) -> list[str]:
+        """Ids of a thread's accepted runs, at most `limit`: the one that may begin last first."""
+        ...
+
+    async def promises(
+        self, tenant_id: str, thread_id: str, run_ids: Collection[str], *, max_bytes: int = PAGE_BYTES
+    ) -> list[AcceptedRun]:
+        """The accepted runs with these ids, without their details, as far as they fit into `max_bytes`: rows of older versions
+        have the details in their bodies, and some of those may not fit."""
         ...
 
     async def announce(self, tenant_id: str, thread_id: str, given: OpenInput) -> None:
@@ -154,19 +190,34 @@ class Journal(Protocol):
         ...
 
     async def runs(
-        self, tenant_id: str, thread_id: str, *, run_id: str | None = None, limit: int = 1000
-    ) -> list[StoredRun]:
-        """At most `limit` runs of a thread that are over, or the one of this id, in order of their ends."""
+        self,
+        tenant_id: str,
+        thread_id: str,
+        *,
+        run_id: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        max_bytes: int = PAGE_BYTES,
+    ) -> Page[StoredRun]:
+        """A page of runs that are over, the newest of those that ended before this event, in order of their ends; or the one of
+        this id. Cassandra reads all runs of the thread for a page, and keeps no more than that."""
+        ...
+
+    async def ended(self, tenant_id: str, thread_id: str, run_ids: Collection[str]) -> set[str]:
+        """Which of these runs are over."""
         ...
 
     async def checkpoints(
-        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50
-    ) -> list[StateRow]:
-        """At most `limit` rows of the kind `checkpoint` with numbers below `before`, the newest first."""
+        self, tenant_id: str, thread_id: str, *, before: int | None = None, limit: int = 50, max_bytes: int = PAGE_BYTES
+    ) -> Page[StateRow]:
+        """A page of rows of the kind `checkpoint` with numbers below `before`, the newest first."""
         ...
 
-    async def values(self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
-        """The rows of the kind `value` with numbers in these ranges (both ends included), by number."""
+    async def values(
+        self, tenant_id: str, thread_id: str, ranges: Sequence[tuple[int, int]], *, max_bytes: int | None = None
+    ) -> list[StateRow]:
+        """The rows of the kind `value` with numbers in these ranges (both ends included), by number. Raises `TooLarge` where they
+        have more than `max_bytes`: a state is read as a whole or not at all."""
         ...
 
     async def lists(self, tenant_id: str, user_id: str, thread_id: str) -> bool:
@@ -192,128 +243,6 @@ def kept_from(run: AcceptedRun, now: datetime) -> datetime:
     return max(now, run.begins_at or now)
 
 
-def summary(thread_id: str, head: ThreadHead) -> ThreadSummary:
-    """The line of a thread in its user's list."""
-    return ThreadSummary(
-        thread_id=thread_id,
-        user_id=head.user_id,
-        title=head.title,
-        created_at=head.created_at,
-        updated_at=head.updated_at,
-        condition=head.condition,
-        metadata=head.metadata,
-        agent_id=head.agent_id,
-    )
-
-
-def line_body(head: ThreadHead) -> bytes:
-    """The title and the metadata of a thread, for its user's list, as JSON."""
-    return json.dumps({"title": head.title, "metadata": head.metadata}, ensure_ascii=False).encode()
-
-
-def decode_head(codec: Codec, body: bytes | str, key: Key) -> ThreadHead:
-    """A thread's head. Raises `UnreadableRow`."""
-    return read(_thread(key), lambda: ThreadHead.model_validate_json(codec.decode(key[0], body)))
-
-
-def decode_heads(codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str) -> Iterator[tuple[str, ThreadHead]]:
-    """Ids and heads from rows of ids and heads, those that can be read."""
-    return readable(
-        rows,
-        lambda row: (row[0], ThreadHead.model_validate_json(codec.decode(tenant_id, row[1]))),
-        lambda row: _thread((tenant_id, row[0])),
-    )
-
-
-def decode_outputs(codec: Codec, stored: bytes | str, key: Key, input_id: str) -> bytes:
-    """The outputs of a processed input. Raises `UnreadableRow`."""
-    return read(f"the outputs of the input {input_id} of {_thread(key)}", lambda: codec.decode(key[0], stored))
-
-
-def decode_messages(codec: Codec, rows: Sequence[Sequence[Any]], key: Key) -> list[StoredMessage]:
-    """Stored messages from rows of numbers and bodies (`StoredMessage.to_bytes`), those that can be read: all of them in one call
-    of the validator."""
-    try:
-        found = _MESSAGES.validate_json(b"[%b]" % b",".join(codec.decode(key[0], body) for _, body in rows))
-        if len(found) == len(rows):
-            return list(found)
-    except Exception:  # one by one, it is named which cannot be read
-        pass
-    return list(codec.models(StoredMessage, key[0], rows, lambda seq: f"the message {seq} of {_thread(key)}"))
-
-
-def decode_events(codec: Codec, rows: Iterable[Sequence[Any]], key: Key) -> Iterator[StoredEvent]:
-    """Events from rows of numbers, types and bodies. Their JSON is decoded by the reader."""
-    return readable(
-        rows,
-        lambda row: StoredEvent(seq=row[0], type=row[1], body=codec.decode(key[0], row[2]).decode(errors="replace")),
-        lambda row: f"the event {row[0]} of {_thread(key)}",
-    )
-
-
-def decode_runs(codec: Codec, rows: Iterable[Sequence[Any]], key: Key, *, run_id: str | None) -> Iterator[StoredRun]:
-    """Runs that are over from rows of ids and bodies. Raises `UnreadableRow` for the one that was asked for by its id."""
-    return codec.models(StoredRun, key[0], rows, lambda run: f"the run {run} of {_thread(key)}", wanted=run_id)
-
-
-def decode_accepted(codec: Codec, rows: Iterable[Sequence[Any]], key: Key, *, run_id: str | None) -> list[AcceptedRun]:
-    """Accepted runs, oldest first, from rows of ids and bodies. Raises `UnreadableRow` for one that was asked for by its id."""
-    found = codec.models(
-        AcceptedRun, key[0], rows, lambda run: f"the accepted run {run} of {_thread(key)}", wanted=run_id
-    )
-    return sorted(found, key=lambda run: (run.at, run.run_id))
-
-
-def decode_opened(codec: Codec, rows: Iterable[Sequence[Any]], key: Key) -> list[OpenInput]:
-    """Open inputs, oldest first, from rows of ids and bodies."""
-    found = codec.models(OpenInput, key[0], rows, lambda given: f"the open input {given} of {_thread(key)}")
-    return sorted(found, key=lambda one: (one.at, one.input_id))
-
-
-def decode_rows(
-    codec: Codec, kind: Literal["checkpoint", "value"], rows: Iterable[Sequence[Any]], key: Key
-) -> list[StateRow]:
-    """Rows of a graph's state from rows of numbers and bodies. Raises `UnreadableRow`."""
-    return [
-        StateRow(
-            seq=seq,
-            kind=kind,
-            body=read(f"the {kind} {seq} of {_thread(key)}", lambda b=body: codec.decode(key[0], b)),  # type: ignore[misc]
-        )
-        for seq, body in rows
-    ]
-
-
-def decode_summaries(
-    codec: Codec, rows: Iterable[Sequence[Any]], tenant_id: str, user_id: str
-) -> Iterator[ThreadSummary]:
-    """Lines of a user's list, from rows of id, two times, agent, condition, line, and title and metadata of older rows."""
-
-    def decode(row: Sequence[Any]) -> ThreadSummary:
-        thread_id, created_at, updated_at, agent_id, condition, line, title, metadata = row
-        if line is not None and not title and not metadata:  # else an older version wrote over what a newer one had
-            body = json_object(codec.decode(tenant_id, line))
-            title, metadata = body["title"], body["metadata"]
-        else:
-            metadata = json_object(as_bytes(metadata)) if metadata else {}
-        return ThreadSummary(
-            thread_id=thread_id,
-            user_id=user_id,
-            title=title,
-            created_at=from_micros(created_at),
-            updated_at=from_micros(updated_at),
-            condition=condition or "idle",
-            metadata=metadata,
-            agent_id=agent_id or "",
-        )
-
-    return readable(rows, decode, lambda row: f"the line in the list of {_thread((tenant_id, row[0]))}")
-
-
-def _thread(key: Key) -> str:
-    return f"the thread {key[1]} of {key[0]}"
-
-
 async def _copy(journal: Journal, tenant_id: str, user_id: str | None) -> AsyncIterator[Piece]:
     for thread in await journal.owned(tenant_id):
         if thread.deleted_at is None and user_id in (None, thread.user_id):
@@ -329,25 +258,37 @@ async def _thread_copy(journal: Journal, key: Key) -> AsyncIterator[Piece]:
     head = (await journal.hydrate(*key, window=0)).head
     if head is not None:
         yield Piece(of, head.to_bytes())
-    while messages := await journal.messages(*key, before=before, limit=_PAGE):
+    more = True
+    while more:
+        messages = await journal.messages(*key, before=before, limit=_PAGE, max_bytes=PAGE_BYTES)
         for message in messages:
             yield Piece(f"{of}/messages/{message.seq}", message.to_bytes())
-        before = messages[0].seq
-    while events := await journal.events(*key, since=since, limit=_PAGE):
+        before, more = messages.next, messages.next is not None
+    more = True
+    while more:
+        events = await journal.events(*key, since=since, limit=_PAGE)
         for event in events:
             yield Piece(f"{of}/events/{event.seq}", event.body.encode())
-        since = events[-1].seq
-    for run in await journal.runs(*key, limit=_ALL):
-        yield Piece(f"{of}/runs/{run.run_id}", run.to_bytes())
-    for accepted in await journal.accepted(*key):
-        yield Piece(f"{of}/accepted/{accepted.run_id}", accepted.to_bytes())
-    before = None
-    while rows := await journal.checkpoints(*key, before=before):
+        since, more = events.next, events.next is not None
+    before, more = None, True
+    while more:
+        runs = await journal.runs(*key, before=before)
+        for run in reversed(runs):
+            yield Piece(f"{of}/runs/{run.run_id}", run.to_bytes())
+        before, more = runs.next, runs.next is not None
+    for run_id in await journal.accepted_ids(*key, limit=_ALL):
+        if accepted := await journal.accepted(*key, run_id=run_id):
+            yield Piece(f"{of}/accepted/{run_id}", accepted.to_bytes())
+    before, more = None, True
+    while more:
+        rows = await journal.checkpoints(*key, before=before)
         for row in rows:
             yield Piece(f"{of}/checkpoints/{row.seq}", row.body)
-        before = rows[-1].seq
-    for row in await journal.values(*key, [(1, _LAST)]):
-        yield Piece(f"{of}/values/{row.seq}", row.body)
+        before, more = rows.next, rows.next is not None
+    newest = head.next_row - 1 if head else 0
+    for first in range(1, newest + 1, _VALUES_A_PAGE):
+        for row in await journal.values(*key, [(first, first + _VALUES_A_PAGE - 1)]):
+            yield Piece(f"{of}/values/{row.seq}", row.body)
 
 
 async def _erase(journal: Journal, tenant_id: str, user_id: str | None, before: datetime) -> None:
@@ -364,9 +305,9 @@ HOLDING = StoreHolding(
     user="Threads: messages, results, the states of graphs, runs, and titles and metadata in lists.",
     exported="Heads, messages, events, runs and rows of states of every thread that is not deleted.",
     erased=(
-        "Messages, immediately: the thread is deleted as its user would delete it. A trace of it stays for 8 days, so that no "
-        "record from a topic recreates it; so do accepted runs, and the outputs of inputs for redelivered records. "
-        "Erasing again after that removes the rest."
+        "Immediately: the thread is deleted as its user would delete it, with accepted runs and the outputs of inputs. A trace "
+        "without content stays for 8 days, so that no record from a topic recreates it or is processed again. Erasing again "
+        "after that removes the rest."
     ),
     tables=(
         "threads",

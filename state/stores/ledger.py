@@ -40,6 +40,10 @@ class ToolLedger(Protocol):
         """Makes `owner` the owner of a `sent` entry that `previous_owner` left behind; it stays `sent`."""
         ...
 
+    async def drop_content(self, tenant_id: str, call_id: str) -> None:
+        """Empties the result of a settled call, if there is one; that it was made, and how it ended, stays."""
+        ...
+
     def entries(self, tenant_id: str, user_id: str | None = None) -> AsyncIterator[LedgerEntry]:
         """All entries of a user, or of a tenant, that can be read. Cassandra reads the whole table for it."""
         ...
@@ -71,6 +75,11 @@ def ledger_entries(codec: Codec, tenant_id: str, rows: Iterable[Sequence[Any]]) 
         lambda row: _ledger_entry(codec, tenant_id, *row[1:]),
         lambda row: f"the tool call {row[0]} of {tenant_id}",
     )
+
+
+def without_content(result: ToolResult) -> ToolResult:
+    """What stays of a result whose thread is gone."""
+    return result.model_copy(update={"content": ""})
 
 
 def _ledger_entry(
@@ -111,8 +120,8 @@ HOLDING = StoreHolding(
     user="Tool calls: which tool, when, and its result.",
     exported="All entries.",
     erased=(
-        "Entries older than 8 days, for which no record can arrive any more: without a younger entry, the call could be "
-        "executed a second time. Erasing again after that removes the rest."
+        "The content of results, immediately, with their threads. Entries older than 8 days, for which no record can arrive any "
+        "more: without a younger entry, the call could be executed a second time. Erasing again after that removes the rest."
     ),
     tables=("tool_calls",),
     copy=_copy,

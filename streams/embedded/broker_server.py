@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from schemas.common.serving import ItemFailures, ServingTask
 from streams.embedded.admin import Admin
 from streams.embedded.consumer_groups import Groups
 from streams.embedded.fetch_requests import Records
+from streams.embedded.sign_in import MAX_SIGN_IN_FRAME, SIGN_IN_SECONDS, NotSignedIn, Password, SignIn
 from streams.embedded.storage import Storage
 from streams.embedded.transactions import Transactions
 from streams.embedded.wire import (
@@ -47,15 +49,25 @@ def wall_clock_ms() -> int:
 class Broker:
     """One broker on one data folder. Raises `FolderInUse` when another one has it."""
 
-    def __init__(self, folder: Path, *, fsync: Fsync = "interval", clock: Callable[[], int] = wall_clock_ms) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        password: str | None = None,
+        fsync: Fsync = "interval",
+        clock: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        """With a `password`, only those who know it are served (`sign_in.py`)."""
         self.storage = Storage(folder, clock)
         self._fsync = fsync
+        self._password = Password(password) if password else None
         self._groups = Groups()
         self._transactions: Transactions | None = None
         self._admin = Admin(self.storage, self._groups)
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._housekeeping: asyncio.Task[None] | None = None
+        self._housekeeping = ServingTask("the housekeeping of the embedded broker", self._keep_house)
+        self._failures = ItemFailures("the housekeeping of the embedded broker")
         self._handlers: dict[str, Callable[[Request], Fields | Awaitable[Fields | None] | None]] = {}
 
     async def start(self, port: int = 0) -> int:
@@ -64,15 +76,16 @@ class Broker:
         self._handlers = self._table(self._transactions)
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, backlog=512)
         self._admin.port = int(self._server.sockets[0].getsockname()[1])
-        self._housekeeping = asyncio.create_task(self._keep_house(), name="broker-housekeeping")
+        self._housekeeping.start()
         return self._admin.port
 
     async def stop(self) -> None:
         """Closes all connections and leaves the folder clean."""
         if self._server:
             self._server.close()
-        for task in [*self._connections, *([self._housekeeping] if self._housekeeping else [])]:
+        for task in self._connections:
             task.cancel()
+        await self._housekeeping.stop()
         await asyncio.gather(*self._connections, return_exceptions=True)
         self.storage.close()
 
@@ -118,21 +131,38 @@ class Broker:
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            await self._serve(reader, writer)
+            await self._serve(reader, writer, SignIn(self._password))
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass  # the client is gone, or we stop
         except OSError as error:
             log.error("the disk does not take what must be remembered, a connection is closed: %s", error)
+        except NotSignedIn as error:
+            log.warning("closed a connection that has not signed in: %s", error)
         except Exception as error:
             log.warning("closed a connection that sent what is not Kafka's protocol: %r", error)
         finally:
             self._connections.discard(task)
             writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sign_in: SignIn) -> None:
+        if not sign_in.done:
+            try:
+                async with asyncio.timeout(SIGN_IN_SECONDS):
+                    await self._serve_until(lambda: sign_in.done, reader, writer, sign_in)
+            except TimeoutError as error:
+                raise NotSignedIn("it took too long") from error
+        await self._serve_until(lambda: False, reader, writer, sign_in)
+
+    async def _serve_until(
+        self,
+        over: Callable[[], bool],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        sign_in: SignIn,
+    ) -> None:
+        while not over():
             (length,) = struct.unpack(">i", await reader.readexactly(4))
-            if not 8 <= length <= MAX_FRAME:
+            if not 8 <= length <= (MAX_FRAME if sign_in.done else MAX_SIGN_IN_FRAME):
                 raise ValueError(f"a frame of {length} bytes")
             try:
                 request = decode_request(await reader.readexactly(length))
@@ -141,7 +171,13 @@ class Broker:
                     raise
                 writer.write(unsupported_api_versions(unsupported.correlation_id))
                 continue
-            answer = self._handlers[request.api.name](request)
+            sign_in.check(request)
+            if request.api.name == "SaslHandShake":
+                answer: Any = sign_in.handshake(request.body)
+            elif request.api.name == "SaslAuthenticate":
+                answer = sign_in.authenticate(request.body)
+            else:
+                answer = self._handlers[request.api.name](request)
             fields = await answer if isinstance(answer, Awaitable) else answer
             if fields is None:
                 continue
@@ -160,7 +196,10 @@ class Broker:
                 await asyncio.to_thread(self.storage.sync)
             if time.monotonic() >= next_retention:
                 next_retention = time.monotonic() + RETENTION_SECONDS
-                self.storage.retain()
+                try:
+                    self.storage.retain()
+                except Exception as error:
+                    self._failures.note("deleting old segments", error)
 
 
 def _producer(transactions: Transactions, request: Any) -> Fields:

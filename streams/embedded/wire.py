@@ -33,6 +33,7 @@ class Error(IntEnum):
     UNKNOWN_MEMBER = 25
     INVALID_SESSION_TIMEOUT = 26
     REBALANCE_IN_PROGRESS = 27
+    UNSUPPORTED_SASL_MECHANISM = 33
     UNSUPPORTED_VERSION = 35
     TOPIC_EXISTS = 36
     INVALID_PARTITIONS = 37
@@ -43,6 +44,7 @@ class Error(IntEnum):
     INVALID_PRODUCER_ID = 49
     CONCURRENT_TRANSACTIONS = 51
     STORAGE_ERROR = 56
+    SASL_AUTHENTICATION_FAILED = 58
     NON_EMPTY_GROUP = 68
     GROUP_NOT_FOUND = 69
     MEMBER_ID_REQUIRED = 79
@@ -59,6 +61,8 @@ _APIS: dict[str, tuple[tuple[str, int, int], ...]] = {
     "coordination": (("FindCoordinator", 0, 1),),
     "admin": (
         ("ApiVersion", 0, 2),
+        ("SaslHandShake", 0, 1),
+        ("SaslAuthenticate", 0, 1),
         ("CreateTopics", 0, 3),
         ("DeleteTopics", 0, 3),
         ("ListGroups", 0, 2),

@@ -29,6 +29,7 @@ from schemas import (
     new_id,
 )
 from streams.dead_letters import list_dead_letters
+from streams.kafka_servers import new_producer
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 THREAD = "bad"
@@ -96,7 +97,7 @@ class Sender:
 
 @pytest.fixture
 async def sender(system: RunningSystem) -> AsyncIterator[Sender]:
-    producer = AIOKafkaProducer(bootstrap_servers=system.kafka, max_request_size=6_000_000)
+    producer = new_producer(bootstrap_servers=system.kafka, max_request_size=6_000_000)
     await producer.start()
     first = await producer.send_and_wait("chat.messages", GOOD, key=KEY, headers=list(headers()))
     yield Sender(system, producer, first.partition)

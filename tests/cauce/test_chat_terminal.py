@@ -46,12 +46,16 @@ def test_edited_arguments_are_those_that_are_used(system: RunningSystem) -> None
         terminal.type("create a task to call Tom tomorrow")
         terminal.sees("[e]dit")
         terminal.press("e")
-        while (found := terminal.sees_one_of("name [", "]: ", "✓")) != "✓":
+        while (found := terminal.sees_one_of("name [", "]: ", "(edited)")) != "(edited)":
             if found == "name [":
                 assert "Tom" in terminal.sees("]: ")
                 terminal.type("Write to Tom instead")
             else:
                 terminal.type("")
+        terminal.sees("[a]pprove")
+        assert system.effects("Write to Tom instead") == 0
+        terminal.press("a")
+        terminal.sees("✓ Asana_CreateTask ok")
         terminal.sees("you ›")
         assert (system.effects("all Tom"), system.effects("Write to Tom instead")) == (0, 1)
 

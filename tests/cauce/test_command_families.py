@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 
 from cauce import cli, commands
 from cauce.commands.families import families
+from cauce.commands.late_groups import LateGroup
 
 GREETING = '''
 import typer
 
 from cauce.commands.families import Family
+from cauce.commands.late_groups import LateGroup
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +41,10 @@ def below(app: typer.Typer) -> Iterator[typer.Typer]:
     yield app
     for group in app.registered_groups:
         assert group.typer_instance
-        yield from below(group.typer_instance)
+        late = group.typer_instance.info.cls
+        yield from below(
+            late.family if isinstance(late, type) and issubclass(late, LateGroup) else group.typer_instance
+        )
 
 
 def test_a_module_that_is_put_into_the_folder_is_a_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

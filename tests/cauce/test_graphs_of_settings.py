@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 from running_system import RunningSystem
 
 from connectors.chat_client import ChatClient
@@ -27,6 +26,7 @@ from schemas import (
     Topic,
     new_id,
 )
+from streams.kafka_servers import Kafka, new_producer
 
 GRAPH = """
 from typing import Annotated, TypedDict
@@ -65,10 +65,10 @@ def hosting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]
         running.end()
 
 
-async def _ask(client: ChatClient, kafka: str, body: GraphInput, run_id: str) -> list[ThreadEvent]:
+async def _ask(client: ChatClient, kafka: Kafka, body: GraphInput, run_id: str) -> list[ThreadEvent]:
     """Sends the input; the events of the run until it waits or ends."""
     listener, found = await client.listen(deltas=False), list[ThreadEvent]()
-    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    producer = new_producer(bootstrap_servers=kafka)
     await producer.start()
     try:
         envelope = Envelope(new_id("m"), GraphInput.TYPE, "test", "home", datetime.now(UTC))

@@ -41,7 +41,7 @@ def test_every_store_and_every_topic_has_a_holding() -> None:
     assert {holding.name for holding in TOPIC_HOLDINGS} == set(Topic)
 
 
-OF_NOBODY = {"attempts", "run", "cauce.json", "lock"}
+OF_NOBODY = {"attempts", "run", "cauce.json", "broker.password", "lock"}
 
 
 @pytest.mark.parametrize("holding", HOLDINGS, ids=lambda holding: f"{holding.kind} {holding.name}")

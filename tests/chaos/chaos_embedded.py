@@ -19,7 +19,7 @@ from chaos_report import Report
 from chaos_vandal import Vandal
 
 from bench.systems import TENANTS, prepare, process
-from cauce.running import Running, is_alive, runtime_file
+from cauce.running import Running, embedded_access, is_alive, runtime_file
 from deploy.cluster.process import free_port
 
 CLIENTS = 100
@@ -132,8 +132,9 @@ async def run(folder: Path, seed: int, seconds: float) -> Report:
         system = Embedded(folder, CAUCE_ARCADE_URL=url, ARCADE_API_KEY="chaos")
         try:
             await system.start()
-            kafka = system.running.kafka
-            assert kafka
+            address = system.running.kafka
+            assert address
+            kafka = embedded_access(system.data).servers(address)
             await prepare(kafka, system.running.state_url)
             load = Load(kafka, TENANTS, CLIENTS, chance)
             await load.start()

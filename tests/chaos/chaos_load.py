@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import TERMINAL_TYPES, Envelope, ToolFinished, Topic, UserMessage, new_id
 from streams.kafka_clients import close_consumer, close_producer
+from streams.kafka_servers import Kafka, new_consumer, new_producer
 
 _ENDS = {kind.encode() for kind in TERMINAL_TYPES}
 THINK_SECONDS = 12.0
@@ -53,7 +53,7 @@ class Book:
 class Load:
     """`clients` people in threads of their own, spread over tenants."""
 
-    def __init__(self, bootstrap: str, tenants: tuple[str, ...], clients: int, chance: random.Random) -> None:
+    def __init__(self, bootstrap: Kafka, tenants: tuple[str, ...], clients: int, chance: random.Random) -> None:
         self.book = Book()
         self._bootstrap, self._tenants, self._clients, self._random = bootstrap, tenants, clients, chance
         self._talking = True
@@ -61,8 +61,8 @@ class Load:
 
     async def start(self) -> None:
         """Begins to listen and to talk."""
-        self._producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", linger_ms=2)
-        self._consumer = AIOKafkaConsumer(
+        self._producer = new_producer(bootstrap_servers=self._bootstrap, acks="all", linger_ms=2)
+        self._consumer = new_consumer(
             Topic.CHAT_RESPONSES.value,
             bootstrap_servers=self._bootstrap,
             auto_offset_reset="earliest",

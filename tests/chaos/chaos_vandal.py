@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from chaos_load import Book
@@ -27,6 +27,7 @@ from schemas import TOPICS, Envelope, Topic, Unavailable, UserMessage, new_id
 from streams.batches import HEADER
 from streams.dead_letters import list_dead_letters
 from streams.kafka_clients import close_producer
+from streams.kafka_servers import Kafka, new_producer
 
 EVERY_SECONDS = 0.5
 READ = tuple(topic for group in ("turns", "tools") for topic in GROUPS[group].reads)
@@ -36,7 +37,13 @@ class Vandal:
     """`files` is the embedded broker's folder; None where the disk is out of reach."""
 
     def __init__(
-        self, bootstrap: str, tenants: tuple[str, ...], book: Book, chance: random.Random, *, files: Path | None = None
+        self,
+        bootstrap: Kafka,
+        tenants: tuple[str, ...],
+        book: Book,
+        chance: random.Random,
+        *,
+        files: Path | None = None,
     ) -> None:
         self._bootstrap, self._tenants, self._book, self._random, self._files = bootstrap, tenants, book, chance, files
         self.did: Counter[str] = Counter()
@@ -153,7 +160,7 @@ class Vandal:
             self.wrong.append(f"the broker took a batch with a wrong check sum, at {offset}")
 
     async def _aborted(self) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, transactional_id=new_id("odd"))
+        producer = new_producer(bootstrap_servers=self._bootstrap, transactional_id=new_id("odd"))
         try:
             await producer.start()
             await producer.begin_transaction()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 from aiokafka import AIOKafkaConsumer
+from emulated import bearer
 from worker_processes import OnServers
 
 from connectors.chat_client import ChatClient
@@ -79,7 +80,10 @@ async def talk(servers: OnServers, tenant: str) -> AsyncIterator[Talk]:
 async def effects(servers: OnServers, text: str) -> Counter[str]:
     """How often a task whose name contains `text` was made, by name."""
     async with httpx.AsyncClient(
-        base_url=servers.environment["CAUCE_ARCADE_URL"], trust_env=False, timeout=120
+        base_url=servers.environment["CAUCE_ARCADE_URL"],
+        headers=bearer(servers.environment["ARCADE_API_KEY"]),
+        trust_env=False,
+        timeout=120,
     ) as client:
         made = (await client.get("/_ctl/effects")).json()["effects"]
     return Counter(name for e in made if text in (name := str(e.get("name", ""))))

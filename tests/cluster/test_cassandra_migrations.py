@@ -4,16 +4,18 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
 from cassandra.policies import RoundRobinPolicy
 
+import state
 from deploy.cluster import CassandraServer
 from schemas import Tenant, Unavailable
 from state import Stores, open_stores
 
-ALL = ["0001_stores", "0002_gateway", "0003_graphs", "0004_timers", "0005_bodies", "0006_positions"]
+ALL = sorted(file.stem for file in (Path(state.__file__).parent / "cassandra" / "migrations").glob("*.cql"))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from emulated import bearer
 from talking import effects, talk
 from waiting import until
 from worker_processes import OnServers, WorkerProcess
@@ -76,7 +77,10 @@ async def test_a_killed_worker_is_replaced_and_no_side_effect_is_repeated(
     servers: OnServers, workers: list[WorkerProcess], group: str
 ) -> None:
     async with httpx.AsyncClient(
-        base_url=servers.environment["CAUCE_ARCADE_URL"], trust_env=False, timeout=120
+        base_url=servers.environment["CAUCE_ARCADE_URL"],
+        headers=bearer(servers.environment["ARCADE_API_KEY"]),
+        trust_env=False,
+        timeout=120,
     ) as client:
         slow = {"kind": "slow", "match": "CreateTask", "seconds": 1, "times": THREADS}
         (await client.post("/_ctl/fault", json=slow)).raise_for_status()

@@ -19,16 +19,21 @@ from state import Stores
 ANA = Principal("acme", "ana")
 
 
+async def unheard(*_: object, **__: object) -> None:
+    """Nothing is changed here."""
+
+
 @pytest.fixture
 async def agents(core: StoreCore, stores: Stores) -> Agents:
     """Those of `acme`: its own `default` and `mail`, and the graphs `mail` and `news`."""
     change = TenantChange(agent_id="mail", agent={"instructions": "Read it."})
     await core.tenants.change(OPERATOR, "acme", change, check_model=lambda _: None)
-    return Agents(core.tenants, Assistants(stores.assistants, ("mail", "news")))
+    assistants = Assistants(stores.assistants, core.quotas, ("mail", "news"), audit=unheard)
+    return Agents(core.tenants, assistants)
 
 
 async def test_the_tenants_own_come_first_and_keep_their_ids(agents: Agents) -> None:
-    assert [agent.name for agent in await agents.all(ANA)] == ["Assistant", "Assistant", "mail", "news"]
+    assert [agent.name async for agent in agents.each(ANA)] == ["Assistant", "Assistant", "mail", "news"]
     assert isinstance(await agents.get(ANA, "mail"), AgentSettings)
     assert isinstance(await agents.get(ANA, "news"), Assistant)
 
@@ -50,7 +55,7 @@ async def test_an_agent_that_is_not_there_is_missing_whoever_asks(agents: Agents
         with pytest.raises(Missing):
             await asked
     with pytest.raises(Forbidden):
-        await agents.all(replace(ANA, scopes=("write",)))
+        await anext(agents.each(replace(ANA, scopes=("write",))))
 
 
 async def test_a_message_to_a_graph_becomes_its_input_and_one_to_an_agent_stays(agents: Agents) -> None:

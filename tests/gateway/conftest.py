@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from door import Door, on_servers
+from door import Door, Gateway, on_servers
 from running_system import RunningSystem
 
 from connectors.emulators import EmulatorProcess
@@ -45,6 +45,16 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         yield Door(note.url, running.told, running.environment, folder)
     finally:
         running.end()
+
+
+@pytest.fixture(scope="session")
+def strict(embedded: Door) -> Iterator[Gateway]:
+    """One more gateway of the embedded system, with low limits. It believes this machine who is calling."""
+    limits = {"USER": 30, "TENANT": 50, "RUNS": 5, "STRANGERS": 10}
+    environment = {f"CAUCE_RATE_{name}": f"{most}/hour" for name, most in limits.items()}
+    environment |= {**embedded.environment, **environment, "CAUCE_GATEWAY_TRUSTED_PROXIES": "127.0.0.0/8"}
+    with Door(embedded.url, embedded.told, environment, embedded.folder).another() as gateway:
+        yield gateway
 
 
 @pytest.fixture(scope="session")

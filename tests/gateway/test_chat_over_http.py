@@ -16,7 +16,7 @@ def test_conversation_of_the_readme_over_http(door: Door, home_key: str) -> None
         terminal.sees("8 mails")
         terminal.sees("you ›")
         terminal.type("create a task to call Ana tomorrow")
-        terminal.sees("? Asana_CreateTask")
+        terminal.sees("? Asana: create task  Asana_CreateTask")
         terminal.sees("[l]ater")
         terminal.press("a")
         terminal.sees("✓ Asana_CreateTask ok")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from odd_batches import CODECS, batch_of, with_body, write
 
-from core.following.feed import Feed, TextPiece
+from core.following.feed import RESYNC, Feed, TextPiece
 from core.following.graph_reader import GraphPieces
 from schemas import (
     Delta,
@@ -26,6 +27,7 @@ from schemas import (
     ThreadKey,
     Topic,
 )
+from schemas.common.serving import TaskWatch
 from streams import topic_admin
 from streams.embedded import EmbeddedBroker
 
@@ -80,6 +82,58 @@ async def test_odd_records_do_not_end_the_feed(tmp_path: Path) -> None:
                 await an_event_comes()
         finally:
             await feed.stop()
+
+
+async def test_what_cannot_be_understood_of_one_thread_is_counted_and_nobody_else_notices(tmp_path: Path) -> None:
+    deep = '{"a":' * 230 + "1" + "}" * 230
+    whole = {"run_id": "r", "message_id": "m", "turn": 1, "attempt": 1, "index": 0, "text": "x"}
+    hostile = [
+        *(json.dumps({name: value for name, value in whole.items() if name != left}) for left in whole),
+        *(json.dumps({**whole, name: []}) for name in whole),
+        json.dumps({**whole, "text": "\ud800"}),
+        json.dumps({**whole, "attempt": -1}),
+    ]
+    pieces = f'{{"run_id":"r","leg":"l","pieces":[{{"index":0,"mode":"messages","data":[{deep}]}}]}}'
+    added = RunStarted(seq=1, run_id="r", user_id="u", at=NOW, input_id="m", agent_id="default").to_bytes().decode()
+    records = [
+        *((Topic.CHAT_DELTAS, Delta.TYPE, body) for body in hostile),
+        (Topic.CHAT_DELTAS, GraphDelta.TYPE, pieces),
+        (Topic.CHAT_DELTAS, GraphDelta.TYPE, '{"run_id":"r","leg":"l","pieces":[7]}'),
+        (Topic.CHAT_RESPONSES, RunStarted.TYPE, added.replace('"seq":1', '"seq":"one"')),
+        (Topic.CHAT_RESPONSES, RunStarted.TYPE, added[:-1]),
+    ]
+    passed_over: list[str] = []
+    async with EmbeddedBroker(tmp_path / "kafka") as broker:
+        await topic_admin.apply(broker.bootstrap, partitions={PartitionSet.CONVERSATION: 1, PartitionSet.TENANT: 1})
+        watch = TaskWatch(on_item=passed_over.append)
+        with watch.watching():
+            feed = Feed(broker.bootstrap, items=1_000)
+            await feed.start()
+            try:
+                async with asyncio.timeout(120):
+                    await feed.ready.wait()
+                    with feed.subscribed(ThreadKey("evil", "t")) as theirs, feed.subscribed(KEY) as others:
+                        for topic, kind, body in records:
+                            headers = Envelope("e", kind, "test", "evil", NOW).headers()
+                            batch = batch_of((b"evil:t", body.encode(), headers))
+                            assert (await write(broker.bootstrap, TopicPartition(topic.value, 0), batch))[
+                                0
+                            ] == "NoError"
+                        read: list[object] = []
+                        while len(read) < len(records):
+                            read += await theirs.take(1)
+                        assert read == [RESYNC] * len(records), "their readers read the store"
+                        assert (await write(broker.bootstrap, TopicPartition(Topic.CHAT_RESPONSES.value, 0), event(1)))[
+                            0
+                        ]
+                        came: list[object] = []
+                        while not came:
+                            came = list(await others.take(1))
+                        assert [type(item) for item in came] == [RunStarted], "the feed did not begin again"
+            finally:
+                await feed.stop()
+            assert passed_over == ["the feed of events"] * len(records)
+            assert await watch.trouble() is None
 
 
 async def test_a_small_batch_of_many_records_lets_everybody_else_have_their_turn(tmp_path: Path) -> None:

@@ -8,19 +8,22 @@ import uuid
 from pathlib import Path
 
 import jsonschema_rs
-from aiokafka import AIOKafkaConsumer
 from door import Door
 
 from cauce.running import connected
 from cauce.settings import load_settings
+from streams.kafka_servers import Kafka, new_consumer
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "kafka_client.py"
 
 
 async def test_client_of_the_example_has_its_conversation_and_every_record_fits_its_schema(door: Door) -> None:
-    kafka = connected(load_settings(environment=door.environment)).kafka
+    settings = connected(load_settings(environment=door.environment))
+    kafka = settings.kafka_servers
     thread = uuid.uuid4().hex
-    client = [sys.executable, str(EXAMPLE), "--kafka", kafka, "--thread", thread, "--user", "kim"]
+    client = [sys.executable, str(EXAMPLE), "--kafka", str(kafka), "--thread", thread, "--user", "kim"]
+    if (access := settings.kafka_access).user:
+        client += ["--login", access.user, "--password-file", str(access.password_file)]
 
     assert "8 mails" in door.run(*client, "What mail do I have?")
     told = door.run(*client, "--yes", "create a task to call Ana tomorrow")
@@ -37,9 +40,9 @@ async def test_client_of_the_example_has_its_conversation_and_every_record_fits_
     assert kinds.count("cauce.run.completed") == 2
 
 
-async def records_of(kafka: str, key: bytes) -> list[tuple[str, bytes]]:
+async def records_of(kafka: Kafka, key: bytes) -> list[tuple[str, bytes]]:
     """Type and value of everything that the topics have of a thread."""
-    consumer = AIOKafkaConsumer(
+    consumer = new_consumer(
         "chat.messages",
         "chat.responses",
         bootstrap_servers=kafka,

@@ -16,12 +16,18 @@ import httpx
 import pytest
 from door import Door, until_true
 
+from core.identities import user_of_identity
+
 
 @dataclass
 class Provider:
     issuer: str
     secret: str
     tenant: str
+
+    def user(self, subject: str) -> str:
+        """The user that this provider's subject is."""
+        return user_of_identity(self.issuer, "sub", subject)
 
     def token(self) -> str:
         """An access token of a program."""
@@ -54,7 +60,8 @@ def provider(door: Door, javascript: Path) -> Iterator[Provider]:
         assert process.stdout
         issuer = process.stdout.readline().strip()
         settings = ("--issuer", issuer, "--client-id", "cauce", "--audience", "urn:cauce:api")
-        door.told("tenant", "login", "add", tenant, "test", *settings)
+        admits = ("--allow-claim", "client_id=robot", "--allow-domain", "example.org")
+        door.told("tenant", "login", "add", tenant, "test", *settings, *admits)
         assert issuer in door.told("tenant", "login", "list", tenant)
         yield Provider(issuer, secret, tenant)
     finally:
@@ -76,7 +83,7 @@ async def test_access_token_signs_a_program_in_until_it_expires(door: Door, prov
         token = str(await until_true(a_known_token))
         headers = {"authorization": f"Bearer {token}"}
         me = (await client.get("/v1/me", headers=headers)).json()
-        assert (me["tenant_id"], me["user_id"], me["credential"]) == (provider.tenant, "robot", "token")
+        assert (me["tenant_id"], me["user_id"], me["credential"]) == (provider.tenant, provider.user("robot"), "token")
 
         head, body, signature = token.split(".")
         forged = f"{head}.{body}.{signature[:-4]}{'AAAA' if signature[-4:] != 'AAAA' else 'BBBB'}"
@@ -98,7 +105,11 @@ async def test_browser_signs_in_acts_and_logs_out(door: Door, provider: Provider
         assert "HttpOnly" in cookie
         assert "SameSite=lax" in cookie
         me = (await browser.get("/v1/me")).json()
-        assert (me["tenant_id"], me["user_id"], me["credential"]) == (provider.tenant, "maria", "session")
+        assert (me["tenant_id"], me["user_id"], me["credential"]) == (
+            provider.tenant,
+            provider.user("maria"),
+            "session",
+        )
 
         plain = await browser.post("/v1/threads", json={})
         assert (plain.status_code, plain.json()["code"]) == (403, "cross_site")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from door import Door, until_true
 
-from schemas import MAX_BODY_BYTES
+from schemas import MAX_BODY_BYTES, MAX_METADATA
 
 SIZES = (890_000, MAX_BODY_BYTES - 800, MAX_BODY_BYTES - 300, 940_000, 1_047_800, 1_048_600)
 """Bytes: from what fits, over what fits into the request and not into the record, to what fits into neither."""
@@ -61,14 +62,21 @@ async def test_input_of_a_run_is_refused_at_once_or_the_run_ends(lea: httpx.Asyn
     await _refused_or_over(lea, thread, await lea.post(f"/lg/threads/{thread}/{shape}", json=body), size)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [MAX_METADATA - 10, MAX_METADATA + 10, *SIZES])
 async def test_metadata_of_a_message_is_refused_at_once_or_the_run_ends(lea: httpx.AsyncClient, size: int) -> None:
-    thread = await _thread(lea)
-    body = {"text": "hi", "metadata": {"x": "x" * size}}
-    await _refused_or_over(lea, thread, await lea.post(f"/v1/threads/{thread}/messages", json=body), size)
-    thread = await _thread(lea)
-    body = {"assistant_id": "agent", "input": {"messages": [{"role": "user", "content": "hi"}]}, **body}
-    await _refused_or_over(lea, thread, await lea.post(f"/lg/threads/{thread}/runs", json=body), size)
+    metadata = {"metadata": {"x": "x" * (size - len('{"x": ""}'))}}
+    message = {"text": "hi", **metadata}
+    run = {"assistant_id": "agent", "input": {"messages": [{"role": "user", "content": "hi"}]}, **metadata}
+    for path, body in (("/v1/threads/{}/messages", message), ("/lg/threads/{}/runs", run)):
+        thread = await _thread(lea)
+        response = await lea.post(path.format(thread), json=body)
+        if size > MAX_METADATA:
+            assert response.status_code in REFUSED, response.text
+            assert re.search("metadata.* 16,000 characters|bytes", response.json()["detail"])
+            assert (await lea.get(f"/v1/threads/{thread}/runs")).json()["runs"] == []
+        else:
+            assert response.status_code in (200, 202), response.text
+            await _ends(lea, thread)
 
 
 @pytest.mark.parametrize("size", [940_000, 1_048_600])

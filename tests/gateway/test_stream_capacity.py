@@ -17,8 +17,7 @@ QUIET, WRITTEN = 300, 30
 async def test_streams_that_are_quiet_stay_open_beside_streams_that_are_written(door: Door) -> None:
     tenant = door.tenant()
     keys = [(tenant, door.key(tenant, f"u{n}")) for n in range(4)]
-    kafka = connected(load_settings(environment=door.environment)).kafka
-    assert kafka
+    kafka = connected(load_settings(environment=door.environment)).kafka_servers
 
     async with readers(door.url, keys, QUIET + WRITTEN) as held:
         await follow(held)

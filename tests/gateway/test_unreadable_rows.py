@@ -129,7 +129,7 @@ async def test_an_input_of_a_thread_whose_head_cannot_be_read_is_a_dead_letter_a
         from cauce.running import connected
         from cauce.settings import load_settings
 
-        kafka = connected(load_settings(environment=embedded.environment)).kafka
+        kafka = connected(load_settings(environment=embedded.environment)).kafka_servers
         assert kafka
         async with ChatClient(kafka, tenant, "owner") as chat:
             await chat.send(broken, "hello again")

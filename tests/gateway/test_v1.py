@@ -223,6 +223,7 @@ async def test_agents_me_and_audit_say_what_is_mine(ana: httpx.AsyncClient) -> N
     assert [a["agent_id"] for a in agents if a["kind"] == "agent"] == ["default"]
     assert {"helper", "both"} <= {a["agent_id"] for a in agents if a["kind"] == "graph"}
     assert (await ana.get("/v1/agents/default")).json() == agents[0]
+    assert agents[0] == {"agent_id": "default", "name": "Assistant", "description": "", "kind": "agent"}
     me = (await ana.get("/v1/me")).json()
     assert (me["tenant_id"], me["user_id"], me["scopes"]) == ("home", "ana", ["approve", "read", "write"])
     thread = await a_thread(ana)
@@ -232,6 +233,18 @@ async def test_agents_me_and_audit_say_what_is_mine(ana: httpx.AsyncClient) -> N
         return any(e["action"] == "thread.create" and e["thread_id"] == thread for e in events)
 
     await until_true(told)
+
+
+async def test_what_agents_are_told_and_how_they_are_configured_is_for_administrators(door: Door) -> None:
+    tenant = door.tenant("--instructions", "The safe is behind the picture.")
+    for path in ("/v1/agents", "/v1/agents/default", "/lg/assistants/agent", "/lg/assistants/search"):
+        method = "POST" if path.endswith("search") else "GET"
+        async with door.caller(door.key(tenant, "eve")) as eve:
+            told = await eve.request(method, path)
+            assert (told.status_code, "safe" in told.text, "rules" in told.text) == (200, False, False)
+    async with door.caller(door.key(tenant, "boss", "--scope", "read", "--scope", "admin")) as boss:
+        told = (await boss.get("/v1/agents/default")).json()
+        assert (told["instructions"], told["tools"]) == ("The safe is behind the picture.", ["*"])
 
 
 async def test_text_runs_a_hosted_graph_and_its_question_is_shown(ana: httpx.AsyncClient) -> None:

@@ -11,6 +11,7 @@ from unittest.mock import patch
 from sim_bug import bug
 
 import streams.group_runtime
+from schemas.common.turns import Turns
 from streams.group_runtime import GroupRuntime
 from streams.handler import RecordHandler
 from streams.held_records import Holdings
@@ -110,3 +111,13 @@ def next_value_is_read_for_the_one_that_was_dropped() -> list[Any]:
             restoring.set(False)
 
     return [patch.object(Holdings, "_look", looked), patch.object(KafkaClients, "look", look)]
+
+
+@bug
+def turn_that_is_given_back_wakes_nobody() -> list[Any]:
+    """Of two records whose values are to be read again, the second waits without an end."""
+
+    def give(self: Any) -> None:
+        self._left += 1
+
+    return [patch.object(Turns, "give", give)]

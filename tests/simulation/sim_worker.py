@@ -150,7 +150,7 @@ class SimWorker:
             return AuditProcessor(CassandraAudit(keyspace))
         ledger = CassandraLedger(keyspace)
         if group == "tools":
-            return ToolsProcessor(ledger, tenants, tools, now=o.now)
+            return ToolsProcessor(ledger, tenants, tools, CassandraJournal(keyspace), now=o.now)
         agent: Any = SimAgent(o.loop, o.asked)
         profiles = Profiles(tools, UserCache(directory, clock=clock), lambda *_: MODEL)
         leg = AgentLeg(agent, profiles, _ignore, now=o.now)

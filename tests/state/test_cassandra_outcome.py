@@ -115,3 +115,15 @@ async def test_what_cannot_be_found_out_is_unknown_and_what_was_not_sent_is_not_
     with pytest.raises(expected) as caught:
         await decided(write, row.look, patience=0.2)
     assert type(caught.value) is expected
+
+
+def test_a_certificate_that_is_not_trusted_is_no_outage() -> None:
+    given_on = OSError(
+        1,
+        "Tried connecting to [('127.0.0.1', 9042)]. Last error: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: "
+        "unable to get local issuer certificate (_ssl.c:1006)",
+    )
+    explained = explain(NoHostAvailable("none", {"db1": given_on}), Kind.READ)
+    assert isinstance(explained, SettingsError)
+    assert "unable to get local issuer certificate" in str(explained)
+    assert "cassandra_ca_file" in str(explained)

@@ -93,6 +93,7 @@ async def test_migrations_are_applied_once_and_by_one_of_several_processes(opene
         "0005_timers",
         "0006_bodies",
         "0007_positions",
+        "0008_pages",
     ]
     rivals = [open_stores(url) for _ in range(5)]
     await asyncio.gather(*(rival.open() for rival in rivals))
@@ -106,6 +107,7 @@ async def test_migrations_are_applied_once_and_by_one_of_several_processes(opene
             "0005_timers",
             "0006_bodies",
             "0007_positions",
+            "0008_pages",
         ]
     ]
     assert await fresh.pending_migrations() == []

@@ -192,11 +192,12 @@ class Chat:
                 self.answers[run] += 1
                 self.order[record.key.decode()].append(run)
 
-    async def say(self, thread: str, text: str = "hi") -> str:
-        message = new_id("m")
-        envelope = Envelope(message, UserMessage.TYPE, "test", self.tenant, NOW)
+    async def say(self, thread: str, text: str = "hi", *, user: str = "u", tenant: str = "") -> str:
+        """Sends a message, of another tenant where `tenant` names it: what is behind this chat's own name."""
+        message, tenant = new_id("m"), self.tenant + tenant
+        envelope = Envelope(message, UserMessage.TYPE, "test", tenant, NOW)
         await self.raw(
-            UserMessage(user_id="u", text=text).to_bytes(), f"{self.tenant}:{thread}".encode(), envelope.headers()
+            UserMessage(user_id=user, text=text).to_bytes(), f"{tenant}:{thread}".encode(), envelope.headers()
         )
         return message
 

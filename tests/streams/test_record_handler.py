@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from runtime_kit import NOW, QUICK, Answering, MemoryAttempts, event_of
 
-from schemas import MAX_OUTPUT_BYTES, BadRecord, Envelope, Output, RawRecord, Record, Topic, Unavailable, UserMessage
+from schemas import (
+    MAX_OUTPUT_BYTES,
+    BadRecord,
+    DeadLetter,
+    Envelope,
+    NotFound,
+    Output,
+    RawRecord,
+    Record,
+    Topic,
+    Unavailable,
+    UserMessage,
+    check_sizes,
+)
 from schemas.common.metrics import RuntimeMetrics
 from streams import Reject, Retry
+from streams.dead_letters import DeadLetterRow, smaller
 from streams.handler import RecordHandler
 
 
@@ -223,7 +241,7 @@ async def test_a_record_that_cannot_be_decoded_for_whatever_reason_is_a_dead_let
     monkeypatch.setattr("streams.handler.decode", decoding)
     outputs = await handler(Answering())(raw(), suspect=False)
     assert Topic.DEAD_LETTERS.value in topics(outputs)
-    assert "cannot be decoded: OverflowError: a shape that nobody thought of" in reason(outputs)
+    assert "cannot be handled: OverflowError: a shape that nobody thought of" in reason(outputs)
 
 
 @pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
@@ -232,3 +250,105 @@ async def test_a_record_of_a_time_outside_of_all_years_is_a_dead_letter(at: str)
     outputs = await handler(Answering())(raw(headers=headers), suspect=False)
     assert Topic.DEAD_LETTERS.value in topics(outputs)
     assert "is not a time" in reason(outputs)
+
+
+async def test_whatever_escapes_the_handling_of_a_record_is_its_dead_letter() -> None:
+    class Broken(MemoryAttempts):
+        async def begun(self, group: str, topic: str, partition: int, offset: int) -> int:
+            raise ValueError("nobody foresaw it")
+
+    outputs = await handler(Answering(), Broken())(raw(), suspect=True)
+    assert topics(outputs) == ["dead.letters", "audit.events"]
+    assert "cannot be handled: ValueError: nobody foresaw it" in reason(outputs)
+
+
+hostile_headers = st.lists(
+    st.tuples(
+        st.sampled_from(["ce_id", "ce_type", "ce_source", "ce_time", "ce_tenantid", "traceparent", "ce_requestid"])
+        | st.text(max_size=20)
+        | st.sampled_from(["\x00" * 5_000, "é" * 400]),
+        st.none()
+        | st.binary(max_size=40)
+        | st.sampled_from([b"0001-01-01T00:00:00+14:00", b"9" * 5_000, b"x" * 900_000, b"1e999", b"m1", b"acme"]),
+    ),
+    max_size=8,
+)
+hostile_values = (
+    st.none()
+    | st.binary(max_size=60)
+    | st.sampled_from(
+        [
+            b"[" * 200_000,
+            b"[" * 900_001,
+            b'{"user_id": 1e400}',
+            b'"\\ud800"',
+            b"1" * 5_000,
+            b"x" * 500_000,
+            b"{}" * 450_000,
+        ]
+    )
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    value=hostile_values,
+    key=st.none() | st.binary(max_size=40) | st.sampled_from([b"acme:t1", b"k" * 900_000, b"\xff" * 5_000]),
+    head=hostile_headers,
+    times=st.sampled_from([1, 200]),
+    good=st.booleans(),
+    suspect=st.booleans(),
+)
+async def test_whatever_a_record_contains_it_ends_and_its_dead_letter_fits(
+    value: bytes | None,
+    key: bytes | None,
+    head: list[tuple[str, bytes | None]],
+    times: int,
+    good: bool,
+    suspect: bool,
+) -> None:
+    found = (*(raw().headers if good else ()), *(head * times if len(head) < 3 else head))
+    record = RawRecord("chat.messages", 1, 7, 0, key, value, found)
+    outputs = await handler(Answering())(record, suspect=suspect)
+    assert outputs
+    check_sizes(outputs)
+    for output in outputs:
+        if output.topic is Topic.DEAD_LETTERS:
+            letter = DeadLetter.model_validate_json(output.value)
+            assert letter.value_bytes == len(value or b"")
+            less: Output | None = output
+            while less := smaller(less):  # type: ignore[arg-type]
+                assert len(less.value) < 40_000
+                assert (letter.topic, letter.offset) == ("chat.messages", 7)
+
+
+async def test_dead_letter_of_what_is_too_large_keeps_its_beginnings_sizes_and_digests() -> None:
+    large = b"h" * 900_000
+    record = RawRecord("chat.messages", 1, 7, 0, b"k" * 5_000, b"v" * 600_000, (("ce_id", b"m1"), ("large", large)))
+    outputs = await handler(Answering())(record, suspect=False)
+    letter = DeadLetter.model_validate_json(next(o.value for o in outputs if o.topic is Topic.DEAD_LETTERS))
+    assert {one.part: one.size for one in letter.cut} == {
+        "key": 5_000,
+        "value": 600_000,
+        "headers": 900_000 + len("ce_idm1large"),
+        "large": 900_000,
+    }
+    digests = {one.part: one.sha256 for one in letter.cut}
+    assert digests["large"] == hashlib.sha256(large).hexdigest()
+    assert dict(letter.headers)["ce_id"] == base64.b64encode(b"m1").decode()
+    assert base64.b64decode(dict(letter.headers)["large"] or "") == large[:400]
+    with pytest.raises(NotFound, match="too many to keep"):
+        _ = DeadLetterRow("0-1", letter).records
+
+
+async def test_outputs_do_not_repeat_what_is_too_long_in_the_headers_of_a_record() -> None:
+    headers = (*raw().headers, ("traceparent", b"0" * 900_000), ("ce_requestid", b"1" * 900_000))
+    seen: list[Record] = []
+
+    async def then(record: Record) -> None:
+        seen.append(record)
+
+    await handler(Answering(then=then))(raw(headers=headers), suspect=False)
+    assert (seen[0].envelope.traceparent, seen[0].envelope.request_id) == (None, None)
+    source = tuple((n, b"s" * 5_000 if n == "ce_source" else v) for n, v in raw().headers)
+    assert "ce_source has 5,000 characters" in reason(await handler(Answering())(raw(headers=source), suspect=False))

@@ -10,12 +10,13 @@ import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from prometheus_client import Counter
+from prometheus_client import CollectorRegistry, Counter
 from runtime_kit import NOW, QUICK, Answering, Chat, make_worker, running, until
 
 from schemas import Envelope, Record, Topic, UserMessage
 from streams.dead_letters import find_dead_letter, list_dead_letters, replay
 from streams.embedded import EmbeddedBroker
+from streams.health import Health, HealthServer
 
 
 async def test_every_message_is_answered_once_and_in_order_within_its_thread(kafka: str) -> None:
@@ -285,6 +286,40 @@ async def test_a_record_that_the_broker_refuses_keeps_its_input_open_until_it_is
         await admin.close()
 
 
+async def test_no_record_holds_its_partition_whatever_it_is_and_whatever_kafka_takes_of_its_dead_letter(
+    kafka: str,
+) -> None:
+    async def allow(most: int) -> None:
+        limit = {"max.message.bytes": str(most)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, Topic.DEAD_LETTERS.value, limit)])
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        async with Chat(kafka) as chat, running(kafka, Answering()):
+            key = f"{chat.tenant}:t1".encode()
+            good = Envelope("x1", UserMessage.TYPE, "test", chat.tenant, NOW).headers()
+            early = tuple((n, b"0001-01-01T00:00:00+14:00" if n == "ce_time" else v) for n, v in good)
+            await chat.raw(b"{}", key, (*good, ("large", b"h" * 900_000)))
+            await chat.raw(b"v" * 1_000_000, key, good)
+            await chat.raw(b"{}", b"k" * 900_000, good, partition=0)
+            await chat.raw(b"[" * 500_000, key, early)
+            await chat.answered([await chat.say("t1")])
+            await until(lambda: len(chat.dead) >= 4)
+            assert sum(bool(letter.get("cut")) for letter in chat.dead) == 3
+            for most, kept in ((3_000, 1), (100, 0)):
+                await allow(most)
+                before = len(chat.dead)
+                try:
+                    await chat.raw(b"v" * 200_000, key, good)
+                    await chat.answered([await chat.say("t1")])
+                finally:
+                    await allow(1_048_588)
+                assert len(chat.dead) == before + kept
+    finally:
+        await admin.close()
+
+
 def _counted(counter: Counter) -> float:
     return sum(
         sample.value for metric in counter.collect() for sample in metric.samples if sample.name.endswith("_total")
@@ -312,6 +347,22 @@ async def test_a_worker_says_how_it_is(embedded: EmbeddedBroker) -> None:
         answer = await http.get(worker.health_address + "/readyz")
         assert (answer.status_code, answer.json()["store"]) == (503, "the store is away")
         assert (await http.get(worker.health_address + "/nothing")).status_code == 404
+
+
+async def test_page_of_health_for_other_machines_names_no_addresses() -> None:
+    for host, told in (("127.0.0.1", "10.0.0.7:9042"), ("0.0.0.0", "failing"), ("10.0.0.8", "failing")):
+        health = Health(ready={"store": away})
+        server = HealthServer(health, CollectorRegistry(), host=host)
+        transport = httpx.ASGITransport(server._app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here", timeout=120) as http:
+            answer = await http.get("/readyz")
+        assert answer.status_code == 503
+        assert told in answer.json()["store"]
+        assert ("10.0.0.7" in answer.text) == (host == "127.0.0.1")
+
+
+async def away() -> str | None:
+    return "10.0.0.7:9042 does not answer"
 
 
 async def test_record_whose_task_is_cancelled_by_nobodys_order_is_begun_again_and_then_given_up(

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from connectors.gateway.own_address import SESSION_COOKIE, OwnAddress
 from connectors.gateway.problems import Problem, as_problem, response
+from core.access import Access
 from core.api_keys import PREFIX, ApiKeys
 from core.principal import Principal
-from core.refusals import Forbidden, Refused
+from core.refusals import Refused
 from core.request_context import RequestContext, enter
 from core.sessions import Sessions
-
-COOKIE = "cauce_session"
-CSRF_HEADER = "x-cauce-request"
-"""A page of another origin cannot set a header of its own without asking us first, and we do not allow it."""
-_SAFE = ("GET", "HEAD", "OPTIONS")
+from schemas.common.turns import serve
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
+
+
+class CountsStrangers(Protocol):
+    """Whoever counts what comes without a valid credential."""
+
+    async def count(self, scope: Scope) -> None:
+        """A request of somebody unknown. Raises `Refused` where there were too many."""
+        ...
+
+    async def before(self, scope: Scope, credential: str) -> None:
+        """A credential is about to be looked up. Raises `Refused` where too many were wrong."""
+        ...
+
+    def valid(self, credential: str) -> None:
+        """The credential was valid."""
+        ...
 
 
 class Tokens(Protocol):
@@ -50,15 +63,20 @@ class Authentication:
         keys: ApiKeys,
         sessions: Sessions,
         tokens: Tokens | None,
+        strangers: CountsStrangers,
         open_paths: tuple[str, ...],
         is_foreign: Callable[[Scope], bool] = lambda scope: False,
         foreign_open: bool = False,
+        access: Access,
+        address: OwnAddress,
     ) -> None:
         self._app, self._keys, self._sessions, self._tokens, self._open = app, keys, sessions, tokens, open_paths
-        self._is_foreign, self._foreign_open = is_foreign, foreign_open
+        self._is_foreign, self._foreign_open, self._access = is_foreign, foreign_open, access
+        self._address = address
+        self._strangers = strangers
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Answers 401 itself; otherwise the request is passed on with `cauce.principal` and `cauce.request_id`."""
+        """Answers 401 and 429 itself; otherwise the request is passed on with `cauce.principal` and `cauce.request_id`."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -68,15 +86,21 @@ class Authentication:
         scope["cauce.request_id"] = request_id = context.request_id
         with_id = _adding(send, request_id)
         is_open = scope.get("method") == "OPTIONS" or self._is_open(scope["path"])
-        if is_open and not self._is_foreign(scope):
-            await self._app(scope, receive, with_id)
-            return
         try:
-            scope["cauce.principal"] = await self._principal(request)
+            if is_open and not self._is_foreign(scope):
+                await self._strangers.count(scope)
+                self._address.require_own_page(request, with_session=False)
+            else:
+                try:
+                    principal = await self._access.admit(await self._principal(request))
+                    scope["cauce.principal"] = principal
+                    serve(principal.tenant_id, principal.user_id)
+                except Refused as refused:
+                    if as_problem(refused).status == 401:
+                        await self._strangers.count(scope)
+                    if not (self._foreign_open and self._is_foreign(scope)):
+                        raise
         except Exception as error:
-            if isinstance(error, Refused) and self._foreign_open and self._is_foreign(scope):
-                await self._app(scope, receive, with_id)
-                return
             refusal: Response = response(as_problem(error), request_id)
             await refusal(scope, receive, with_id)
             return
@@ -89,36 +113,25 @@ class Authentication:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         credential = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
         if credential:
+            await self._strangers.before(request.scope, credential)
             found = None
             if credential.startswith(PREFIX):
                 found = await self._keys.find(credential)
             elif self._tokens:
                 found = await self._tokens.find(credential)
             if found:
+                self._strangers.valid(credential)
                 return found
             detail = "The credential is not valid: it is wrong, revoked or expired."
             raise Problem(401, "bad_credential", detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-        if (cookie := request.cookies.get(COOKIE)) and (found := await self._sessions.find(cookie)):
-            _require_same_origin(request)
-            return found
+        if cookie := request.cookies.get(self._address.cookie(request, SESSION_COOKIE)):
+            await self._strangers.before(request.scope, cookie)
+            if found := await self._sessions.find(cookie):
+                self._strangers.valid(cookie)
+                self._address.require_own_page(request, with_session=True)
+                return found
         detail = "Who is calling? Send an API key as x-api-key or Authorization: Bearer; make one with: cauce tenant key create"
         raise Problem(401, "credential_missing", detail, headers={"WWW-Authenticate": "Bearer"})
-
-
-def _require_same_origin(request: HTTPConnection) -> None:
-    """A cookie is sent by the browser whoever wrote the page: what changes something must come from our own. A page cannot put
-    a header of its own on a WebSocket; its browser says where the page is from, always (RFC 6455, section 10.2)."""
-    if request.scope["type"] == "websocket":
-        if urlsplit(request.headers.get("origin", "")).netloc != request.headers["host"]:
-            raise Forbidden("cross_site", "A WebSocket with a session must be opened by our own page.")
-        return
-    if request.scope["method"] in _SAFE:
-        return
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    same = site in (None, "same-origin", "none") and (not origin or urlsplit(origin).netloc == request.headers["host"])
-    if not (same and request.headers.get(CSRF_HEADER)):
-        detail = f"A request with a session must come from our own page and carry the header {CSRF_HEADER}."
-        raise Forbidden("cross_site", detail)
 
 
 def _adding(send: Any, request_id: str) -> Any:

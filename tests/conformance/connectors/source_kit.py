@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from small_server import Doorbell
 
 from connectors.connector import connectors
@@ -20,6 +19,7 @@ from core.ingress import Ingress
 from schemas import RawRecord, Record, Tenant, Topic, decode
 from schemas.common.section import Section
 from state import Stores, open_stores
+from streams.kafka_servers import Kafka, new_consumer
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ async def come(condition: Callable[[], Awaitable[bool]], seconds: float = 120) -
 class Place:
     """Stores, and a broker that takes events."""
 
-    def __init__(self, stores: Stores, ingress: Ingress, kafka: str) -> None:
+    def __init__(self, stores: Stores, ingress: Ingress, kafka: Kafka) -> None:
         self.stores, self._kafka = stores, kafka
         self.events_of_source = ExternalEvents(stores, ingress)
 
@@ -73,9 +73,9 @@ class Place:
         return await events_of(self._kafka)
 
 
-async def events_of(kafka: str) -> list[Record]:
+async def events_of(kafka: Kafka) -> list[Record]:
     """All records of `external.events`."""
-    consumer = AIOKafkaConsumer(
+    consumer = new_consumer(
         Topic.EXTERNAL_EVENTS.value, bootstrap_servers=kafka, enable_auto_commit=False, auto_offset_reset="earliest"
     )
     await consumer.start()
@@ -94,7 +94,7 @@ async def events_of(kafka: str) -> list[Record]:
 
 
 @asynccontextmanager
-async def place(kafka: str, folder: Path) -> AsyncIterator[Place]:
+async def place(kafka: Kafka, folder: Path) -> AsyncIterator[Place]:
     """A store of its own with the tenants acme and lumen; lumen is paused."""
     stores, ingress = open_stores(f"sqlite://{folder}"), Ingress(kafka, seconds=30)
     await stores.open()

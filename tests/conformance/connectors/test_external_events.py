@@ -39,8 +39,9 @@ async def test_an_event_that_is_told_twice_is_one_run(here: Place) -> None:
     begun = [await here.events_of_source.begin(ANA, "test", event()) for _ in range(2)]
     assert begun[0] == begun[1]
     assert {record.envelope.id for record in await here.events()} == {begun[0].run_id}
-    (promised,) = await here.stores.journal.accepted("acme", begun[0].thread_id)
-    assert (promised.run_id, promised.details) == (begun[0].run_id, {"source": "test"})
+    promised = await here.stores.journal.accepted("acme", begun[0].thread_id, run_id=begun[0].run_id)
+    assert promised
+    assert promised.details == {"source": "test"}
 
 
 async def test_the_same_id_of_another_source_user_or_tenant_is_another_event(here: Place) -> None:

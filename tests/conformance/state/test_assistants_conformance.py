@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -104,3 +106,37 @@ async def test_assistants_of_a_tenant_are_not_those_of_another(stores: Stores, t
     assert await stores.assistants.delete(other_tenant, "a1")
     assert await stores.assistants.get(other_tenant, "a1") is None
     assert await stores.assistants.get(tenant, "a1") == row(1, b"mine")
+
+
+async def test_assistants_and_their_versions_come_in_pages_of_so_many_bytes(stores: Stores, tenant: str) -> None:
+    body = b"x" * 10_000
+    for n in range(12):
+        await stores.assistants.put(tenant, row(1, body, f"a{n:02}"), expected_version=0)
+        await stores.assistants.put(tenant, row(n + 2, body, "a00"), expected_version=n + 1)
+    assert await stores.assistants.newest(tenant, "a00") == 13
+    assert await stores.assistants.newest(tenant, "b") == 0
+
+    async def pages(asks: Any, name: str) -> list[list[Any]]:
+        found, bounds = [], dict[str, Any]()
+        while True:
+            page = await asks(limit=5, max_bytes=31_000, **bounds)
+            found.append(list(page))
+            if page.next is None:
+                return found
+            bounds = {name: page.next}
+
+    listed = await pages(partial(stores.assistants.list, tenant), "after")
+    assert max(len(page) for page in listed) == 3
+    assert [one.assistant_id for page in listed for one in page] == [f"a{n:02}" for n in range(12)]
+    versions = await pages(partial(stores.assistants.versions, tenant, "a00"), "before")
+    assert max(len(page) for page in versions) == 3
+    assert [one.version for page in versions for one in page] == list(range(13, 0, -1))
+
+
+async def test_assistants_of_a_tenant_are_counted(stores: Stores, tenant: str) -> None:
+    await stores.assistants.put(tenant, row(1, b"1"), expected_version=0)
+    await stores.assistants.put(tenant, row(2, b"2"), expected_version=1)
+    await stores.assistants.put(tenant, row(1, b"1", "a2"), expected_version=0)
+    assert (await stores.assistants.count(tenant)).rows == 2
+    await stores.assistants.delete(tenant, "a2")
+    assert (await stores.assistants.count(tenant)).rows == 1

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from every_row import fill
+from listed_threads import threads_of
 from state_samples import NOON, at, commit, entry, head, until_none
 from stored_cells import cells_of, marked, unmarked
 
@@ -24,9 +25,9 @@ async def read(stores: Stores, tenant: str) -> list[Any]:
         await journal.outputs_of(tenant, "th", "i1"),
         await journal.messages(tenant, "th"),
         await journal.events(tenant, "th"),
-        await journal.threads(tenant, "u1"),
+        await threads_of(journal, tenant, "u1"),
         await journal.runs(tenant, "th"),
-        await journal.accepted(tenant, "th"),
+        await journal.accepted(tenant, "th", run_id="r2"),
         await journal.open_inputs(tenant, "th"),
         await journal.checkpoints(tenant, "th"),
         await journal.values(tenant, "th", [(1, 9)]),
@@ -86,10 +87,10 @@ async def test_rows_of_before_there_was_a_codec_are_read(new_url: Callable[[], s
         await coded.items.put(tenant, "u1", ["a"], "k1", {"of": "newer"})
         again = head(title="newer", updated=1)
         assert await coded.journal.commit(tenant, "th", commit("i3", 1, thread=again)) == Committed(2)
-        assert [line.title for line in await coded.journal.threads(tenant, "u1")] == ["newer"]
+        assert [line.title for line in await threads_of(coded.journal, tenant, "u1")] == ["newer"]
         await as_an_older_version_writes(plain, tenant)
         assert (await coded.items.get(tenant, "u1", ["a"], "k1")).value == {"of": "words"}  # type: ignore[union-attr]
-        (line,) = await coded.journal.threads(tenant, "u1")
+        (line,) = await threads_of(coded.journal, tenant, "u1")
         assert (line.title, line.metadata) == ("words", {"of": "words"})
 
         await coded.items.put(tenant, "u1", ["a"], "k1", {"of": "others"})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from every_row import fill, fill_user
+from listed_threads import threads_of
 from state_samples import NOON, audit_row, commit, head, message, until_none
 from stored_cells import MARK, Marked, cells_of
 
@@ -98,7 +99,7 @@ async def test_what_is_erased_of_a_user_is_gone_and_nothing_of_another_user(stor
     await holdings.erase(tenant, "u1", now=NOW)
     # What a repeated record is known by stays for as long as there may be one, and the trail is the tenant's.
     assert {store for store, _ in await copy_of(holdings, tenant, "u1")} == {"ledger", "audit"}
-    assert await stores.journal.threads(tenant, "u1") == []
+    assert await threads_of(stores.journal, tenant, "u1") == []
     assert await stores.journal.outputs_of(tenant, "th1", "i1") is not None
     assert [name for name, _ in await stores.credentials.list(tenant, "key")] == ["th2-k1"]
 
@@ -125,7 +126,7 @@ async def test_a_thread_that_cannot_be_deleted_is_named_and_everything_else_is_e
     with pytest.raises(NotNow, match="the thread th1 of u1: no worker has come to it yet") as refused:
         await Holdings(stores, busy).erase(tenant, now=NOW)
     assert len(refused.value.more["left"]) == 1
-    assert [line.thread_id for line in await stores.journal.threads(tenant, "u1")] == ["th1"]
+    assert [line.thread_id for line in await threads_of(stores.journal, tenant, "u1")] == ["th1"]
     assert [item async for item in stores.items.below(tenant, "u1", [])] == []
     assert await stores.directory.tenant(tenant) is not None  # without it no turn could delete the thread
 
@@ -162,7 +163,7 @@ async def test_threads_whose_rows_cannot_be_read_are_erased_and_the_unreadable_l
     assert {thread.thread_id for thread in await stores.journal.owned(tenant)} == {"th1", "th2"}
     async with opened(state_url, Unreadable(b'{"title"')) as other:
         await other.journal.commit(tenant, "th3", commit("i1", 0, messages=[message(1)]))
-    assert [line.thread_id for line in await stores.journal.threads(tenant, "u1")] == ["th1"]
+    assert [line.thread_id for line in await threads_of(stores.journal, tenant, "u1")] == ["th1"]
     assert {"journal/threads/th1", "journal/threads/th3"} <= {
         f"{s}/{p.name}" for s, p in await copy_of(holdings, tenant)
     }
@@ -185,7 +186,7 @@ async def test_a_line_that_a_late_write_leaves_of_a_deleted_thread_is_erased(sto
 
     await holdings.erase(tenant, "u1", now=NOW)
     assert "threads_by_user" not in await shown(stores, thread)
-    assert [line.thread_id for line in await stores.journal.threads(tenant, "u2")] == ["th2"]
+    assert [line.thread_id for line in await threads_of(stores.journal, tenant, "u2")] == ["th2"]
 
 
 async def test_credentials_that_have_expired_are_erased_with_the_others(stores: Stores, tenant: str) -> None:

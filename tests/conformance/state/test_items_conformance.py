@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from state_samples import until_none
 
-from state import BadItem, Stores
+from state import BadItem, Stores, Usage, search_items
 
 
 async def keys_below(stores: Stores, tenant: str, *prefix: str, user: str = "ana") -> list[tuple[tuple[str, ...], str]]:
@@ -51,6 +51,36 @@ async def test_many_items_are_all_listed_in_order(stores: Stores, tenant: str) -
     assert found == sorted((("many", f"n{n % 3}"), f"{n:04}") for n in range(1100))
 
 
+async def test_namespaces_are_listed_each_once(stores: Stores, tenant: str) -> None:
+    for n in range(30):
+        for namespace in (["a"], ["a", "b"], ["a-"], ["ab"], ["b", f"n{n:02}"]):
+            await stores.items.put(tenant, "ana", namespace, f"k{n % 2}", {})
+    names = [name async for name in stores.items.names(tenant, "ana", ())]
+    assert names == [("a",), ("a-",), ("a", "b"), ("ab",), *(("b", f"n{n:02}") for n in range(30))]
+    assert [name async for name in stores.items.names(tenant, "ana", ("a",))] == [("a",), ("a", "b")]
+    assert [name async for name in stores.items.names(tenant, "eve", ())] == []
+
+
+async def test_search_keeps_no_more_than_its_page_of_large_items(stores: Stores, tenant: str) -> None:
+    for n in range(12):
+        text = "x " * 50_000 + ("needle" if n % 2 else "hay")
+        await stores.items.put(tenant, "ana", ["a"], f"k{n:02}", {"text": text, "n": n})
+
+    async def search(**wanted: Any) -> tuple[list[str], Any]:
+        bounds = {"conditions": {}, "limit": 10} | wanted
+        page = await search_items(stores.items, tenant, "ana", ["a"], **bounds)
+        return [item.key for item, _ in page], page.next
+
+    assert await search() == ([f"k{n:02}" for n in range(11, 1, -1)], 10)
+    assert await search(offset=10) == (["k01", "k00"], None)
+    assert await search(query="the needle", limit=20) == ([f"k{n:02}" for n in range(11, 0, -2)], None)
+    assert await search(conditions={"n": {"$gte": 9}}) == (["k11", "k10", "k09"], None)
+    assert await search(max_bytes=250_000) == (["k11", "k10"], 2)
+    assert await search(max_bytes=1, offset=2) == (["k09"], 3)
+    with pytest.raises(BadItem):
+        await search(offset=10_000)
+
+
 async def test_expired_item_is_gone_for_every_reader(stores: Stores, tenant: str) -> None:
     await stores.items.put(tenant, "ana", ["a"], "k", {}, expires=datetime.now(UTC) + timedelta(seconds=1))
     await until_none(lambda: stores.items.get(tenant, "ana", ["a"], "k"))
@@ -62,3 +92,16 @@ async def test_namespace_that_cannot_be_is_refused(stores: Stores, tenant: str, 
     with pytest.raises(BadItem):
         await stores.items.put(tenant, "ana", namespace, "k", {})
     assert await keys_below(stores, tenant) == []
+
+
+async def test_items_of_a_user_are_counted_with_their_bytes(stores: Stores, tenant: str) -> None:
+    assert await stores.items.count(tenant, "ana") == Usage(0, 0)
+    await stores.items.put(tenant, "ana", ["a"], "k", {"text": "x" * 10_000})
+    await stores.items.put(tenant, "ana", ["b"], "k", {"text": "x" * 20_000})
+    await stores.items.put(tenant, "ana", ["b"], "k", {"text": "x" * 5_000})
+    await stores.items.put(tenant, "ben", ["b"], "k", {})
+    found = await stores.items.count(tenant, "ana")
+    assert found.rows == 2
+    assert 15_000 < found.size < 16_000
+    await stores.items.delete(tenant, "ana", ["a"], "k")
+    assert (await stores.items.count(tenant, "ana")).rows == 1

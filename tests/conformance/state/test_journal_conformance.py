@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from listed_threads import threads_of
 from state_samples import at, commit, event, head, message, until_none
 from stored_cells import marked
 
@@ -60,7 +61,7 @@ async def test_lost_race_is_stale_and_writes_nothing(stores: Stores, tenant: str
     await stores.journal.commit(tenant, "th", commit("i1", 0, messages=[message(1)]))
     await stores.journal.commit(tenant, "th", commit("i2", 1, messages=[message(2)]))
     before = await stores.journal.hydrate(tenant, "th", window=10)
-    listed = await stores.journal.threads(tenant, "u1")
+    listed = await threads_of(stores.journal, tenant, "u1")
     late = commit(
         "i3",
         expected_version,
@@ -75,7 +76,7 @@ async def test_lost_race_is_stale_and_writes_nothing(stores: Stores, tenant: str
     assert await stores.journal.hydrate(tenant, "th", window=10) == before
     assert await stores.journal.events(tenant, "th") == []
     assert await stores.journal.outputs_of(tenant, "th", "i3") is None
-    assert await stores.journal.threads(tenant, "u1") == listed
+    assert await threads_of(stores.journal, tenant, "u1") == listed
 
 
 @pytest.mark.parametrize("expected_version", [1, 2])
@@ -84,15 +85,15 @@ async def test_commit_to_a_thread_that_does_not_exist_is_stale(
 ) -> None:
     assert await stores.journal.commit(tenant, "th", commit("i1", expected_version, messages=[message(1)])) == Stale()
     assert await stores.journal.hydrate(tenant, "th", window=10, input_id="i1") == Hydrated(0, None, ())
-    assert await stores.journal.threads(tenant, "u1") == []
+    assert await threads_of(stores.journal, tenant, "u1") == []
 
 
 async def test_thread_that_another_user_made_first_is_not_listed_for_the_loser(stores: Stores, tenant: str) -> None:
     await stores.journal.commit(tenant, "th", commit("i1", 0, thread=head(user_id="u1", title="hers")))
     late = commit("i2", 0, thread=head(user_id="u2", title="his"))
     assert await stores.journal.commit(tenant, "th", late) == Stale()
-    assert await stores.journal.threads(tenant, "u2") == []
-    assert [t.title for t in await stores.journal.threads(tenant, "u1")] == ["hers"]
+    assert await threads_of(stores.journal, tenant, "u2") == []
+    assert [t.title for t in await threads_of(stores.journal, tenant, "u1")] == ["hers"]
 
 
 @pytest.mark.parametrize("expected_version", [0, 1, 2, 7], ids=lambda v: f"version_{v}")
@@ -240,7 +241,7 @@ async def test_threads_of_a_user_come_last_changed_first(stores: Stores, tenant:
         tenant, "th1", commit("i2", 1, thread=head(user_id="ana", updated=99, title="thread 1"))
     )
 
-    threads = await stores.journal.threads(tenant, "ana")
+    threads = await threads_of(stores.journal, tenant, "ana")
 
     assert [t.thread_id for t in threads] == ["th1", "th4", "th3", "th2", "th0"]
     assert threads[0].model_dump() == {
@@ -253,15 +254,15 @@ async def test_threads_of_a_user_come_last_changed_first(stores: Stores, tenant:
         "metadata": {},
         "agent_id": "",
     }
-    assert [t.thread_id for t in await stores.journal.threads(tenant, "ana", limit=2)] == ["th1", "th4"]
-    assert [t.thread_id for t in await stores.journal.threads(tenant, "ben")] == ["th9"]
-    assert await stores.journal.threads(tenant, "eve") == []
+    assert [t.thread_id for t in await threads_of(stores.journal, tenant, "ana", limit=2)] == ["th1", "th4"]
+    assert [t.thread_id for t in await threads_of(stores.journal, tenant, "ben")] == ["th9"]
+    assert await threads_of(stores.journal, tenant, "eve") == []
 
 
 async def test_new_title_is_listed_while_the_run_still_goes_on(stores: Stores, tenant: str) -> None:
     await stores.journal.commit(tenant, "th", commit("i1", 0, thread=head(running=True)))
     await stores.journal.commit(tenant, "th", commit("i2", 1, thread=head(running=True, title="Mails of May")))
-    assert [t.title for t in await stores.journal.threads(tenant, "u1")] == ["Mails of May"]
+    assert [t.title for t in await threads_of(stores.journal, tenant, "u1")] == ["Mails of May"]
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=["quotes", "scripts", "nul", "controls", "empty"])
@@ -278,7 +279,7 @@ async def test_odd_text_is_kept_to_the_letter(stores: Stores, tenant: str, text:
     thread = await stores.journal.hydrate(tenant, "th", window=9, input_id="i1")
     assert thread == Hydrated(1, odd.head, odd.messages, text.encode())
     assert await stores.journal.events(tenant, "th") == [event(1, text)]
-    assert [t.title for t in await stores.journal.threads(tenant, "u1")] == [text]
+    assert [t.title for t in await threads_of(stores.journal, tenant, "u1")] == [text]
 
 
 async def test_messages_of_200_kb_and_outputs_of_900_kb_are_kept(stores: Stores, tenant: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from listed_threads import threads_of
 from state_samples import accepted, at, commit, head
 
 from schemas import OpenInput
@@ -25,7 +26,7 @@ async def test_open_inputs_are_read_back_oldest_first_before_and_after_their_thr
     begun = early.model_copy(update={"begun": True})
     await stores.journal.announce(tenant, "th", begun)
     assert await stores.journal.open_inputs(tenant, "th") == [begun, late]
-    assert await stores.journal.threads(tenant, "u1") == []
+    assert await threads_of(stores.journal, tenant, "u1") == []
 
 
 async def test_commit_of_an_announced_input_closes_it_and_no_other(stores: Stores, tenant: str) -> None:
@@ -55,26 +56,26 @@ async def test_withdrawn_input_and_withdrawn_run_were_never_there(stores: Stores
     await stores.journal.withdraw(tenant, "th", "a")
     await stores.journal.withdraw(tenant, "th", "never")
     assert await stores.journal.open_inputs(tenant, "th") == []
-    assert [run.run_id for run in await stores.journal.accepted(tenant, "th")] == ["b"]
+    assert await stores.journal.accepted_ids(tenant, "th") == ["b"]
 
 
 async def test_list_says_busy_while_a_worker_is_at_it_and_what_is_so_afterwards(stores: Stores, tenant: str) -> None:
     await stores.journal.commit(tenant, "th", commit("i1", 0, thread=head(title="Mail")))
     await stores.journal.announce(tenant, "th", opened("i2"))
-    assert [t.condition for t in await stores.journal.threads(tenant, "u1")] == ["idle"]
+    assert [t.condition for t in await threads_of(stores.journal, tenant, "u1")] == ["idle"]
     await stores.journal.announce(tenant, "th", opened("i2", begun=True))
-    (line,) = await stores.journal.threads(tenant, "u1")
+    (line,) = await threads_of(stores.journal, tenant, "u1")
     assert (line.condition, line.title) == ("busy", "Mail")
     middle = commit("i2", 1, thread=head(title="Mail"), final=False)
     await stores.journal.commit(tenant, "th", middle)
-    assert [t.condition for t in await stores.journal.threads(tenant, "u1")] == ["busy"]
+    assert [t.condition for t in await threads_of(stores.journal, tenant, "u1")] == ["busy"]
 
     paused = head(running=True, updated=2)
     assert paused.run
     paused = paused.model_copy(update={"run": paused.run.model_copy(update={"paused": True})})
     await stores.journal.commit(tenant, "th", commit("i2", 2, thread=paused, announced=True))
-    assert [t.condition for t in await stores.journal.threads(tenant, "u1")] == ["approval"]
+    assert [t.condition for t in await threads_of(stores.journal, tenant, "u1")] == ["approval"]
     await stores.journal.announce(tenant, "th", opened("i3", begun=True))
-    assert [t.condition for t in await stores.journal.threads(tenant, "u1")] == ["busy"]
+    assert [t.condition for t in await threads_of(stores.journal, tenant, "u1")] == ["busy"]
     await stores.journal.commit(tenant, "th", commit("i3", 3, thread=paused, announced=True))
-    assert [t.condition for t in await stores.journal.threads(tenant, "u1")] == ["approval"]
+    assert [t.condition for t in await threads_of(stores.journal, tenant, "u1")] == ["approval"]

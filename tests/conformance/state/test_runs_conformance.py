@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+from listed_threads import threads_of
 from state_samples import NOON, accepted, at, commit, event, head, message, run
 
 from schemas import FinishedRun, PendingCall, ToolCall
@@ -30,9 +33,12 @@ async def test_accepted_run_is_read_back_before_its_thread_exists(stores: Stores
     await stores.journal.accept(tenant, "th", early)
     await stores.journal.accept(tenant, "th", early)
 
-    assert await stores.journal.accepted(tenant, "th") == [early, late]
-    assert await stores.journal.accepted(tenant, "th", run_id="a") == [late]
-    assert await stores.journal.accepted(tenant, "th", run_id="c") == []
+    assert await stores.journal.accepted(tenant, "th", run_id="a") == late
+    without = late.model_copy(update={"details": {}})
+    assert await stores.journal.accepted(tenant, "th", run_id="a", details=False) == without
+    assert await stores.journal.accepted(tenant, "th", run_id="c") is None
+    found = await stores.journal.promises(tenant, "th", ["b", "a", "c"])
+    assert sorted(found, key=lambda one: one.at) == [early, without]
     assert await stores.journal.hydrate(tenant, "th", window=1) == Hydrated(0, None, ())
 
 
@@ -49,7 +55,7 @@ async def test_erasing_takes_everything_but_the_head_and_what_the_commit_brings(
     assert await stores.journal.messages(tenant, "th") == []
     assert await stores.journal.events(tenant, "th") == [event(3)]
     assert await stores.journal.runs(tenant, "th") == []
-    assert await stores.journal.threads(tenant, "u1") == []
+    assert await threads_of(stores.journal, tenant, "u1") == []
 
 
 async def test_list_says_which_threads_wait_for_their_user_and_which_failed(stores: Stores, tenant: str) -> None:
@@ -57,12 +63,12 @@ async def test_list_says_which_threads_wait_for_their_user_and_which_failed(stor
     waiting = head(running=True).model_copy(update={"pending": (call,), "metadata": {"graph_id": "agent"}})
     await stores.journal.commit(tenant, "th", commit("i1", 0, thread=head(running=True)))
     await stores.journal.commit(tenant, "th", commit("i2", 1, thread=waiting))
-    (line,) = await stores.journal.threads(tenant, "u1")
+    (line,) = await threads_of(stores.journal, tenant, "u1")
     assert (line.condition, line.metadata) == ("approval", {"graph_id": "agent"})
 
     failed = head(updated=3).model_copy(update={"last": FinishedRun(run_id="r1", outcome="failed")})
     await stores.journal.commit(tenant, "th", commit("i3", 2, thread=failed))
-    (line,) = await stores.journal.threads(tenant, "u1")
+    (line,) = await threads_of(stores.journal, tenant, "u1")
     assert (line.condition, line.metadata, line.created_at, line.updated_at) == ("failed", {}, NOON, at(3))
 
 
@@ -81,4 +87,44 @@ async def test_run_that_is_to_begin_later_is_read_back_with_its_time(stores: Sto
     for run_id, seconds in (("soon", 1), ("late", 300 * 86_400)):
         one = accepted(run_id, begins_at=at(seconds))
         await stores.journal.accept(tenant, "th", one)
-        assert await stores.journal.accepted(tenant, "th", run_id=run_id) == [one]
+        assert await stores.journal.accepted(tenant, "th", run_id=run_id) == one
+
+
+async def test_accepted_runs_that_may_begin_last_come_first(stores: Stores, tenant: str) -> None:
+    now = datetime.now(UTC)
+    for run_id, hours in (("soon", 1), ("late", 500), ("now", 0)):
+        await stores.journal.accept(tenant, "th", accepted(run_id, begins_at=now + timedelta(hours=hours)))
+    assert await stores.journal.accepted_ids(tenant, "th") == ["late", "soon", "now"]
+    assert await stores.journal.accepted_ids(tenant, "th", limit=2) == ["late", "soon"]
+
+
+async def test_runs_come_in_pages_of_so_many_rows_and_bytes(stores: Stores, tenant: str) -> None:
+    many = [run(f"r{n}", 2 * n, message="x" * 10_000) for n in range(1, 41)]
+    for n in range(0, 40, 10):
+        await stores.journal.commit(tenant, "th", commit(f"i{n}", n // 10, runs=many[n : n + 10]))
+
+    async def paged(**bounds: int) -> list[list[str]]:
+        found, before, more = [], None, True
+        while more:
+            page = await stores.journal.runs(tenant, "th", before=before, **bounds)
+            found.append([one.run_id for one in page])
+            before, more = page.next, page.next is not None
+        return found
+
+    newest_first = [one.run_id for one in reversed(many)]
+    for bounds, most in (({"limit": 15}, 15), ({"max_bytes": 100_000}, 9), ({"max_bytes": 1}, 1)):
+        pages = await paged(**bounds)
+        assert max(len(page) for page in pages) == most
+        assert [run_id for page in pages for run_id in reversed(page)] == newest_first
+    assert await stores.journal.ended(tenant, "th", ["r1", "r40", "r41"]) == {"r1", "r40"}
+    assert await stores.journal.ended(tenant, "th", [f"q{n}" for n in range(250)] + ["r7"]) == {"r7"}
+
+
+async def test_page_that_follows_a_deletion_goes_on_where_the_page_before_ended(stores: Stores, tenant: str) -> None:
+    many = [run(f"r{n}", 2 * n) for n in range(1, 7)]
+    await stores.journal.commit(tenant, "th", commit("i1", 0, runs=many))
+    page = await stores.journal.runs(tenant, "th", limit=2)
+    assert [one.run_id for one in page] == ["r5", "r6"]
+    await stores.journal.commit(tenant, "th", commit("i2", 1, erase=True))
+    again = await stores.journal.runs(tenant, "th", before=page.next, limit=2)
+    assert (list(again), again.next) == ([], None)

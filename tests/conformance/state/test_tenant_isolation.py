@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from listed_threads import threads_of
 from state_samples import (
     NOON,
     accepted,
@@ -46,7 +47,9 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
         await stores.journal.outputs_of(tenant, thread, ident),
         await stores.journal.messages(tenant, thread),
         await stores.journal.events(tenant, thread),
-        await stores.journal.threads(tenant, user),
+        await threads_of(stores.journal, tenant, user),
+        await stores.journal.places(tenant, user),
+        await stores.journal.lines(tenant, user, [thread]),
         await stores.ledger.get(tenant, ident),
         await stores.directory.tenant(tenant),
         await stores.directory.user(tenant, user),
@@ -55,7 +58,10 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
         [row async for row in stores.audit.export(tenant)],
         await stores.journal.runs(tenant, thread),
         await stores.journal.runs(tenant, thread, run_id=ident),
-        await stores.journal.accepted(tenant, thread),
+        await stores.journal.accepted(tenant, thread, run_id=ident),
+        await stores.journal.accepted_ids(tenant, thread),
+        await stores.journal.promises(tenant, thread, [ident]),
+        await stores.journal.ended(tenant, thread, [ident]),
         await stores.journal.open_inputs(tenant, thread),
         await stores.credentials.get(tenant, "key", ident),
         await stores.credentials.list(tenant, "key"),
@@ -75,6 +81,8 @@ NOTHING: list[Any] = [
     [],
     [],
     [],
+    [],
+    [],
     None,
     None,
     None,
@@ -83,7 +91,10 @@ NOTHING: list[Any] = [
     [],
     [],
     [],
+    None,
     [],
+    [],
+    set(),
     [],
     None,
     [],

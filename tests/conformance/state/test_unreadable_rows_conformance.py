@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from listed_threads import threads_of
 from state_samples import NOON, accepted, at, commit, entry, event, head, message, run
 
 from schemas import (
@@ -82,7 +83,7 @@ async def test_a_head_that_cannot_be_read_is_told_in_words_and_its_thread_stays_
     with pytest.raises(UnreadableRow, match=f"the thread lost of {tenant} cannot be read") as refused:
         await stores.journal.hydrate(tenant, "lost", window=10)
     assert SECRET not in str(refused.value)
-    assert {line.thread_id for line in await stores.journal.threads(tenant, "u1")} == {"fine", "lost"}
+    assert {line.thread_id for line in await threads_of(stores.journal, tenant, "u1")} == {"fine", "lost"}
     assert (await stores.journal.hydrate(tenant, "fine", window=10)).head == head(updated=0)
 
 
@@ -99,7 +100,7 @@ async def test_a_thread_whose_head_cannot_be_read_can_be_erased_by_its_numbers(s
     found = await stores.journal.hydrate(*key, window=9)
     assert (found.head, found.messages) == (gone, ())
     assert await stores.journal.numbers(*key) == (2, 3)
-    assert await stores.journal.threads(tenant, "u1") == []
+    assert await threads_of(stores.journal, tenant, "u1") == []
 
 
 @pytest.mark.parametrize("spans", [None, [(1, 9)]])
@@ -134,7 +135,7 @@ async def test_what_was_promised_and_cannot_be_read_is_left_out(
 ) -> None:
     await stores.journal.accept(tenant, "th", accepted("a"))
     await stores.journal.accept(tenant, "th", NewerAccepted(**{**accepted("b").model_dump(), "at": SECRET}))
-    assert [one.run_id for one in await stores.journal.accepted(tenant, "th")] == ["a"]
+    assert [one.run_id for one in await stores.journal.promises(tenant, "th", ["a", "b"])] == ["a"]
     assert "the accepted run b" in told(caplog)[0]
     with pytest.raises(UnreadableRow, match="the accepted run b"):
         await stores.journal.accepted(tenant, "th", run_id="b")

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from emulated import Emulated, emulators
+from emulated import Emulated, bearer, emulators
 
 from connectors.arcade import ArcadeClient, Catalogue
 from connectors.emulators.emulated_data import Store
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 async def api(store: Store) -> AsyncIterator[httpx.AsyncClient]:
     """A client of both services with a valid access token."""
-    engine = Engine("secret")
+    engine = Engine("secret", base_url="http://emulators")
     token = engine.token_for("u1", "google")
     transport = httpx.ASGITransport(create_app(store, engine, "key"))
     async with httpx.AsyncClient(
@@ -182,9 +182,43 @@ async def test_every_answer_says_that_it_is_emulated(api: httpx.AsyncClient) -> 
 
 async def test_the_page_shows_what_came_in_as_text_and_not_as_markup(api: httpx.AsyncClient) -> None:
     await api.post("/api/1.0/tasks", json={"data": {"name": "<script>alert(1)</script>"}})
-    page = (await api.get("/")).text
+    page = (await api.get("/", headers=bearer("key"))).text
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>" not in page
+
+
+async def test_the_page_and_the_switches_want_the_key(api: httpx.AsyncClient) -> None:
+    wanted = [
+        ("GET", "/"),
+        ("GET", "/_ctl/effects"),
+        ("POST", "/_ctl/reset"),
+        ("POST", "/_ctl/fault"),
+        ("GET", "/_ctl/"),
+    ]
+    for method, path in wanted:
+        for headers in ({"authorization": ""}, {}, bearer("kez"), {"cookie": "cauce_emulators=kez"}):
+            refused = await api.request(method, path, headers=headers)
+            assert refused.status_code == 401, (method, path, headers)
+            assert "Laura" not in refused.text
+    assert (await api.get("/_ctl/effects", headers=bearer("key"))).status_code == 200
+    entered = await api.get("/?key=key")
+    assert (entered.status_code, entered.headers["location"]) == (303, "/")
+    assert {"HttpOnly", "SameSite=strict"} <= set(entered.headers["set-cookie"].split("; "))
+    assert "Emulated Gmail" in (await api.get("/", headers={"authorization": ""})).text
+
+
+async def test_pages_of_others_and_names_that_lead_here_are_refused_even_with_the_key(api: httpx.AsyncClient) -> None:
+    for strange in (
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"host": "evil.example"},
+    ):
+        for path in ("/", "/_ctl/reset", "/v1/tools", "/gmail/v1/users/me/messages"):
+            assert (await api.post(path, headers={**bearer("key"), **strange})).status_code == 403, strange
+    ours = {"origin": "http://emulators", "sec-fetch-site": "same-origin"}
+    assert (await api.get("/_ctl/effects", headers={**bearer("key"), **ours})).status_code == 200
 
 
 async def test_what_was_accepted_survives_a_kill_and_so_does_the_key(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from langgraph.pregel import Pregel
 
 from connectors.graphs import Graphs, StagingSaver, UserStore
 from schemas import StateRow
+from state import Page
 
 
 class DictRows:
@@ -20,10 +21,11 @@ class DictRows:
         self.checkpoint_reads = 0
         self.ranges: list[Sequence[tuple[int, int]]] = []
 
-    async def checkpoints(self, *, before: int | None = None, limit: int = 50) -> list[StateRow]:
+    async def checkpoints(self, *, before: int | None = None, limit: int = 50) -> Page[StateRow]:
         self.checkpoint_reads += 1
         below = [r for r in self.rows.values() if r.kind == "checkpoint" and (before is None or r.seq < before)]
-        return sorted(below, key=lambda r: -r.seq)[:limit]
+        found = sorted(below, key=lambda r: -r.seq)
+        return Page(found[:limit], found[limit - 1].seq if len(found) > limit else None)
 
     async def values(self, ranges: Sequence[tuple[int, int]]) -> list[StateRow]:
         self.ranges.append(ranges)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +158,27 @@ async def test_what_is_not_a_graph_is_refused_in_words(folder: Path, spec: str, 
     (folder / "lacks.py").write_text("import not_installed_here\n")
     with pytest.raises(SettingsError, match=words):
         await Graphs({"g": spec}, folder=folder).get("g")
+
+
+async def test_a_graph_that_is_loaded_does_not_wait_for_the_import_of_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    monkeypatch.setattr(sys, "import_events", (begun, may_end), raising=False)
+    (folder / "slow_import.py").write_text(
+        "import sys\nbegun, may_end = sys.import_events\nbegun.set()\nmay_end.wait()\ngraph = None\n"
+    )
+    graphs = Graphs({"quick": "app/inner/the-graphs.py:compiled", "slow": "./slow_import.py:graph"}, folder=folder)
+    await graphs.get("quick")
+    slow = asyncio.create_task(graphs.get("slow"))
+    try:
+        assert await asyncio.to_thread(begun.wait, 120)
+        await asyncio.wait_for(graphs.get("quick"), 120)
+        assert not slow.done()
+    finally:
+        may_end.set()
+        with pytest.raises(SettingsError):
+            await slow
 
 
 async def test_a_name_that_is_not_there_is_refused_with_those_that_are() -> None:

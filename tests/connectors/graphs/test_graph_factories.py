@@ -100,7 +100,7 @@ CODE = """
         return says(lambda r, c: "bound").compile().with_config(config)
 """
 
-USER = {"thread_id": "t", "assistant_id": "a", "user_id": "ada"}
+USER = {"thread_id": "t", "assistant_id": "a", "tenant_id": "acme", "user_id": "ada"}
 RUN_ID = "01980000-0000-7000-8000-000000000001"
 
 
@@ -129,7 +129,7 @@ async def told(graphs: Graphs, store: UserStore, name: str, **asked: Any) -> Any
         ("of_config", "big"),
         ("of_something", "configurable"),
         ("of_mapping", "configurable"),
-        ("of_runtime", ["_ExecutionRuntime", "threads.create_run", "ada", True, {"model": "big"}]),
+        ("of_runtime", ["_ExecutionRuntime", "threads.create_run", "acme:ada", True, {"model": "big"}]),
         ("typed", "_ExecutionRuntime"),
         ("of_both", ["configurable", "_ExecutionRuntime"]),
         ("other_way", ["configurable", "_ExecutionRuntime", 3]),
@@ -144,7 +144,7 @@ async def test_function_is_given_what_it_says_of_its_arguments(
 
 
 def test_config_of_a_look_at_a_graph_names_no_run_and_no_thread() -> None:
-    config = run_config(GraphRequest(graph="g"), thread_id="", assistant_id="a", user_id="ada")
+    config = run_config(GraphRequest(graph="g"), thread_id="", assistant_id="a", tenant_id="acme", user_id="ada")
     assert {"thread_id", "run_id"} & {*config["configurable"], *config["metadata"], *config} == set()
     assert config["configurable"]["assistant_id"] == "a"
 
@@ -153,7 +153,7 @@ async def test_function_is_told_that_a_state_is_only_looked_at(graphs: Graphs, u
     config = run_config(GraphRequest(graph="of_runtime"), **USER)
     async with (await graphs.get("of_runtime")).made(Use(READ, config, user_store)) as graph:
         assert isinstance(graph, Pregel)
-        assert (await graph.ainvoke({"told": ""}))["told"] == ["_ReadRuntime", "threads.read", "ada", True, None]
+        assert (await graph.ainvoke({"told": ""}))["told"] == ["_ReadRuntime", "threads.read", "acme:ada", True, None]
 
 
 async def test_place_that_a_function_binds_to_its_graph_does_not_hide_the_newest_state(
@@ -195,14 +195,14 @@ async def test_nodes_find_their_run_and_user_under_langgraphs_names(graphs: Grap
     known = {
         "run": RUN_ID,
         "user_id": "ada",
-        "who": ["ada", "ada", True, "ada"],
+        "who": ["acme:ada", "acme:ada", True, "acme:ada"],
         "may": ["read"],
         "permissions": ["read"],
         "request": True,
     }
     assert await told(graphs, user_store, "knowing") == known
     given = {"configurable": {"user_id": "u-7", "langgraph_auth_user_id": "mallory", "langgraph_auth_user": {}}}
-    assert await told(graphs, user_store, "knowing", config=given) == {**known, "user_id": "u-7"}
+    assert await told(graphs, user_store, "knowing", config=given) == known
 
 
 async def test_metadata_of_the_run_is_that_of_its_checkpoints(graphs: Graphs, user_store: UserStore) -> None:

@@ -124,38 +124,43 @@ async def test_a_state_has_the_shape_of_the_langgraph_api(thread_of: Threads) ->
     json.dumps(whole, allow_nan=False)
 
 
-def test_ids_of_ours_win_over_what_a_client_put_there() -> None:
+def test_ids_and_identity_of_ours_win_over_what_a_client_put_there() -> None:
     request = GraphRequest(
         graph="g",
         config={
             "configurable": {
                 "user_id": "mallory",
+                "tenant_id": "other",
+                "langgraph_auth_user": {"identity": "mallory", "permissions": ["admin"]},
+                "langgraph_secret": 1,
+                "cauce_x": 1,
                 "thread_id": "x",
                 "model": "m",
                 "__pregel_store": 1,
                 "checkpoint_ns": "a",
             },
-            "metadata": {"run_id": "y", "note": "n"},
+            "metadata": {"run_id": "y", "note": "n", "user_id": "mallory", "langgraph_step": 3},
             "tags": ["t"],
             "recursion_limit": 7,
             "callbacks": ["c"],
         },
-        context={"tone": "kind"},
+        context={"tone": "kind", "user_id": "mallory", "__x": 1},
         checkpoint_id="c1",
     )
-    config = run_config(request, thread_id="t", run_id="r", assistant_id="a", user_id="ada")
+    config = run_config(request, thread_id="t", run_id="r", assistant_id="a", tenant_id="acme", user_id="ada")
     ours = {"thread_id": "t", "run_id": "r", "assistant_id": "a", "graph_id": "g"}
     assert config == {
         "tags": ["t"],
         "recursion_limit": 7,
-        "metadata": {"note": "n", **ours},
+        "metadata": {"note": "n", "langgraph_step": 3, **ours},
         "configurable": {
             **ours,
             "model": "m",
             "tone": "kind",
-            "user_id": "mallory",  # the client's own name for its user, as on LangGraph's server
-            "langgraph_auth_user_id": "ada",
-            "langgraph_auth_user": GraphUser("ada"),
+            "tenant_id": "acme",
+            "user_id": "ada",
+            "langgraph_auth_user_id": "acme:ada",
+            "langgraph_auth_user": GraphUser("acme:ada"),
             "langgraph_auth_permissions": [],
             "langgraph_request_id": "r",
             "checkpoint_ns": "",
@@ -164,9 +169,9 @@ def test_ids_of_ours_win_over_what_a_client_put_there() -> None:
     }
     assert (
         "checkpoint_id"
-        not in run_config(GraphRequest(graph="g"), thread_id="t", run_id="r", assistant_id="a", user_id="u")[
-            "configurable"
-        ]
+        not in run_config(
+            GraphRequest(graph="g"), thread_id="t", run_id="r", assistant_id="a", tenant_id="acme", user_id="u"
+        )["configurable"]
     )
 
 

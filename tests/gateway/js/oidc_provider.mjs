@@ -12,7 +12,7 @@ const provider = new Provider(issuer, {
       client_id: "cauce",
       token_endpoint_auth_method: "none",
       redirect_uris: [callback],
-      post_logout_redirect_uris: [new URL("/", callback).href],
+      post_logout_redirect_uris: [new URL("/v1/docs", callback).href],
       grant_types: ["authorization_code"],
       response_types: ["code"],
     },

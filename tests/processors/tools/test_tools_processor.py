@@ -13,7 +13,7 @@ from tool_calls import NOON, Workers, audit_of, put, request, result_of, send_ma
 
 from connectors.arcade import ArcadeClient, arcade_user_id
 from processors.tools.processor import ATTEMPTS
-from schemas import AgentSettings, Tenant, Unavailable
+from schemas import AgentSettings, Tenant, Unavailable, User
 from state import Stores
 from streams import Reject, Retry
 
@@ -150,6 +150,20 @@ async def test_a_paused_tenant_calls_no_tools(
     assert result_of(outputs).status == "refused"
     assert "paused" in result_of(outputs).content
     assert (audit_of(outputs).action, audit_of(outputs).outcome) == ("tool.refused", "refused")
+    assert await emulated.effects(unique) == []
+
+
+@pytest.mark.parametrize("who", ["tenant", "user"])
+async def test_nobody_calls_tools_for_a_closed_tenant_or_a_blocked_user(
+    workers: Workers, stores: Stores, emulated: Emulated, unique: str, who: str
+) -> None:
+    if who == "tenant":
+        await put(stores, paused=True, closed=True)
+    else:
+        await stores.directory.put_user(User(tenant_id="acme", user_id="u1", created_at=NOON, blocked=True))
+    outputs = await workers.processor().process(send_mail(unique))
+    assert result_of(outputs).status == "refused"
+    assert ("closed" if who == "tenant" else "blocked") in result_of(outputs).content
     assert await emulated.effects(unique) == []
 
 

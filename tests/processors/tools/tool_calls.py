@@ -12,10 +12,27 @@ import pytest
 from connectors.arcade import ArcadeClient, ArcadeToolset
 from connectors.toolset import Toolset
 from connectors.toolsets import Toolsets
-from processors.settings_cache import TenantCache
+from processors.settings_cache import TenantCache, UserCache
 from processors.tools.processor import ToolsProcessor
-from schemas import AuditEvent, Envelope, Output, RawRecord, Record, Tenant, ToolRequest, ToolResult, Topic, decode
-from state import Stores, ToolLedger
+from schemas import (
+    ActiveRun,
+    AuditEvent,
+    Commit,
+    Envelope,
+    Output,
+    PendingCall,
+    RawRecord,
+    Record,
+    Tenant,
+    ThreadHead,
+    ToolCall,
+    ToolRequest,
+    ToolResult,
+    Topic,
+    decode,
+    new_id,
+)
+from state import Committed, Journal, Stores, ToolLedger
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SENT = datetime.now(UTC)
@@ -31,7 +48,40 @@ class Workers:
 
     def processor(self, ledger: ToolLedger | None = None) -> ToolsProcessor:
         tenants = TenantCache(self._stores.directory)
-        return ToolsProcessor(ledger or self._stores.ledger, tenants, self._toolsets)
+        users = UserCache(self._stores.directory)
+        return _Asked(ledger or self._stores.ledger, tenants, self._toolsets, self._stores.journal, users=users)
+
+    def unasked(self) -> ToolsProcessor:
+        """A processor whose requests no thread has asked for, unless a test says so itself."""
+        tenants, users = TenantCache(self._stores.directory), UserCache(self._stores.directory)
+        return ToolsProcessor(self._stores.ledger, tenants, self._toolsets, self._stores.journal, users=users)
+
+
+class _Asked(ToolsProcessor):
+    """Has the thread of each request ask for it first, as turns do."""
+
+    async def process(self, record: Record) -> Sequence[Output]:
+        if isinstance(record.body, ToolRequest):
+            await ask(self._journal, record)
+        return await super().process(record)
+
+
+async def ask(journal: Journal, record: Record, **changes: Any) -> None:
+    """Stores a head of the record's thread that asks for its call, too; `changes` are of the pending call."""
+    body: ToolRequest = record.body
+    assert record.thread
+    call = ToolCall(call_id=body.call_id, name=body.name, arguments=body.arguments)
+    about: dict[str, Any] = {"user_id": body.user_id, "started_at": SENT, "resumed_at": SENT, "first_message": 1}
+    run = ActiveRun(input_id=body.run_id, run_id=body.run_id, agent_id="default", at=SENT, **about)
+    asked = PendingCall(call=call, state="running").model_copy(update=changes)
+    while True:
+        found = await journal.hydrate(*record.thread, window=0)
+        known = {p.call.call_id: p for p in found.head.pending} if found.head else {}
+        pending = tuple((known | {body.call_id: asked}).values())
+        head = ThreadHead(user_id=body.user_id, created_at=SENT, updated_at=SENT, run=run, pending=pending)
+        made = Commit(input_id=new_id("in"), expected_version=found.version, head=head, outputs=b"")
+        if isinstance(await journal.commit(*record.thread, made), Committed):  # else another one was faster
+            return
 
 
 def request(

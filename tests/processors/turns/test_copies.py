@@ -6,6 +6,7 @@ import json
 
 import pytest
 from graph_kit import Hosting, _fresh_graphs, events, run, say, told
+from listed_threads import threads_of
 from turns_kit import System, messages, record, system
 from turns_kit import say as message
 
@@ -72,7 +73,7 @@ async def test_what_cannot_be_copied_leaves_no_thread_and_says_why(
     assert told(outputs) == ["input.refused"]
     assert json.loads(outputs[0].value)["reason"]
     assert (await hosting.head("t2")).deleted
-    assert [t.thread_id for t in await hosting.stores.journal.threads("acme", user_id)] in ([], ["t1"])
+    assert [t.thread_id for t in await threads_of(hosting.stores.journal, "acme", user_id)] in ([], ["t1"])
 
 
 async def test_thread_that_exists_is_not_overwritten_by_a_copy(hosting: Hosting) -> None:

@@ -13,7 +13,7 @@ from turns_kit import say as message
 
 from schemas import CancelRun, GraphCommand, RunLimits, Topic, UpdateState, decode
 from schemas.base import Body
-from streams import Reject
+from streams import Reject, Retry
 
 __all__ = ["_fresh_graphs", "hosting"]
 
@@ -285,6 +285,18 @@ async def test_a_graph_that_is_not_there_fails_the_run_in_words(hosting: Hosting
     assert "'nope'" in failed["message"]
 
 
+async def test_a_worker_runs_and_changes_no_graph_that_the_tenant_may_not_use(hosting: Hosting) -> None:
+    await hosting.processor().process(run("steps", {}))
+    tenant = await hosting.stores.directory.tenant("acme")
+    assert tenant
+    less = tenant.model_copy(update={"graphs": ("other_*",), "version": tenant.version + 1})
+    assert await hosting.stores.directory.put_tenant(less, expected_version=tenant.version)
+    before = (await hosting.state("steps"))["values"]
+    (failed,) = events(await hosting.processor().process(run("steps", {})), "run.failed")
+    assert (failed["code"], "may not use" in failed["message"]) == ("graph_missing", True)
+    assert (await hosting.state("steps"))["values"] == before
+
+
 async def test_a_checkpoint_to_go_on_from_has_to_be_there(hosting: Hosting) -> None:
     await hosting.processor().process(run("steps", {}))
     (failed,) = events(await hosting.processor().process(run("steps", {}, checkpoint_id="made-up")), "run.failed")
@@ -300,7 +312,7 @@ async def test_a_fork_goes_on_from_an_older_checkpoint(hosting: Hosting) -> None
     assert (await hosting.state("steps"))["values"]["log"] == ["in", "one", "two", "three"]
 
 
-async def test_strangers_and_paused_tenants_are_rejected(hosting: Hosting) -> None:
+async def test_strangers_are_rejected_and_paused_tenants_wait(hosting: Hosting) -> None:
     await hosting.processor().process(run("chat", say("hi")))
     stranger = run("chat", say("hi"))
     body = stranger.body.model_copy(update={"user_id": "other"})
@@ -310,7 +322,7 @@ async def test_strangers_and_paused_tenants_are_rejected(hosting: Hosting) -> No
     assert tenant
     paused = tenant.model_copy(update={"paused": True, "version": tenant.version + 1})
     assert await hosting.stores.directory.put_tenant(paused, expected_version=tenant.version)
-    with pytest.raises(Reject, match="paused"):
+    with pytest.raises(Retry, match="paused"):  # this processor has no timers that could hold it
         await hosting.processor().process(run("chat", say("hi")))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from fastapi import FastAPI
@@ -17,4 +16,4 @@ def _mount(app: FastAPI, core: GatewayCore, without: Collection[str]) -> None:
     app.include_router(router)
 
 
-PROTOCOL = Protocol(name="agui", mount=_mount, runs=re.compile(r"/agui(/[^/]+)?"))
+PROTOCOL = Protocol(name="agui", mount=_mount)

@@ -266,7 +266,7 @@ def _asked(question: Question) -> dict[str, Any]:
     return {
         "id": question.id,
         "reason": "tool_approval",
-        "message": f"{question.name} waits for your approval.",
+        "message": question.sentence,
         "toolCallId": question.id,
         "responseSchema": ANSWER_SCHEMA,
         "metadata": {"name": question.name, "args": dict(question.value)},

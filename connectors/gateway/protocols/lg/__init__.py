@@ -6,7 +6,6 @@ Agents are assistants, threads are threads, runs are runs. A resumed run keeps i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from fastapi import FastAPI
@@ -24,7 +23,5 @@ def _mount(app: FastAPI, core: GatewayCore, without: Collection[str]) -> None:
 PROTOCOL = Protocol(
     name="lg",
     mount=_mount,
-    # Also without its prefix: it may have a port of its own.
-    runs=re.compile(r"(/lg)?(/threads/[^/]+)?/(commands|runs|runs/stream|runs/wait|runs/batch)"),
     open_paths=("/lg/ok",),
 )

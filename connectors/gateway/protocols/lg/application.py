@@ -9,10 +9,11 @@ from importlib.metadata import version
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import WebSocketRoute
 
 from connectors.gateway import problems
 from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.permitted_routes import PermittedRoute
 from connectors.gateway.protocols.lg import (
     assistant_routes,
     run_routes,
@@ -24,6 +25,7 @@ from connectors.gateway.protocols.lg import (
     v2,
 )
 from connectors.gateway.protocols.lg.requests import answer
+from core.permissions import Operation
 from core.refusals import Invalid
 
 
@@ -77,53 +79,83 @@ async def run_alone(_: Request) -> Response:
 
 _THREAD, _RUN = "/threads/{thread_id}", "/threads/{thread_id}/runs/{run_id}"
 _ASSISTANT = "/assistants/{assistant_id}"
+_CHANGE = (Operation.KEEP_ASSISTANTS, Operation.CHANGE_SHARED)
+"""One's own, or one that others use, too."""
 
-ROUTES: list[Route | WebSocketRoute] = [
-    Route("/ok", ok),
-    Route("/info", info),
-    Route("/assistants", assistant_routes.create, methods=["POST"]),
-    Route("/assistants/search", assistant_routes.search, methods=["POST"]),
-    Route("/assistants/count", assistant_routes.count, methods=["POST"]),
-    Route(_ASSISTANT, assistant_routes.one, methods=["GET", "PATCH", "DELETE"]),
-    Route(f"{_ASSISTANT}/schemas", assistant_routes.schemas),
-    Route(f"{_ASSISTANT}/graph", assistant_routes.graph),
-    Route(f"{_ASSISTANT}/subgraphs", assistant_routes.subgraphs),
-    Route(f"{_ASSISTANT}/subgraphs/{{namespace}}", assistant_routes.subgraphs),
-    Route(f"{_ASSISTANT}/versions", assistant_routes.versions, methods=["POST"]),
-    Route(f"{_ASSISTANT}/latest", assistant_routes.latest, methods=["POST"]),
-    Route("/threads", thread_routes.create, methods=["POST"]),
-    Route("/threads/search", thread_routes.search, methods=["POST"]),
-    Route("/threads/count", thread_routes.count, methods=["POST"]),
-    Route("/threads/prune", thread_routes.prune, methods=["POST"]),
-    Route(_THREAD, thread_routes.one, methods=["GET", "PATCH", "DELETE"]),
-    Route(f"{_THREAD}/copy", thread_routes.copy, methods=["POST"]),
-    Route(f"{_THREAD}/state", thread_routes.state, methods=["GET"]),
-    Route(f"{_THREAD}/state", thread_routes.change_state, methods=["POST"]),
-    Route(f"{_THREAD}/state", state_metadata, methods=["PATCH"]),
-    Route(f"{_THREAD}/state/{{checkpoint_id}}", thread_routes.state, methods=["GET", "POST"]),
-    Route(f"{_THREAD}/history", thread_routes.history, methods=["GET", "POST"]),
-    Route(f"{_THREAD}/commands", v2.commands, methods=["POST"]),
-    Route(f"{_THREAD}/stream/events", v2.events, methods=["POST"]),
-    Route(f"{_THREAD}/stream", thread_runs.join_stream),
+_RUN_IN_A_THREAD = (
+    Operation.RUN,
+    Operation.CONTINUE,
+    Operation.ANSWER,
+    Operation.FORK,
+    Operation.CHANGE_STATE,
+)
+"""What a run is follows from its body."""
+
+ROUTES: list[PermittedRoute | WebSocketRoute] = [
+    PermittedRoute("/ok", ok, GET=Operation.SEE_SERVER),
+    PermittedRoute("/info", info, GET=Operation.SEE_SERVER),
+    PermittedRoute("/assistants", assistant_routes.create, POST=(Operation.KEEP_ASSISTANTS, Operation.READ)),
+    PermittedRoute("/assistants/search", assistant_routes.search, POST=Operation.READ),
+    PermittedRoute("/assistants/count", assistant_routes.count, POST=Operation.READ),
+    PermittedRoute(_ASSISTANT, assistant_routes.one, GET=Operation.READ, PATCH=_CHANGE, DELETE=_CHANGE),
+    PermittedRoute(f"{_ASSISTANT}/schemas", assistant_routes.schemas, GET=Operation.READ),
+    PermittedRoute(f"{_ASSISTANT}/graph", assistant_routes.graph, GET=Operation.READ),
+    PermittedRoute(f"{_ASSISTANT}/subgraphs", assistant_routes.subgraphs, GET=Operation.READ),
+    PermittedRoute(f"{_ASSISTANT}/subgraphs/{{namespace}}", assistant_routes.subgraphs, GET=Operation.READ),
+    PermittedRoute(f"{_ASSISTANT}/versions", assistant_routes.versions, POST=Operation.READ),
+    PermittedRoute(f"{_ASSISTANT}/latest", assistant_routes.latest, POST=_CHANGE),
+    PermittedRoute("/threads", thread_routes.create, POST=Operation.CHANGE_THREAD),
+    PermittedRoute("/threads/search", thread_routes.search, POST=Operation.READ),
+    PermittedRoute("/threads/count", thread_routes.count, POST=Operation.READ),
+    PermittedRoute("/threads/prune", thread_routes.prune, POST=Operation.CHANGE_THREAD),
+    PermittedRoute(
+        _THREAD,
+        thread_routes.one,
+        GET=Operation.READ,
+        PATCH=Operation.CHANGE_THREAD,
+        DELETE=Operation.CHANGE_THREAD,
+    ),
+    PermittedRoute(f"{_THREAD}/copy", thread_routes.copy, POST=Operation.CHANGE_THREAD),
+    PermittedRoute(f"{_THREAD}/state", thread_routes.state, GET=Operation.READ),
+    PermittedRoute(f"{_THREAD}/state", thread_routes.change_state, POST=Operation.CHANGE_STATE),
+    PermittedRoute(f"{_THREAD}/state", state_metadata, PATCH=Operation.CHANGE_STATE),
+    PermittedRoute(f"{_THREAD}/state/{{checkpoint_id}}", thread_routes.state, GET=Operation.READ, POST=Operation.READ),
+    PermittedRoute(f"{_THREAD}/history", thread_routes.history, GET=Operation.READ, POST=Operation.READ),
+    PermittedRoute(f"{_THREAD}/commands", v2.commands, POST=_RUN_IN_A_THREAD),
+    PermittedRoute(f"{_THREAD}/stream/events", v2.events, POST=Operation.READ),
+    PermittedRoute(f"{_THREAD}/stream", thread_runs.join_stream, GET=Operation.READ),
     WebSocketRoute(f"{_THREAD}/stream/events", thread_socket.serve),
-    Route(f"{_THREAD}/runs", run_routes.listing, methods=["GET"]),
-    Route(f"{_THREAD}/runs", run_routes.create, methods=["POST"]),
-    Route(f"{_THREAD}/runs/stream", run_routes.stream, methods=["POST"]),
-    Route(f"{_THREAD}/runs/wait", run_routes.wait, methods=["POST"]),
-    Route(f"{_THREAD}/runs/crons", crons, methods=["POST"]),
-    Route(_RUN, run_routes.one, methods=["GET", "DELETE"]),
-    Route(f"{_RUN}/join", run_routes.join),
-    Route(f"{_RUN}/stream", run_routes.join_stream),
-    Route(f"{_RUN}/cancel", run_routes.cancel, methods=["POST"]),
-    Route("/runs", stateless_routes.create, methods=["POST"]),
-    Route("/runs/cancel", run_routes.cancel_many, methods=["POST"]),
-    Route("/runs/batch", stateless_routes.batch, methods=["POST"]),
-    Route("/runs/stream", stateless_routes.stream, methods=["POST"]),
-    Route("/runs/wait", stateless_routes.wait, methods=["POST"]),
-    Route("/runs/{run_id}/stream", run_alone),
-    Route("/store/items", store_routes.items, methods=["GET", "PUT", "DELETE"]),
-    Route("/store/items/search", store_routes.search, methods=["POST"]),
-    Route("/store/namespaces", store_routes.list_namespaces, methods=["POST"]),
-    Route("/runs/crons", crons, methods=["POST"]),
-    Route("/runs/crons/{rest:path}", crons, methods=["GET", "POST", "DELETE", "PATCH"]),
+    PermittedRoute(f"{_THREAD}/runs", run_routes.listing, GET=Operation.READ),
+    PermittedRoute(f"{_THREAD}/runs", run_routes.create, POST=_RUN_IN_A_THREAD),
+    PermittedRoute(f"{_THREAD}/runs/stream", run_routes.stream, POST=_RUN_IN_A_THREAD),
+    PermittedRoute(f"{_THREAD}/runs/wait", run_routes.wait, POST=_RUN_IN_A_THREAD),
+    PermittedRoute(f"{_THREAD}/runs/crons", crons, POST=Operation.RUN),
+    PermittedRoute(_RUN, run_routes.one, GET=Operation.READ, DELETE=Operation.CHANGE_THREAD),
+    PermittedRoute(f"{_RUN}/join", run_routes.join, GET=Operation.READ),
+    PermittedRoute(f"{_RUN}/stream", run_routes.join_stream, GET=Operation.READ),
+    PermittedRoute(f"{_RUN}/cancel", run_routes.cancel, POST=Operation.CHANGE_THREAD),
+    PermittedRoute("/runs", stateless_routes.create, POST=Operation.RUN),
+    PermittedRoute("/runs/cancel", run_routes.cancel_many, POST=Operation.CHANGE_THREAD),
+    PermittedRoute("/runs/batch", stateless_routes.batch, POST=Operation.RUN),
+    PermittedRoute("/runs/stream", stateless_routes.stream, POST=Operation.RUN),
+    PermittedRoute("/runs/wait", stateless_routes.wait, POST=Operation.RUN),
+    PermittedRoute("/runs/{run_id}/stream", run_alone, GET=Operation.READ),
+    PermittedRoute(
+        "/store/items",
+        store_routes.items,
+        GET=Operation.READ,
+        PUT=Operation.KEEP_ITEMS,
+        DELETE=Operation.KEEP_ITEMS,
+    ),
+    PermittedRoute("/store/items/search", store_routes.search, POST=Operation.READ),
+    PermittedRoute("/store/namespaces", store_routes.list_namespaces, POST=Operation.READ),
+    PermittedRoute("/runs/crons", crons, POST=Operation.RUN),
+    PermittedRoute(
+        "/runs/crons/{rest:path}",
+        crons,
+        GET=Operation.RUN,
+        POST=Operation.RUN,
+        DELETE=Operation.RUN,
+        PATCH=Operation.RUN,
+    ),
 ]

@@ -1,20 +1,38 @@
-"""Assistants: those of hosted graphs, and the tenant's agents, which its administrator makes (`cauce tenant set`)."""
+"""Assistants: those of hosted graphs, and the tenant's agents, which its administrator makes (`cauce tenant set`).
+
+`?shared=true` shares an assistant of a hosted graph with the tenant, `?shared=false` takes it back: for administrators."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from connectors.gateway.protocols.lg import shapes
+from connectors.gateway.protocols.lg.answer_list import AnswerList
 from connectors.gateway.protocols.lg.requests import answer
-from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, mapping, one_of, page_of, text, texts
+from connectors.gateway.request_parts import (
+    body_of,
+    caller_of,
+    core_of,
+    is_set,
+    large,
+    mapping,
+    number,
+    one_of,
+    page_of,
+    text,
+    texts,
+    whole,
+)
 from core.graph_assistants import Assistant
-from core.refusals import Conflict, Forbidden, unfit
-from schemas import AgentSettings, Tenant, UnreadableRow, contains
+from core.permissions import Operation, require
+from core.principal import Principal
+from core.refusals import Conflict, Forbidden, Missing, unfit
+from schemas import MAX_METADATA, AgentSettings, Tenant, UnreadableRow, contains
 
 _MESSAGES = {
     "type": "object",
@@ -26,23 +44,30 @@ _MOST_TEXT = 2_000
 _BY_ADMINISTRATOR = "Agents are made and changed by the tenant's administrator: cauce tenant set."
 
 
+@large
 async def search(request: Request) -> Response:
     """`POST /assistants/search`."""
-    found, body = await _all(request), await body_of(request)
+    body = await body_of(request)
     by, order = one_of(body, "sort_by", _SORTED_BY), one_of(body, "sort_order", ("asc", "desc"))
+    (limit, offset), select = page_of(body), texts(body, "select")
+    places = [(str(shown[by]) if by else "", shown["assistant_id"]) async for shown in _fitting(request, body)]
     if by is not None:
-        found.sort(key=lambda a: str(a[by]), reverse=order != "asc")
-    limit, offset = page_of(body)
-    more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
-    page = found[offset : offset + limit]
-    if (select := texts(body, "select")) is not None:
-        page = [{name: a[name] for name in a if name in select} for a in page]
-    return answer(page, headers={"X-Pagination-Total": str(len(found)), **more})
+        places.sort(key=lambda place: place[0], reverse=order != "asc")
+    found = AnswerList(limit)
+    for n, (_, name) in enumerate(places[offset : offset + limit]):
+        with suppress(Missing):  # it was deleted meanwhile
+            shown = await _one(request, name)
+            if not found.add(shown if select is None else {key: shown[key] for key in shown if key in select}):
+                limit = n
+                break
+    following = offset + limit if len(places) > offset + limit else None
+    return found.answer(following=following, headers={"X-Pagination-Total": str(len(places))})
 
 
+@large
 async def count(request: Request) -> Response:
     """`POST /assistants/count`."""
-    return answer(len(await _all(request)))
+    return answer(len([0 async for _ in _fitting(request, await body_of(request))]))
 
 
 async def create(request: Request) -> Response:
@@ -57,8 +82,9 @@ async def create(request: Request) -> Response:
             _changes(body),
             assistant_id=wanted_id,
             if_exists=exists,
+            shared=bool(_shared(request)),
         )
-        return answer(shapes.graph_assistant(made))
+        return answer(shapes.graph_assistant(made.seen_by(caller)))
     found = await _one(request, body.get("graph_id"))
     if exists != "do_nothing":
         raise Conflict("assistant_exists", f"There is an assistant of this graph. {_BY_ADMINISTRATOR}")
@@ -77,8 +103,9 @@ async def one(request: Request) -> Response:
     if request.method == "DELETE":
         await core.assistants.delete(caller, tenant, given)
         return Response(status_code=204)
-    changed = await core.assistants.change(caller, tenant, given, _changes(await body_of(request)))
-    return answer(shapes.graph_assistant(changed))
+    changes = _changes(await body_of(request))
+    changed = await core.assistants.change(caller, tenant, given, changes, shared=_shared(request))
+    return answer(shapes.graph_assistant(changed.seen_by(caller)))
 
 
 async def schemas(request: Request) -> Response:
@@ -129,19 +156,27 @@ async def subgraphs(request: Request) -> Response:
     return answer({})
 
 
+@large
 async def versions(request: Request) -> Response:
     """`POST /assistants/{id}/versions`, the newest first; of an agent the current one."""
     given = request.path_params["assistant_id"]
     with suppress(UnreadableRow):  # the current version; the others are listed
         if await _hosted(request) is None:
             return answer([await _one(request, given)])
-    core, body = core_of(request), await body_of(request)
-    tenant = await core.tenant(caller_of(request))
-    found = [shapes.graph_assistant(a) for a in await core.assistants.versions(tenant, given)]
-    metadata = mapping(body.get("metadata"), "metadata")
-    found = [a for a in found if contains(a["metadata"], metadata)]
+    core, caller, body = core_of(request), caller_of(request), await body_of(request)
+    tenant = await core.tenant(caller)
+    metadata = mapping(body.get("metadata"), "metadata", most=MAX_METADATA)
     limit, offset = page_of(body)
-    return answer(found[offset : offset + limit])
+    found, position = AnswerList(limit), 0
+    async with aclosing(core.assistants.versions(caller, tenant, given)) as all_of_them:
+        async for version in all_of_them:
+            shown = shapes.graph_assistant(version.seen_by(caller))
+            if not contains(shown["metadata"], metadata):
+                continue
+            position += 1
+            if position > offset and not found.add(shown):
+                return found.answer(following=offset + len(found))
+    return found.answer()
 
 
 async def latest(request: Request) -> Response:
@@ -150,12 +185,11 @@ async def latest(request: Request) -> Response:
     if await _hosted(request) is None:
         await _one(request, given)
         raise Forbidden("administrator_only", _BY_ADMINISTRATOR)
-    version = (await body_of(request)).get("version")
-    if not isinstance(version, int) or isinstance(version, bool):
-        raise unfit("version", version, "a number")
-    return answer(
-        shapes.graph_assistant(await core.assistants.choose(caller, await core.tenant(caller), given, version))
-    )
+    given_version = (await body_of(request)).get("version")
+    if (version := whole(given_version)) is None:
+        raise unfit("version", given_version, "a whole number")
+    chosen = await core.assistants.choose(caller, await core.tenant(caller), given, version)
+    return answer(shapes.graph_assistant(chosen.seen_by(caller)))
 
 
 def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,36 +204,56 @@ def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _shared(request: Request) -> bool | None:
+    """Whether the query asks to share; None if it has no such parameter. Raises `Refused`."""
+    given = request.query_params.get("shared")
+    if given not in (None, "true", "false"):
+        raise unfit("shared", given, "true or false")
+    return None if given is None else given == "true"
+
+
 def _xray(given: str | None) -> int | bool:
-    if given is None or not given.isdigit():
+    if given is None or given in ("", "true", "True", "false", "False"):
         return given in ("true", "True")
-    return int(given)
+    return number(given, "xray", 0, 100)
 
 
 async def _hosted(request: Request) -> Assistant | None:
     """The assistant that the path names, where it is one of a hosted graph."""
     caller = caller_of(request)
-    caller.require("read")
+    require(caller, Operation.READ)
     return await core_of(request).assistant(caller, request.path_params["assistant_id"])
 
 
 async def _one(request: Request, given: object) -> dict[str, Any]:
     core, caller = core_of(request), caller_of(request)
-    return _shown(await core.tenant(caller), await core.agents.find(caller, given))
+    return _shown(caller, await core.tenant(caller), await core.agents.find(caller, given))
 
 
-def _shown(tenant: Tenant, agent: AgentSettings | Assistant) -> dict[str, Any]:
-    return shapes.graph_assistant(agent) if isinstance(agent, Assistant) else shapes.assistant(tenant, agent)
+def _shown(caller: Principal, tenant: Tenant, agent: AgentSettings | Assistant) -> dict[str, Any]:
+    return (
+        shapes.graph_assistant(agent.seen_by(caller))
+        if isinstance(agent, Assistant)
+        else shapes.assistant(tenant, agent)
+    )
 
 
-async def _all(request: Request) -> list[dict[str, Any]]:
-    core, caller, body = core_of(request), caller_of(request), await body_of(request)
-    agents, tenant = await core.agents.all(caller), await core.tenant(caller)
-    agents.sort(key=lambda agent: not isinstance(agent, Assistant))  # those of graphs first
-    found = [_shown(tenant, agent) for agent in agents]
-    if graph_id := text(body, "graph_id"):
-        found = [a for a in found if a["graph_id"] == graph_id]
-    if name := text(body, "name"):
-        found = [a for a in found if name.casefold() in a["name"].casefold()]
-    metadata = mapping(body.get("metadata"), "metadata")
-    return [a for a in found if contains(a["metadata"], metadata)]
+async def _fitting(request: Request, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+    """The assistants that a search is for, those of graphs first."""
+    core, caller = core_of(request), caller_of(request)
+    tenant, graph_id, name = await core.tenant(caller), text(body, "graph_id"), text(body, "name")
+    metadata = mapping(body.get("metadata"), "metadata", most=MAX_METADATA)
+    own: list[dict[str, Any]] = []
+
+    def fits(shown: Mapping[str, Any]) -> bool:
+        named = name is None or name.casefold() in shown["name"].casefold()
+        return graph_id in (None, shown["graph_id"]) and named and contains(shown["metadata"], metadata)
+
+    async for agent in core.agents.each(caller):
+        shown = _shown(caller, tenant, agent)
+        if fits(shown) and isinstance(agent, Assistant):
+            yield shown
+        elif fits(shown):
+            own.append(shown)
+    for shown in own:
+        yield shown

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any
 
 from connectors.gateway.gateway_core import GatewayCore
+from connectors.gateway.protocols.lg.answer_list import AnswerList
 from connectors.gateway.request_parts import mapping, number, text
 from core.principal import Principal
 from core.refusals import Invalid, unfit
@@ -27,20 +30,27 @@ async def graph_state(
 
 async def graph_history(
     core: GatewayCore, caller: Principal, thread_id: str, graph: str, body: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """States, the newest first."""
+) -> AnswerList:
+    """States, the newest first, as many as an answer holds."""
     before, _ = where(body.get("before"))
     checkpoint_id, namespace = where(body.get("checkpoint"))
-    return await core.graphs.history(
+    limit = number(body.get("limit"), "limit", 10, MOST_STATES)
+    found = AnswerList(limit)
+    states = core.graphs.history(
         caller,
         thread_id,
         graph,
-        limit=number(body.get("limit"), "limit", 10, MOST_STATES),
+        limit=limit,
         before=before,
         metadata=mapping(body.get("metadata"), "metadata"),
         namespace=namespace,
         checkpoint_id=checkpoint_id,
     )
+    async with aclosing(states):
+        async for state in states:
+            if not await asyncio.to_thread(found.add, state):  # a state may be much to encode
+                break
+    return found
 
 
 async def change_graph_state(

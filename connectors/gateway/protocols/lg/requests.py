@@ -15,9 +15,11 @@ from connectors.gateway.protocols.lg.projection import MODES
 from connectors.gateway.protocols.lg.thread_state import dumps
 from connectors.gateway.request_parts import flag, mapping, one_of, text
 from core.delayed import LONGEST_DELAY
-from core.graph_assistants import Assistant, check_configuration
+from core.graph_assistants import Assistant
+from core.graph_configuration import check_configuration
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, Refused, checked, known_time_zone, unfit
+from core.reserved_names import check_names
 from core.thread_expiry import MOST_MINUTES, from_now
 from schemas import GraphCommand, GraphRequest, ThreadTtl
 
@@ -142,10 +144,11 @@ class RunRequest:
         given = context.get("time_zone") or configurable.get("time_zone")
         return known_time_zone(given) if given else None
 
-    def for_graph(self, assistant: Assistant) -> GraphRequest:
+    def for_graph(self, caller: Principal, assistant: Assistant) -> GraphRequest:
         """What the assistant's graph is to do. Raises `Refused`."""
         given, context = mapping(self.body.get("config"), "config"), mapping(self.body.get("context"), "context")
         check_configuration(given, context)
+        check_names(given, context, caller)
         config, context = assistant.configuration(given, context)
         return checked(
             GraphRequest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -15,21 +16,26 @@ from connectors.gateway.patient import PatientJson
 from connectors.gateway.problems import Problem
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.agent_projection import AgentProjection
+from connectors.gateway.protocols.lg.answer_list import AnswerList
 from connectors.gateway.protocols.lg.graph_projection import GraphProjection
 from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.projection import INTERRUPT, error_frame
 from connectors.gateway.protocols.lg.requests import RunRequest, answer, modes_of
 from connectors.gateway.protocols.lg.starting_runs import Started, start
 from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
-from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, page_of
+from connectors.gateway.request_parts import body_of, caller_of, core_of, is_set, large, page_of
 from connectors.gateway.sse import EventStream, FrameReader
 from core import RunView
+from core.costs import spend
 from core.following.position import Position, RunEnd
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, not_found, unfit
-from core.run_views import RunStatus, joins_at, until
+from core.run_views import OVER, RunStatus, joins_at, until
 from threads.open_questions import Questions
 
+MOST_LISTED = 10_000
+"""Runs of a thread that a list by offset reaches: it reads all of them up to there."""
 _BULK: dict[str, tuple[RunStatus, ...]] = {
     "pending": ("pending",),
     "running": ("running",),
@@ -71,9 +77,11 @@ def event_stream(
     request: RunRequest,
     started: Started,
     *,
+    counted: Callable[[str | None], None],
     then: Callable[[], None] = lambda: None,
 ) -> EventStream:
-    """The response that streams a run from its start; `then` is called when it ends, also when its client disconnects."""
+    """The response that streams a run from its start, `counted` before that; `then` is called when it ends, also when its client
+    disconnects."""
     view = started.view
     position, resumable = Position(started.since), request.resumable
     frames = run_frames(
@@ -90,7 +98,6 @@ def event_stream(
     )
     items = core.stream(caller, view.thread_id).items(position.seq)
     leave = partial(core.runs.cancel, caller, view.thread_id, view.run_id) if request.cancel_when_left else None
-    counted = core.count_stream(caller)
 
     def end(cut: str | None) -> None:
         counted(cut)
@@ -110,8 +117,9 @@ async def stream(request: Request) -> Any:
     """`POST /threads/{t}/runs/stream`."""
     core, caller = core_of(request), caller_of(request)
     wanted = RunRequest.of(await body_of(request))
-    started = await start(core, caller, request.path_params["thread_id"], wanted)
-    return event_stream(core, caller, wanted, started)
+    with core.counted_stream(caller) as counted:
+        started = await start(core, caller, request.path_params["thread_id"], wanted)
+        return event_stream(core, caller, wanted, started, counted=counted)
 
 
 async def create(request: Request) -> Response:
@@ -127,21 +135,28 @@ async def wait(request: Request) -> Response:
     """`POST /threads/{t}/runs/wait`."""
     core, caller = core_of(request), caller_of(request)
     wanted = RunRequest.of(await body_of(request))
-    started = await start(core, caller, request.path_params["thread_id"], wanted)
-    since = started.since if started.resumed else None
-    return waited(core, caller, started.view, since, cancel=wanted.cancel_when_left)
+    with core.counted_stream(caller) as counted:
+        started = await start(core, caller, request.path_params["thread_id"], wanted)
+        since = started.since if started.resumed else None
+        return waited(core, caller, started.view, since, cancel=wanted.cancel_when_left, counted=counted)
 
 
+@large
 async def listing(request: Request) -> Response:
     """`GET /threads/{t}/runs`."""
-    core, caller = core_of(request), caller_of(request)
-    found = [
-        shapes.run(v, caller.tenant_id) for v in await core.runs.of_thread(caller, request.path_params["thread_id"])
-    ]
-    if status := request.query_params.get("status"):
-        found = [run for run in found if run["status"] == status]
-    limit, offset = page_of(request.query_params)
-    return answer(found[offset : offset + limit])
+    core, caller, query = core_of(request), caller_of(request), request.query_params
+    (limit, offset), status = page_of(query), query.get("status")
+    if limit + offset > MOST_LISTED:
+        raise unfit("offset", offset, f"so small that limit and offset are at most {MOST_LISTED} together")
+    found, position = AnswerList(limit), 0
+    async with aclosing(core.runs.listed(caller, request.path_params["thread_id"])) as views:
+        async for _, view in views:
+            if status and shapes.RUN_STATUS[view.status] != status:
+                continue
+            position += 1
+            if position > offset and not found.add(shapes.run(view, caller.tenant_id)):
+                return found.answer(following=offset + len(found))
+    return found.answer()
 
 
 async def one(request: Request) -> Response:
@@ -158,15 +173,21 @@ async def one(request: Request) -> Response:
 async def join(request: Request) -> Response:
     """`GET /threads/{t}/runs/{r}/join`."""
     core, caller = core_of(request), caller_of(request)
-    view = await core.runs.get(caller, request.path_params["thread_id"], request.path_params["run_id"])
-    return waited(core, caller, view, None, cancel=is_set(request, "cancel_on_disconnect"))
+    if cancels := is_set(request, "cancel_on_disconnect"):
+        require(caller, Operation.CHANGE_THREAD)
+    with core.counted_stream(caller) as counted:
+        view = await core.runs.get(caller, request.path_params["thread_id"], request.path_params["run_id"])
+        return waited(core, caller, view, None, cancel=cancels, counted=counted)
 
 
 async def join_stream(request: Request) -> Any:
     """`GET /threads/{t}/runs/{r}/stream`: from where `Last-Event-ID` says, from the beginning for `-1`, else from now on."""
     core, caller = core_of(request), caller_of(request)
     thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
+    if cancels := is_set(request, "cancel_on_disconnect"):
+        require(caller, Operation.CHANGE_THREAD)
     modes = modes_of(request.query_params.getlist("stream_mode"), ("values", "updates", "messages-tuple", "custom"))
+    await spend("stream")
     view = await core.runs.get(caller, thread_id, run_id)
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     given = request.headers.get("last-event-id")
@@ -189,7 +210,7 @@ async def join_stream(request: Request) -> Any:
         resumable=True,
     )
     leave = None
-    if is_set(request, "cancel_on_disconnect"):
+    if cancels:
         leave = partial(core.runs.cancel, caller, thread_id, run_id)
     return EventStream(
         frames.frames(stream.items(position.seq)),
@@ -206,9 +227,13 @@ async def cancel(request: Request) -> Response:
     core, caller = core_of(request), caller_of(request)
     thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
     since = (await core.threads.get(caller, thread_id)).next_event - 1
-    await core.runs.cancel(caller, thread_id, run_id, rollback=_rolls_back(request))
+    await core.runs.cancel(caller, thread_id, run_id, rollback=_rolls_back(request))  # also where no wait is left
     if is_set(request, "wait"):
-        await core.runs.wait(caller, thread_id, run_id, seconds=core.options.apply_seconds, since=since)
+        end = core.count_stream(caller)
+        try:
+            await core.runs.wait(caller, thread_id, run_id, seconds=core.options.apply_seconds, since=since)
+        finally:
+            end(None)
         return Response(status_code=204)
     return Response(status_code=202)
 
@@ -246,17 +271,21 @@ def waited(
     since: int | None,
     *,
     cancel: bool,
+    counted: Callable[[str | None], None],
     then: Callable[[], Awaitable[None]] | None = None,
     left: Callable[[], None] = lambda: None,
 ) -> PatientJson:
-    """The response that waits for a run.
+    """The response that waits for a run, `wait_seconds` at most, and is `counted` already.
 
-    `cancel` ends the run when its reader leaves; `left` is called then, and `then` is awaited when the run is over.
+    `cancel` ends the run when its reader leaves. `then` is awaited when the run is over or waits, and `left` is called when the
+    reader leaves, or has waited for as long as it may, before that.
     """
 
     async def values() -> bytes:
-        found = await until_over(core, caller, view, since)
-        if then:
+        found, ended = await until_over(core, caller, view, since)
+        if not ended:
+            left()
+        elif then:
             await then()
         return dumps(found).encode()
 
@@ -274,20 +303,21 @@ def waited(
         heartbeat=core.options.heartbeat,
         headers=locations(view, "/join"),
         on_left=leave,
+        on_end=counted,
     )
 
 
-async def until_over(core: GatewayCore, caller: Principal, view: RunView, since: int | None) -> Any:
-    """The thread's values when the run is over or waits."""
+async def until_over(core: GatewayCore, caller: Principal, view: RunView, since: int | None) -> tuple[Any, bool]:
+    """The thread's values when the run is over or waits; false where neither is so after `wait_seconds`."""
     seconds = core.options.wait_seconds
     over = await core.runs.wait(caller, view.thread_id, view.run_id, seconds=seconds, since=since)
     head, messages = await core.threads.read(caller, view.thread_id, window=core.options.state_messages)
     if over.status == "failed":
-        return {"__error__": shapes.failure(over)}
+        return {"__error__": shapes.failure(over)}, True
     if graph := await core.graph_of_run(caller, over, head):
         values = await core.graphs.values(caller, view.thread_id, graph)
     else:
         values = {"messages": [to_langchain(s.message) for s in messages]}
     if over.status != "paused":
-        return values
-    return {**(values if isinstance(values, dict) else {}), INTERRUPT: shapes.interrupts(view.thread_id, head)}
+        return values, over.status in OVER
+    return {**(values if isinstance(values, dict) else {}), INTERRUPT: shapes.interrupts(view.thread_id, head)}, True

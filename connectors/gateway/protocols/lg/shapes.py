@@ -78,6 +78,7 @@ def graph_assistant(of: Assistant) -> dict[str, Any]:
         "config": dict(of.config),
         "context": dict(of.context),
         "metadata": dict(of.metadata),
+        "shared": of.shared,
         "version": of.version,
         "created_at": iso(of.created_at),
         "updated_at": iso(of.updated_at),
@@ -129,10 +130,7 @@ def interrupt(thread_id: str, run_id: str, approvals: Sequence[Question]) -> dic
     return {
         "id": derived_id("int", thread_id, run_id, *ids),
         "value": {
-            "action_requests": [
-                {"name": a.name, "args": dict(a.value), "description": f"{a.name} waits for your approval."}
-                for a in approvals
-            ],
+            "action_requests": [{"name": a.name, "args": dict(a.value), "description": a.sentence} for a in approvals],
             "review_configs": [
                 {"action_name": name, "allowed_decisions": DECISIONS}
                 for name in dict.fromkeys(a.name for a in approvals)

@@ -14,7 +14,9 @@ from connectors.gateway.protocols.lg.requests import NOT_DELAYED, RunRequest, th
 from connectors.gateway.protocols.lg.resume_values import decisions_of
 from core import NewRun, RunView
 from core.answering import addressed
+from core.costs import runs_ahead
 from core.graph_assistants import Assistant
+from core.permissions import Operation, require, require_request
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, Missing, Refused
 from core.thread_branches import Branches, waits_for_an_answer
@@ -41,13 +43,22 @@ class Started:
 
 async def start(core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest) -> Started:
     """Starts the run that a body asks for, or answers the interrupt that its thread waits with."""
-    agent = await core.agents.find(caller, wanted.assistant)
-    if wanted.create_thread:
-        named = {"graph_id": agent.graph_id} if isinstance(agent, Assistant) else {}
-        await core.threads.ensure(caller, thread_id, **thread_fields({**wanted.metadata, **named}), ttl=usual_ttl(core))
+    agent, request = await core.agents.find(caller, wanted.assistant), None
     if isinstance(agent, Assistant):
-        return await _start_graph(core, caller, thread_id, wanted, agent)
-    return await _start_agent(core, caller, thread_id, wanted, agent.agent_id)
+        request = wanted.for_graph(caller, agent).model_copy(update={"permissions": tuple(sorted(caller.scopes))})
+        require_request(caller, request)
+    elif wanted.command.get("resume") is not None and wanted.given is None:
+        require(caller, Operation.ANSWER)
+    if wanted.cancel_when_left:
+        require(caller, Operation.CHANGE_THREAD)
+    async with runs_ahead():
+        if wanted.create_thread:
+            named = {"graph_id": agent.graph_id} if isinstance(agent, Assistant) else {}
+            made = thread_fields({**wanted.metadata, **named})
+            await core.threads.ensure(caller, thread_id, **made, ttl=usual_ttl(core))
+        if request is not None and isinstance(agent, Assistant):
+            return await _start_graph(core, caller, thread_id, wanted, agent, request)
+        return await _start_agent(core, caller, thread_id, wanted, agent.agent_id)
 
 
 async def _start_agent(
@@ -120,10 +131,14 @@ def _check_that_something_is_left(branches: Branches, messages: list[StoredMessa
 
 
 async def _start_graph(
-    core: GatewayCore, caller: Principal, thread_id: str, wanted: RunRequest, assistant: Assistant
+    core: GatewayCore,
+    caller: Principal,
+    thread_id: str,
+    wanted: RunRequest,
+    assistant: Assistant,
+    request: GraphRequest,
 ) -> Started:
     """Starts a run of a hosted graph, or resumes the one that is paused. Raises `Refused` 409 for an answer to nothing."""
-    request = wanted.for_graph(assistant).model_copy(update={"permissions": tuple(sorted(caller.scopes))})
     head = await core.threads.get(caller, thread_id)
     waits = head.run is not None and head.run.paused
     resumes = request.command is not None and request.command.resumes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,10 @@ from connectors.gateway.protocols.lg.run_routes import event_stream, locations, 
 from connectors.gateway.protocols.lg.starting_runs import Started, start
 from connectors.gateway.request_parts import bodies_of, body_of, caller_of, core_of
 from core import RunView
+from core.costs import runs_ahead
 from core.principal import Principal
 from core.refusals import Refused
+from core.thread_expiry import from_now
 from schemas import BadRecord, ThreadKey
 from schemas.ids import new_uuid
 
@@ -29,7 +31,8 @@ BATCH = 20
 async def create(request: Request) -> Response:
     """`POST /runs`: in the background."""
     core, caller = core_of(request), caller_of(request)
-    view = await _in_the_background(core, caller, await body_of(request))
+    body = await body_of(request)
+    view = await _in_the_background(core, caller, RunRequest.of(body), kept=_kept(body))
     return answer(shapes.run(view, caller.tenant_id), headers=locations(view))
 
 
@@ -37,7 +40,10 @@ async def batch(request: Request) -> Response:
     """`POST /runs/batch`: several in the background, all of them or none."""
     core, caller = core_of(request), caller_of(request)
     bodies = await bodies_of(request, BATCH)
-    made = await asyncio.gather(*(_in_the_background(core, caller, body) for body in bodies), return_exceptions=True)
+    wanted = [(RunRequest.of(body), _kept(body)) for body in bodies]
+    async with runs_ahead(len(wanted)):
+        started = (_in_the_background(core, caller, run, kept=kept) for run, kept in wanted)
+        made = await asyncio.gather(*started, return_exceptions=True)
     views = [one for one in made if not isinstance(one, BaseException)]
     for failed in made:
         if isinstance(failed, BaseException):
@@ -53,14 +59,11 @@ async def stream(request: Request) -> Any:
     core, caller = core_of(request), caller_of(request)
     body = await body_of(request)
     wanted = RunRequest.of(body)
-    started = await _start(core, caller, wanted, kept=_kept(body))
-    view = started.view
-    then = partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
-    try:
-        return event_stream(core, caller, wanted, started, then=(lambda: None) if _kept(body) else then)
-    except Refused:
-        await core.threads.delete(caller, view.thread_id)
-        raise
+    with core.counted_stream(caller) as counted:
+        started = await _start(core, caller, wanted, kept=_kept(body))
+        view = started.view
+        then = (lambda: None) if _kept(body) else _deletes(core, caller, view)
+        return event_stream(core, caller, wanted, started, counted=counted, then=then)
 
 
 async def wait(request: Request) -> Response:
@@ -68,33 +71,45 @@ async def wait(request: Request) -> Response:
     core, caller = core_of(request), caller_of(request)
     body = await body_of(request)
     wanted = RunRequest.of(body)
-    view = (await _start(core, caller, wanted, kept=_kept(body))).view
-    if _kept(body):
-        return waited(core, caller, view, None, cancel=wanted.cancel_when_left)
-    then = partial(core.threads.delete, caller, view.thread_id)
-    left = partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
-    return waited(core, caller, view, None, cancel=wanted.cancel_when_left, then=then, left=left)
+    with core.counted_stream(caller) as counted:
+        view = (await _start(core, caller, wanted, kept=_kept(body))).view
+        if _kept(body):
+            return waited(core, caller, view, None, cancel=wanted.cancel_when_left, counted=counted)
+        then, left = partial(core.threads.delete, caller, view.thread_id), _deletes(core, caller, view)
+        return waited(core, caller, view, None, cancel=wanted.cancel_when_left, counted=counted, then=then, left=left)
+
+
+def _deletes(core: GatewayCore, caller: Principal, view: RunView) -> Callable[[], None]:
+    """Has the run's thread deleted when it is over."""
+    return partial(core.stateless.delete_after, caller, view.thread_id, view.run_id)
 
 
 async def _start(core: GatewayCore, caller: Principal, wanted: RunRequest, *, kept: bool) -> Started:
+    if not kept:
+        core.stateless.require_room(caller)
     thread_id = new_uuid()
     made = thread_fields(wanted.metadata)
     made["metadata"] |= {"stateless": True}
-    await core.threads.create(caller, thread_id=thread_id, **made, ttl=usual_ttl(core) if kept else None)
-    try:
-        started = await start(core, caller, thread_id, wanted)
-        if not kept and (at := started.view.begins_at):
-            key = ThreadKey(caller.tenant_id, thread_id)
-            await core.delayed.delete_thread_after(key, caller.user_id, started.view.run_id, at)
-        return started
-    except (Refused, BadRecord):
-        await core.threads.delete(caller, thread_id)
-        raise
+    # The thread goes with its run. Where this gateway dies before that, its time is up some time later: a timer of the store,
+    # put before the thread is made, ends it then, unless something runs in it.
+    later = wanted.delay.total_seconds() / 60 if wanted.delay else 0
+    ttl = usual_ttl(core) if kept else from_now(core.options.stateless_minutes + later, "delete")
+    async with runs_ahead():
+        await core.threads.create(caller, thread_id=thread_id, **made, ttl=ttl)
+        try:
+            started = await start(core, caller, thread_id, wanted)
+            if not kept and (at := started.view.begins_at):
+                key = ThreadKey(caller.tenant_id, thread_id)
+                await core.delayed.delete_thread_after(key, caller.user_id, started.view.run_id, at)
+            return started
+        except (Refused, BadRecord):
+            await core.threads.delete(caller, thread_id)
+            raise
 
 
-async def _in_the_background(core: GatewayCore, caller: Principal, body: Mapping[str, Any]) -> RunView:
-    view = (await _start(core, caller, RunRequest.of(body), kept=_kept(body))).view
-    if not _kept(body) and not view.begins_at:  # of those that begin later a timer takes care
+async def _in_the_background(core: GatewayCore, caller: Principal, wanted: RunRequest, *, kept: bool) -> RunView:
+    view = (await _start(core, caller, wanted, kept=kept)).view
+    if not kept and not view.begins_at:  # of those that begin later a timer takes care
         core.stateless.delete_after(caller, view.thread_id, view.run_id)
     return view
 

@@ -8,12 +8,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from connectors.gateway.answer_bytes import ANSWER_BYTES
 from connectors.gateway.protocols.lg.requests import answer
-from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, number, page_of
+from connectors.gateway.request_parts import body_of, caller_of, core_of, large, mapping, number, page_of
 from core.refusals import unfit
-from core.user_items import Item
+from core.user_items import MOST_LABELS, Item
+from schemas import MAX_METADATA
 
 
+@large
 async def items(request: Request) -> Response:
     """`GET`, `PUT` and `DELETE /store/items`."""
     if request.method == "GET":
@@ -41,19 +44,20 @@ async def _get(request: Request) -> Response:
     return answer(_shown(found) if found else None)
 
 
+@large
 async def search(request: Request) -> Response:
     """`POST /store/items/search`: by namespace and fields, newest first; with a query the best matches first."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     prefix = _labels(body.get("namespace_prefix") or [], "namespace_prefix")
-    conditions, query = mapping(body.get("filter"), "filter"), body.get("query")
+    conditions, query = mapping(body.get("filter"), "filter", most=MAX_METADATA), body.get("query")
     limit, offset = page_of(body)
-    found = await core.items.search(caller, prefix, conditions, str(query) if query else None)
-    shown = [
-        _shown(item) | ({} if score is None else {"score": score}) for item, score in found[offset : offset + limit]
-    ]
-    return answer({"items": shown})
+    bounds = {"limit": limit, "offset": offset, "max_bytes": ANSWER_BYTES}
+    found = await core.items.search(caller, prefix, conditions, str(query) if query else None, **bounds)
+    shown = [_shown(item) | ({} if score is None else {"score": score}) for item, score in found]
+    return answer({"items": shown}, headers={} if found.next is None else {"X-Pagination-Next": str(found.next)})
 
 
+@large
 async def list_namespaces(request: Request) -> Response:
     """`POST /store/namespaces`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
@@ -70,8 +74,8 @@ async def list_namespaces(request: Request) -> Response:
 
 
 def _labels(given: object, name: str) -> list[str]:
-    if not isinstance(given, list) or not all(isinstance(label, str) for label in given):
-        raise unfit(name, given, "a list of strings")
+    if not isinstance(given, list) or not all(isinstance(label, str) for label in given) or len(given) > MOST_LABELS:
+        raise unfit(name, given, f"a list of at most {MOST_LABELS} strings")
     return given
 
 

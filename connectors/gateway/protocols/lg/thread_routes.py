@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.lg import shapes
 from connectors.gateway.protocols.lg.agent_threads import agent_history, agent_state, change_agent_state
+from connectors.gateway.protocols.lg.answer_list import AnswerList
 from connectors.gateway.protocols.lg.graph_thread_states import (
     change_graph_state,
     graph_history,
@@ -22,10 +24,11 @@ from connectors.gateway.protocols.lg.graph_thread_states import (
 )
 from connectors.gateway.protocols.lg.message_shapes import to_langchain
 from connectors.gateway.protocols.lg.requests import answer, own_title, thread_fields, ttl_of, usual_ttl
-from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping, one_of, page_of, text, texts
+from connectors.gateway.request_parts import body_of, caller_of, core_of, large, mapping, one_of, page_of, text, texts
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, Missing, Refused, shown, unfit
-from schemas import StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains
+from schemas import MAX_METADATA, StoredMessage, ThreadCondition, ThreadHead, ThreadSummary, UnreadableRow, contains
 
 log = logging.getLogger("cauce.gateway")
 
@@ -37,6 +40,8 @@ _CONDITIONS: dict[str, ThreadCondition] = {
 }
 MOST_VALUES = 1_000
 """The last changed threads that a search by values looks at."""
+MOST_LOOKED_AT, _AROUND = 32 << 20, 4_000
+"""Bytes of messages that such a search looks at, and those that a thread counts without its messages."""
 MOST_PRUNED = 1_000
 """Threads of one request."""
 _AT_ONCE = 50
@@ -61,6 +66,8 @@ async def create(request: Request) -> Response:
             "invalid",
             f"metadata.graph_id is {shown(graph)}, but must name a hosted graph, whose state the supersteps create.",
         )
+    if steps:
+        require(caller, Operation.CHANGE_STATE, "graph")
     thread_id, head = await core.threads.create(
         caller,
         thread_id=text(body, "thread_id"),
@@ -78,6 +85,7 @@ async def create(request: Request) -> Response:
     return await _shown(core, caller, thread_id, head)
 
 
+@large
 async def one(request: Request) -> Response:
     """`GET`, `PATCH` and `DELETE /threads/{t}`."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
@@ -95,6 +103,7 @@ async def one(request: Request) -> Response:
     return await _shown(core, caller, thread_id, more=shapes.ttl if "ttl" in included else None)
 
 
+@large
 async def search(request: Request) -> Response:
     """`POST /threads/search`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
@@ -103,22 +112,28 @@ async def search(request: Request) -> Response:
         raise Invalid("not_supported", detail)
     by, order = one_of(body, "sort_by", tuple(_SORTED_BY)), one_of(body, "sort_order", ("asc", "desc"))
     select, (limit, offset) = texts(body, "select"), page_of(body)
-    found = await _found(core, caller, body)
+    places = [
+        (getattr(line, _SORTED_BY[by]) if by else None, line.thread_id) async for line in _found(core, caller, body)
+    ]
     if by is not None:
-        found.sort(key=lambda line: str(getattr(line, _SORTED_BY[by])), reverse=order != "asc")
-    page = found[offset : offset + limit]
+        places.sort(key=lambda place: str(place[0]), reverse=order != "asc")
     wanted, window = _wants_values(select), _window(core, select)
-    every = await asyncio.gather(*(_listed(core, caller, line, values=wanted, window=window) for line in page))
-    shown = [thread for thread in every if thread is not None]
-    if select is not None:
-        shown = [{name: thread[name] for name in thread if name in select} for thread in shown]
-    more = {"X-Pagination-Next": str(offset + limit)} if len(found) > offset + limit else {}
-    return answer(shown, headers={"X-Pagination-Total": str(len(found)), **more})
+    found, following = AnswerList(limit), offset + limit
+    for place, (_, thread_id) in enumerate(places[offset : offset + limit], offset):
+        thread = await _listed(core, caller, thread_id, values=wanted, window=window)
+        if thread is not None and select is not None:
+            thread = {name: thread[name] for name in thread if name in select}
+        if thread is not None and not found.add(thread):
+            following = place
+            break
+    headers = {"X-Pagination-Total": str(len(places))}
+    return found.answer(following=following if len(places) > following else None, headers=headers)
 
 
+@large
 async def count(request: Request) -> Response:
     """`POST /threads/count`."""
-    return answer(len(await _found(core_of(request), caller_of(request), await body_of(request))))
+    return answer(len([0 async for _ in _found(core_of(request), caller_of(request), await body_of(request))]))
 
 
 async def prune(request: Request) -> Response:
@@ -146,6 +161,7 @@ async def prune(request: Request) -> Response:
     return answer({"pruned_count": pruned})
 
 
+@large
 async def copy(request: Request) -> Response:
     """`POST /threads/{t}/copy`: a new thread with the same messages and state. Runs stay where they ran."""
     core, caller = core_of(request), caller_of(request)
@@ -155,6 +171,7 @@ async def copy(request: Request) -> Response:
     return await _shown(core, caller, thread_id)
 
 
+@large
 async def state(request: Request) -> Response:
     """`GET /threads/{t}/state`, and `/state/{checkpoint_id}`, and `POST /state/checkpoint`."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
@@ -169,6 +186,7 @@ async def state(request: Request) -> Response:
     return answer(await agent_state(core, caller, thread_id, given))
 
 
+@large
 async def change_state(request: Request) -> Response:
     """`POST /threads/{t}/state`: a change by hand, of a graph's state or of an agent's messages."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
@@ -179,14 +197,15 @@ async def change_state(request: Request) -> Response:
     return answer(await change_agent_state(core, caller, thread_id, body))
 
 
+@large
 async def history(request: Request) -> Response:
     """`POST` and `GET /threads/{t}/history`: the state after each message, the newest first."""
     core, caller, thread_id = core_of(request), caller_of(request), request.path_params["thread_id"]
     body: Mapping[str, Any] = await body_of(request) if request.method == "POST" else request.query_params
     head = await core.threads.get(caller, thread_id)
     if graph := await core.graph_of(caller, head):
-        return answer(await graph_history(core, caller, thread_id, graph, body))
-    return answer(await agent_history(core, caller, thread_id, body))
+        return (await graph_history(core, caller, thread_id, graph, body)).answer()
+    return (await agent_history(core, caller, thread_id, body)).answer()
 
 
 async def _shown(
@@ -222,54 +241,52 @@ async def _thread(
 
 
 async def _listed(
-    core: GatewayCore, caller: Principal, line: ThreadSummary, *, values: bool, window: int
+    core: GatewayCore, caller: Principal, thread_id: str, *, values: bool, window: int
 ) -> dict[str, Any] | None:
     """A thread of a list: with its line alone where its state cannot be read, None where it is deleted since."""
     try:
-        head, messages = await core.threads.read(caller, line.thread_id, window=window)
-        return await _thread(core, caller, line.thread_id, head, messages, values=values)
+        head, messages = await core.threads.read(caller, thread_id, window=window)
+        return await _thread(core, caller, thread_id, head, messages, values=values)
     except UnreadableRow as error:
         log.warning("shown without its state in a list: %s", error)
-        return shapes.line(line, tenant_id=caller.tenant_id)
+        lines = await core.threads.search(caller, ids=[thread_id])
+        return shapes.line(lines[0], tenant_id=caller.tenant_id) if lines else None
     except Missing:
         return None
 
 
-async def _found(core: GatewayCore, caller: Principal, body: Mapping[str, Any]) -> list[ThreadSummary]:
-    metadata, values = mapping(body.get("metadata"), "metadata"), mapping(body.get("values"), "values")
+async def _found(core: GatewayCore, caller: Principal, body: Mapping[str, Any]) -> AsyncGenerator[ThreadSummary]:
+    metadata, values = (mapping(body.get(name), name, most=MAX_METADATA) for name in ("metadata", "values"))
     status = one_of(body, "status", tuple(_CONDITIONS))
-    found = await core.threads.search(
-        caller,
-        ids=texts(body, "ids"),
-        condition=_CONDITIONS[status] if status else None,
-    )
-    if metadata:
-        graphs = {}
-        if "graph_id" in metadata:
-            graphs = {a.assistant_id: a.graph_id for a in await core.assistants.all(await core.tenant(caller))}
-        shown = ((line, shapes.thread_metadata(line, caller.tenant_id, graphs.get(line.agent_id))) for line in found)
-        found = [line for line, has in shown if contains(has, metadata)]
-    return await _with_values(core, caller, found, values) if values else found
+    graphs: Mapping[str, str] = {}
+    if "graph_id" in metadata:
+        graphs = await core.assistants.graphs_of(await core.tenant(caller))
+    looked_at, left = 0, MOST_LOOKED_AT
+    wanted: dict[str, Any] = {"ids": texts(body, "ids"), "condition": _CONDITIONS[status] if status else None}
+    async with aclosing(core.threads.found(caller, **wanted)) as lines:
+        async for line in lines:
+            shown = shapes.thread_metadata(line, caller.tenant_id, graphs.get(line.agent_id)) if metadata else {}
+            if not contains(shown, metadata):
+                continue
+            if values:
+                # No store can search for them, so the states are read one by one.
+                if looked_at >= MOST_VALUES or left <= 0:
+                    return
+                state, size = await _values_of(core, caller, line.thread_id)
+                looked_at, left = looked_at + 1, left - size
+                if not contains(state, values):
+                    continue
+            yield line
 
 
-async def _with_values(
-    core: GatewayCore, caller: Principal, lines: list[ThreadSummary], wanted: Mapping[str, Any]
-) -> list[ThreadSummary]:
-    """The threads whose state contains these values. No store can search for them, so the states are read one by one."""
-    found: list[ThreadSummary] = []
-    for n in range(0, min(len(lines), MOST_VALUES), _AT_ONCE):
-        some = lines[n : n + _AT_ONCE]
-        states = await asyncio.gather(*(_values_of(core, caller, line.thread_id) for line in some))
-        found += [line for line, state in zip(some, states, strict=True) if contains(state, wanted)]
-    return found
-
-
-async def _values_of(core: GatewayCore, caller: Principal, thread_id: str) -> Any:
+async def _values_of(core: GatewayCore, caller: Principal, thread_id: str) -> tuple[Any, int]:
+    """The values of a thread, and about how many bytes they have."""
     try:
         head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
-        return (await _thread(core, caller, thread_id, head, messages))["values"]
+        size = sum(len(stored.message.text) for stored in messages)
+        return (await _thread(core, caller, thread_id, head, messages))["values"], size + _AROUND
     except (Refused, UnreadableRow):  # it was deleted in the meantime, or its graph is gone
-        return None
+        return None, _AROUND
 
 
 def _window(core: GatewayCore, select: object) -> int:

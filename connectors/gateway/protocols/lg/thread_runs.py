@@ -15,6 +15,7 @@ from connectors.gateway.protocols.lg.thread_state import ThreadState
 from connectors.gateway.request_parts import caller_of, core_of
 from connectors.gateway.sse import HEARTBEAT_FRAME, EventStream, FrameReader
 from core import RunView
+from core.costs import spend
 from core.following.feed import EarlyResult
 from core.following.position import Position, RunEnd, is_deletion
 from core.following.thread_stream import Heartbeat, StreamItem
@@ -35,6 +36,7 @@ async def join_stream(request: Request) -> Any:
     if other := [mode for mode in asked if mode in ("lifecycle", "state_update")]:
         detail = f"stream_mode: the stream of a thread has what its runs stream ({RUN_MODES}), not {other[0]} alone."
         raise Invalid("not_supported", detail)
+    await spend("stream")
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
     given = request.headers.get("last-event-id")
     newest = head.next_event - 1

@@ -20,8 +20,11 @@ from connectors.gateway.problems import Problem, as_problem
 from connectors.gateway.protocols.lg.thread_state import dumps
 from connectors.gateway.protocols.lg.v2 import no_command, obey, opened, refusal, subscription
 from connectors.gateway.request_parts import mapping
+from core.costs import spend
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, Missing, shown
+from schemas import ServerTrouble
 
 log = logging.getLogger("cauce.gateway")
 
@@ -40,6 +43,7 @@ async def serve(socket: WebSocket) -> None:
     cut: str | None = None
     end: Callable[[str | None], None] = lambda why: None  # noqa: E731
     try:
+        require(caller, Operation.READ)
         end = core.count_stream(caller)
         await core.threads.find(caller, connection.thread_id)  # not somebody else's
         await connection.run()
@@ -75,24 +79,33 @@ class _Connection:
 
     async def run(self) -> None:
         """Until the client leaves. Raises what ends the connection."""
-        reading = asyncio.create_task(self._read())
+        reading, counting = asyncio.create_task(self._read()), asyncio.create_task(self._still_counts())
         try:
             while not reading.done():
-                waits = {reading, *self._subscriptions.values()}
+                waits = {reading, counting, *self._subscriptions.values()}
                 self._changed.clear()
                 changed = asyncio.create_task(self._changed.wait())
                 done, _ = await asyncio.wait({*waits, changed}, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
+                if counting.done():
+                    counting.result()
                 for name, task in [*self._subscriptions.items()]:
                     if task in done:
                         del self._subscriptions[name]
                         task.result()
             reading.result()
         finally:
-            tasks = [reading, *self._subscriptions.values()]
+            tasks = [reading, counting, *self._subscriptions.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+    async def _still_counts(self) -> None:
+        """Raises what ends the caller's credential; also where nothing is subscribed to."""
+        while True:
+            await asyncio.sleep(self._core.options.heartbeat)
+            with contextlib.suppress(ServerTrouble):  # nobody knows: asked again with the next heartbeat
+                await self._core.access.still(self._caller)
 
     async def _read(self) -> None:
         while True:
@@ -116,10 +129,15 @@ class _Connection:
             if number is None or not isinstance(method, str):
                 raise Invalid("invalid_argument", no_command(given, method))
             parameters = mapping(command.get("params"), "params")
+            await self._core.access.still(self._caller)
             if self._count:
-                await self._count(run=method in ("run.start", "input.respond"))
+                await self._count()
             if method == "subscription.subscribe":
-                return {"type": "success", "id": number, "result": {"subscription_id": self._subscribe(parameters)}}
+                return {
+                    "type": "success",
+                    "id": number,
+                    "result": {"subscription_id": await self._subscribe(parameters)},
+                }
             if method == "subscription.unsubscribe":
                 return {"type": "success", "id": number, "result": self._unsubscribe(parameters)}
             return await obey(self._core, self._caller, self.thread_id, number, method, parameters)
@@ -129,13 +147,14 @@ class _Connection:
                 raise problem from error
             return refusal(number, problem)
 
-    def _subscribe(self, parameters: Mapping[str, Any]) -> str:
+    async def _subscribe(self, parameters: Mapping[str, Any]) -> str:
         wanted, since = subscription(parameters)
         if len(self._subscriptions) >= MOST_SUBSCRIPTIONS:
             raise Invalid(
                 "invalid_argument",
                 f"This connection has {MOST_SUBSCRIPTIONS} subscriptions, the most allowed; unsubscribe from one first.",
             )
+        await spend("stream")
         self._made += 1
         name = f"sub-{self._made}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,13 +21,13 @@ from connectors.gateway.protocols.lg.thread_state import ThreadState, dumps
 from connectors.gateway.request_parts import body_of, caller_of, core_of, mapping
 from connectors.gateway.sse import EventStream, frame
 from connectors.graphs.graph_states import StateOf
+from core.costs import spend
 from core.following.thread_stream import StreamItem
 from core.principal import Principal
 from core.refusals import Conflict, Invalid, shown, unfit
-from core.run_views import OVER
 from schemas import ThreadHead
 
-_OF_THE_THREAD = ("thread_not_found", "thread_deleted", "thread_id_taken")
+_OF_THE_REQUEST = ("rate_limited", "thread_not_found", "thread_deleted", "thread_id_taken")
 _BY_CODE = {name: name for name in ("unknown_command", "no_such_interrupt", "no_such_subscription")}
 _BY_CODE["checkpoint_not_found"] = "no_such_checkpoint"
 _CODES = {
@@ -68,7 +69,7 @@ async def obey(
         started = await start(core, caller, thread_id, wanted)
     except Exception as error:
         problem = as_problem(error)
-        if problem.status >= 500 or problem.code in _OF_THE_THREAD:
+        if problem.status >= 500 or problem.code in _OF_THE_REQUEST:
             raise problem from error
         return refusal(number, problem)
     meta = {"applied_through_seq": (started.since + 1) * STEP - 1}
@@ -124,6 +125,7 @@ async def events(request: Request) -> Any:
     """`POST /threads/{t}/stream/events`."""
     core, caller, body = core_of(request), caller_of(request), await body_of(request)
     wanted, since = subscription(body)
+    await spend("stream")
     projection, items = await opened(core, caller, request.path_params["thread_id"], wanted, since, request.headers)
     return EventStream(
         projection.frames(items),
@@ -153,7 +155,7 @@ async def opened(
 ) -> tuple[ThreadProjection, AsyncIterator[StreamItem]]:
     """A thread as a reader gets it, and what comes for it. Raises `Refused` when there is none."""
     head, messages = await core.threads.read(caller, thread_id, window=core.options.state_messages)
-    assistants = await core.assistants.all(await core.tenant(caller))
+    graphs = await core.assistants.graphs_of(await core.tenant(caller))
     projection = ThreadProjection(
         thread_id,
         wanted,
@@ -161,7 +163,7 @@ async def opened(
         since=since,
         head=head,
         active=since is None and await _has_active_run(core, caller, thread_id, head),
-        graphs={a.assistant_id: a.graph_id for a in assistants},
+        graphs=graphs,
         graph=await core.graph_of(caller, head),
         state_of=_states_of(core, caller, thread_id),
         state_now=partial(_state_now, core, caller, thread_id),
@@ -195,7 +197,8 @@ async def _has_active_run(core: GatewayCore, caller: Principal, thread_id: str, 
     """Whether a run was active when `head` was read, or is now: the end of either is still to be sent."""
     if head.run or head.queued:
         return True
-    return any(run.status not in OVER for run in await core.runs.of_thread(caller, thread_id))
+    async with aclosing(core.runs.unfinished(caller, thread_id)) as runs:
+        return await anext(runs, None) is not None
 
 
 async def _state_now(core: GatewayCore, caller: Principal, thread_id: str) -> ThreadState:

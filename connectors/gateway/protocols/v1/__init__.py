@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from fastapi import FastAPI
@@ -21,6 +20,5 @@ def _mount(app: FastAPI, core: GatewayCore, without: Collection[str]) -> None:
 PROTOCOL = Protocol(
     name="v1",
     mount=_mount,
-    runs=re.compile(r"/v1/threads/[^/]+/(messages|runs|runs/stream|runs/wait)"),
-    open_paths=("/v1/openapi.json", "/v1/docs"),
+    open_paths=("/v1/openapi.json", "/v1/docs", "/v1/docs/"),
 )

@@ -8,7 +8,7 @@ middle of an answer (`Position`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pydantic.main import IncEx
 
@@ -25,14 +25,20 @@ _RESULT = {"run_id", "call_id", "name", "status", "content"}
 
 
 def event_stream(
-    core: GatewayCore, caller: Principal, thread_id: str, position: Position, *, until: RunEnd | None = None
+    core: GatewayCore,
+    caller: Principal,
+    thread_id: str,
+    position: Position,
+    *,
+    until: RunEnd | None = None,
+    on_end: Callable[[str | None], None] | None = None,
 ) -> EventStream:
-    """The response that follows a thread, or one run of it, after a position."""
+    """The response that follows a thread, or one run of it, after a position. `on_end` is of a stream that is counted already."""
     return EventStream(
         EventFrames(position, until=until).frames(core.stream(caller, thread_id).items(position.seq)),
         on_error=error_frame,
         slow_seconds=core.options.slow_seconds,
-        on_end=core.count_stream(caller),
+        on_end=on_end or core.count_stream(caller),
     )
 
 

@@ -227,6 +227,7 @@ class RunList(BaseModel):
     """Runs, newest first."""
 
     runs: list[RunOut]
+    next: str | None = Field(None, description="`cursor` of the next page; null at the end.")
 
 
 class RunResult(RunOut):
@@ -254,6 +255,10 @@ class ApprovalOut(BaseModel):
     call_id: str
     tool: str
     arguments: dict[str, Any]
+    concerns: dict[str, str] = Field(
+        default_factory=dict,
+        description="By the name of an argument that is an id: what it stands for, as earlier results of tools say.",
+    )
     allowed_decisions: list[str] = ["approve", "edit", "reject", "respond"]
     last_event: int = Field(description="The thread's last event when this was read; follow the run from there.")
 
@@ -262,6 +267,7 @@ class ApprovalList(BaseModel):
     """Open approvals."""
 
     approvals: list[ApprovalOut]
+    next: str | None = Field(None, description="`cursor` of the next page; null at the end.")
 
 
 class DecisionIn(_In):
@@ -285,45 +291,36 @@ class DecisionOut(BaseModel):
 
 
 class AgentOut(BaseModel):
-    """An agent of the tenant, or a hosted graph, of which only the names are known."""
+    """An agent of the tenant, or a hosted graph. Only administrators see the instructions and the configuration of an agent."""
 
     agent_id: str
     name: str
-    model: str
-    instructions: str
-    tools: list[str]
-    approvals: str
-    limits: dict[str, float]
+    description: str = ""
+    model: str | None = None
+    instructions: str | None = None
+    tools: list[str] | None = None
+    approvals: str | None = None
+    limits: dict[str, float] | None = None
     kind: Literal["agent", "graph"] = "agent"
 
     @classmethod
-    def _of_graph(cls, assistant: Assistant) -> AgentOut:
-        """From a hosted graph's own assistant, or one that a user made of it."""
-        name = assistant.graph_id if assistant.name == assistant.graph_id else assistant.assistant_id
-        return cls(
-            agent_id=name,
-            name=assistant.name,
-            model="",
-            instructions=assistant.description or "",
-            tools=[],
-            approvals="",
-            limits={},
-            kind="graph",
-        )
-
-    @classmethod
-    def of(cls, agent: AgentSettings | Assistant) -> AgentOut:
-        """From the tenant's settings, without where its model's key is kept, or from the assistant of a hosted graph."""
+    def of(cls, agent: AgentSettings | Assistant, *, configured: bool) -> AgentOut:
+        """From the tenant's settings, without where its model's key is kept, or from the assistant of a hosted graph; with
+        its configuration if that is asked for."""
         if isinstance(agent, Assistant):
-            return cls._of_graph(agent)
-        return cls(
-            agent_id=agent.agent_id,
-            name=agent.name,
-            model=agent.model.name,
-            instructions=agent.instructions,
-            tools=list(agent.tools),
-            approvals=agent.approvals.require,
-            limits=agent.limits.model_dump(),
+            name = agent.graph_id if agent.name == agent.graph_id else agent.assistant_id
+            return cls(agent_id=name, name=agent.name, description=agent.description or "", kind="graph")
+        shown = cls(agent_id=agent.agent_id, name=agent.name)
+        if not configured:
+            return shown
+        return shown.model_copy(
+            update={
+                "model": agent.model.name,
+                "instructions": agent.instructions,
+                "tools": list(agent.tools),
+                "approvals": agent.approvals.require,
+                "limits": agent.limits.model_dump(),
+            }
         )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request
@@ -10,6 +14,8 @@ from connectors.gateway.auth.middleware import principal_of
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.protocols.v1 import models as m
 from core.principal import Principal
+from core.refusals import unfit
+from schemas import ThreadSummary
 from schemas.ids import ID_PATTERN
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -54,5 +60,31 @@ async def _caller(request: Request) -> Principal:
     return principal_of(request)
 
 
+async def _turn(request: Request) -> AsyncIterator[None]:
+    core, caller = await _core(request), await _caller(request)
+    async with core.large_answers.place((caller.tenant_id, caller.user_id)):
+        yield
+
+
+LARGE = [Depends(_turn)]
+"""For routes whose answers may be large: few requests of a user are processed at a time, the others wait for their turn."""
 CoreIn = Annotated[GatewayCore, Depends(_core)]
 Caller = Annotated[Principal, Depends(_caller)]
+
+
+def cursor_after(line: ThreadSummary) -> str:
+    """The cursor of a list of threads behind one of them."""
+    return base64.urlsafe_b64encode(json.dumps([line.updated_at.isoformat(), line.thread_id]).encode()).decode()
+
+
+def thread_after(cursor: str | None) -> tuple[datetime, str] | None:
+    """Time and id of the thread that a cursor is behind. Raises `Refused`."""
+    if cursor is None:
+        return None
+    try:
+        at, thread_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        if isinstance(at, int | float):  # of an older version
+            return datetime.fromtimestamp(-at, UTC), str(thread_id)
+        return datetime.fromisoformat(at).astimezone(UTC), str(thread_id)
+    except (ValueError, TypeError, OverflowError, RecursionError, OSError) as error:
+        raise unfit("cursor", cursor, "the `next` of a page") from error

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import aclosing
 from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from connectors.gateway import problems
+from connectors.gateway.answer_bytes import Allowance
 from connectors.gateway.gateway_core import GatewayCore
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.patient import PatientJson
+from connectors.gateway.permitted_routes import permitted
 from connectors.gateway.protocols.v1 import models as m
 from connectors.gateway.protocols.v1.approval_routes import waiting
 from connectors.gateway.protocols.v1.event_frames import event_stream
 from connectors.gateway.protocols.v1.parameters import (
+    LARGE,
     SSE,
     Caller,
     CancelOnDisconnect,
@@ -28,17 +34,28 @@ from connectors.gateway.protocols.v1.parameters import (
     ThreadId,
 )
 from core import NewRun
+from core.costs import spend
 from core.following.position import Position, RunEnd
+from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import Invalid, not_found
 from core.request_context import current
+from core.run_reader import RunPlace
 from core.run_views import OVER, RunView, until
 from core.thread_branches import waits_for_an_answer
 
 router = APIRouter(tags=["runs"], route_class=GivenJsonRoute)
 
+_CURSOR = r"^[0-9]{1,6}\.[0-9]{0,15}$"
+MOST_LOOKED_AT = 2_000
+"""Runs that one page is filtered from."""
 
-@router.post("/threads/{thread_id}/messages", status_code=202)
+
+@router.post(
+    "/threads/{thread_id}/messages",
+    status_code=202,
+    dependencies=[permitted(Operation.RUN, Operation.CONTINUE, Operation.FORK)],
+)
 async def send_message(
     core: CoreIn,
     caller: Caller,
@@ -51,7 +68,11 @@ async def send_message(
     return m.RunOut.of(view)
 
 
-@router.post("/threads/{thread_id}/runs", status_code=202)
+@router.post(
+    "/threads/{thread_id}/runs",
+    status_code=202,
+    dependencies=[permitted(Operation.RUN, Operation.CONTINUE, Operation.FORK)],
+)
 async def start_run(
     core: CoreIn,
     caller: Caller,
@@ -64,7 +85,11 @@ async def start_run(
     return m.RunOut.of(view)
 
 
-@router.post("/threads/{thread_id}/runs/wait", response_model=m.RunResult)
+@router.post(
+    "/threads/{thread_id}/runs/wait",
+    response_model=m.RunResult,
+    dependencies=[permitted(Operation.RUN, Operation.CONTINUE, Operation.FORK)],
+)
 async def run_and_wait(
     core: CoreIn,
     caller: Caller,
@@ -76,11 +101,17 @@ async def run_and_wait(
 ) -> Response:
     """Send a message and wait for the answer. Blank lines precede it while the run works; a failure after they started is a
     problem in the body."""
-    view, _ = await _start(core, caller, thread_id, body, idempotency_key)
-    return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
+    with core.counted_stream(caller) as end:
+        view, _ = await _start(core, caller, thread_id, body, idempotency_key)
+        return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect, on_end=end)
 
 
-@router.post("/threads/{thread_id}/runs/stream", responses=SSE, response_class=StreamingResponse)
+@router.post(
+    "/threads/{thread_id}/runs/stream",
+    responses=SSE,
+    response_class=StreamingResponse,
+    dependencies=[permitted(Operation.RUN, Operation.CONTINUE, Operation.FORK)],
+)
 async def run_and_stream(
     core: CoreIn,
     caller: Caller,
@@ -89,27 +120,45 @@ async def run_and_stream(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Send a message and follow its run to the end, or until it waits for you."""
-    view, before = await _start(core, caller, thread_id, body, idempotency_key)
-    end = RunEnd(view.run_id, view.last_event if view.status in OVER else None)
-    return event_stream(core, caller, thread_id, Position(before), until=end)
+    with core.counted_stream(caller) as counted:
+        view, before = await _start(core, caller, thread_id, body, idempotency_key)
+        end = RunEnd(view.run_id, view.last_event if view.status in OVER else None)
+        return event_stream(core, caller, thread_id, Position(before), until=end, on_end=counted)
 
 
-@router.get("/threads/{thread_id}/runs")
+@router.get("/threads/{thread_id}/runs", dependencies=[*LARGE, permitted(Operation.READ)])
 async def list_runs(
-    core: CoreIn, caller: Caller, thread_id: ThreadId, status: m.RunStatusName | None = None, limit: Limit = 100
+    core: CoreIn,
+    caller: Caller,
+    thread_id: ThreadId,
+    status: m.RunStatusName | None = None,
+    limit: Limit = 100,
+    cursor: Annotated[str | None, Query(description="`next` of the previous page.", pattern=_CURSOR)] = None,
 ) -> m.RunList:
-    """Runs of a thread, newest first."""
-    found = await core.runs.of_thread(caller, thread_id)
-    return m.RunList(runs=[m.RunOut.of(v) for v in found if status in (None, v.status)][:limit])
+    """Runs of a thread: those that are not over, then the others, newest first. A page may be shorter than `limit`, or empty, and
+    there are more where it has a `next`."""
+    found, allowance, looked_at = list[m.RunOut](), Allowance(), 0
+    place = after = _place(cursor)
+    async with aclosing(core.runs.listed(caller, thread_id, after)) as views:
+        async for after, view in views:
+            fits = status in (None, view.status)
+            if looked_at >= MOST_LOOKED_AT or (fits and (len(found) >= limit or not allowance.takes(view.size))):
+                return m.RunList(runs=found, next=f"{place.open}.{place.ended or ''}")
+            place, looked_at = after, looked_at + 1
+            if fits:
+                found.append(m.RunOut.of(view))
+    return m.RunList(runs=found, next=None)
 
 
-@router.get("/threads/{thread_id}/runs/{run_id}")
+@router.get("/threads/{thread_id}/runs/{run_id}", dependencies=[permitted(Operation.READ)])
 async def get_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
     """A run in its present state, available as soon as it was accepted."""
     return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
 
 
-@router.get("/threads/{thread_id}/runs/{run_id}/join", response_model=m.RunResult)
+@router.get(
+    "/threads/{thread_id}/runs/{run_id}/join", response_model=m.RunResult, dependencies=[permitted(Operation.READ)]
+)
 async def join_run(
     core: CoreIn,
     caller: Caller,
@@ -119,11 +168,19 @@ async def join_run(
     cancel_on_disconnect: CancelOnDisconnect = False,
 ) -> Response:
     """Wait for a run. Blank lines precede its result while it works; a failure after they started is a problem in the body."""
-    view = await core.runs.get(caller, thread_id, run_id)
-    return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect)
+    if cancel_on_disconnect:
+        require(caller, Operation.CHANGE_THREAD)
+    with core.counted_stream(caller) as end:
+        view = await core.runs.get(caller, thread_id, run_id)
+        return _waited(core, caller, view, timeout, cancel=cancel_on_disconnect, on_end=end)
 
 
-@router.get("/threads/{thread_id}/runs/{run_id}/stream", responses=SSE, response_class=StreamingResponse)
+@router.get(
+    "/threads/{thread_id}/runs/{run_id}/stream",
+    responses=SSE,
+    response_class=StreamingResponse,
+    dependencies=[permitted(Operation.READ)],
+)
 async def follow_run(
     core: CoreIn,
     caller: Caller,
@@ -133,17 +190,25 @@ async def follow_run(
     last_event_id: LastEventId = None,
 ) -> Response:
     """Follow a run from its beginning, or after `Last-Event-ID`, to its end."""
+    await spend("stream")
     view = await core.runs.get(caller, thread_id, run_id)
     given = Position.parse(last_event_id or since).known((await core.threads.get(caller, thread_id)).next_event - 1)
     position = given if given.seq else Position((view.first_event or 1) - 1)
     return event_stream(core, caller, thread_id, position, until=until(view, position))
 
 
-@router.post("/threads/{thread_id}/runs/{run_id}/cancel", status_code=202)
+@router.post(
+    "/threads/{thread_id}/runs/{run_id}/cancel", status_code=202, dependencies=[permitted(Operation.CHANGE_THREAD)]
+)
 async def cancel_run(core: CoreIn, caller: Caller, thread_id: ThreadId, run_id: RunId) -> m.RunOut:
     """Cancel a run. Its status shows when it has ended; a finished run does not change."""
     await core.runs.cancel(caller, thread_id, run_id)
     return m.RunOut.of(await core.runs.get(caller, thread_id, run_id))
+
+
+def _place(cursor: str | None) -> RunPlace:
+    waiting, _, ended = (cursor or "0.").partition(".")
+    return RunPlace(int(waiting), int(ended) if ended else None)
 
 
 async def _start(
@@ -162,7 +227,15 @@ async def _start(
     return await core.runs.start(caller, thread_id, new)
 
 
-def _waited(core: GatewayCore, caller: Principal, view: RunView, timeout: float, *, cancel: bool) -> PatientJson:
+def _waited(
+    core: GatewayCore,
+    caller: Principal,
+    view: RunView,
+    timeout: float,
+    *,
+    cancel: bool,
+    on_end: Callable[[str | None], None],
+) -> PatientJson:
     where = f"/v1/threads/{view.thread_id}/runs/{view.run_id}"
 
     async def result() -> bytes:
@@ -174,6 +247,7 @@ def _waited(core: GatewayCore, caller: Principal, view: RunView, timeout: float,
         heartbeat=core.options.heartbeat,
         headers={"Location": f"{where}/join", "Content-Location": where},
         on_left=partial(core.runs.cancel, caller, view.thread_id, view.run_id) if cancel else None,
+        on_end=on_end,
     )
 
 

@@ -7,8 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from connectors.gateway.given_json import GivenJsonRoute
+from connectors.gateway.permitted_routes import permitted
 from connectors.gateway.protocols.v1 import models as m
-from connectors.gateway.protocols.v1.parameters import Caller, CoreIn, Limit
+from connectors.gateway.protocols.v1.parameters import LARGE, Caller, CoreIn, Limit
+from core.permissions import Operation, allows
 from core.principal import Principal
 from core.user_settings import UserChange
 from schemas import Tenant, User
@@ -17,25 +19,31 @@ from schemas.ids import ID_PATTERN
 router = APIRouter(route_class=GivenJsonRoute)
 
 
-@router.get("/agents", tags=["agents"])
+@router.get(
+    "/agents", tags=["agents"], response_model_exclude_none=True, dependencies=[*LARGE, permitted(Operation.READ)]
+)
 async def list_agents(core: CoreIn, caller: Caller) -> m.AgentList:
-    """The tenant's agents, and the hosted graphs."""
-    return m.AgentList(agents=[m.AgentOut.of(agent) for agent in await core.agents.all(caller)])
+    """The tenant's agents, and the hosted graphs. Administrators also see how the agents are configured."""
+    configured = allows(caller, Operation.ADMINISTER)
+    every = core.agents.each(caller)
+    return m.AgentList(agents=[m.AgentOut.of(agent, configured=configured) async for agent in every])
 
 
-@router.get("/agents/{agent_id}", tags=["agents"])
+@router.get(
+    "/agents/{agent_id}", tags=["agents"], response_model_exclude_none=True, dependencies=[permitted(Operation.READ)]
+)
 async def get_agent(core: CoreIn, caller: Caller, agent_id: Annotated[str, Path(pattern=ID_PATTERN)]) -> m.AgentOut:
-    """One agent, or a hosted graph."""
-    return m.AgentOut.of(await core.agents.get(caller, agent_id))
+    """One agent, or a hosted graph. Administrators also see how an agent is configured."""
+    return m.AgentOut.of(await core.agents.get(caller, agent_id), configured=allows(caller, Operation.ADMINISTER))
 
 
-@router.get("/me", tags=["me"])
+@router.get("/me", tags=["me"], dependencies=[permitted(Operation.SEE_SELF)])
 async def me(core: CoreIn, caller: Caller) -> m.MeOut:
     """The caller."""
     return _me(caller, await core.tenant(caller), await core.users.get(caller, caller.tenant_id, caller.user_id))
 
 
-@router.patch("/me", tags=["me"])
+@router.patch("/me", tags=["me"], dependencies=[permitted(Operation.CHANGE_SELF)])
 async def change_me(core: CoreIn, caller: Caller, body: m.MeChange) -> m.MeOut:
     """Change your name or your time zone. Agents use it within seconds."""
     tenant = await core.tenant(caller)
@@ -57,7 +65,7 @@ def _me(caller: Principal, tenant: Tenant, user: User) -> m.MeOut:
     )
 
 
-@router.get("/audit", tags=["me"])
+@router.get("/audit", tags=["me"], dependencies=[*LARGE, permitted(Operation.READ)])
 async def my_audit(core: CoreIn, caller: Caller, limit: Limit = 100) -> m.AuditList:
     """What was done for you and by you, newest last."""
     return m.AuditList(
