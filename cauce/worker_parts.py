@@ -14,9 +14,11 @@ from cauce.hosting import Served, hosting_of
 from cauce.settings import Settings
 from connectors.models import OUTPUT_TOKENS, Detected, ModelCache, ModelChoice, detect_model
 from connectors.toolsets import Toolsets, made_toolsets
+from core.bounded_items import BoundedItems
+from core.quotas import QuotaLimits, Quotas
 from processors.settings_cache import TenantCache
 from schemas import AgentSettings, Output, SettingsError, Tenant
-from state import Stores
+from state import ItemStore, Stores
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -39,6 +41,11 @@ class WorkerParts:
         self.served = Served()
         """The hosted graphs, and what is not served and why."""
         self._graphs: Graphs | None = None
+
+    @cached_property
+    def items(self) -> ItemStore:
+        """See `Parts`."""
+        return BoundedItems(self.stores.items, Quotas(self.stores, QuotaLimits(**self._settings.quota.model_dump())))
 
     @cached_property
     def tenants(self) -> TenantCache:

@@ -7,32 +7,44 @@ from datetime import datetime
 
 from core.permissions import Operation, require
 from core.principal import Principal
-from state import AuditRow, AuditStore
+from state import AuditPlace, AuditRow, AuditStore, Page, users_of
 
-__all__ = ["AuditReader", "AuditRow"]
-
-LOOKED_AT = 2_000
-"""Newest rows of the tenant's trail in which one's own are looked for."""
+__all__ = ["AuditPlace", "AuditReader", "AuditRow"]
 
 
 class AuditReader:
-    """Reads what the audit group has stored, which may be a moment behind."""
+    """Reads what the audit group has stored, which may be a moment behind.
+
+    Pages are of the newest events, or of those before a place (`before`, the `next` of a page), oldest first.
+    """
 
     def __init__(self, store: AuditStore) -> None:
         self._store = store
 
-    async def own(self, by: Principal, *, limit: int) -> list[AuditRow]:
-        """The newest events about the caller, oldest first."""
+    async def own(self, by: Principal, *, limit: int, before: AuditPlace | None = None) -> Page[AuditRow]:
+        """A page of the events that are the caller's: what was done for the caller, and by the caller."""
         require(by, Operation.READ)
-        rows = await self._store.tail(by.tenant_id, limit=LOOKED_AT)
-        return [row for row in rows if row.event.user_id == by.user_id][-limit:]
+        return await self._store.of_user(by.tenant_id, by.user_id, limit=limit, before=before)
 
-    async def tail(self, by: Principal, tenant_id: str, *, limit: int) -> list[AuditRow]:
-        """The newest events of a tenant, oldest first."""
+    async def tail(
+        self,
+        by: Principal,
+        tenant_id: str,
+        *,
+        limit: int,
+        user_id: str | None = None,
+        before: AuditPlace | None = None,
+    ) -> Page[AuditRow]:
+        """A page of the events of a tenant, or of one of its users."""
         by.require_over(tenant_id)
-        return await self._store.tail(tenant_id, limit=limit)
+        if user_id is None:
+            return await self._store.tail(tenant_id, limit=limit, before=before)
+        return await self._store.of_user(tenant_id, user_id, limit=limit, before=before)
 
-    def export(self, by: Principal, tenant_id: str, *, since: datetime | None = None) -> AsyncIterator[AuditRow]:
-        """All events of a tenant in order, from `since` on."""
+    def export(
+        self, by: Principal, tenant_id: str, *, since: datetime | None = None, user_id: str | None = None
+    ) -> AsyncIterator[AuditRow]:
+        """All events of a tenant in order, or those of one of its users, from `since` on. Looks at the whole trail."""
         by.require_over(tenant_id)
-        return self._store.export(tenant_id, since=since)
+        rows = self._store.export(tenant_id, since=since)
+        return rows if user_id is None else (row async for row in rows if user_id in users_of(row.event))

@@ -40,7 +40,8 @@ class Quotas:
         self, stores: Stores, limits: QuotaLimits | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stores, self._limits, self._clock = stores, limits or QuotaLimits(), clock
-        self._known: Recent[Hashable, tuple[float, Usage]] = Recent(_USERS)
+        self._known: Recent[Hashable, tuple[float, Usage, Usage]] = Recent(_USERS)
+        """When it was counted, what was counted, and that with what was written here since."""
 
     async def thread(self, by: Principal) -> None:
         """A new thread of a user. Raises `Forbidden`."""
@@ -66,6 +67,13 @@ class Quotas:
                 raise _full("items", allowed, "Delete items that you do not need any more.")
         self._add(("items", *who), 1, size)
 
+    def item_deleted(self, tenant_id: str, user_id: str) -> None:
+        """There may be room again: a count that says that there is none is not relied on."""
+        key = ("items", tenant_id, user_id)
+        if found := self._known.get(key):
+            at, counted, usage = found
+            self._known[key] = (min(at, self._clock() - 2 * AGAIN_SECONDS), counted, usage)
+
     async def assistant(self, tenant_id: str) -> None:
         """A new assistant of a tenant. Raises `Forbidden`."""
         most, key = self._limits.assistants, ("assistants", tenant_id)
@@ -86,17 +94,21 @@ class Quotas:
     async def _usage(
         self, key: Hashable, count: Callable[[], Awaitable[Usage]], is_full: Callable[[Usage], bool]
     ) -> Usage:
-        at, known = self._known.get(key, (0.0, None))
-        age = self._clock() - at
-        if known is None or age > KNOWN_SECONDS or (age > AGAIN_SECONDS and is_full(known)):
-            known = await count()
-            self._known[key] = (self._clock(), known)
-        return known
+        if found := self._known.get(key):
+            at, counted, known = found
+            age = self._clock() - at
+            # What only seems to be full, since replaced items were added, is counted at once.
+            again = is_full(known) and (age > AGAIN_SECONDS or not is_full(counted))
+            if age <= KNOWN_SECONDS and not again:
+                return known
+        counted = await count()
+        self._known[key] = (self._clock(), counted, counted)
+        return counted
 
     def _add(self, key: Hashable, rows: int, size: int) -> None:
         if found := self._known.get(key):
-            at, usage = found
-            self._known[key] = (at, Usage(usage.rows + rows, usage.size + size))
+            at, counted, usage = found
+            self._known[key] = (at, counted, Usage(usage.rows + rows, usage.size + size))
 
 
 def _full(what: str, allowed: str, then: str) -> Forbidden:

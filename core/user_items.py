@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from core.bounded_items import BoundedItems
 from core.permissions import Operation, require
 from core.principal import Principal
 from core.quotas import Quotas
@@ -20,7 +20,7 @@ class UserItems:
     """The items of whoever calls. Its methods raise `BadItem` for impossible namespaces, keys and filters."""
 
     def __init__(self, store: ItemStore, quotas: Quotas) -> None:
-        self._store, self._quotas = store, quotas
+        self._store = BoundedItems(store, quotas)
 
     async def get(self, by: Principal, namespace: Sequence[str], key: str) -> Item | None:
         """The item; None when there is none."""
@@ -32,12 +32,6 @@ class UserItems:
     ) -> None:
         """Stores a value, in place of what was there; it disappears after `lifetime`, if that is given."""
         require(by, Operation.KEEP_ITEMS)
-
-        async def replaced() -> int | None:
-            there = await self._store.get(by.tenant_id, by.user_id, namespace, key)
-            return there.size if there else None
-
-        await self._quotas.item(by, len(json.dumps(value)), replaced)
         expires = None if lifetime is None else utc_now() + lifetime
         await self._store.put(by.tenant_id, by.user_id, namespace, key, value, expires=expires)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from processors.settings_cache import TenantCache
 from schemas import AgentSettings, Output, Tenant
-from state import Stores
+from state import ItemStore, Stores
 from streams import Group, Processor
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ class Parts(Protocol):
     @property
     def stores(self) -> Stores:
         """Open stores."""
+        ...
+
+    @property
+    def items(self) -> ItemStore:
+        """The items of users, with the quotas of `[quota]`: for whatever puts into them on behalf of a user."""
         ...
 
     @property

@@ -29,6 +29,8 @@ class Input(Stored):
     at: Timestamp
     message_id: Id | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+    origin: Literal["event"] | None = None
+    """`event` where no user wrote the text."""
     kind: RunKind = "agent"
     graph: GraphRequest | None = None
     """The request to the graph, if the kind is `graph`."""

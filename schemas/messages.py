@@ -66,6 +66,9 @@ class Message(Body):
     run_id: Id
     at: Timestamp
     tool_calls: tuple[ToolCall, ...] = ()
+    origin: Literal["user", "event"] | None = None
+    """Who wrote the text, where the role does not say it: the user, who decided instead of a tool, or an external event, whose
+    role is `user`."""
     call_id: Id | None = None
     """For a tool message: the call that it answers."""
     tool_name: str | None = None

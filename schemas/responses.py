@@ -196,6 +196,8 @@ class ToolFinished(ThreadEvent):
     status: Literal["ok", "error", "refused", "unknown", "cancelled"]
     content: str
     duration_ms: float = 0
+    origin: Literal["user"] | None = None
+    """`user` where the content is the user's decision about the call, and no tool's result."""
 
     @property
     def adds(self) -> Message:
@@ -209,6 +211,7 @@ class ToolFinished(ThreadEvent):
             call_id=self.call_id,
             tool_name=self.name,
             failed=self.status != "ok",
+            origin=self.origin,
         )
 
 

@@ -168,8 +168,8 @@ class ThreadHead(Stored):
 
     @property
     def queued_bytes(self) -> int:
-        """Size of the queued inputs, about as the head stores them."""
-        return sum(len(waiting.model_dump_json()) for waiting in self.queued)
+        """Bytes of the queued inputs, as the head stores them."""
+        return sum(len(waiting.to_bytes()) for waiting in self.queued)
 
     @property
     def open_interrupts(self) -> tuple[GraphInterrupt, ...]:

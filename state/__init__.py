@@ -19,7 +19,7 @@ from state.spans import merged
 from state.stores import BACKENDS, HOLDINGS, STORES, Stores
 from state.stores.assistants import AssistantRow, AssistantStore, each_assistant, each_version
 from state.stores.attempts import AttemptStore
-from state.stores.audit import AuditRow, AuditStore
+from state.stores.audit import AuditPlace, AuditRow, AuditStore, users_of
 from state.stores.credentials import Credentials
 from state.stores.directory import Directory
 from state.stores.items import MOST_LABELS, BadItem, Item, ItemStore, namespaces
@@ -39,6 +39,7 @@ __all__ = [
     "AssistantRow",
     "AssistantStore",
     "AttemptStore",
+    "AuditPlace",
     "AuditRow",
     "AuditStore",
     "BadItem",
@@ -72,6 +73,7 @@ __all__ = [
     "readable",
     "search_items",
     "summary",
+    "users_of",
 ]
 
 

@@ -57,8 +57,9 @@ def settle_call(
     *,
     status: Literal["ok", "error", "refused", "unknown", "cancelled"],
     duration_ms: float = 0,
+    origin: Literal["user"] | None = None,
 ) -> None:
-    """Writes the result of a call. It is done."""
+    """Writes the result of a call. It is done. `origin` is `user` where the text is the user's and no tool's."""
     run, call = draft.run, pending.call
     draft.event(
         ToolFinished,
@@ -68,6 +69,7 @@ def settle_call(
         status=status,
         content=text,
         duration_ms=duration_ms,
+        origin=origin,
     )
 
 

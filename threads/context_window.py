@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from schemas import Message
+from threads.enclosure import ADDED, is_data
 
 CHARACTERS_PER_TOKEN = 4
 """A common estimate for English text; good enough for a budget that leaves room for the answer."""
@@ -22,8 +23,9 @@ _LOST = Message(
 
 
 def tokens_of(message: Message) -> int:
-    """Estimated tokens of a message."""
+    """Estimated tokens of a message, as a model is shown it."""
     text = max(len(message.text), len(message.provider.body) if message.provider else 0)
+    text += ADDED if is_data(message) else 0
     for call in message.tool_calls:
         text += len(call.name) + len(json.dumps(call.arguments))
     return MESSAGE_OVERHEAD + text // CHARACTERS_PER_TOKEN

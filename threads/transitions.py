@@ -85,32 +85,31 @@ def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStr
     if draft.head.paused:
         abandon_approvals(draft, new.user_id)
         cancel_run(draft, "abandoned")
-        return _enqueue(draft, new) if draft.head.queued else start_run(draft, new)
+        return _enqueue(draft, _as_it_waits(new)) if draft.head.queued else start_run(draft, new)
     if strategy == "reject":
         draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=_MESSAGES["rejected"])
         draft.audit("run.rejected", actor=f"user:{new.user_id}", run_id=new.run_id, outcome="refused")
         return Next.COMMIT
-    too_large = draft.head.queued_bytes + _size(new) > QUEUED_BYTES
+    waiting = _as_it_waits(new)
+    too_large = draft.head.queued_bytes + len(waiting.to_bytes()) > QUEUED_BYTES
     if len(draft.head.queued) >= limits.queued_inputs or too_large:
         what = "large messages" if too_large else "messages"
         message = f"{len(draft.head.queued)} {what} wait already; try again when some are answered."
         draft.event(RunFailed, run_id=new.run_id, code="queue_full", message=message)
         draft.audit("run.refused", actor="system", run_id=new.run_id, outcome="refused", reason="queue full")
         return Next.COMMIT
-    return _enqueue(draft, new)
+    return _enqueue(draft, waiting)
 
 
-def _size(new: Input) -> int:
-    graph = len(new.graph.model_dump_json()) if new.graph else 0
-    return len(new.text) + len(json.dumps(new.metadata, default=str)) + graph
-
-
-def _enqueue(draft: Draft, new: Input) -> Next:
+def _as_it_waits(new: Input) -> Input:
     # The text of a graph's input is in its request, and an event has no room for it twice.
-    waiting = new.model_copy(update={"text": title_of(new.text)}) if new.kind == "graph" else new
-    draft.event(RunQueued, run_id=new.run_id, position=len(draft.head.queued) + 1, input=waiting)
+    return new.model_copy(update={"text": title_of(new.text)}) if new.kind == "graph" else new
+
+
+def _enqueue(draft: Draft, waiting: Input) -> Next:
+    draft.event(RunQueued, run_id=waiting.run_id, position=len(draft.head.queued) + 1, input=waiting)
     if draft.head.approvals:
-        abandon_approvals(draft, new.user_id)
+        abandon_approvals(draft, waiting.user_id)
     return Next.COMMIT
 
 
@@ -134,7 +133,9 @@ def start_run(draft: Draft, new: Input) -> Next:
             return Next.COMMIT
         return Next.LEG
     message_id = new.message_id or new.input_id
-    message = Message(message_id=message_id, role="user", text=new.text, run_id=new.run_id, at=new.at)
+    message = Message(
+        message_id=message_id, role="user", text=new.text, run_id=new.run_id, at=new.at, origin=new.origin
+    )
     draft.event(MessageAdded, run_id=new.run_id, message=message)
     return Next.LEG
 
@@ -232,9 +233,9 @@ def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
     )
     if decision.decision == "reject":
         reason = f" Reason: {decision.message}" if decision.message else ""
-        settle_call(draft, pending, f"The user declined this call.{reason}", status="refused")
+        settle_call(draft, pending, f"The user declined this call.{reason}", status="refused", origin="user")
     elif decision.decision == "respond":
-        settle_call(draft, pending, decision.message or "", status="ok")
+        settle_call(draft, pending, decision.message or "", status="ok", origin="user")
     else:
         changed = {"arguments": decision.arguments} if decision.decision == "edit" else {}
         request_call(draft, pending.call.model_copy(update=changed), approved_by=decision.user_id)

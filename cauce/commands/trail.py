@@ -22,12 +22,16 @@ from cauce.opened_stores import opened_core
 from cauce.plain_output import json_text, say, say_line
 
 if TYPE_CHECKING:
-    from core.audit_reader import AuditRow
+    from core.audit_reader import AuditPlace, AuditRow
+    from core.store_core import StoreCore
     from streams.dead_letters import DeadLetterRow
 
 audit = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
 dlq = typer.Typer(no_args_is_help=True, help="List, show and replay dead letters.")
 
+OfUserOption = Annotated[
+    str | None, typer.Option("--user", help="Only events of this user: what was done by the user, and about the user.")
+]
 NumberArgument = Annotated[str, typer.Argument(help="Number of the dead letter, such as 0-17.")]
 
 
@@ -48,12 +52,13 @@ def _row(row: AuditRow) -> dict[str, Any]:
 def tail(
     limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of events to show.")] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new events.")] = False,
+    user: OfUserOption = None,
     as_json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
     tenant: TenantOption = None,
 ) -> None:
-    """Show the newest events of a tenant, oldest first."""
+    """Show the newest events of a tenant, or of one of its users, oldest first."""
     import asyncio
 
     from core.principal import OPERATOR
@@ -75,11 +80,22 @@ def tail(
         at, outcome = f"{event.at:%Y-%m-%d %H:%M:%S} ", f"{event.outcome:8} "
         out.print(one_line((at, "dim"), (outcome, style), f"{event.action:22} ", (f"{event.actor} ", "dim"), rest))
 
+    async def newest(core: StoreCore) -> list[AuditRow]:
+        found: list[AuditRow] = []
+        before: AuditPlace | None = None
+        while len(found) < limit:
+            left = limit - len(found)
+            page = await core.audit.tail(OPERATOR, settings.tenant, limit=left, user_id=user, before=before)
+            found, before = [*page, *found], page.next
+            if before is None:
+                break
+        return found
+
     async def run() -> None:
         async with opened_core(settings) as core:
             last = -1
             while True:
-                rows = [r for r in await core.audit.tail(OPERATOR, settings.tenant, limit=limit) if r.position > last]
+                rows = [row for row in await newest(core) if row.position > last]
                 for row in rows:
                     line(row)
                     last = row.position
@@ -93,11 +109,15 @@ def tail(
 @audit.command()
 def export(
     since: Annotated[str | None, typer.Option(help="Start at this time, such as 2026-01-31.")] = None,
+    user: OfUserOption = None,
     data: DataOption = None,
     config: ConfigOption = None,
     tenant: TenantOption = None,
 ) -> None:
-    """Print all events of a tenant in order, one JSON object per line. Example: `cauce audit export > audit.jsonl`"""
+    """Print all events of a tenant, or of one of its users, in order, one JSON object per line.
+
+    Example: `cauce audit export > audit.jsonl`
+    """
     import asyncio
     from datetime import UTC, datetime
 
@@ -115,7 +135,7 @@ def export(
 
     async def run() -> None:
         async with opened_core(settings) as core:
-            async for row in core.audit.export(OPERATOR, settings.tenant, since=begin):
+            async for row in core.audit.export(OPERATOR, settings.tenant, since=begin, user_id=user):
                 say(json_text(_row(row)))
 
     asyncio.run(run())

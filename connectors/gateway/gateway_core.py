@@ -11,6 +11,7 @@ from connectors.gateway.gateway_options import GatewayOptions
 from connectors.graphs import Graphs
 from connectors.graphs.graph_states import GraphStates
 from core import Core
+from core.bounded_items import BoundedItems
 from core.following.feed import Feed
 from core.ingress import Ingress
 from core.principal import Principal
@@ -33,7 +34,9 @@ class GatewayCore(Core):
     ) -> None:
         super().__init__(stores, ingress, feed, options, graphs)
         self.options, self.metrics = options, metrics
-        self.graphs = GraphStates(stores.journal, stores.items, graphs, self.changes, self.assistant)
+        self.graphs = GraphStates(
+            stores.journal, BoundedItems(stores.items, self.quotas), graphs, self.changes, self.assistant
+        )
         self.large_answers = FewAtATime()
         self._streams: Counter[str | tuple[str, str]] = Counter()
         """Open streams and waits, by tenant and by user."""

@@ -27,9 +27,9 @@ async def _make(parts: Parts) -> Processor:
     graphs = await parts.graphs()
     legs: dict[RunKind, Leg] = {
         "agent": AgentLeg(Agent(), profiles, parts.emit),
-        "graph": GraphLeg(graphs, stores.journal, stores.items, parts.emit),
+        "graph": GraphLeg(graphs, stores.journal, parts.items, parts.emit),
     }
-    states = StateChanges(graphs, stores.journal, stores.items)
+    states = StateChanges(graphs, stores.journal, parts.items)
     gate = Gate(users, stores.timers)
     return TurnsProcessor(stores.journal, stores.ledger, parts.tenants, legs, states, gate=gate, observe=parts.observe)
 

@@ -48,6 +48,7 @@ from schemas.common.clock import Clock, utc_now
 from schemas.common.recent import pause_after
 from threads.context_window import CHARACTERS_PER_TOKEN, tokens_of, window
 from threads.draft import SOURCE, Draft
+from threads.enclosure import RULES
 from threads.leg_ends import Answer, Answered, Failed, LegResult, Stopped, message_id, over_limits, seconds_left
 
 log = logging.getLogger("cauce.turns")
@@ -193,7 +194,7 @@ class AgentLeg:
     async def _ask(self, draft: Draft, profile: Profile, seconds: float) -> Answer:
         settings = profile.agent.model
         deadline = asyncio.get_running_loop().time() + seconds
-        history = window(draft.history, settings.context_tokens)
+        history = window(draft.history, settings.context_tokens - len(RULES) // CHARACTERS_PER_TOKEN)
         instructions = profile.instructions(draft.now)
         failure: ModelFailed | None = None
         for attempt in range(1, settings.attempts + 1):

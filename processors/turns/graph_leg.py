@@ -35,6 +35,7 @@ from processors.turns.graph_saving import CommittingSaver, saving
 from processors.turns.graph_state import (
     asked_before,
     interrupts_of,
+    missing_graph,
     newest_id,
     restore,
     still_asked,
@@ -53,7 +54,6 @@ from schemas import (
     SettingsError,
     StateRow,
     Tenant,
-    storable_text,
 )
 from schemas.common.clock import Clock, utc_now
 from schemas.ids import random_digits
@@ -134,7 +134,7 @@ class GraphLeg:
         try:
             hosted = await self._graphs.get(request.graph)
         except SettingsError as error:
-            return LegResult(Failed("graph_missing", storable_text(str(error))))
+            return LegResult(Failed("graph_missing", missing_graph(request.graph, error)))
         leg = await self._begin(work)
         wanted = leg.request.checkpoint_id
         if wanted and await leg.saver.aget_tuple(place(leg.thread_id, wanted)) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -11,8 +12,16 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.types import StateSnapshot, StateUpdate
 
 from connectors.graphs import StagingSaver, place, to_json
-from schemas import GraphInterrupt, GraphRequest, UpdateState, storable_text
+from schemas import GraphInterrupt, GraphRequest, SettingsError, UpdateState, storable_text
 from threads.draft import Draft
+
+log = logging.getLogger("cauce.turns")
+
+
+def missing_graph(name: str, error: SettingsError) -> str:
+    """Why a run cannot have its graph, for its user. The reason is logged instead: it names files, and other graphs."""
+    log.error("the graph %r cannot be used: %s", name, error)
+    return f"The graph {name!r} is not hosted here, or cannot be loaded; the workers' log has the reason."
 
 
 async def newest_id(saver: StagingSaver, thread_id: str) -> str:

@@ -11,6 +11,7 @@ from langchain_core.messages import ToolCall as LangChainToolCall
 
 from processors.turns.provider_parts import returned
 from schemas import Message
+from threads.enclosure import enclosed_text
 
 LONGEST_TOOL_NAME = 64
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -28,17 +29,18 @@ def model_facing_name(name: str) -> str:
 def to_history(messages: Sequence[Message], model_key: str = "") -> list[AnyMessage]:
     """The messages as LangChain has them. The model `model_key` gets back what its provider gave with its own messages.
 
+    What others than the user and the model wrote is enclosed (`threads.enclosure`).
     An assistant's message with neither text nor calls is left out: providers refuse a history with one.
     """
     history: list[AnyMessage] = []
     their_ids: dict[str, str] = {}
     for message in messages:
         if message.role == "user":
-            history.append(HumanMessage(message.text, id=message.message_id))
+            history.append(HumanMessage(enclosed_text(message), id=message.message_id))
         elif message.role == "tool":
             history.append(
                 ToolMessage(
-                    message.text,
+                    enclosed_text(message),
                     tool_call_id=their_ids.get(message.call_id or "", message.call_id or ""),
                     name=model_facing_name(message.tool_name) if message.tool_name else None,
                     id=message.message_id,

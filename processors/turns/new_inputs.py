@@ -22,7 +22,7 @@ def new_input(record: Record) -> Input:
         text = graph_transitions.first_text(body.request)
         about = {"text": text, "metadata": body.metadata, "kind": "graph", "graph": body.request}
     else:
-        about = {"text": body.summary}
+        about = {"text": body.summary, "origin": "event"}
     return Input(
         input_id=envelope.id,
         run_id=getattr(body, "run_id", None) or envelope.id,

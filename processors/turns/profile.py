@@ -18,6 +18,7 @@ from processors.turns.model_history import model_facing_name
 from schemas import AgentSettings, Tenant, User, time_in, zone_of
 from schemas.common.recent import Recent
 from threads.context_window import CHARACTERS_PER_TOKEN
+from threads.enclosure import RULES
 from threads.leg_ends import Policy, Ruling
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Profile:
         if self.tools_missing:
             which = "Some of your tools" if self.tools else "Your tools"
             parts.append(f"{which} cannot be reached at the moment; say so when they would be needed.")
+        parts.append(RULES)
         return "\n\n".join(parts)
 
 

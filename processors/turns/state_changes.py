@@ -11,8 +11,8 @@ from langgraph.types import StateSnapshot
 from connectors.foreign import contained, error_text
 from connectors.graphs import UPDATE, Graphs, Owner, StagingSaver, UserStore, own_threads, place, rows_of, run_config
 from processors.turns.graph_messages import new_messages
-from processors.turns.graph_state import changed_by_hand, interrupts_of, restore
-from schemas import GraphRequest, RunLimits, ServerTrouble, SettingsError, UpdateState, storable_text
+from processors.turns.graph_state import changed_by_hand, interrupts_of, missing_graph, restore
+from schemas import GraphRequest, RunLimits, ServerTrouble, SettingsError, UpdateState
 from state import ItemStore, Journal
 from threads.draft import Draft
 from threads.graph_transitions import add_messages, state_updated, too_large_to_ask
@@ -70,7 +70,7 @@ class StateChanges:
         except ServerTrouble:
             raise
         except SettingsError as error:
-            return refuse(draft, storable_text(str(error)))
+            return refuse(draft, missing_graph(update.graph, error))
         except Exception as error:
             log.info("the state of %s was not changed", draft.thread, exc_info=error)
             return refuse(draft, error_text(error))

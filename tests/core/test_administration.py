@@ -75,6 +75,7 @@ OF_A_TENANT: dict[str, UseCase] = {
     "identity link": lambda core, by, tenant: linked(core, by, tenant),
     "identity unlink": lambda core, by, tenant: unlinked(core, by, tenant),
     "audit": lambda core, by, tenant: core.audit.tail(by, tenant, limit=1),
+    "audit of a user": lambda core, by, tenant: core.audit.tail(by, tenant, limit=1, user_id="bob"),
     "audit export": exported,
 }
 OF_ALL: dict[str, UseCase] = {

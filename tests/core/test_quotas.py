@@ -76,6 +76,16 @@ async def test_items_of_a_user_are_bounded_in_number_and_bytes_and_can_be_replac
     await put("d", 600)
 
 
+async def test_item_that_is_written_again_and_again_fills_no_quota(stores: Stores) -> None:
+    items = UserItems(stores.items, Quotas(stores, LIMITS, Watch()))
+    for n in range(10):
+        await items.put(ANA, ["a"], "the same", {"x": "x" * 400, "n": n}, lifetime=None)
+    with pytest.raises(Forbidden, match="1,000 bytes together"):
+        await items.put(ANA, ["a"], "another", {"x": "x" * 700}, lifetime=None)
+    await items.delete(ANA, ["a"], "the same")
+    await items.put(ANA, ["a"], "another", {"x": "x" * 700}, lifetime=None)
+
+
 async def test_assistants_and_their_versions_are_bounded(stores: Stores) -> None:
     quotas = Quotas(stores, LIMITS)
     for name in ("a", "b"):

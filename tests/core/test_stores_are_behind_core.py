@@ -13,7 +13,7 @@ STORES = frozenset(Stores.__annotations__)
 OPERATING = {
     "cauce/recovery.py": {"journal", "ledger"},  # writes a store again from the topics
     "cauce/services/worker_service.py": {"attempts"},  # hands it to the runtime of streams
-    "cauce/worker_parts.py": {"directory"},  # hands it to the processors
+    "cauce/worker_parts.py": {"directory", "items"},  # hands them to the processors
     "connectors/gateway/gateway_core.py": {"journal", "items"},  # hands them to the hosted graphs
 }
 """Stores that are used past the use cases, by files."""

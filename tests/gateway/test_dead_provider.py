@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import jwt
@@ -17,6 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 
 from connectors.gateway.auth import oidc
 from connectors.gateway.auth.oidc import Issuers, OidcTokens
+from connectors.gateway.auth.oidc_login import OidcLogin
+from core.principal import OPERATOR
+from core.refusals import Forbidden
 from core.store_core import StoreCore
 from schemas import IdentityProvider, Unavailable
 from state import open_stores
@@ -220,4 +224,36 @@ async def test_token_that_does_not_fit_its_key_is_refused(issuers: Issuers, good
     ):
         assert await signed_in(issuers, good, given) is None
         assert await nobody.find(given) is None
+    await stores.close()
+
+
+@pytest.mark.parametrize("reached", [None, b"", b"[]", b"{", b'{"id_token": 7}', b'{"id_token": "a.b.c"}', b"\xff"])
+async def test_provider_that_breaks_off_in_the_middle_of_a_sign_in_is_no_failure_of_the_gateway(
+    issuers: Issuers, good: Server, tmp_path: Path, reached: bytes | None
+) -> None:
+    asked = list[str]()
+
+    def answers(path: str) -> bytes | None:
+        asked.append(path)
+        if path == "/token" and reached is None:
+            raise ConnectionResetError
+        found = {**json.loads(good.keys(path) or b""), "authorization_endpoint": f"{good.issuer}/in"}
+        whole = json.dumps({**found, "token_endpoint": f"{good.issuer}/token"}).encode()
+        return reached if path == "/token" else whole
+
+    good.answers = answers
+    stores = open_stores(f"sqlite:///{tmp_path / 'state.db'}")
+    await stores.open()
+    await stores.migrate()
+    core = StoreCore(stores)
+    await core.tenants.add(OPERATOR, "acme")
+    trusted = IdentityProvider(name="p", issuer=good.issuer, client_id="app", allow_claims=(f"iss={good.issuer}",))
+    await core.tenants.put_provider(OPERATOR, "acme", trusted)
+    tokens = OidcTokens(core.providers, issuers)
+    login = OidcLogin(core.providers, core.sessions, core.login_attempts, issuers, tokens)
+    address, sealed = await login.begin("acme", "p", "http://127.0.0.1/callback")
+    (state,) = parse_qs(urlsplit(address).query)["state"]
+    with pytest.raises((Unavailable, Forbidden)):
+        await login.finish("acme", "p", "http://127.0.0.1/callback", state=state, code="c", sealed=sealed)
+    assert "/token" in asked
     await stores.close()

@@ -235,6 +235,38 @@ async def test_agents_me_and_audit_say_what_is_mine(ana: httpx.AsyncClient) -> N
     await until_true(told)
 
 
+async def test_events_are_read_in_pages_by_their_user_and_by_administrators(door: Door) -> None:
+    tenant = door.tenant()
+    boss_key = door.key(tenant, "boss", "--scope", "admin")
+    callers = door.caller(door.key(tenant, "ben")), door.caller(door.key(tenant, "bob")), door.caller(boss_key)
+    async with callers[0] as ben, callers[1] as bob, callers[2] as boss:
+        mine = [await a_thread(ben) for _ in range(3)]
+        theirs = [await a_thread(bob) for _ in range(2)]
+
+        async def pages(client: httpx.AsyncClient, path: str, **params: str | int) -> list[str]:
+            """The threads that were made, by event, from all pages."""
+            found: list[str] = []
+            while True:
+                page = (await client.get(path, params=params)).json()
+                made = [e["thread_id"] for e in page["events"] if e["action"] == "thread.create"]
+                found = made + found
+                if page["before"] is None:
+                    return found
+                params = {**params, "before": page["before"]}
+
+        async def told() -> bool:
+            return {*mine, *theirs} <= {*await pages(boss, "/v1/admin/audit")}
+
+        await until_true(told)
+        assert sorted(await pages(ben, "/v1/audit", limit=1)) == sorted(mine)
+        assert sorted(await pages(boss, "/v1/admin/audit", limit=2, user_id="bob")) == sorted(theirs)
+        assert sorted(await pages(boss, "/v1/admin/audit", limit=2)) == sorted([*mine, *theirs])
+        assert (await ben.get("/v1/admin/audit")).status_code == 403
+        for wrong in ("x", "WzEsMV0=", "e30=", "WzFlOTksICIiXQ==", "WzEsICJcdWQ4MDAiXQ=="):
+            refused = await ben.get("/v1/audit", params={"before": wrong})
+            assert (refused.status_code, "`before` of a page" in refused.text) == (422, True)
+
+
 async def test_what_agents_are_told_and_how_they_are_configured_is_for_administrators(door: Door) -> None:
     tenant = door.tenant("--instructions", "The safe is behind the picture.")
     for path in ("/v1/agents", "/v1/agents/default", "/lg/assistants/agent", "/lg/assistants/search"):

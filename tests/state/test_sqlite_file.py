@@ -94,6 +94,7 @@ async def test_migrations_are_applied_once_and_by_one_of_several_processes(opene
         "0006_bodies",
         "0007_positions",
         "0008_pages",
+        "0009_audit_by_user",
     ]
     rivals = [open_stores(url) for _ in range(5)]
     await asyncio.gather(*(rival.open() for rival in rivals))
@@ -108,6 +109,7 @@ async def test_migrations_are_applied_once_and_by_one_of_several_processes(opene
             "0006_bodies",
             "0007_positions",
             "0008_pages",
+            "0009_audit_by_user",
         ]
     ]
     assert await fresh.pending_migrations() == []

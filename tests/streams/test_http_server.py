@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from streams.health import LIMITS, Health, HealthServer
 from streams.http_server import HttpLimits, make_server
 
 FAST = HttpLimits(head_seconds=0.3, body_seconds=0.3)
@@ -202,3 +206,30 @@ async def test_an_answer_is_never_taken_for_another_requests() -> None:
         with contextlib.suppress(asyncio.IncompleteReadError):  # closed without an answer to either
             assert await answer(reader) == (200, "ok")
         writer.close()
+
+
+async def test_health_pages_have_the_limits_too() -> None:
+    pages = HealthServer(Health(), CollectorRegistry())
+    await pages.start()
+    try:
+        served = Served()
+        served.port = int(pages.address.rpartition(":")[2])
+        assert (await answers(served, request(LIMITS.head_bytes)))[0] == 404
+        assert (await answers(served, request(LIMITS.head_bytes + 1)))[0] == 431
+    finally:
+        await pages.stop()
+
+
+def test_nobody_else_makes_an_http_server() -> None:
+    root, one_place = Path(__file__).parents[2], "streams/http_server.py"
+    emulators = "connectors/emulators/__main__.py"  # of this machine alone, with h11, which bounds a head
+    rooms = ("schemas", "threads", "state", "streams", "core", "connectors", "processors", "cauce")
+    makers = ("uvicorn.Config", "uvicorn.Server", "uvicorn.run")
+    found = {
+        str(path.relative_to(root))
+        for room in rooms
+        for path in (root / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in makers
+    }
+    assert found == {one_place, emulators}, f"take make_server of {one_place}"

@@ -1,4 +1,4 @@
-"""All clients of Kafka are made in one place, which gives them TLS and passwords."""
+"""All clients of a server are made in one place, which gives them TLS and passwords."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ def test_nobody_else_makes_a_client_of_kafka() -> None:
     }
     assert not found, f"take new_consumer, new_producer, new_admin or new_client of {ONE_PLACE}: {found}"
     assert set(_used(ast.parse((ROOT / ONE_PLACE).read_text()))) == MAKERS
+
+
+def test_nobody_else_connects_to_cassandra_or_redis() -> None:
+    rooms = ("schemas", "threads", "state", "streams", "core", "connectors", "processors", "cauce")
+    found = {
+        (str(path.relative_to(ROOT)), name)
+        for room in rooms
+        for path in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in ("Cluster", "Redis", "Redis.from_url")
+    }
+    assert found == {("state/cassandra/connecting.py", "Cluster"), ("connectors/gateway/counters.py", "Redis.from_url")}
 
 
 def _used(tree: ast.AST) -> list[str]:

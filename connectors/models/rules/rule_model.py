@@ -28,6 +28,7 @@ from pydantic import Field
 from connectors.models.rules.intents import is_spanish
 from connectors.models.rules.plans import Call, Conversation, Done, as_made, next_step
 from schemas.common.clock import utc_now
+from threads.enclosure import bare_text
 
 NAME = "cauce-rules"
 
@@ -87,11 +88,11 @@ class RulesChatModel(BaseChatModel):
                 calls |= {str(c["id"]): (c["name"], c["args"]) for c in message.tool_calls}
             elif isinstance(message, ToolMessage) and message.tool_call_id in calls:
                 name, arguments = calls[message.tool_call_id]
-                arguments, content = as_made(arguments, str(message.content))
+                arguments, content = as_made(arguments, bare_text(str(message.content)))
                 done.append((n, Done(name, arguments, content, message.status == "error")))
         return Conversation(
-            text=str(messages[last].content) if said else "",
-            spanish=is_spanish([str(messages[n].content) for n in said]),
+            text=bare_text(str(messages[last].content)) if said else "",
+            spanish=is_spanish([bare_text(str(messages[n].content)) for n in said]),
             since=[d for n, d in done if n > last],
             earlier=[d for n, d in done if n < last],
             tools=self.tools,

@@ -39,6 +39,7 @@ async def read(stores: Stores, tenant: str) -> list[Any]:
         await stores.directory.user(tenant, "u1"),
         await stores.directory.users(tenant),
         await stores.audit.tail(tenant),
+        await stores.audit.of_user(tenant, "u1"),
         [row async for row in stores.audit.export(tenant)],
         await stores.credentials.get(tenant, "key", "th-k1"),
         await stores.credentials.list(tenant, "key"),

@@ -55,6 +55,7 @@ async def read_everything(stores: Stores, tenant: str, thread: str, user: str, i
         await stores.directory.user(tenant, user),
         await stores.directory.users(tenant),
         await stores.audit.tail(tenant),
+        await stores.audit.of_user(tenant, user),
         [row async for row in stores.audit.export(tenant)],
         await stores.journal.runs(tenant, thread),
         await stores.journal.runs(tenant, thread, run_id=ident),
@@ -91,6 +92,7 @@ NOTHING: list[Any] = [
     [],
     [],
     [],
+    [],
     None,
     [],
     [],
@@ -121,7 +123,8 @@ async def fill(stores: Stores, tenant: str) -> None:
     await stores.ledger.claim(tenant, entry("x1", state="sent"))
     await stores.directory.put_tenant(Tenant(tenant_id=tenant, name=tenant, created_at=NOON), expected_version=0)
     await stores.directory.put_user(User(tenant_id=tenant, user_id="u1", name=tenant, created_at=NOON))
-    await stores.audit.append(tenant, [audit_row(1)])
+    row = audit_row(1)
+    await stores.audit.append(tenant, [replace(row, event=row.event.model_copy(update={"user_id": "u1"}))])
 
 
 async def test_tenant_reads_nothing_with_the_ids_of_another(stores: Stores, tenant: str, other_tenant: str) -> None:

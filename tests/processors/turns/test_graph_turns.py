@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import graphs_sample
@@ -11,6 +12,7 @@ from graph_kit import Hosting, _fresh_graphs, answer, crash, events, hosting, on
 from turns_kit import Behind, messages, record
 from turns_kit import say as message
 
+from connectors.graphs import Graphs
 from schemas import CancelRun, GraphCommand, RunLimits, Topic, UpdateState, decode
 from schemas.base import Body
 from streams import Reject, Retry
@@ -283,6 +285,19 @@ async def test_a_graph_that_is_not_there_fails_the_run_in_words(hosting: Hosting
     (failed,) = events(await hosting.processor().process(run("nope", {})), "run.failed")
     assert failed["code"] == "graph_missing"
     assert "'nope'" in failed["message"]
+    assert "steps" not in failed["message"], "the others that are hosted are not named"
+
+
+async def test_why_a_graph_cannot_be_loaded_is_in_the_log_and_not_shown_to_users(
+    hosting: Hosting, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "broken_graph.py").write_text("raise OSError('/srv/secrets/token is not there')")
+    hosting.graphs = Graphs({"broken": f"{tmp_path}/broken_graph.py:graph"})
+    (failed,) = events(await hosting.processor().process(run("broken", {})), "run.failed")
+    assert failed["code"] == "graph_missing"
+    assert "'broken' is not hosted here, or cannot be loaded" in failed["message"]
+    assert [hidden for hidden in ("/srv/secrets", str(tmp_path), "OSError") if hidden in failed["message"]] == []
+    assert "/srv/secrets/token is not there" in caplog.text
 
 
 async def test_a_worker_runs_and_changes_no_graph_that_the_tenant_may_not_use(hosting: Hosting) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from transition_kit import LIMITS, START, Thread, an_input, wants
 
 from schemas import QUEUED_BYTES, TERMINAL_TYPES, ChangeThread, ContinueThread, ThreadHead, ThreadTtl, TokenUsage, Topic
@@ -120,13 +122,17 @@ def test_a_message_during_tools_waits_and_is_answered_after_them() -> None:
     assert [t for t in thread.texts if t.startswith("user")] == ["user: first", "user: second"]
 
 
-def test_inputs_that_are_too_large_together_to_wait_in_the_head_are_refused_in_words() -> None:
+@pytest.mark.parametrize("character", ["x", "😀", "\0"], ids=["one byte", "four bytes", "six bytes as JSON"])
+def test_inputs_that_are_too_large_together_to_wait_in_the_head_are_refused_in_words(character: str) -> None:
     thread = Thread()
     thread.say("first", wants("Read"))
-    assert thread.say("x" * (QUEUED_BYTES // 2)) == ["run.queued"]
-    assert thread.say("y" * (QUEUED_BYTES // 2)) == ["run.failed"]
+    half = character * (QUEUED_BYTES // 2 // len(json.dumps(character, ensure_ascii=False)[1:-1].encode()))
+    assert thread.say(half) == ["run.queued"]
+    assert thread.say(half) == ["run.failed"]
     assert "wait already" in thread.runs[-1].message
     assert thread.say("small") == ["run.queued"]
+    assert thread.head
+    assert len(thread.head.to_bytes()) < QUEUED_BYTES + 10_000, "Cassandra takes the head"
 
 
 def test_queued_inputs_with_one_run_id_are_each_started() -> None:

@@ -352,24 +352,4 @@ class MeChange(_In):
     time_zone: TimeZone | None = Field(None, description="IANA name of your time zone; null for the tenant's.")
 
 
-class AuditOut(BaseModel):
-    """A line of the audit trail."""
-
-    event_id: str
-    at: datetime
-    action: str
-    actor: str
-    outcome: str
-    thread_id: str | None = None
-    run_id: str | None = None
-    subject: str | None = None
-    details: dict[str, Any] = Field(default_factory=dict)
-
-
-class AuditList(BaseModel):
-    """What was done for you, newest last."""
-
-    events: list[AuditOut]
-
-
 RunResult.model_rebuild()

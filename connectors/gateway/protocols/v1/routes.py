@@ -8,7 +8,14 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 
-from connectors.gateway.protocols.v1 import admin_routes, approval_routes, run_routes, tenant_routes, thread_routes
+from connectors.gateway.protocols.v1 import (
+    admin_routes,
+    approval_routes,
+    audit_routes,
+    run_routes,
+    tenant_routes,
+    thread_routes,
+)
 from connectors.gateway.protocols.v1.parameters import ERRORS
 
 VERSION = "1"
@@ -18,7 +25,7 @@ of your tenant's OpenID provider, or a browser session. Errors are RFC 9457 prob
 """
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
-for part in (thread_routes, run_routes, approval_routes, tenant_routes, admin_routes):
+for part in (thread_routes, run_routes, approval_routes, tenant_routes, audit_routes, admin_routes):
     router.include_router(part.router)
 
 

@@ -1,4 +1,4 @@
-"""What a caller finds in the tenant besides threads: its agents, who one is there, and one's part of the audit trail."""
+"""What a caller finds in the tenant besides threads: its agents, and who one is there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 from connectors.gateway.given_json import GivenJsonRoute
 from connectors.gateway.permitted_routes import permitted
 from connectors.gateway.protocols.v1 import models as m
-from connectors.gateway.protocols.v1.parameters import LARGE, Caller, CoreIn, Limit
+from connectors.gateway.protocols.v1.parameters import LARGE, Caller, CoreIn
 from core.permissions import Operation, allows
 from core.principal import Principal
 from core.user_settings import UserChange
@@ -62,17 +62,4 @@ def _me(caller: Principal, tenant: Tenant, user: User) -> m.MeOut:
         expires_at=caller.expires,
         plan={},
         accounts=[],
-    )
-
-
-@router.get("/audit", tags=["me"], dependencies=[*LARGE, permitted(Operation.READ)])
-async def my_audit(core: CoreIn, caller: Caller, limit: Limit = 100) -> m.AuditList:
-    """What was done for you and by you, newest last."""
-    return m.AuditList(
-        events=[
-            m.AuditOut(
-                event_id=row.event_id, **row.event.model_dump(include=set(m.AuditOut.model_fields) - {"event_id"})
-            )
-            for row in await core.audit.own(caller, limit=limit)
-        ]
     )
