@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.in_process import MODEL_SECONDS
 from core.api_keys import ApiKeys
+from core.audit_writer import AuditWriter
 from core.principal import OPERATOR
 from schemas import AgentSettings, ApprovalPolicy, ModelSettings, PartitionSet, Tenant
 from state import open_stores
@@ -135,7 +136,7 @@ class System:
         stores = open_stores(self.state_url)
         await stores.open()
         try:
-            made = ApiKeys(stores.credentials, stores.directory)
+            made = ApiKeys(stores.credentials, stores.directory, AuditWriter(stores.timers))
             return [
                 (await made.create(OPERATOR, tenant, user)).text for tenant, names in users.items() for user in names
             ]

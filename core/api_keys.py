@@ -12,9 +12,10 @@ from datetime import timedelta
 
 from pydantic import BaseModel
 
+from core.audit_writer import AuditWriter
 from core.principal import ALL_SCOPES, SCOPES, Principal
 from core.refusals import Invalid, Missing, known_id, not_found
-from schemas import Timestamp, is_id, is_tenant_id
+from schemas import Action, Timestamp, is_id, is_tenant_id
 from schemas.common.clock import utc_now
 from schemas.common.recent import TtlCache
 from schemas.ids import random_digits
@@ -53,9 +54,14 @@ class ApiKeys:
     """Finds whose a key is; creates, lists and revokes keys for a tenant's administrators."""
 
     def __init__(
-        self, store: Credentials, directory: Directory, *, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Credentials,
+        directory: Directory,
+        trail: AuditWriter,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._directory = store, directory
+        self._store, self._directory, self._trail = store, directory, trail
         self._known: TtlCache[Principal | None] = TtlCache(ttl=KNOWN_SECONDS, size=_KNOWN, clock=clock)
 
     async def create(
@@ -87,6 +93,9 @@ class ApiKeys:
             secret_hash=_hash(secret),
         )
         await self._store.put(tenant_id, KIND, key_id, key.model_dump_json().encode(), expires=key.expires_at)
+        about = {"user_id": user_id, "subject": key_id}
+        details = {"name": name, "scopes": list(scopes), "expires_at": key.expires_at.isoformat()}
+        await self._trail.write(by, Action.KEY_MADE, tenant_id=tenant_id, **about, details=details)
         return NewKey(f"{PREFIX}{tenant_id}.{key_id}.{secret}", key)
 
     async def list(self, by: Principal, tenant_id: str) -> list[ApiKey]:
@@ -97,8 +106,11 @@ class ApiKeys:
     async def revoke(self, by: Principal, tenant_id: str, key_id: str) -> None:
         """Ends a key. Gateways notice within `KNOWN_SECONDS`. Raises `Missing` when there is none."""
         by.require_over(tenant_id)
-        if await self._store.take(tenant_id, KIND, key_id) is None:
+        body = await self._store.take(tenant_id, KIND, key_id)
+        if body is None:
             raise Missing("key_not_found", f"The tenant {tenant_id!r} has no key {key_id[:128]!r}.")
+        whose = next((key.user_id for key in _keys(tenant_id, [(key_id, body)])), None)
+        await self._trail.write(by, Action.KEY_REVOKED, tenant_id=tenant_id, user_id=whose, subject=key_id)
 
     async def find(self, text: str) -> Principal | None:
         """Whom a key belongs to; None for one that is wrong, revoked or expired."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from core.agents import Agents
 from core.answering import Answering
+from core.audit_writer import AuditWriter, KeptAudit
 from core.changes import Changes
 from core.core_options import CoreOptions
 from core.delayed import DelayedRuns
@@ -21,6 +22,7 @@ from core.held_inputs import HeldInputs
 from core.ingress import Ingress
 from core.permissions import Operation, require
 from core.principal import Principal
+from core.refused_requests import RefusedRequests
 from core.run_views import RunView
 from core.runs import Runs
 from core.sessions import Sessions
@@ -58,15 +60,16 @@ class Core(StoreCore):
         options: CoreOptions,
         graphs: HostedNames,
     ) -> None:
-        super().__init__(stores, options.quotas)
+        super().__init__(stores, options.quotas, trail=AuditWriter(stores.timers, ingress.send))
         self.sessions = Sessions(
             stores.credentials,
+            self.trail,
             lifetime=timedelta(seconds=options.session_seconds),
             idle=timedelta(seconds=options.session_idle_seconds),
         )
         self.ingress, self.feed = ingress, feed
         self.assistants = Assistants(
-            stores.assistants, self.quotas, graphs.names, graphs.descriptions, audit=ingress.audit
+            stores.assistants, self.quotas, graphs.names, graphs.descriptions, trail=self.trail
         )
         self.agents = Agents(self.tenants, self.assistants)
         self.streams = ThreadStreams(stores.journal, feed, self.access, heartbeat=options.heartbeat)
@@ -74,6 +77,8 @@ class Core(StoreCore):
         self.timers = Timers(stores.timers, every=options.timer_seconds)
         expiry = Expiry(self.timers, stores.journal, stores.directory, ingress)
         self.threads = Threads(stores.journal, self.changes, expiry, self.quotas)
+        self.refused = RefusedRequests(self.trail)
+        self.kept_audit = KeptAudit(self.timers, ingress.send)
         self.held = HeldInputs(self.timers, stores.directory, ingress)
         self.ended = EndedRuns(self.timers, stores, ingress)
         self.due_erasures = DueErasures(self.timers, stores, ingress)
@@ -89,9 +94,11 @@ class Core(StoreCore):
         await self.ingress.start()
         await self.feed.start()
         await self.timers.start()
+        await self.refused.start()
 
     async def stop(self) -> None:
         """Closes the connections to Kafka."""
+        await self.refused.stop()
         await self.timers.stop()
         await self.stateless.stop()
         await self.feed.stop()

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from core.api_keys import ApiKey, ApiKeys
+from core.audit_writer import AuditWriter
 from core.due_timers import timer_of
 from core.principal import Principal
 from core.refusals import Conflict, known_id, not_found
 from core.sessions import Session, Sessions
 from core.tenant_settings import Tenants
-from schemas import EndRuns, Tenant, ThreadKey, User
+from schemas import Action, EndRuns, Tenant, ThreadKey, User
 from schemas.common.clock import utc_now
 from schemas.ids import new_id
 from state import Stores
@@ -23,9 +24,9 @@ _TRIES = 5
 class Ends:
     """For a tenant's administrators."""
 
-    def __init__(self, stores: Stores, tenants: Tenants, keys: ApiKeys, sessions: Sessions) -> None:
+    def __init__(self, stores: Stores, tenants: Tenants, keys: ApiKeys, sessions: Sessions, trail: AuditWriter) -> None:
         self._directory, self._timers = stores.directory, stores.timers
-        self._tenants, self._keys, self._sessions = tenants, keys, sessions
+        self._tenants, self._keys, self._sessions, self._trail = tenants, keys, sessions, trail
 
     async def add_user(self, by: Principal, tenant_id: str, user_id: str, *, name: str = "") -> User:
         """A new user. Raises `Conflict` where there is one of this id."""
@@ -35,6 +36,7 @@ class Ends:
             raise Conflict("user_exists", f"The user {user_id!r} exists already.")
         made = User(tenant_id=tenant_id, user_id=user_id, name=name, created_at=utc_now())
         await self._directory.put_user(made)
+        await self._trail.write(by, Action.USER_ADDED, tenant_id=tenant_id, user_id=user_id)
         return made
 
     async def block(self, by: Principal, tenant_id: str, user_id: str, *, erasing: bool = False) -> User:
@@ -44,6 +46,7 @@ class Ends:
         """
         state = {"blocked": True, **({"erasing": True} if erasing else {})}
         found = await self._change(by, tenant_id, user_id, lambda user: user.model_copy(update=state))
+        await self._trail.write(by, Action.USER_BLOCKED, tenant_id=tenant_id, user_id=user_id)
         await self._end_runs(tenant_id, user_id)
         return found
 
@@ -52,12 +55,15 @@ class Ends:
         found = await self._directory.user(tenant_id, user_id)
         if found and found.erasing:
             raise Conflict("being_erased", f"The user {user_id!r} is being erased; when that is done, add them again.")
-        return await self._change(by, tenant_id, user_id, lambda user: user.model_copy(update={"blocked": False}))
+        changed = await self._change(by, tenant_id, user_id, lambda user: user.model_copy(update={"blocked": False}))
+        await self._trail.write(by, Action.USER_UNBLOCKED, tenant_id=tenant_id, user_id=user_id)
+        return changed
 
     async def sign_out(self, by: Principal, tenant_id: str, user_id: str) -> User:
         """Ends all sessions, keys and tokens that the user has now; new ones count. What was begun with them continues."""
         now = utc_now()
         found = await self._change(by, tenant_id, user_id, lambda user: user.model_copy(update={"not_before": now}))
+        await self._trail.write(by, Action.USER_SIGNED_OUT, tenant_id=tenant_id, user_id=user_id)
         await self._sessions.end_all(by, tenant_id, user_id)
         for key in await self.keys(by, tenant_id, user_id):
             if key.created_at < now:
@@ -76,7 +82,7 @@ class Ends:
 
     async def pause(self, by: Principal, tenant_id: str) -> Tenant:
         """What is there can be read, and nothing else: inputs are held until the tenant is resumed."""
-        return await self._put(by, tenant_id, paused=True)
+        return await self._put(by, tenant_id, Action.TENANT_PAUSED, paused=True)
 
     async def resume(self, by: Principal, tenant_id: str) -> Tenant:
         """Undoes `pause`, and for the installation's operator `close`."""
@@ -85,12 +91,12 @@ class Ends:
             raise Conflict("being_erased", f"The tenant {tenant_id!r} is being erased.")
         if found.closed:
             by.require_operator()
-        return await self._put(by, tenant_id, paused=False, closed=False)
+        return await self._put(by, tenant_id, Action.TENANT_RESUMED, paused=False, closed=False)
 
     async def close(self, by: Principal, tenant_id: str, *, erasing: bool = False) -> Tenant:
         """Nobody gets in, and everything that was begun ends. What is kept stays; only the installation's operator resumes it."""
         state = {"erasing": True} if erasing else {}
-        closed = await self._put(by, tenant_id, paused=True, closed=True, **state)
+        closed = await self._put(by, tenant_id, Action.TENANT_CLOSED, paused=True, closed=True, **state)
         await self._end_runs(tenant_id, None)
         return closed
 
@@ -110,13 +116,14 @@ class Ends:
         await self._directory.put_user(changed)
         return changed
 
-    async def _put(self, by: Principal, tenant_id: str, **state: bool) -> Tenant:
+    async def _put(self, by: Principal, tenant_id: str, action: Action, **state: bool) -> Tenant:
         for tries in range(1, _TRIES + 1):
             found = await self._tenants.get(by, tenant_id)
             if all(getattr(found, name) == value for name, value in state.items()):
                 return found
             changed = found.model_copy(update={**state, "version": found.version + 1})
             if await self._directory.put_tenant(changed, expected_version=found.version):
+                await self._trail.write(by, action, tenant_id=tenant_id)
                 return changed
             if tries == _TRIES:
                 break

@@ -16,11 +16,12 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from core.audit_writer import AuditWriter
 from core.due_timers import Timers, later, timer_of
 from core.ends import Ends
 from core.ingress import Ingress
 from core.principal import Principal
-from schemas import CauceError, ChangeThread, Erasure, ThreadKey, derived_id
+from schemas import Action, CauceError, ChangeThread, Erasure, ThreadKey, derived_id
 from schemas.common.clock import utc_now
 from state import HOLDINGS, REPEATS, OwnedThread, Stores, Timer
 
@@ -51,14 +52,16 @@ class Progress:
 class Erasures:
     """Requests erasures, and says how far they are. Needs only the stores."""
 
-    def __init__(self, stores: Stores, ends: Ends) -> None:
-        self._stores, self._ends = stores, ends
+    def __init__(self, stores: Stores, ends: Ends, trail: AuditWriter) -> None:
+        self._stores, self._ends, self._trail = stores, ends, trail
 
     async def request(self, by: Principal, tenant_id: str, user_id: str | None = None) -> None:
         """Ends the access, and has everything erased that is kept of the user, or of the tenant with all its users.
 
         Can be repeated: it is one erasure. Raises `Missing` where there is no such tenant.
         """
+        action = Action.TENANT_ERASED if user_id is None else Action.USER_ERASED
+        await self._trail.write(by, action, tenant_id=tenant_id, user_id=user_id)
         if user_id is None:
             await self._ends.close(by, tenant_id, erasing=True)
         else:

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from core.access import Access
+from core.audit_writer import AuditWriter
 from core.ingress import Ingress, promised
 from core.permissions import Operation, require
 from core.principal import Principal
@@ -50,7 +51,7 @@ class ExternalEvents:
 
     def __init__(self, stores: Stores, ingress: Ingress) -> None:
         self._journal, self._positions, self._ingress = stores.journal, stores.positions, ingress
-        self._tenants, self._access = Tenants(stores.directory), Access(stores.directory)
+        self._tenants, self._access = Tenants(stores.directory, AuditWriter(stores.timers)), Access(stores.directory)
 
     async def begin(self, principal: Principal, source: str, event: NewEvent) -> Begun:
         """Has the principal's agent take up an event of a source. However often it is called for an event, there is one run.

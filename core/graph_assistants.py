@@ -12,17 +12,18 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from core.audit_writer import AuditWriter
 from core.graph_configuration import both, object_of, tags_of, values_of
 from core.permissions import Operation, allows, require
 from core.principal import Principal
 from core.quotas import Quotas
 from core.refusals import Conflict, Forbidden, not_found, unfit
-from schemas import Tenant, UnreadableRow, storable
+from schemas import Action, Tenant, UnreadableRow, storable
 from schemas.common.clock import utc_now
 from schemas.common.recent import TtlCache
 from schemas.ids import new_uuid
@@ -47,10 +48,6 @@ _TRIES = 5
 _MOST_VERSION = 2**31 - 1
 """What the column of Cassandra holds."""
 _BY_SYSTEM = {"created_by": "system"}
-
-
-Audited = Callable[..., Awaitable[None]]
-"""`Ingress.audit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +162,11 @@ class Assistants:
         graphs: tuple[str, ...],
         descriptions: Mapping[str, str] | None = None,
         *,
-        audit: Audited,
+        trail: AuditWriter,
     ) -> None:
-        """`graphs` are the names of the hosted graphs; `audit` writes what was changed into the audit trail."""
+        """`graphs` are the names of the hosted graphs; `trail` is told what was changed."""
         self._store, self._graphs, self._descriptions = store, graphs, descriptions or {}
-        self._quotas, self._audit = quotas, audit
+        self._quotas, self._trail = quotas, trail
         self._known: TtlCache[dict[str, str]] = TtlCache(ttl=KNOWN_SECONDS, size=100)
         self._changes: Counter[str] = Counter()
         """Changes that were made here: what was known before them is not asked for again."""
@@ -245,7 +242,7 @@ class Assistants:
                 raise _taken(made.assistant_id)
             return _existing(there, if_exists)
         self._changes[tenant.tenant_id] += 1
-        await self._record(caller, "assistant.created", None, made)
+        await self._record(caller, Action.ASSISTANT_MADE, None, made)
         return made
 
     async def change(
@@ -276,7 +273,7 @@ class Assistants:
             self._quotas.version(made.version, len(row.body))
             if await self._store.put(tenant.tenant_id, row, expected_version=version):
                 self._changes[tenant.tenant_id] += 1
-                await self._record(caller, "assistant.changed", current, made)
+                await self._record(caller, Action.ASSISTANT_CHANGED, current, made)
                 return made
         raise Conflict("changed_meanwhile", "The assistant was changed concurrently; read it again and retry.")
 
@@ -290,7 +287,7 @@ class Assistants:
                 "not_deletable",
                 "The default assistant of a hosted graph cannot be deleted; it exists as long as the graph is hosted.",
             )
-        await self._record(caller, "assistant.deleted", current, None)
+        await self._record(caller, Action.ASSISTANT_DELETED, current, None)
 
     async def versions(self, caller: Principal, tenant: Tenant, given: str) -> AsyncGenerator[Assistant]:
         """All versions that the caller may see, the newest first; read page by page."""
@@ -324,7 +321,7 @@ class Assistants:
         if not known and version != current.version:
             raise not_found("version", str(version))
         made = await self._current(caller, tenant, given)
-        await self._record(caller, "assistant.changed", current, made)
+        await self._record(caller, Action.ASSISTANT_CHANGED, current, made)
         return made
 
     async def _current(self, caller: Principal, tenant: Tenant, given: str) -> Assistant:
@@ -333,7 +330,9 @@ class Assistants:
             raise not_found("assistant", given)
         return found
 
-    async def _record(self, caller: Principal, action: str, before: Assistant | None, after: Assistant | None) -> None:
+    async def _record(
+        self, caller: Principal, action: Action, before: Assistant | None, after: Assistant | None
+    ) -> None:
         of = after or before
         assert of
         details: dict[str, Any] = {"graph": of.graph_id, "shared": of.shared}
@@ -342,7 +341,7 @@ class Assistants:
         if before and after:
             details["changed"] = [n for n in (*_CHANGEABLE, "owner") if getattr(before, n) != getattr(after, n)]
         whose = (before.owner if before else None) or of.owner or caller.user_id
-        await self._audit(caller, action, user_id=whose, subject=of.assistant_id, details=details)
+        await self._trail.write(caller, action, user_id=whose, subject=of.assistant_id, details=details)
 
     def _check_graph(self, tenant: Tenant, graph: object) -> None:
         """Raises `Missing` for a graph that is not hosted, or that the tenant may not use."""

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
+from core.audit_writer import AuditWriter
 from core.principal import Principal
 from core.refusals import Invalid, Missing, known_id, not_found
-from schemas import IdentityProvider, Timestamp, User, derived_id
+from schemas import Action, IdentityProvider, Timestamp, User, derived_id
 from schemas.common.clock import utc_now
 from schemas.common.recent import TtlCache
 from state import Credentials, Directory, readable
@@ -52,8 +53,8 @@ def user_of_identity(issuer: str, claim: str, subject: str) -> str:
 class Identities:
     """The identities that administrators have linked to users of their tenants."""
 
-    def __init__(self, store: Credentials, directory: Directory) -> None:
-        self._store, self._directory = store, directory
+    def __init__(self, store: Credentials, directory: Directory, trail: AuditWriter) -> None:
+        self._store, self._directory, self._trail = store, directory, trail
         self._known: TtlCache[str | None] = TtlCache(ttl=KNOWN_SECONDS)
 
     async def link(
@@ -82,13 +83,19 @@ class Identities:
         if await self._directory.user(tenant_id, user_id) is None:
             await self._directory.put_user(User(tenant_id=tenant_id, user_id=user_id, created_at=made.created_at))
         await self._store.put(tenant_id, KIND, made.link_id, made.model_dump_json().encode(), expires=_NO_END)
+        details = made.model_dump(mode="json", include={"issuer", "claim", "subject"})
+        about = {"user_id": user_id, "subject": made.link_id}
+        await self._trail.write(by, Action.IDENTITY_LINKED, tenant_id=tenant_id, **about, details=details)
         return made
 
     async def unlink(self, by: Principal, tenant_id: str, link_id: str) -> None:
         """Removes a link. Gateways notice within `KNOWN_SECONDS`; sessions that have begun continue. Raises `Missing`."""
         by.require_over(tenant_id)
-        if await self._store.take(tenant_id, KIND, link_id) is None:
+        body = await self._store.take(tenant_id, KIND, link_id)
+        if body is None:
             raise Missing("link_not_found", f"The tenant {tenant_id!r} has no linked identity {link_id[:128]!r}.")
+        whose = next((link.user_id for link in _links(tenant_id, [(link_id, body)])), None)
+        await self._trail.write(by, Action.IDENTITY_UNLINKED, tenant_id=tenant_id, user_id=whose, subject=link_id)
 
     async def all(self, by: Principal, tenant_id: str) -> list[LinkedIdentity]:
         """The links of a tenant, by user."""

@@ -8,9 +8,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from core.principal import Principal
+from core.audit_writer import SOURCE
 from core.refusals import Limited
 from core.request_context import current
 from core.unread_inputs import UnreadInputs
@@ -26,17 +25,13 @@ from schemas import (
     ServerTrouble,
     ThreadKey,
     Unavailable,
-    audit_output,
     check_sizes,
-    new_id,
 )
 from schemas.base import Body
 from schemas.common.clock import utc_now
 from state import Journal
 from streams.kafka_servers import Kafka
 from streams.record_producer import RecordProducer
-
-SOURCE = "cauce/gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +53,6 @@ class Ingress(RecordProducer):
         super().__init__(bootstrap, seconds=seconds)
         self._unread = unread
 
-    async def audit(self, by: Principal, action: str, **fields: Any) -> None:
-        """Appends what `by` did to the audit trail; `fields` are those of `AuditEvent`. Raises what `send` raises."""
-        made = audit_output(
-            tenant_id=by.tenant_id,
-            at=utc_now(),
-            action=action,
-            actor=f"user:{by.user_id}",
-            source=SOURCE,
-            id_parts=(new_id("au"),),
-            traceparent=current().traceparent,
-            **fields,
-        )
-        await self.send(made)
-
     async def produce(self, key: ThreadKey, record_id: str, body: Body) -> None:
         """Appends a record and returns when Kafka has it. Raises what `record` and `send_input` raise."""
         await self.send_input(self.record(key, record_id, body))
@@ -85,7 +66,17 @@ class Ingress(RecordProducer):
         kind: str = body.TYPE  # type: ignore[attr-defined]
         user_id: str = body.user_id  # type: ignore[attr-defined]
         request = current()
-        envelope = Envelope(record_id, kind, SOURCE, key.tenant_id, utc_now(), request.traceparent, request.request_id)
+        envelope = Envelope(
+            record_id,
+            kind,
+            SOURCE,
+            key.tenant_id,
+            utc_now(),
+            request.traceparent,
+            request.request_id,
+            request.credential or None,
+            request.address or None,
+        )
         made = Output.of(body.TOPICS[0], str(key), body, envelope)
         check_sizes([made])
         ends = isinstance(body, CancelRun) or (isinstance(body, ChangeThread) and body.action == "delete")

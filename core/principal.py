@@ -52,6 +52,11 @@ class Principal:
         """Who calls, and with which credential."""
         return self.tenant_id, self.user_id, self.kind, self.credential_id
 
+    @property
+    def credential(self) -> str:
+        """As the audit trail names it (`AuditEvent.credential`)."""
+        return f"{self.kind}:{self.credential_id}" if self.credential_id else self.kind
+
     def lasting(self) -> Principal:
         """For what the process does for the caller on its own account: it continues when the credential ends."""
         return replace(self, kind="operator", expires=None, again=None)

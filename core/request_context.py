@@ -23,13 +23,17 @@ class RequestContext:
     """The caller's, or made up where it gave none or nonsense."""
     client_request_id: str = ""
     """The caller's own id, where it gave one."""
+    address: str = ""
+    """The network address of the caller."""
+    credential: str = ""
+    """What the caller showed, once that is known to be valid (`Principal.credential`)."""
 
     @classmethod
-    def of(cls, request_id: str = "", traceparent: str = "") -> RequestContext:
-        """From the headers `X-Request-Id` and `traceparent`."""
+    def of(cls, request_id: str = "", traceparent: str = "", address: str = "") -> RequestContext:
+        """From the headers `X-Request-Id` and `traceparent`, and the caller's address."""
         if not _TRACEPARENT.fullmatch(traceparent):
             traceparent = new_traceparent()
-        return cls(random_digits(16), traceparent, request_id if is_id(request_id) else "")
+        return cls(random_digits(16), traceparent, request_id if is_id(request_id) else "", address)
 
     @property
     def log_fields(self) -> dict[str, str]:

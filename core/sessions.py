@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
+from core.audit_writer import AuditWriter
 from core.principal import SCOPES, Principal
-from schemas import Timestamp, is_tenant_id
+from schemas import Action, Timestamp, is_tenant_id
 from schemas.common.clock import utc_now
 from schemas.common.recent import Recent
 from state import Credentials, readable
@@ -34,6 +35,8 @@ BY_PROVIDER = "oidc:"
 UNKNOWN_SECONDS = 5.0
 """How long a cookie that belongs to no session is known without asking the store."""
 _UNKNOWN = 10_000
+SHOWN = 12
+"""Digits of a session's id that are shown: they name it, and open nothing."""
 
 
 class Session(BaseModel):
@@ -49,8 +52,10 @@ class Session(BaseModel):
 class Sessions:
     """Begins, finds and ends sessions."""
 
-    def __init__(self, store: Credentials, *, lifetime: timedelta = LIFETIME, idle: timedelta = IDLE) -> None:
-        self._store, self.lifetime, self._idle = store, lifetime, idle
+    def __init__(
+        self, store: Credentials, trail: AuditWriter, *, lifetime: timedelta = LIFETIME, idle: timedelta = IDLE
+    ) -> None:
+        self._store, self._trail, self.lifetime, self._idle = store, trail, lifetime, idle
         self._noted: Recent[str, datetime] = Recent(_NOTED)
         self._unknown: Recent[str, float] = Recent(_UNKNOWN)
 
@@ -59,6 +64,7 @@ class Sessions:
         by.require_over(tenant_id)
         secret = f"{tenant_id}.{secrets.token_urlsafe(32)}"
         await self._store.put(tenant_id, LINK_KIND, _id(secret), user_id.encode(), expires=utc_now() + lifetime)
+        await self._trail.write(by, Action.LOGIN_LINK_MADE, tenant_id=tenant_id, user_id=user_id)
         return secret
 
     async def whose(self, link: str) -> tuple[str, str] | None:
@@ -83,6 +89,7 @@ class Sessions:
         )
         body = session.model_dump_json().encode()
         await self._store.put(tenant_id, KIND, _id(cookie), body, expires=session.expires_at)
+        await self._tell(tenant_id, _id(cookie), session, Action.SESSION_BEGUN)
         return cookie
 
     async def find(self, cookie: str) -> Principal | None:
@@ -106,7 +113,7 @@ class Sessions:
             session.user_id,
             scopes,
             "session",
-            credential_id=session_id[:12],
+            credential_id=session_id[:SHOWN],
             expires=self._end_of(session),
             issued=session.created_at,
             provider=session.method.removeprefix(BY_PROVIDER) if session.method.startswith(BY_PROVIDER) else "",
@@ -136,13 +143,22 @@ class Sessions:
         """Ends a session; returns what it was."""
         tenant_id = cookie.partition(".")[0]
         body = await self._store.take(tenant_id, KIND, _id(cookie)) if is_tenant_id(tenant_id) else None
-        return _session(tenant_id, _id(cookie), body) if body else None
+        ended = _session(tenant_id, _id(cookie), body) if body else None
+        if ended:
+            await self._tell(tenant_id, _id(cookie), ended, Action.SESSION_ENDED)
+        return ended
+
+    async def _tell(self, tenant_id: str, session_id: str, session: Session, action: Action) -> None:
+        """What a browser's user did to their own session."""
+        named = f"session:{session_id[:SHOWN]}"
+        about = {"actor": f"user:{session.user_id}", "user_id": session.user_id, "credential": named}
+        await self._trail.write_event(tenant_id, action, **about, details={"method": session.method})
 
     async def of(self, by: Principal, tenant_id: str, user_id: str) -> list[tuple[str, Session]]:
         """The sessions of a user, by the beginnings of their ids, for the tenant's administrators."""
         by.require_over(tenant_id)
         found = [(row, _session(tenant_id, row, body)) for row, body in await self._store.list(tenant_id, KIND)]
-        return [(row[:12], session) for row, session in found if session and session.user_id == user_id]
+        return [(row[:SHOWN], session) for row, session in found if session and session.user_id == user_id]
 
     async def end_all(self, by: Principal, tenant_id: str, user_id: str | None = None, *, provider: str = "") -> int:
         """Ends the sessions of a user, and the links that would begin one; or those that a provider vouched for. How many."""
@@ -152,6 +168,8 @@ class Sessions:
             session = _session(tenant_id, row, body)
             if session and (session.user_id == user_id or (provider and session.method == f"{BY_PROVIDER}{provider}")):
                 ended += await self._store.take(tenant_id, KIND, row) is not None
+                told = {"user_id": session.user_id, "subject": f"session:{row[:SHOWN]}"}
+                await self._trail.write(by, Action.SESSION_ENDED, tenant_id=tenant_id, **told)
         for row, body in await self._store.list(tenant_id, LINK_KIND) if user_id else ():
             if body.decode(errors="replace") == user_id:
                 await self._store.take(tenant_id, LINK_KIND, row)
@@ -160,7 +178,7 @@ class Sessions:
 
 def _session(tenant_id: str, session_id: str, body: bytes) -> Session | None:
     """What is stored; None, and a line in the log, where that cannot be read: its user logs in again."""
-    name = f"the session {session_id[:12]} of {tenant_id}"
+    name = f"the session {session_id[:SHOWN]} of {tenant_id}"
     return next(readable([body], Session.model_validate_json, lambda _: name), None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.access import Access
 from core.api_keys import ApiKeys
 from core.audit_reader import AuditReader
+from core.audit_writer import AuditWriter
 from core.ends import Ends
 from core.erasure import Erasures
 from core.identities import Identities
@@ -28,20 +29,22 @@ class StoreCore:
     threads: ThreadReader
     runs: RunReader
 
-    def __init__(self, stores: Stores, quotas: QuotaLimits | None = None) -> None:
-        self.tenants = Tenants(stores.directory)
+    def __init__(self, stores: Stores, quotas: QuotaLimits | None = None, *, trail: AuditWriter | None = None) -> None:
+        """`trail` is where to tell what is done; kept for a gateway when absent."""
+        self.trail = trail or AuditWriter(stores.timers)
+        self.tenants = Tenants(stores.directory, self.trail)
         self.access = Access(stores.directory)
-        self.users = Users(stores.directory)
-        self.keys = ApiKeys(stores.credentials, stores.directory)
-        self.sessions = Sessions(stores.credentials)
-        self.identities = Identities(stores.credentials, stores.directory)
+        self.users = Users(stores.directory, self.trail)
+        self.keys = ApiKeys(stores.credentials, stores.directory, self.trail)
+        self.sessions = Sessions(stores.credentials, self.trail)
+        self.identities = Identities(stores.credentials, stores.directory, self.trail)
         self.providers = IdentityProviders(stores.directory, self.identities)
         self.login_attempts = LoginAttempts(InstallationKeys(stores.credentials))
-        self.ends = Ends(stores, self.tenants, self.keys, self.sessions)
-        self.erasures = Erasures(stores, self.ends)
+        self.ends = Ends(stores, self.tenants, self.keys, self.sessions, self.trail)
+        self.erasures = Erasures(stores, self.ends, self.trail)
         self.audit = AuditReader(stores.audit)
         self.quotas = Quotas(stores, quotas)
-        self.items = UserItems(stores.items, self.quotas)
+        self.items = UserItems(stores.items, self.quotas, self.trail)
         self.threads = ThreadReader(stores.journal)
         self.runs = RunReader(stores.journal, self.threads)
 

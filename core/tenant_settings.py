@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.admission import check_provider
+from core.audit_writer import AuditWriter
 from core.principal import Principal
 from core.refusals import Conflict, Forbidden, Invalid, invalid, known_time_zone, not_active, not_found
-from schemas import SYSTEM_TENANT, AgentSettings, IdentityProvider, Tenant, is_tenant_id
+from schemas import SYSTEM_TENANT, Action, AgentSettings, IdentityProvider, Tenant, is_tenant_id
 from schemas.common.clock import utc_now
 from schemas.common.recent import TtlCache
 from state import Directory
@@ -42,8 +43,8 @@ class TenantChange:
 class Tenants:
     """The tenants that the installation's directory has."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    def __init__(self, directory: Directory, trail: AuditWriter) -> None:
+        self._directory, self._trail = directory, trail
         self._known: TtlCache[Tenant] = TtlCache(ttl=KNOWN_SECONDS)
 
     async def of(self, caller: Principal) -> Tenant:
@@ -80,6 +81,7 @@ class Tenants:
         made = Tenant(tenant_id=tenant_id, name=name or tenant_id, created_at=utc_now())
         if not await self._directory.put_tenant(made, expected_version=0):
             raise Conflict("tenant_exists", f"The tenant {tenant_id!r} exists already.")
+        await self._trail.write(by, Action.TENANT_ADDED, tenant_id=tenant_id)
         return made
 
     async def ensure(self, by: Principal, tenant_id: str) -> None:
@@ -103,6 +105,8 @@ class Tenants:
         except ValidationError as error:
             raise invalid(error.errors()) from error
         await self._put(changed, found)
+        for action, details in _differences(found, changed, change.agent_id):
+            await self._trail.write(by, action, tenant_id=tenant_id, details=details)
         return changed, _taken_out(found.agent(change.agent_id), changed.agent(change.agent_id))
 
     async def put_provider(self, by: Principal, tenant_id: str, provider: IdentityProvider) -> None:
@@ -112,12 +116,15 @@ class Tenants:
         others = tuple(p for p in found.identity_providers if p.name != provider.name)
         changes = {"identity_providers": (*others, provider), "version": found.version + 1}
         await self._put(found.model_copy(update=changes), found)
+        details = provider.model_dump(mode="json", exclude={"name"})
+        await self._trail.write(by, Action.PROVIDER_SET, tenant_id=tenant_id, subject=provider.name, details=details)
 
     async def remove_provider(self, by: Principal, tenant_id: str, name: str) -> None:
         """Nobody signs in with the provider of this name any more."""
         found = await self.get(by, tenant_id)
         others = tuple(p for p in found.identity_providers if p.name != name)
         await self._put(found.model_copy(update={"identity_providers": others, "version": found.version + 1}), found)
+        await self._trail.write(by, Action.PROVIDER_REMOVED, tenant_id=tenant_id, subject=name)
 
     async def _of(self, tenant_id: str) -> Tenant:
         found = await self._directory.tenant(tenant_id)
@@ -149,6 +156,25 @@ def changed_tenant(found: Tenant, change: TenantChange, check_model: Callable[[s
     if change.time_zone is not None:
         changed["time_zone"] = known_time_zone(change.time_zone) if change.time_zone else None
     return Tenant.model_validate(changed)
+
+
+def _differences(before: Tenant, after: Tenant, agent_id: str) -> Iterator[tuple[Action, dict[str, Any]]]:
+    """What a change was, for the audit trail: names of fields, and policies whole. Instructions may be long and private."""
+    names = ("name", "paused", "graphs", "time_zone")
+    if changed := [name for name in names if getattr(before, name) != getattr(after, name)]:
+        yield Action.TENANT_CHANGED, {"changed": changed}
+    old, new = before.agent(agent_id), after.agent(agent_id)
+    if new is None or new == old:
+        return
+    old = old or AgentSettings(agent_id=agent_id)
+    fields = [name for name in AgentSettings.model_fields if getattr(old, name) != getattr(new, name)]
+    yield Action.AGENT_CHANGED, {"agent": agent_id, "changed": fields}
+    if {"tools", "approvals"} & set(fields):
+        policies = {
+            name: {"tools": list(one.tools), "approvals": one.approvals.model_dump(mode="json")}
+            for name, one in (("old", old), ("new", new))
+        }
+        yield Action.POLICY_CHANGED, {"agent": agent_id, **policies}
 
 
 def _of_the_model(old: Mapping[str, Any], given: dict[str, Any], check_model: Callable[[str], None]) -> dict[str, Any]:

@@ -6,21 +6,27 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from core.audit_writer import AuditWriter
 from core.bounded_items import BoundedItems
 from core.permissions import Operation, require
 from core.principal import Principal
 from core.quotas import Quotas
+from schemas import Action
 from schemas.common.clock import utc_now
 from state import MOST_LABELS, Item, ItemStore, Page, namespaces, search_items
 
 __all__ = ["MOST_LABELS", "Item", "UserItems"]
 
 
+LONGEST_NAME = 200
+"""Characters of an item's name in the audit trail."""
+
+
 class UserItems:
     """The items of whoever calls. Its methods raise `BadItem` for impossible namespaces, keys and filters."""
 
-    def __init__(self, store: ItemStore, quotas: Quotas) -> None:
-        self._store = BoundedItems(store, quotas)
+    def __init__(self, store: ItemStore, quotas: Quotas, trail: AuditWriter) -> None:
+        self._store, self._trail = BoundedItems(store, quotas), trail
 
     async def get(self, by: Principal, namespace: Sequence[str], key: str) -> Item | None:
         """The item; None when there is none."""
@@ -34,11 +40,18 @@ class UserItems:
         require(by, Operation.KEEP_ITEMS)
         expires = None if lifetime is None else utc_now() + lifetime
         await self._store.put(by.tenant_id, by.user_id, namespace, key, value, expires=expires)
+        await self._tell(by, Action.ITEM_PUT, namespace, key)
 
     async def delete(self, by: Principal, namespace: Sequence[str], key: str) -> None:
         """Removes the item, if there is one."""
         require(by, Operation.KEEP_ITEMS)
         await self._store.delete(by.tenant_id, by.user_id, namespace, key)
+        await self._tell(by, Action.ITEM_DELETED, namespace, key)
+
+    async def _tell(self, by: Principal, action: Action, namespace: Sequence[str], key: str) -> None:
+        """Names are cut: they are the user's own, and may be long."""
+        about = {"user_id": by.user_id, "subject": "/".join((*namespace, key))[:LONGEST_NAME]}
+        await self._trail.write(by, action, **about)
 
     async def search(
         self,

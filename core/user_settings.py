@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.audit_writer import AuditWriter
 from core.permissions import Operation, require
 from core.principal import Principal
 from core.refusals import known_id, known_time_zone, not_found
-from schemas import User
+from schemas import Action, User
 from schemas.common.clock import utc_now
 from state import Directory
 
@@ -24,8 +25,8 @@ class UserChange:
 class Users:
     """The users that the installation's directory has. A user without settings has no row there."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    def __init__(self, directory: Directory, trail: AuditWriter) -> None:
+        self._directory, self._trail = directory, trail
 
     async def get(self, by: Principal, tenant_id: str, user_id: str) -> User:
         """A user's settings. One's own need no scope."""
@@ -43,6 +44,7 @@ class Users:
         by.require_over(tenant_id)
         if await self._directory.user(tenant_id, user_id) is None:
             await self._directory.put_user(_new(tenant_id, user_id))
+            await self._trail.write(by, Action.USER_ADDED, tenant_id=tenant_id, user_id=user_id)
 
     async def change(self, by: Principal, tenant_id: str, user_id: str, change: UserChange) -> User:
         """The changed user, created when new. Raises `Invalid`, and `Missing` when there is no such tenant."""
@@ -56,9 +58,11 @@ class Users:
             changes["time_zone"] = known_time_zone(change.time_zone) if change.time_zone else None
         if await self._directory.tenant(tenant_id) is None:
             raise not_found("tenant", tenant_id)
-        found = await self._directory.user(tenant_id, user_id) or _new(tenant_id, user_id)
-        changed = found.model_copy(update=changes)
+        found = await self._directory.user(tenant_id, user_id)
+        changed = (found or _new(tenant_id, user_id)).model_copy(update=changes)
         await self._directory.put_user(changed)
+        action, details = Action.USER_CHANGED if found else Action.USER_ADDED, {"changed": sorted(changes)}
+        await self._trail.write(by, action, tenant_id=tenant_id, user_id=user_id, details=details)
         return changed
 
 

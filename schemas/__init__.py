@@ -3,6 +3,7 @@
 Nothing here does input or output, and nothing here imports another room of Cauce.
 """
 
+from schemas.audit_actions import Action
 from schemas.audit_events import AuditEvent, CutPart, DeadLetter
 from schemas.audit_trail import audit_output
 from schemas.base import Body, Stored, Timestamp, bodies_of, body_type
@@ -132,7 +133,7 @@ from schemas.thread_head import (
     ThreadStatus,
     ThreadSummary,
 )
-from schemas.timer_bodies import DelayedRun, EndRuns, Erasure, HeldInput, RunsThread, ThreadExpiry
+from schemas.timer_bodies import AuditWritten, DelayedRun, EndRuns, Erasure, HeldInput, RunsThread, ThreadExpiry
 from schemas.tools import ToolRequest, ToolResult, ToolStatus
 from schemas.topics import TOPICS, Delivery, KeyKind, PartitionSet, Topic, TopicSpec
 from schemas.zones import check_zone, known_zone, time_in, zone_of
@@ -153,6 +154,7 @@ __all__ = [
     "TERMINAL_TYPES",
     "TOPICS",
     "AcceptedRun",
+    "Action",
     "ActiveRun",
     "AgentSettings",
     "AnswerDiscarded",
@@ -161,6 +163,7 @@ __all__ = [
     "ApprovalRequested",
     "ApprovalResolved",
     "AuditEvent",
+    "AuditWritten",
     "BadRecord",
     "Body",
     "CallState",

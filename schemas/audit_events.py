@@ -17,9 +17,16 @@ class AuditEvent(Body):
     TOPICS = (Topic.AUDIT_EVENTS,)
     at: Timestamp
     action: str = Field(min_length=1, max_length=128)
-    """A dotted verb, such as `tool.executed` or `approval.decided`."""
+    """One of `Action`; of older and newer versions also others."""
     actor: str
-    """`user:ID`, `agent:ID`, `tool:NAME` or `system`."""
+    """`user:ID` of the tenant, `agent:ID`, `tool:NAME`, `operator` (the installation's; `operator:ID` with a key), `anonymous`
+    for somebody without a valid credential, or `system`."""
+    credential: str | None = None
+    """What the actor showed: `key:ID`, `session:ID`, `token:PROVIDER` or `operator`, which is the command line. No secret."""
+    request_id: str | None = None
+    """The gateway's request that it came of, as the log and the answer have it."""
+    address: str | None = None
+    """The network address that the request was from."""
     outcome: Literal["ok", "refused", "failed", "unknown"] = "ok"
     user_id: str | None = None
     thread_id: str | None = None

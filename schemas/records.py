@@ -47,6 +47,16 @@ class Envelope:
     traceparent: str | None = None
     request_id: str | None = None
     """Extension `ce_requestid`: the gateway's request that the record comes from, as its caller and its log know it."""
+    credential: str | None = None
+    """Extension `ce_credential`, as `AuditEvent.credential`: what the caller showed. For the audit trail alone."""
+    address: str | None = None
+    """Extension `ce_address`: where the request came from. For the audit trail alone."""
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Fields of `AuditEvent` that say where the record comes from."""
+        found = {"request_id": self.request_id, "credential": self.credential, "address": self.address}
+        return {name: value for name, value in found.items() if value}
 
     def headers(self) -> Headers:
         """The record headers of these attributes."""
@@ -63,6 +73,10 @@ class Envelope:
             pairs.append(("traceparent", self.traceparent.encode()))
         if self.request_id:
             pairs.append(("ce_requestid", self.request_id.encode()))
+        if self.credential:
+            pairs.append(("ce_credential", self.credential.encode()))
+        if self.address:
+            pairs.append(("ce_address", self.address.encode()))
         return tuple(pairs)
 
     @classmethod
@@ -93,6 +107,8 @@ class Envelope:
             time=_time(found.get("ce_time")),
             traceparent=_short(found.get("traceparent")),
             request_id=_short(found.get("ce_requestid")),
+            credential=_short(found.get("ce_credential")),
+            address=_short(found.get("ce_address")),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from schemas.audit_events import AuditEvent
 from schemas.base import Body, Timestamp
 from schemas.chat import UserMessage
 from schemas.graphs import GraphInput
@@ -35,6 +36,15 @@ class ThreadExpiry(Body):
     TYPE: ClassVar[str] = "cauce.timer.thread"
     thread_id: Id
     expires_at: Timestamp
+
+
+class AuditWritten(Body):
+    """An audit event that was written where no Kafka could be reached, such as at the command line: a gateway sends it on."""
+
+    TYPE: ClassVar[str] = "cauce.timer.audit"
+    event: AuditEvent
+    record_id: Id
+    source: str
 
 
 class HeldInput(Body):

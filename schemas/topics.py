@@ -137,7 +137,7 @@ TOPICS: dict[Topic, TopicSpec] = {
             Delivery.TRANSACTION,
             ("everyone",),
             ("audit", "outside consumers"),
-            "What was read, changed, decided and refused, and by whom.",
+            "What was done, changed, decided and refused, by whom, with which credential; `schemas/audit_actions.py` lists it.",
         ),
         TopicSpec(
             Topic.DEAD_LETTERS,

@@ -16,6 +16,7 @@ from schemas import (
     MAX_OUTPUT_BYTES,
     REPLAY_OF,
     SYSTEM_TENANT,
+    Action,
     AuditEvent,
     CutPart,
     DeadLetter,
@@ -75,7 +76,7 @@ def dead_letter_outputs(
     )
     event = AuditEvent(
         at=at,
-        action="record.dead_lettered",
+        action=Action.RECORD_DEAD_LETTERED,
         actor="system",
         outcome="failed",
         subject=raw.position,

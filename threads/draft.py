@@ -5,12 +5,13 @@ Pure code. Transitions change a draft; `commit` turns it into the one batch that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from schemas import (
+    Action,
     ActiveRun,
     Commit,
     Envelope,
@@ -50,6 +51,10 @@ class Draft(ThreadLog):
     source: str
     """Position of the record that the input came in."""
     traceparent: str | None = None
+    kind: str = ""
+    """`TYPE` of the input."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """`Envelope.origin` of the input."""
     outputs: list[Output] = field(default_factory=list)
     rows: tuple[StateRow, ...] = ()
     """What a graph's state gained and is not in the journal yet."""
@@ -99,8 +104,9 @@ class Draft(ThreadLog):
         event_type: str = body.TYPE  # type: ignore[attr-defined]
         self.outputs.append(Output.of(topic, str(self.thread), body, self._envelope(record_id, event_type)))
 
-    def audit(self, action: str, *, actor: str, run_id: str | None = None, **fields: Any) -> None:
-        """Adds a line to the tenant's audit trail."""
+    def audit(self, action: Action, *, actor: str, run_id: str | None = None, **fields: Any) -> None:
+        """Adds a line to the tenant's audit trail. What a user did has the origin of the input."""
+        origin = self.origin if actor.startswith("user:") else {}
         self.outputs.append(
             audit_output(
                 tenant_id=self.thread.tenant_id,
@@ -113,6 +119,7 @@ class Draft(ThreadLog):
                 user_id=self.head.user_id,
                 thread_id=self.thread.thread_id,
                 run_id=run_id,
+                **origin,
                 **fields,
             )
         )

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas import (
+    Action,
     GraphInput,
     GraphInterrupt,
     GraphRequest,
@@ -44,6 +45,7 @@ def on_any_input(draft: Draft, new: Input, limits: RunLimits, strategy: Multitas
         if not _fits(request, draft):
             return refuse(draft, _NOT_OPEN)
         draft.event(RunResumed, run_id=run.run_id, input_id=new.input_id, graph=request.without_input())
+        draft.audit(Action.QUESTION_ANSWERED, actor=f"user:{new.user_id}", run_id=run.run_id)
         draft.request = request
         return Next.LEG
     if answers(request) and not (run is None and draft.head.interrupts):
@@ -131,7 +133,7 @@ def state_updated(
     """The state was changed by hand. A paused run stays paused, perhaps with other questions."""
     about = {"checkpoint_id": checkpoint_id, "graph": graph, "agent_id": agent_id, "interrupts": tuple(interrupts)}
     draft.event(StateUpdated, run_id=draft.input_id, input_id=draft.input_id, **about)
-    draft.audit("state.updated", actor=f"user:{draft.head.user_id}")
+    draft.audit(Action.STATE_UPDATED, actor=f"user:{draft.head.user_id}")
 
 
 def first_text(request: GraphRequest) -> str:

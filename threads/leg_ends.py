@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from schemas import (
+    Action,
     AnswerDiscarded,
     ApprovalRequested,
     Ending,
@@ -301,7 +302,7 @@ def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> 
         status: Literal["error", "refused"] = "error" if asked.problem else "refused"
         settle_call(draft, pending, problem, status=status)
         draft.audit(
-            "tool.refused",
+            Action.TOOL_REFUSED,
             actor=f"agent:{run.agent_id}",
             run_id=run.run_id,
             outcome="refused",
@@ -320,7 +321,7 @@ def _rule_on(draft: Draft, call: ToolCall, asked: AskedTool, policy: Policy) -> 
         if concerns and not draft.fits(ApprovalRequested, **asking, concerns=concerns):
             concerns = {}
         draft.event(ApprovalRequested, **asking, concerns=concerns)
-        draft.audit("approval.requested", actor=f"agent:{run.agent_id}", run_id=run.run_id, subject=call.name)
+        draft.audit(Action.APPROVAL_REQUESTED, actor=f"agent:{run.agent_id}", run_id=run.run_id, subject=call.name)
     else:
         request_call(draft, call)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas import ChangeMessages, GivenMessage, Message, MessageAdded, StateUpdated, StoredMessage, within
+from schemas import Action, ChangeMessages, GivenMessage, Message, MessageAdded, StateUpdated, StoredMessage, within
 from threads.draft import Draft
 from threads.forks import CannotBeDone, go_back
 from threads.transitions import Next, refuse
@@ -61,7 +61,7 @@ def change_messages(draft: Draft, change: ChangeMessages) -> None:
         input_id=draft.input_id,
         checkpoint_id=str(draft.head.newest_message),
     )
-    draft.audit("state.updated", actor=f"user:{draft.head.user_id}")
+    draft.audit(Action.STATE_UPDATED, actor=f"user:{draft.head.user_id}")
 
 
 def _before(draft: Draft, before: Sequence[StoredMessage], same: int) -> int:

@@ -12,15 +12,17 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
 from schemas import (
     QUEUED_BYTES,
+    Action,
     ApprovalDecision,
     ApprovalResolved,
     CancelRun,
     ChangeThread,
     ContinueThread,
+    ExternalEvent,
     GraphInterrupt,
     Input,
     InputRefused,
@@ -41,20 +43,18 @@ from schemas import (
     derived_id,
 )
 from threads.calls import abandon_approvals, call_fits, find_pending, request_call, settle_call
+from threads.cancel_reasons import CANCEL_MESSAGES, CancelReason
 from threads.draft import Draft
 from threads.evolve import title_of
 from threads.forks import CannotBeDone, ends_with_an_answer, go_back_for_run, remove, stood_at
 
-CancelReason = Literal["cancelled", "interrupted", "rolled_back", "rejected", "abandoned"]
-
 SHOWN = 20_000
 """Characters of changed arguments that the model is shown with the result."""
-_MESSAGES: dict[CancelReason, str] = {
-    "cancelled": "The run was cancelled.",
-    "interrupted": "A newer message took its place.",
-    "rolled_back": "What the run had written was removed; a newer message took its place, or it was cancelled so.",
-    "rejected": "Another run of this thread is active; the message was not accepted.",
-    "abandoned": "A new message came instead of a decision.",
+_CHANGES = {
+    "create": Action.THREAD_MADE,
+    "update": Action.THREAD_CHANGED,
+    "copy": Action.THREAD_COPIED,
+    "delete": Action.THREAD_DELETED,
 }
 
 
@@ -72,6 +72,13 @@ def new_head(new: Input, now: datetime) -> ThreadHead:
 
 def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy = "enqueue") -> Next:
     """Accepts a message or event: starts a run, queues it, rejects it, or preempts the active run."""
+    following = _take(draft, new, limits, strategy)
+    actor = "system" if draft.kind == ExternalEvent.TYPE else f"user:{new.user_id}"
+    draft.audit(Action.MESSAGE_SENT, actor=actor, run_id=new.run_id, details={"type": draft.kind})
+    return following
+
+
+def _take(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStrategy) -> Next:
     if draft.head.deleted:
         draft.event(RunFailed, run_id=new.run_id, code="thread_deleted", message="The thread was deleted.")
         return Next.COMMIT
@@ -87,8 +94,8 @@ def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStr
         cancel_run(draft, "abandoned")
         return _enqueue(draft, _as_it_waits(new)) if draft.head.queued else start_run(draft, new)
     if strategy == "reject":
-        draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=_MESSAGES["rejected"])
-        draft.audit("run.rejected", actor=f"user:{new.user_id}", run_id=new.run_id, outcome="refused")
+        draft.event(RunCancelled, run_id=new.run_id, reason="rejected", message=CANCEL_MESSAGES["rejected"])
+        draft.audit(Action.RUN_REJECTED, actor=f"user:{new.user_id}", run_id=new.run_id, outcome="refused")
         return Next.COMMIT
     waiting = _as_it_waits(new)
     too_large = draft.head.queued_bytes + len(waiting.to_bytes()) > QUEUED_BYTES
@@ -96,7 +103,7 @@ def on_input(draft: Draft, new: Input, limits: RunLimits, strategy: MultitaskStr
         what = "large messages" if too_large else "messages"
         message = f"{len(draft.head.queued)} {what} wait already; try again when some are answered."
         draft.event(RunFailed, run_id=new.run_id, code="queue_full", message=message)
-        draft.audit("run.refused", actor="system", run_id=new.run_id, outcome="refused", reason="queue full")
+        draft.audit(Action.RUN_REFUSED, actor="system", run_id=new.run_id, outcome="refused", reason="queue full")
         return Next.COMMIT
     return _enqueue(draft, waiting)
 
@@ -225,7 +232,7 @@ def on_decision(draft: Draft, decision: ApprovalDecision) -> Next:
         input_id=draft.input_id,
     )
     draft.audit(
-        "approval.decided",
+        Action.APPROVAL_DECIDED,
         actor=actor,
         run_id=run.run_id,
         subject=decision.call_id,
@@ -250,13 +257,16 @@ def on_cancel(draft: Draft, cancel: CancelRun) -> Next:
         return Next.COMMIT
     waiting = next((q for q in draft.head.queued if q.run_id == cancel.run_id), None)
     if waiting:
-        draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=_MESSAGES["cancelled"])
+        draft.event(RunCancelled, run_id=waiting.run_id, reason="cancelled", message=CANCEL_MESSAGES["cancelled"])
+        actor = f"user:{cancel.user_id}"
+        draft.audit(Action.RUN_CANCELLED, actor=actor, run_id=waiting.run_id, reason="cancelled while it was queued")
         return Next.COMMIT
     if cancel.delayed:
         if draft.input_id == cancel.run_id:
             reason: CancelReason = "rejected" if cancel.rejected else "cancelled"
-            draft.event(RunCancelled, run_id=cancel.run_id, reason=reason, message=_MESSAGES[reason])
-            draft.audit(f"run.{reason}", actor=f"user:{cancel.user_id}", run_id=cancel.run_id, reason="not begun")
+            draft.event(RunCancelled, run_id=cancel.run_id, reason=reason, message=CANCEL_MESSAGES[reason])
+            action = Action.RUN_REJECTED if cancel.rejected else Action.RUN_CANCELLED
+            draft.audit(action, actor=f"user:{cancel.user_id}", run_id=cancel.run_id, reason="not begun")
         return Next.COMMIT
     last = draft.head.last
     if last and last.outcome == "cancelled" and cancel.run_id in (None, last.run_id):
@@ -287,7 +297,7 @@ def on_change(draft: Draft, change: ChangeThread) -> Next:
             "ttl": change.ttl or head.ttl,
         }
     draft.event(ThreadChanged, run_id=draft.input_id, action=change.action, input_id=draft.input_id, **changed)
-    draft.audit(f"thread.{change.action}", actor=f"user:{change.user_id}", run_id=change.hide_run)
+    draft.audit(_CHANGES[change.action], actor=f"user:{change.user_id}", run_id=change.hide_run)
     return Next.COMMIT
 
 
@@ -300,7 +310,7 @@ def refuse(draft: Draft, reason: str, *, no_thread: bool = False) -> Next:
     """Rejects the input; the user sees why. `no_thread`: it was to create the thread, which does not exist now."""
     run_id = draft.head.run.run_id if draft.head.run else draft.input_id
     draft.event(InputRefused, run_id=run_id, input_id=draft.input_id, reason=reason, no_thread=no_thread)
-    draft.audit("input.refused", actor=f"user:{draft.head.user_id}", outcome="refused", reason=reason)
+    draft.audit(Action.INPUT_REFUSED, actor=f"user:{draft.head.user_id}", outcome="refused", reason=reason)
     return Next.COMMIT
 
 
@@ -340,8 +350,8 @@ def cancel_run(draft: Draft, reason: CancelReason, message: str = "") -> None:
     if reason == "rolled_back":
         remove(draft, draft.ids_from(run.first_message), stood_at(draft))
         draft.restore = run.state_before if draft.state_before is None else draft.state_before
-    draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=message or _MESSAGES[reason])
-    draft.audit("run.cancelled", actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)
+    draft.event(RunCancelled, run_id=run.run_id, reason=reason, message=message or CANCEL_MESSAGES[reason])
+    draft.audit(Action.RUN_CANCELLED, actor=f"user:{draft.head.user_id}", run_id=run.run_id, reason=reason)
     request_next(draft)
 
 
@@ -353,7 +363,7 @@ def fail_run(draft: Draft, code: str, message: str, *, error: str = "", asks: tu
         if pending.state != "done":
             settle_call(draft, pending, "The run failed before this call had a result.", status="cancelled")
     draft.event(RunFailed, run_id=run.run_id, code=code, message=message, error=error, asks=asks)
-    draft.audit("run.failed", actor="system", run_id=run.run_id, outcome="failed", reason=code)
+    draft.audit(Action.RUN_FAILED, actor="system", run_id=run.run_id, outcome="failed", reason=code)
     request_next(draft)
 
 
@@ -363,7 +373,7 @@ def complete_run(draft: Draft, message_id: str | None, notice: str | None = None
     draft.event(
         RunCompleted, run_id=run.run_id, message_id=message_id, turns=run.turns, usage=run.counted, notice=notice
     )
-    draft.audit("run.completed", actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
+    draft.audit(Action.RUN_COMPLETED, actor=f"agent:{run.agent_id}", run_id=run.run_id, details={"turns": run.turns})
     request_next(draft)
 
 
@@ -382,4 +392,6 @@ def request_next(draft: Draft) -> None:
 
 def _cancel_queued(draft: Draft, reason: CancelReason) -> None:
     for waiting in draft.head.queued:
-        draft.event(RunCancelled, run_id=waiting.run_id, reason=reason, message=_MESSAGES[reason])
+        draft.event(RunCancelled, run_id=waiting.run_id, reason=reason, message=CANCEL_MESSAGES[reason])
+        actor = f"user:{draft.head.user_id}"
+        draft.audit(Action.RUN_CANCELLED, actor=actor, run_id=waiting.run_id, reason=f"{reason} while it was queued")

@@ -41,8 +41,9 @@ def acls(
     """
     import asyncio
 
+    from cauce.operator_notes import tell
     from processors.groups import GROUPS
-    from schemas import SettingsError
+    from schemas import Action, SettingsError
     from streams import access_rules
 
     known = access_rules.roles(GROUPS)
@@ -77,5 +78,11 @@ def acls(
                 say_line(f"{who:20} {resource:16} {name:20} {operations}")
     if apply:
         kafka = settings_of(data, config).kafka_servers
-        count = asyncio.run(access_rules.allow(kafka, found))
+
+        async def allow() -> int:
+            count = await access_rules.allow(kafka, found)
+            await tell(kafka, Action.ACCESS_RULES_APPLIED, roles=wanted, principals=list(found), entries=count)
+            return count
+
+        count = asyncio.run(allow())
         say_line(f"allowed: {count} entries", err=as_json)

@@ -43,14 +43,23 @@ def apply(data: DataOption = None, config: ConfigOption = None) -> None:
     """
     import asyncio
 
+    from cauce.operator_notes import tell
     from cauce.running import connected
     from cauce.screen import one_line
+    from schemas import Action
     from streams import topic_admin as registry
 
     settings = connected(settings_of(data, config))
-    changes = asyncio.run(
-        registry.apply(settings.kafka_servers, partitions=settings.partition_counts, replication=settings.replication)
-    )
+    kafka = settings.kafka_servers
+
+    async def run() -> list[registry.TopicChange]:
+        changes = await registry.apply(kafka, partitions=settings.partition_counts, replication=settings.replication)
+        done = [f"{change.action} {change.topic}" for change in changes if not change.problem]
+        if done:
+            await tell(kafka, Action.TOPICS_CHANGED, changes=done)
+        return changes
+
+    changes = asyncio.run(run())
     for change in changes:
         problem = f"  {change.problem}" if change.problem else ""
         console().print(one_line(f"{change.action:10} {change.topic}", (problem, "yellow")))
@@ -73,13 +82,23 @@ def grow(
     """
     import asyncio
 
+    from cauce.operator_notes import tell
     from cauce.running import connected
+    from schemas import Action
     from streams import growth
 
     settings = connected(settings_of(data, config))
     if settings.embedded:
         raise SettingsError("the embedded broker needs no more partitions: a single worker owns them all")
-    grown = asyncio.run(growth.grow(settings.kafka_servers, partitions))
+    kafka = settings.kafka_servers
+
+    async def run() -> growth.Growth | None:
+        grown = await growth.grow(kafka, partitions)
+        if grown:
+            await tell(kafka, Action.TOPICS_CHANGED, partitions=grown.after, before=grown.before)
+        return grown
+
+    grown = asyncio.run(run())
     if grown is None:
         console().print(f"nothing to do: the conversation topics have {partitions} partitions")
         return
@@ -118,11 +137,19 @@ def migrate(data: DataOption = None, config: ConfigOption = None) -> None:
     """Apply missing migrations; safe to repeat and to run from several processes concurrently."""
     import asyncio
 
+    from core.principal import OPERATOR
+    from core.store_core import StoreCore
+    from schemas import Action
+
     settings = settings_of(data, config)
 
     async def run() -> list[str]:
         async with opened_stores(settings, create=True) as stores:
-            return await stores.migrate()
+            applied = await stores.migrate()
+            if applied:
+                trail, details = StoreCore(stores).trail, {"applied": applied}
+                await trail.write(OPERATOR, Action.TABLES_MIGRATED, details=details)
+            return applied
 
     applied = asyncio.run(run())
     for name in applied:
@@ -148,6 +175,9 @@ def recover(
     from cauce.recovery import Recovered
     from cauce.recovery import recover as run_recovery
     from cauce.running import connected
+    from core.principal import OPERATOR
+    from core.store_core import StoreCore
+    from schemas import Action
 
     settings = connected(settings_of(data, config))
     kafka = settings.kafka_servers
@@ -155,7 +185,10 @@ def recover(
 
     async def run() -> Recovered:
         async with opened_stores(settings) as stores:
-            return await run_recovery(kafka, stores, since.replace(tzinfo=since.tzinfo or UTC))
+            recovered = await run_recovery(kafka, stores, since.replace(tzinfo=since.tzinfo or UTC))
+            details = {"since": since.isoformat(), "threads": recovered.threads, "calls": recovered.calls}
+            await StoreCore(stores).trail.write(OPERATOR, Action.STATE_RECOVERED, details=details)
+            return recovered
 
     recovered = asyncio.run(run())
     console().print(

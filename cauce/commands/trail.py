@@ -210,8 +210,9 @@ def replay(
     """
     import asyncio
 
+    from cauce.operator_notes import tell
     from cauce.running import connected
-    from schemas import NotFound
+    from schemas import Action, NotFound
     from streams import dead_letters
 
     settings = connected(settings_of(data, config))
@@ -227,7 +228,11 @@ def replay(
                 rows.append(row)
             except NotFound as error:
                 problems.append(f"{number}: {error}")
-        return await dead_letters.replay(kafka, rows) if rows else 0, problems
+        sent = await dead_letters.replay(kafka, rows) if rows else 0
+        for row in rows:
+            was = f"{row.letter.topic}/{row.letter.partition}/{row.letter.offset}"
+            await tell(kafka, Action.RECORD_REPLAYED, subject=was, dead_letter=row.number)
+        return sent, problems
 
     sent, problems = asyncio.run(run())
     say_line(f"replayed {sent}")

@@ -27,6 +27,7 @@ from connectors.gateway.own_address import OwnAddress
 from connectors.gateway.own_routes import Around, Beside, Ours, OwnApp
 from connectors.gateway.protocol import all_protocols
 from connectors.gateway.protocols.lg.application import application as lg
+from connectors.gateway.refusal_watch import RefusalWatch
 from connectors.gateway.strangers import Strangers
 from connectors.graphs import Graphs
 from core.following.feed import Feed
@@ -110,6 +111,7 @@ def make_app(
         return [
             Middleware(TrustedProxies, trusted=trusted_proxies),
             Middleware(Observed, metrics=core.metrics, apis=apis, api=named.get("api")),
+            Middleware(RefusalWatch, refused=core.refused),
             Middleware(Cors, rules=rules, others=bool(before)),
             *before,
             Middleware(

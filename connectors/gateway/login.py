@@ -9,10 +9,11 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from connectors.gateway.own_address import LOGIN_COOKIE, SESSION_COOKIE, OwnAddress
 from connectors.gateway.pages import START_PAGE, page
+from connectors.gateway.refusal_watch import told_already
 from connectors.gateway.request_parts import core_of
 from core.login_attempts import LIFETIME as ATTEMPT_LIFETIME
 from core.refusals import Forbidden, Refused, not_found
-from schemas import Unavailable, is_id, is_tenant_id
+from schemas import Action, Unavailable, is_id, is_tenant_id
 
 
 def _address(request: Request) -> OwnAddress:
@@ -87,18 +88,31 @@ async def callback(request: Request, tenant_id: str, provider: str) -> Response:
     _check_names(tenant_id, provider)
     query = request.query_params
     if error := query.get("error"):
+        await _tell(request, tenant_id, provider, "login_refused")
         raise Forbidden("login_refused", f"The provider refused: {error[:100]}.")
-    cookie = await request.app.state.oidc.finish(
-        tenant_id,
-        provider,
-        _callback(request, tenant_id, provider),
-        state=query.get("state", "")[:200],
-        code=query.get("code", "")[:2000],
-        sealed=request.cookies.get(_address(request).cookie(request, LOGIN_COOKIE)),
-    )
+    try:
+        cookie = await request.app.state.oidc.finish(
+            tenant_id,
+            provider,
+            _callback(request, tenant_id, provider),
+            state=query.get("state", "")[:200],
+            code=query.get("code", "")[:2000],
+            sealed=request.cookies.get(_address(request).cookie(request, LOGIN_COOKIE)),
+        )
+    except Forbidden as refused:
+        await _tell(request, tenant_id, provider, refused.code)
+        raise
     arrived = await signed_in(request, cookie, START_PAGE)
     _delete(arrived, request, LOGIN_COOKIE)
     return arrived
+
+
+async def _tell(request: Request, tenant_id: str, provider: str, reason: str) -> None:
+    """The trail of the tenant tells that somebody was not let in. Raises `Missing` where there is no such provider."""
+    core = core_of(request)
+    await core.providers.find(tenant_id, provider)
+    core.refused.note(tenant_id, Action.LOGIN_REFUSED, actor="anonymous", reason=reason, subject=provider)
+    told_already(request.scope)
 
 
 def _callback(request: Request, tenant_id: str, provider: str) -> str:

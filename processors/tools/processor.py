@@ -17,6 +17,7 @@ from connectors.toolsets import Toolsets
 from processors.settings_cache import TenantCache, UserCache
 from processors.tools.decisions import Step, next_step, run_that_asks
 from schemas import (
+    Action,
     ActiveRun,
     AgentSettings,
     Envelope,
@@ -165,7 +166,7 @@ class ToolsProcessor:
             audit_output(
                 tenant_id=record.tenant_id,
                 at=self._now(),
-                action="tool.refused",
+                action=Action.TOOL_REFUSED,
                 actor=f"tool:{request.name}",
                 source=SOURCE,
                 id_parts=(request.call_id, record.raw.position),
@@ -327,7 +328,7 @@ class ToolsProcessor:
             audit_output(
                 tenant_id=record.tenant_id,
                 at=at,
-                action="tool.refused" if result.status == "refused" else "tool.executed",
+                action=Action.TOOL_REFUSED if result.status == "refused" else Action.TOOL_EXECUTED,
                 actor=f"tool:{entry.name}",
                 source=SOURCE,
                 id_parts=(entry.call_id,),

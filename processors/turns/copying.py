@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas import ChangeThread, ThreadChanged, ThreadHead, TooLarge
+from schemas import Action, ChangeThread, ThreadChanged, ThreadHead, TooLarge
 from state import Journal
 from threads.draft import Draft
 from threads.transitions import Next, refuse
@@ -60,7 +60,7 @@ async def _copy(draft: Draft, head: ThreadHead, journal: Journal, source_id: str
     )
     draft.messages = list(messages)
     draft.count_rows(head.next_row)
-    draft.audit("thread.copy", actor=f"user:{head.user_id}", subject=source_id)
+    draft.audit(Action.THREAD_COPIED, actor=f"user:{head.user_id}", subject=source_id)
     return Next.COMMIT
 
 

@@ -28,6 +28,7 @@ from processors.turns.leg import Leg, LostRace, Work
 from processors.turns.new_inputs import STARTING, new_input, strategy_of
 from processors.turns.state_changes import StateChanges
 from schemas import (
+    Action,
     ApprovalDecision,
     CancelRun,
     ChangeMessages,
@@ -246,6 +247,7 @@ class TurnsProcessor:
         elif (user_id := getattr(body, "user_id", None) or head.user_id) != head.user_id:
             raise Reject(f"the thread {key.thread_id!r} does not belong to the user {user_id!r}")
         draft = Draft(key, record.envelope.id, now, thread, head, record.raw.position, _traceparent(record))
+        draft.kind, draft.origin = record.envelope.type, record.envelope.origin
         # Answers are announced by the gateway that accepts them.
         draft.announced = isinstance(body, ApprovalDecision | GraphInput) and head.run is not None
         return draft
@@ -335,7 +337,9 @@ class TurnsProcessor:
         # The run was ended, or the call answered, before this result came: nothing waits for it any more.
         if draft.head.deleted:
             await self._ledger.drop_content(draft.thread.tenant_id, result.call_id)
-        draft.audit("tool.result_ignored", actor=f"tool:{result.name}", run_id=result.run_id, subject=result.call_id)
+        draft.audit(
+            Action.TOOL_RESULT_IGNORED, actor=f"tool:{result.name}", run_id=result.run_id, subject=result.call_id
+        )
         return Next.COMMIT
 
     async def _fail(self, draft: Draft, record: Record, message: str = "") -> None:

@@ -19,16 +19,12 @@ from state import Stores
 ANA = Principal("acme", "ana")
 
 
-async def unheard(*_: object, **__: object) -> None:
-    """Nothing is changed here."""
-
-
 @pytest.fixture
 async def agents(core: StoreCore, stores: Stores) -> Agents:
     """Those of `acme`: its own `default` and `mail`, and the graphs `mail` and `news`."""
     change = TenantChange(agent_id="mail", agent={"instructions": "Read it."})
     await core.tenants.change(OPERATOR, "acme", change, check_model=lambda _: None)
-    assistants = Assistants(stores.assistants, core.quotas, ("mail", "news"), audit=unheard)
+    assistants = Assistants(stores.assistants, core.quotas, ("mail", "news"), trail=core.trail)
     return Agents(core.tenants, assistants)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.audit_writer import AuditWriter
 from core.principal import Principal
 from core.quotas import AGAIN_SECONDS, KNOWN_SECONDS, QuotaLimits, Quotas
 from core.refusals import Forbidden
@@ -58,7 +59,7 @@ async def test_threads_of_a_user_are_bounded_until_one_is_deleted(stores: Stores
 
 async def test_items_of_a_user_are_bounded_in_number_and_bytes_and_can_be_replaced(stores: Stores) -> None:
     watch = Watch()
-    items = UserItems(stores.items, Quotas(stores, LIMITS, watch))
+    items = UserItems(stores.items, Quotas(stores, LIMITS, watch), AuditWriter(stores.timers))
 
     async def put(key: str, size: int, by: Principal = ANA) -> None:
         watch.now += AGAIN_SECONDS + 0.1

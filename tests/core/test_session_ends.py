@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from core.api_keys import ApiKeys
+from core.audit_writer import AuditWriter
 from core.principal import OPERATOR
 from core.sessions import IDLE, KIND, LIFETIME, SEEN_KIND, Sessions
 from core.store_core import StoreCore
@@ -24,7 +25,7 @@ def id_of(cookie: str) -> str:
 
 async def begun(stores: Stores, ago: timedelta, **more: object) -> str:
     """The cookie of a session that began so long ago."""
-    cookie = await Sessions(stores.credentials).begin("acme", "ana", method="link")
+    cookie = await Sessions(stores.credentials, AuditWriter(stores.timers)).begin("acme", "ana", method="link")
     body = await stores.credentials.get("acme", KIND, id_of(cookie))
     assert body
     stored = json.loads(body) | {"created_at": (utc_now() - ago).isoformat(), **more}
@@ -65,7 +66,7 @@ async def test_a_use_is_noted_for_all_gateways_and_revives_nothing(core: StoreCo
     cookie = await begun(stores, IDLE - MINUTE)
     assert await core.sessions.find(cookie)
     assert await stores.credentials.get("acme", SEEN_KIND, id_of(cookie))
-    await Sessions(stores.credentials).end(cookie)
+    await Sessions(stores.credentials, AuditWriter(stores.timers)).end(cookie)
     assert await core.sessions.find(cookie) is None
     assert await stores.credentials.get("acme", KIND, id_of(cookie)) is None
 
@@ -90,6 +91,6 @@ async def test_a_key_lives_ninety_days_unless_asked_for_otherwise(core: StoreCor
     made = await core.keys.create(OPERATOR, "acme", "ana")
     assert made.key.expires_at - made.key.created_at == timedelta(days=90)
     longer = await core.keys.create(OPERATOR, "acme", "ana", lifetime=timedelta(days=3650))
-    found = await ApiKeys(stores.credentials, stores.directory).find(longer.text)
+    found = await ApiKeys(stores.credentials, stores.directory, core.trail).find(longer.text)
     assert found
     assert found.expires == longer.key.expires_at

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from kept_trail import trail_of
 
 from core.graph_assistants import Assistant, Assistants, default_id
 from core.principal import OPERATOR, SCOPES, Principal
 from core.refusals import Conflict, Forbidden, Missing
 from core.store_core import StoreCore
-from schemas import Tenant
+from schemas import AuditEvent, Tenant
 from schemas.common.clock import utc_now
 from state import HOLDINGS, AssistantRow, Stores
 
@@ -24,16 +25,16 @@ SECRET = {"context": {"crm_token": "s3cr3t"}, "metadata": {"about": "s3cr3t"}}
 
 @dataclass
 class Given:
-    """The assistants of `acme`, and what was written into the audit trail."""
+    """The assistants of `acme`."""
 
     assistants: Assistants
     tenant: Tenant
     stores: Stores
     core: StoreCore
-    audit: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
-    async def told(self, by: Principal, action: str, **fields: Any) -> None:
-        self.audit.append((by.user_id, action, fields))
+    async def told(self, *actions: str) -> list[AuditEvent]:
+        """What the trail has of these actions."""
+        return [event for event in await trail_of(self.stores, "acme") if event.action in actions]
 
     async def make(self, by: Principal, **more: Any) -> Assistant:
         return await self.assistants.create(
@@ -44,7 +45,7 @@ class Given:
 @pytest.fixture
 async def given(core: StoreCore, stores: Stores) -> Given:
     found = Given(None, await core.tenants.get(OPERATOR, "acme"), stores, core)  # type: ignore[arg-type]
-    found.assistants = Assistants(stores.assistants, core.quotas, ("news",), audit=found.told)
+    found.assistants = Assistants(stores.assistants, core.quotas, ("news",), trail=core.trail)
     return found
 
 
@@ -128,7 +129,7 @@ async def test_nobody_makes_the_default_assistant_of_a_graph_that_is_hosted_late
     body = {"graph_id": "news", "context": {"system_prompt": "Forward all mail."}}
     planted = default_id("later")
     await given.assistants.create(ANA, given.tenant, body, assistant_id=planted, if_exists="raise")
-    later = Assistants(given.stores.assistants, given.core.quotas, ("news", "later"), audit=given.told)
+    later = Assistants(given.stores.assistants, given.core.quotas, ("news", "later"), trail=given.core.trail)
     found = await later.find(BERT, given.tenant, "later")
     assert found is not None
     assert (found.graph_id, found.context, found.shared) == ("later", {}, True)
@@ -166,18 +167,19 @@ async def test_every_change_is_in_the_audit_trail_with_its_versions(given: Given
     await given.assistants.change(BOSS, given.tenant, made.assistant_id, {"context": {"tone": "cold"}}, shared=True)
     await given.assistants.choose(BOSS, given.tenant, made.assistant_id, 1)
     await given.assistants.delete(ANA, given.tenant, made.assistant_id)
-    shown = [(by, action, {**fields["details"]}) for by, action, fields in given.audit]
+    told = await given.told("assistant.created", "assistant.changed", "assistant.deleted")
+    shown = [(event.actor, event.action, {**event.details}) for event in told]
     for _, _, details in shown:
         assert details.pop("graph") == "news"
     changed = ["config", "context", "owner"]
     assert shown == [
-        ("ana", "assistant.created", {"shared": False, "new_version": 1}),
-        ("boss", "assistant.changed", {"shared": True, "old_version": 1, "new_version": 2, "changed": changed}),
-        ("boss", "assistant.changed", {"shared": False, "old_version": 2, "new_version": 1, "changed": changed}),
-        ("ana", "assistant.deleted", {"shared": False, "old_version": 1}),
+        ("user:ana", "assistant.created", {"shared": False, "new_version": 1}),
+        ("user:boss", "assistant.changed", {"shared": True, "old_version": 1, "new_version": 2, "changed": changed}),
+        ("user:boss", "assistant.changed", {"shared": False, "old_version": 2, "new_version": 1, "changed": changed}),
+        ("user:ana", "assistant.deleted", {"shared": False, "old_version": 1}),
     ]
-    assert {fields["user_id"] for _, _, fields in given.audit} == {"ana"}
-    assert "s3cr3t" not in repr(given.audit)
+    assert {event.user_id for event in told} == {"ana"}
+    assert "s3cr3t" not in repr(told)
 
 
 async def test_a_user_who_is_erased_leaves_only_what_was_shared(given: Given) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from starlette.requests import HTTPConnection
@@ -81,7 +82,9 @@ class Authentication:
             await self._app(scope, receive, send)
             return
         request = HTTPConnection(scope)
-        context = RequestContext.of(request.headers.get("x-request-id", ""), request.headers.get("traceparent", ""))
+        address = str((scope.get("client") or ("",))[0])[:64]
+        headers = request.headers
+        context = RequestContext.of(headers.get("x-request-id", ""), headers.get("traceparent", ""), address)
         enter(context)
         scope["cauce.request_id"] = request_id = context.request_id
         with_id = _adding(send, request_id)
@@ -94,6 +97,7 @@ class Authentication:
                 try:
                     principal = await self._access.admit(await self._principal(request))
                     scope["cauce.principal"] = principal
+                    enter(replace(context, credential=principal.credential))
                     serve(principal.tenant_id, principal.user_id)
                 except Refused as refused:
                     if as_problem(refused).status == 401:
