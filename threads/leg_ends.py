@@ -27,10 +27,11 @@ from schemas import (
     ToolCall,
 )
 from threads.calls import request_call, settle_call
+from threads.cancel_reasons import CancelReason
 from threads.draft import Draft
 from threads.graph_transitions import add_messages, pause_graph
 from threads.references import references
-from threads.transitions import CancelReason, Next, cancel_run, complete_run, fail_run, resume_or_pause
+from threads.transitions import Next, cancel_run, complete_run, fail_run, resume_or_pause
 
 EMPTY_ANSWERS = 2
 """Empty answers in a row, after which the run fails."""

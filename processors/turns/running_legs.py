@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from connectors.foreign import Contained
 from schemas import BadRecord, CancelRun, ChangeThread, GraphInput, RawRecord, Topic, UserMessage, decode
-from threads.transitions import CancelReason
+from threads.cancel_reasons import CancelReason
 
 T = TypeVar("T")
 Waiting = Callable[[], Sequence[RawRecord]]

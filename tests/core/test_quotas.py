@@ -78,7 +78,7 @@ async def test_items_of_a_user_are_bounded_in_number_and_bytes_and_can_be_replac
 
 
 async def test_item_that_is_written_again_and_again_fills_no_quota(stores: Stores) -> None:
-    items = UserItems(stores.items, Quotas(stores, LIMITS, Watch()))
+    items = UserItems(stores.items, Quotas(stores, LIMITS, Watch()), AuditWriter(stores.timers))
     for n in range(10):
         await items.put(ANA, ["a"], "the same", {"x": "x" * 400, "n": n}, lifetime=None)
     with pytest.raises(Forbidden, match="1,000 bytes together"):
