@@ -1,4 +1,4 @@
-"""What the operator does to Kafka itself, told in the audit trail of the installation (the tenant `system`)."""
+"""What the operator does to Kafka itself, noted in the audit trail of the installation (the tenant `system`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("cauce")
 _SECONDS = 15.0
 
 
-async def tell(kafka: Kafka, action: Action, *, subject: str | None = None, **details: Any) -> None:
+async def note(kafka: Kafka, action: Action, *, subject: str | None = None, **details: Any) -> None:
     """Appends to the trail. What was done is done: where that fails, the log has it."""
     about = {"actor": actor_of(OPERATOR), "credential": OPERATOR.credential}
     event = AuditEvent(at=utc_now(), action=action, subject=subject, details=details, **about)

@@ -1,8 +1,8 @@
 """Writing the audit trail: what principals do, by whom, with which credential, from where.
 
-What turns and tool calls do is told by their own records (`threads/draft.py`, `processors/tools`), which are as certain as the
-turns are. The rest is told here. A gateway sends it to Kafka. Where there is no Kafka, as for commands of a system that does not
-run, and where Kafka does not answer, it is kept as a timer that is due, and a gateway sends it on.
+What turns and tool calls do is noted by their own records (`threads/draft.py`, `processors/tools`), which are as certain as the
+turns are. The rest is written here. A gateway sends it to Kafka. Where there is no Kafka, as for commands of a system that does
+not run, and where Kafka does not answer, it is kept as a timer that is due, and a gateway sends it on.
 """
 
 from __future__ import annotations

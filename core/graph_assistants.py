@@ -164,7 +164,7 @@ class Assistants:
         *,
         trail: AuditWriter,
     ) -> None:
-        """`graphs` are the names of the hosted graphs; `trail` is told what was changed."""
+        """`graphs` are the names of the hosted graphs; `trail` has what was changed."""
         self._store, self._graphs, self._descriptions = store, graphs, descriptions or {}
         self._quotas, self._trail = quotas, trail
         self._known: TtlCache[dict[str, str]] = TtlCache(ttl=KNOWN_SECONDS, size=100)

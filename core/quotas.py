@@ -97,7 +97,7 @@ class Quotas:
         if found := self._known.get(key):
             at, counted, known = found
             age = self._clock() - at
-            # What only seems to be full, since replaced items were added, is counted at once.
+            # What only seems to be full, since replaced items were added, is counted immediately.
             again = is_full(known) and (age > AGAIN_SECONDS or not is_full(counted))
             if age <= KNOWN_SECONDS and not again:
                 return known

@@ -1,4 +1,4 @@
-"""What was refused, in the audit trail: the first of a kind within a minute at once, the others as one event with their count.
+"""Refusals in the audit trail: the first of a kind within a minute immediately, the others as one event with their count.
 
 Refusals are what somebody without any right can cause as many of as they like. So they cost the trail little, and whoever is
 refused does not wait for it.
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from core.audit_writer import AuditWriter
@@ -20,7 +20,7 @@ from schemas.common.serving import ItemFailures, ServingTask, is_order
 
 WINDOW_SECONDS = 60.0
 MOST_KINDS = 2_000
-"""Kinds of refusals within a window that are told apart: beyond it, those of a tenant are one."""
+"""Kinds of refusals within a window that are kept apart: beyond it, those of a tenant are one."""
 VARIOUS = "various"
 
 
@@ -32,27 +32,27 @@ class _Window:
     ends: float
     more: int = 0
     """Refusals after the first."""
-    told: bool = field(default=False)
+    written: bool = False
 
 
 class RefusedRequests:
-    """Tells the trail what was refused. `note` never waits."""
+    """Writes what was refused to the trail. `note` never waits."""
 
     def __init__(self, trail: AuditWriter, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._trail, self._clock = trail, clock
         self._windows: dict[tuple[str, ...], _Window] = {}
         self._look = asyncio.Event()
-        self._task = ServingTask("the telling of what was refused", self._run)
-        self._failures = ItemFailures("the telling of what was refused")
+        self._task = ServingTask("the trail of refusals", self._run)
+        self._failures = ItemFailures("the trail of refusals")
 
     async def start(self) -> None:
-        """Begins to tell."""
+        """Begins to write."""
         self._task.start()
 
     async def stop(self) -> None:
-        """Tells what is left."""
+        """Writes what is left."""
         await self._task.stop()
-        await self.tell(everything=True)
+        await self.write_due(everything=True)
 
     def note(self, tenant_id: str, action: Action, *, actor: str, reason: str, **about: Any) -> None:
         """Something was refused. `reason` is the code of the answer; `about` are fields of `AuditEvent`."""
@@ -66,23 +66,23 @@ class RefusedRequests:
         if found := self._windows.get(kind):
             found.more += 1
             return
-        told = {"actor": actor, "reason": reason, "outcome": "refused", **about}
-        self._windows[kind] = _Window(tenant_id, action, told, self._clock() + WINDOW_SECONDS)
+        fields = {"actor": actor, "reason": reason, "outcome": "refused", **about}
+        self._windows[kind] = _Window(tenant_id, action, fields, self._clock() + WINDOW_SECONDS)
         self._look.set()
 
     async def _run(self) -> None:
         while True:
-            await self.tell()
+            await self.write_due()
             ends = min((one.ends for one in self._windows.values()), default=None)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), None if ends is None else max(0.0, ends - self._clock()))
             self._look.clear()
 
-    async def tell(self, *, everything: bool = False) -> None:
+    async def write_due(self, *, everything: bool = False) -> None:
         """Writes what is new, and the counts of what is over; with `everything` all counts."""
         for kind, window in list(self._windows.items()):
-            if not window.told:
-                window.told = True
+            if not window.written:
+                window.written = True
                 await self._write(window, {})
             if everything or window.ends <= self._clock():
                 del self._windows[kind]

@@ -168,8 +168,8 @@ class Sessions:
             session = _session(tenant_id, row, body)
             if session and (session.user_id == user_id or (provider and session.method == f"{BY_PROVIDER}{provider}")):
                 ended += await self._store.take(tenant_id, KIND, row) is not None
-                told = {"user_id": session.user_id, "subject": f"session:{row[:SHOWN]}"}
-                await self._trail.write(by, Action.SESSION_ENDED, tenant_id=tenant_id, **told)
+                about = {"user_id": session.user_id, "subject": f"session:{row[:SHOWN]}"}
+                await self._trail.write(by, Action.SESSION_ENDED, tenant_id=tenant_id, **about)
         for row, body in await self._store.list(tenant_id, LINK_KIND) if user_id else ():
             if body.decode(errors="replace") == user_id:
                 await self._store.take(tenant_id, LINK_KIND, row)

@@ -1,4 +1,4 @@
-"""Why runs are cancelled, and what their users are told."""
+"""Why runs are cancelled, and what their users read."""
 
 from __future__ import annotations
 

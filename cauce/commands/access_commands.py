@@ -41,7 +41,7 @@ def acls(
     """
     import asyncio
 
-    from cauce.operator_notes import tell
+    from cauce.operator_notes import note
     from processors.groups import GROUPS
     from schemas import Action, SettingsError
     from streams import access_rules
@@ -81,7 +81,7 @@ def acls(
 
         async def allow() -> int:
             count = await access_rules.allow(kafka, found)
-            await tell(kafka, Action.ACCESS_RULES_APPLIED, roles=wanted, principals=list(found), entries=count)
+            await note(kafka, Action.ACCESS_RULES_APPLIED, roles=wanted, principals=list(found), entries=count)
             return count
 
         count = asyncio.run(allow())

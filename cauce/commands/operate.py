@@ -43,7 +43,7 @@ def apply(data: DataOption = None, config: ConfigOption = None) -> None:
     """
     import asyncio
 
-    from cauce.operator_notes import tell
+    from cauce.operator_notes import note
     from cauce.running import connected
     from cauce.screen import one_line
     from schemas import Action
@@ -56,7 +56,7 @@ def apply(data: DataOption = None, config: ConfigOption = None) -> None:
         changes = await registry.apply(kafka, partitions=settings.partition_counts, replication=settings.replication)
         done = [f"{change.action} {change.topic}" for change in changes if not change.problem]
         if done:
-            await tell(kafka, Action.TOPICS_CHANGED, changes=done)
+            await note(kafka, Action.TOPICS_CHANGED, changes=done)
         return changes
 
     changes = asyncio.run(run())
@@ -82,7 +82,7 @@ def grow(
     """
     import asyncio
 
-    from cauce.operator_notes import tell
+    from cauce.operator_notes import note
     from cauce.running import connected
     from schemas import Action
     from streams import growth
@@ -95,7 +95,7 @@ def grow(
     async def run() -> growth.Growth | None:
         grown = await growth.grow(kafka, partitions)
         if grown:
-            await tell(kafka, Action.TOPICS_CHANGED, partitions=grown.after, before=grown.before)
+            await note(kafka, Action.TOPICS_CHANGED, partitions=grown.after, before=grown.before)
         return grown
 
     grown = asyncio.run(run())

@@ -210,7 +210,7 @@ def replay(
     """
     import asyncio
 
-    from cauce.operator_notes import tell
+    from cauce.operator_notes import note
     from cauce.running import connected
     from schemas import Action, NotFound
     from streams import dead_letters
@@ -231,7 +231,7 @@ def replay(
         sent = await dead_letters.replay(kafka, rows) if rows else 0
         for row in rows:
             was = f"{row.letter.topic}/{row.letter.partition}/{row.letter.offset}"
-            await tell(kafka, Action.RECORD_REPLAYED, subject=was, dead_letter=row.number)
+            await note(kafka, Action.RECORD_REPLAYED, subject=was, dead_letter=row.number)
         return sent, problems
 
     sent, problems = asyncio.run(run())

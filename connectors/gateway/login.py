@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from connectors.gateway.own_address import LOGIN_COOKIE, SESSION_COOKIE, OwnAddress
 from connectors.gateway.pages import START_PAGE, page
-from connectors.gateway.refusal_watch import told_already
+from connectors.gateway.refusal_watch import mark_as_noted
 from connectors.gateway.request_parts import core_of
 from core.login_attempts import LIFETIME as ATTEMPT_LIFETIME
 from core.refusals import Forbidden, Refused, not_found
@@ -112,7 +112,7 @@ async def _tell(request: Request, tenant_id: str, provider: str, reason: str) ->
     core = core_of(request)
     await core.providers.find(tenant_id, provider)
     core.refused.note(tenant_id, Action.LOGIN_REFUSED, actor="anonymous", reason=reason, subject=provider)
-    told_already(request.scope)
+    mark_as_noted(request.scope)
 
 
 def _callback(request: Request, tenant_id: str, provider: str) -> str:

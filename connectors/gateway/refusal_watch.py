@@ -16,7 +16,7 @@ from schemas import SYSTEM_TENANT, Action, is_id, is_tenant_id, storable_text
 Scope = MutableMapping[str, Any]
 
 _REFUSED = (401, 403, 429)
-_TOLD = "cauce.refusal_told"
+_NOTED = "cauce.refusal_noted"
 
 
 class RefusalWatch:
@@ -44,7 +44,7 @@ class RefusalWatch:
         await self._app(scope, receive, watching)
 
     def _note(self, scope: Scope, status: int, body: bytes) -> None:
-        if scope.get(_TOLD):
+        if scope.get(_NOTED):
             return
         principal: Principal | None = scope.get("cauce.principal")
         about: dict[str, Any] = {
@@ -59,9 +59,9 @@ class RefusalWatch:
         self._refused.note(tenant_id, Action.REQUEST_REFUSED, actor=actor, reason=_code(status, body), **about)
 
 
-def told_already(scope: Scope) -> None:
+def mark_as_noted(scope: Scope) -> None:
     """Says that the trail knows about the refusal that follows."""
-    scope[_TOLD] = True
+    scope[_NOTED] = True
 
 
 def _code(status: int, body: bytes) -> str:

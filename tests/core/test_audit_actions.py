@@ -168,6 +168,6 @@ async def test_what_was_refused_again_is_told_when_its_minute_is_over(
     for now in (0, seconds):
         clock.now = now
         refused.note("acme", Action.REQUEST_REFUSED, actor="user:ana", reason="scope_missing")
-        await refused.tell()
+        await refused.write_due()
     found = [event.details for event in await trail_of(stores, "acme") if event.action == "request.refused"]
     assert found == ([{}] if seconds < 60 else [{}, {"more": 1, "within_seconds": 60.0}])
