@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,9 @@ from core.store_core import StoreCore
 from core.tenant_settings import TenantChange
 from core.user_settings import UserChange
 from schemas import SYSTEM_TENANT, Action, AuditEvent, IdentityProvider
-from state import Stores
+from state import AuditRow, Stores
 
+AT = datetime(2026, 1, 2, tzinfo=UTC)
 ROOT = Path(schemas.__file__).parents[1]
 ROOMS = ("threads", "streams", "core", "connectors", "processors", "cauce")
 BOSS = Principal("acme", "boss", ALL_SCOPES, "key", "k1")
@@ -171,3 +172,17 @@ async def test_what_was_refused_again_is_told_when_its_minute_is_over(
         await refused.write_due()
     found = [event.details for event in await trail_of(stores, "acme") if event.action == "request.refused"]
     assert found == ([{}] if seconds < 60 else [{}, {"more": 1, "within_seconds": 60.0}])
+
+
+async def test_an_event_that_was_sent_twice_is_shown_once(core: StoreCore, stores: Stores) -> None:
+    times = [AT + timedelta(seconds=number) for number in range(3)]
+    once, twice, last = (AuditEvent(at=at, action=Action.ITEM_PUT, actor="user:ana", user_id="ana") for at in times)
+    rows = [AuditRow(*row) for row in (("a", 0, once), ("b", 1, twice), ("b", 2, twice), ("c", 3, last))]
+    await stores.audit.append("acme", rows)
+    for page in (
+        await core.audit.tail(BOSS, "acme", limit=10),
+        await core.audit.tail(BOSS, "acme", limit=10, user_id="ana"),
+        await core.audit.own(ANA, limit=10),
+        [row async for row in core.audit.export(BOSS, "acme")],
+    ):
+        assert [row.event_id for row in page] == ["a", "b", "c"]

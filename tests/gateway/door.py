@@ -159,11 +159,14 @@ async def streamed(
         yield frames(response)
 
 
-async def until_true(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """Waits until an asynchronous condition holds, and returns what it gave."""
-    async with asyncio.timeout(seconds):
-        while not (found := await condition()):
-            await asyncio.sleep(0.05)
+async def until_true(condition: Callable[[], Any], seconds: float = 120, shown: Callable[[], object] = str) -> Any:
+    """Waits until an asynchronous condition holds, and returns what it gave; a failure says what `shown` returns."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not (found := await condition()):
+                await asyncio.sleep(0.05)
+    except TimeoutError as error:
+        raise AssertionError(f"did not come within {seconds:g} s {shown()}") from error
     return found
 
 
