@@ -74,14 +74,15 @@ class RunReader:
         """The thread's runs without their details: those that are not over, then the others by their ends, the newest first.
 
         Each comes with the place after it, where a list continues. Only a page of them is in memory at a time. A run that ends
-        between two pages may be in both.
+        while it is listed comes once; one that ends between two pages may be in both.
         """
-        key = ThreadKey(principal.tenant_id, thread_id)
+        key, listed = ThreadKey(principal.tenant_id, thread_id), set[str]()
         if after.ended is None:
             waiting = (await self._open(principal, thread_id))[after.open :]
             for n, run_id in enumerate(waiting, after.open + 1):
                 view = await unless_lost(self.get(principal, thread_id, run_id, details=False))
                 if view:
+                    listed.add(run_id)
                     yield RunPlace(n), view
         else:
             await self._threads.get(principal, thread_id)
@@ -90,7 +91,7 @@ class RunReader:
             page = await self._journal.runs(*key, before=before)
             shown = [run for run in reversed(page) if not run.hidden]
             known = {run.run_id: run for run in await self._journal.promises(*key, [run.run_id for run in shown])}
-            for run in shown:
+            for run in (run for run in shown if run.run_id not in listed):
                 yield RunPlace(0, run.last_event), over_view(thread_id, run, known.get(run.run_id))
             if page.next is None:
                 return

@@ -168,7 +168,7 @@ class Stalls:
 
     async def among(self, partitions: Iterable[TopicPartition], consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         """Call it after each poll. The partitions that had more at the last look, some seconds and polls ago, and whose position
-        has not moved since. What was written after that look says nothing: it may be on its way."""
+        has not moved since. What was written after that look may be on its way."""
         self._polls += 1
         if self._polls < _POLLS or time.monotonic() < self._looked + self._seconds:
             return []

@@ -38,10 +38,11 @@ def ends_in(said: Any, minutes: float) -> bool:
 
 @pytest.mark.parametrize("assistant", ["agent", "plain"])
 async def test_thread_goes_when_its_time_is_up_with_all_that_is_in_it(client: LangGraphClient, assistant: str) -> None:
-    thread = (await client.threads.create(ttl=SOON, metadata={"short": assistant}))["thread_id"]
+    thread = (await client.threads.create(ttl=LATER, metadata={"short": assistant}))["thread_id"]
     stays = await client.threads.create(ttl={"ttl": LATER, "strategy": "delete"}, metadata={"short": assistant})
     other = await new_thread(client)
     await client.runs.wait(thread, assistant, input=says("hello"))
+    await client.threads.update(thread, metadata={}, ttl={"ttl": SOON})
     await until_true(lambda: gone(client, thread))
     found = await client.threads.search(metadata={"short": assistant}, limit=100)
     assert [t["thread_id"] for t in found] == [stays["thread_id"]]
@@ -76,9 +77,9 @@ async def test_longer_time_counts_although_the_shorter_one_was_said_first(client
 
 
 async def test_thread_in_which_something_runs_goes_when_that_is_over(client: LangGraphClient, until: Gate) -> None:
-    thread = (await client.threads.create(ttl=SOON))["thread_id"]
+    thread = (await client.threads.create(ttl=10 * SOON))["thread_id"]  # time enough to begin a run
     run = await client.runs.create(thread, "task", input={"until": until.file})
-    control = (await client.threads.create(ttl=SOON))["thread_id"]
+    control = (await client.threads.create(ttl=10 * SOON))["thread_id"]
     await until_true(lambda: gone(client, control))
     assert (await client.runs.get(thread, run["run_id"]))["status"] in ("pending", "running")
     until.open()
