@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
@@ -217,7 +218,7 @@ def check_sizes(outputs: Iterable[Output]) -> None:
     """Raises `TooLarge` for a record that its reader or Kafka would refuse."""
     for output in outputs:
         _check_size(output.topic, output.value)
-        around = len(output.key.encode()) + sum(len(name) + len(value) for name, value in output.headers)
+        around = len(output.key.encode()) + sum(map(len, chain.from_iterable(output.headers)))
         if around > MAX_AROUND_BYTES:
             raise TooLarge(f"it would be a record with {around:,} bytes of key and headers; {MAX_AROUND_BYTES:,} fit")
 

@@ -31,11 +31,11 @@ class _Kept:
         """Bytes in memory, about."""
         head = self.thread.head
         queued = head.queued_bytes if head and head.queued else 0
-        messages = sum(
-            _MESSAGE + len(s.message.text) + sum(_MESSAGE + len(str(call.arguments)) for call in s.message.tool_calls)
-            for s in self.thread.messages
-        )
-        return _HEAD + queued + messages + sum(len(outputs) for outputs in self.inputs.values())
+        stored = self.thread.messages
+        texts = sum([len(one.message.text) for one in stored])  # lists: this is asked for after every turn
+        calls = [len(str(call.arguments)) for one in stored for call in one.message.tool_calls]
+        messages = _MESSAGE * (len(stored) + len(calls)) + texts + sum(calls)
+        return _HEAD + queued + messages + sum(map(len, self.inputs.values()))
 
 
 class Threads:
