@@ -17,6 +17,7 @@ from connectors.gateway.app import make_app, make_core
 from connectors.gateway.gateway_options import GatewayOptions
 from connectors.graphs import Graphs
 from connectors.graphs.graph_states import STATE_BYTES
+from core.audit_writer import AuditWriter
 from core.graph_assistants import Assistants
 from core.principal import OPERATOR, Principal
 from schemas import AcceptedRun, Message, StateRow, StoredEvent, StoredMessage, StoredRun, ThreadHead
@@ -29,10 +30,6 @@ LARGE = "x" * 190_000
 GRAPH = next(iter(SPECS))
 ONE_MORE = 600_000
 """The entry with which a list ends may be so large."""
-
-
-async def _told(*_: Any, **__: Any) -> None:
-    """Stands for the audit trail."""
 
 
 def _head(**fields: Any) -> ThreadHead:
@@ -102,7 +99,7 @@ async def asks(tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
     core = make_core("127.0.0.1:1", stores, GatewayOptions(), CollectorRegistry(), Graphs(SPECS))
     await core.tenants.add(OPERATOR, "acme")
     key = (await core.keys.create(OPERATOR, "acme", "ana")).text
-    assistants = Assistants(stores.assistants, core.quotas, tuple(SPECS), audit=_told)
+    assistants = Assistants(stores.assistants, core.quotas, tuple(SPECS), trail=AuditWriter(stores.timers))
     made = await _fill(stores, assistants, await core.tenants.get(OPERATOR, "acme"))
     transport = httpx.ASGITransport(make_app(core), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://x", headers={"x-api-key": key}) as client:

@@ -38,6 +38,7 @@ class AuditOut(BaseModel):
     at: datetime
     action: str
     actor: str
+    credential: str | None = Field(None, description="What the actor acted with, such as `key:` and the id of a key.")
     outcome: str
     user_id: str | None = None
     thread_id: str | None = None
@@ -50,6 +51,8 @@ class AdminAuditOut(AuditOut):
     """A line of the audit trail, as administrators see it."""
 
     reason: str | None = None
+    request_id: str | None = Field(None, description="The `X-Request-Id` of the answer to the request that it came of.")
+    address: str | None = Field(None, description="The network address that the request was from.")
 
 
 class AuditList(BaseModel):
