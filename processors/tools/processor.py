@@ -152,11 +152,22 @@ class ToolsProcessor:
         """The result of a request that no run asks for. None where an owner before may have sent the call: its outcome is
         found out as of any other."""
         entry = await self._ledger.get(record.tenant_id, record.body.call_id)
+        if entry is None and await self._is_over(record):
+            # A claim that was given up may still be on its way to the store. An entry that is there first keeps it out.
+            return await self._refuse(record, tool, f"Not called: {_NOT_ASKED}.")
         if entry is None or entry.source not in ("", record.raw.position):
             return self._passed_over(record)
         if entry.state == "intent":  # it was tried, and its run has ended since
             return await self._refuse(record, tool, f"Not called: {_NOT_ASKED}.")
         return None
+
+    async def _is_over(self, record: Record) -> bool:
+        """Whether the run that this call would be of has ended, so that nobody will ever ask for it."""
+        request: ToolRequest = record.body
+        assert record.thread
+        if not request.call_id.startswith(f"{request.run_id}."):  # as `threads.leg_ends` names calls
+            return False
+        return bool(await self._journal.runs(*record.thread, run_id=request.run_id))
 
     def _passed_over(self, record: Record) -> Sequence[Output]:
         """The audit event of a request that its thread does not ask for: nobody waits for a result."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from emulated import Emulated
-from tool_calls import Workers, ask, put, request, send_mail
+from tool_calls import Workers, ask, end_run, put, request, send_mail
 
 from schemas import AgentSettings, AuditEvent, Record, ToolCall, ToolRequest, Topic
 from state import Stores
@@ -30,6 +30,23 @@ async def test_a_request_that_was_written_straight_to_the_topic_calls_nothing(
     await ask(stores.journal, send_mail(unique))
     await workers.unasked().process(send_mail(unique))
     assert len(await emulated.effects(unique)) == 1
+
+
+async def test_a_claim_that_arrives_when_the_run_is_over_finds_its_call_settled(
+    workers: Workers, stores: Stores, emulated: Emulated, unique: str
+) -> None:
+    """A worker gave the claim up, and the store had it in hand: the call would look as if it had been sent, for good."""
+    real = send_mail(unique)
+    late = _with(real, real.body.model_copy(update={"call_id": f"{real.body.run_id}.1.0"}))
+    await ask(stores.journal, late)
+    await end_run(stores.journal, late)
+    outputs = await workers.unasked().process(late)
+    assert Topic.TOOL_RESULTS in [output.topic for output in outputs]
+    entry = await stores.ledger.get("acme", late.body.call_id)
+    assert entry is not None
+    assert (entry.state, entry.result and entry.result.status) == ("done", "refused")
+    assert await stores.ledger.claim("acme", entry.model_copy(update={"state": "sent", "result": None})) == entry
+    assert await emulated.effects(unique) == []
 
 
 OTHER = ToolCall(call_id="c1", name="Gmail_SendEmail", arguments={"recipient": "ana@correo.example"})

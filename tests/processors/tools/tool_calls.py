@@ -23,6 +23,7 @@ from schemas import (
     PendingCall,
     RawRecord,
     Record,
+    StoredRun,
     Tenant,
     ThreadHead,
     ToolCall,
@@ -82,6 +83,20 @@ async def ask(journal: Journal, record: Record, **changes: Any) -> None:
         made = Commit(input_id=new_id("in"), expected_version=found.version, head=head, outputs=b"")
         if isinstance(await journal.commit(*record.thread, made), Committed):  # else another one was faster
             return
+
+
+async def end_run(journal: Journal, record: Record) -> None:
+    """The run of `ask` is cancelled."""
+    assert record.thread
+    found = await journal.hydrate(*record.thread, window=0)
+    assert found.head
+    assert found.head.run
+    run = found.head.run
+    times = {"accepted_at": SENT, "ended_at": SENT, "first_event": 1, "last_event": 2}
+    over = StoredRun(run_id=run.run_id, input_id=run.input_id, outcome="cancelled", **times)
+    head = found.head.model_copy(update={"run": None, "pending": ()})
+    made = Commit(input_id=new_id("in"), expected_version=found.version, head=head, outputs=b"", runs=(over,))
+    assert isinstance(await journal.commit(*record.thread, made), Committed)
 
 
 def request(
