@@ -94,7 +94,8 @@ class ApiKeys:
         )
         await self._store.put(tenant_id, KIND, key_id, key.model_dump_json().encode(), expires=key.expires_at)
         about = {"user_id": user_id, "subject": key_id}
-        details = {"name": name, "scopes": list(scopes), "expires_at": key.expires_at.isoformat()}
+        # Not its name, which its user chose and may want to be forgotten.
+        details = {"scopes": list(scopes), "expires_at": key.expires_at.isoformat()}
         await self._trail.write(by, Action.KEY_MADE, tenant_id=tenant_id, **about, details=details)
         return NewKey(f"{PREFIX}{tenant_id}.{key_id}.{secret}", key)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -16,10 +18,6 @@ from schemas.common.clock import utc_now
 from state import MOST_LABELS, Item, ItemStore, Page, namespaces, search_items
 
 __all__ = ["MOST_LABELS", "Item", "UserItems"]
-
-
-LONGEST_NAME = 200
-"""Characters of an item's name in the audit trail."""
 
 
 class UserItems:
@@ -49,9 +47,9 @@ class UserItems:
         await self._tell(by, Action.ITEM_DELETED, namespace, key)
 
     async def _tell(self, by: Principal, action: Action, namespace: Sequence[str], key: str) -> None:
-        """Names are cut: they are the user's own, and may be long."""
-        about = {"user_id": by.user_id, "subject": "/".join((*namespace, key))[:LONGEST_NAME]}
-        await self._trail.write(by, action, **about)
+        """Names are the user's own words, and the trail keeps none: a digest tells items apart."""
+        digest = hashlib.sha256(json.dumps([*namespace, key]).encode()).hexdigest()[:16]
+        await self._trail.write(by, action, user_id=by.user_id, subject=f"item:{digest}")
 
     async def search(
         self,

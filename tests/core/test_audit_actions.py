@@ -116,8 +116,11 @@ async def test_an_event_says_which_request_it_came_of_and_from_where(core: Store
     enter(request)
     await core.items.put(ANA, ["notes"], "first", {"a": 1}, lifetime=timedelta(days=1))
     await core.items.delete(ANA, ["notes"], "first")
-    for event, action in zip((await trail_of(stores, "acme"))[-2:], ("item.put", "item.deleted"), strict=True):
-        assert (event.action, event.actor, event.subject) == (action, "user:ana", "notes/first")
+    found = (await trail_of(stores, "acme"))[-2:]
+    for event, action in zip(found, ("item.put", "item.deleted"), strict=True):
+        assert (event.action, event.actor, event.subject) == (action, "user:ana", found[0].subject)
+        assert (event.subject or "").startswith("item:"), "names are the user's words"
+        assert "notes" not in event.to_bytes().decode()
         assert (event.request_id, event.address) == (request.request_id, "192.0.2.7")
         assert event.credential == "session:0123456789ab"
 

@@ -79,7 +79,7 @@ async def test_nothing_is_left_of_an_erased_user_and_who_is_back_keeps_what_they
     async with embedded.caller(embedded.key(tenant, "ana", "--name", canary)) as client:
         for _ in range(2):
             await _thread(client, canary)
-        item = {"namespace": ["notes"], "key": "k", "value": {"text": canary}}
+        item = {"namespace": [canary], "key": canary, "value": {"text": canary}}
         assert (await client.put("/lg/store/items", json=item)).status_code < 300
         assert (await client.patch("/v1/me", json={"name": canary})).status_code == 200
     assert "threads left" in embedded.told("user", "erase", tenant, "ana", "--yes")
