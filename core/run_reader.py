@@ -89,9 +89,9 @@ class RunReader:
         before = after.ended
         while True:
             page = await self._journal.runs(*key, before=before)
-            shown = [run for run in reversed(page) if not run.hidden]
+            shown = [run for run in reversed(page) if not run.hidden and run.run_id not in listed]
             known = {run.run_id: run for run in await self._journal.promises(*key, [run.run_id for run in shown])}
-            for run in (run for run in shown if run.run_id not in listed):
+            for run in shown:
                 yield RunPlace(0, run.last_event), over_view(thread_id, run, known.get(run.run_id))
             if page.next is None:
                 return

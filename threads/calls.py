@@ -24,6 +24,16 @@ def find_pending(head: ThreadHead, call_id: str) -> PendingCall | None:
     return next((p for p in head.pending if p.call.call_id == call_id), None)
 
 
+def name_call(run_id: str, turn: int, n: int) -> str:
+    """The id of the n-th call of a turn."""
+    return f"{run_id}.{turn}.{n}"
+
+
+def is_call_of(call_id: str, run_id: str) -> bool:
+    """Whether only this run can ask for a call of this id (`name_call`)."""
+    return call_id.startswith(f"{run_id}.")
+
+
 def request_call(draft: Draft, call: ToolCall, *, approved_by: str | None = None) -> None:
     """Sends the request of a pending call, whose arguments may be others than the model wrote."""
     draft.send(Topic.TOOL_REQUESTS, _request(draft, call, approved_by), record_id=call.call_id)

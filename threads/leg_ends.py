@@ -26,7 +26,7 @@ from schemas import (
     TokenUsage,
     ToolCall,
 )
-from threads.calls import request_call, settle_call
+from threads.calls import name_call, request_call, settle_call
 from threads.cancel_reasons import CancelReason
 from threads.draft import Draft
 from threads.graph_transitions import add_messages, pause_graph
@@ -236,7 +236,7 @@ def on_answer(draft: Draft, answer: Answer, policy: Policy, notice: str = "") ->
         return _nothing_said(draft, answer, notice)
     spoilt = run.spoilt + 1 if answer.paused or (answer.tools and all(a.problem for a in answer.tools)) else 0
     calls = tuple(
-        ToolCall(call_id=f"{run.run_id}.{turn}.{n}", name=asked.name, arguments=asked.arguments)
+        ToolCall(call_id=name_call(run.run_id, turn, n), name=asked.name, arguments=asked.arguments)
         for n, asked in enumerate(answer.tools, 1)
     )
     message = Message(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -12,11 +13,14 @@ import typer
 from cauce.plain_output import json_text, say, say_line
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from cauce.screen import Screen
     from cauce.settings import Settings
     from core.store_core import StoreCore
 
 Result = TypeVar("Result")
+Model = TypeVar("Model", bound="BaseModel")
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder of the embedded system [default: var].")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file [default: cauce.toml].")]
@@ -91,6 +95,17 @@ STANDSTILL_SECONDS = 60.0
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Prints JSON for programs."""
     say(json_text(value, indent=indent))
+
+
+def print_models(
+    found: Iterable[Model], line: Callable[[Model], str], *, as_json: bool, hidden: AbstractSet[str] = frozenset()
+) -> None:
+    """Prints a list as JSON for programs, without the fields `hidden`, or a line of each for people."""
+    if as_json:
+        print_json([one.model_dump(mode="json", exclude={*hidden}) for one in found])
+        return
+    for one in found:
+        say_line(line(one))
 
 
 def on_stores(settings: Settings, use: Callable[[StoreCore], Awaitable[Result]]) -> Result:

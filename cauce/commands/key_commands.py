@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +14,17 @@ from cauce.commands.common import (
     TenantArgument,
     on_stores,
     print_json,
+    print_models,
     settings_of,
 )
 from cauce.plain_output import say_line
 from schemas.common.clock import utc_now
+
+if TYPE_CHECKING:
+    from core.api_keys import ApiKey
+
+HIDDEN_OF_KEYS = frozenset({"secret_hash"})
+"""Fields of a stored key that are never printed."""
 
 key = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys for the gateway.")
 
@@ -63,12 +70,12 @@ def list_keys(
     from core.principal import OPERATOR
 
     found = on_stores(settings_of(data, config), lambda core: core.keys.list(OPERATOR, tenant_id))
-    if as_json:
-        print_json([k.model_dump(mode="json", exclude={"secret_hash"}) for k in found])
-        return
-    for k in found:
+
+    def line(k: ApiKey) -> str:
         left = "expired" if k.expires_at < utc_now() else f"until {k.expires_at:%Y-%m-%d}"
-        say_line(f"{k.key_id}  {k.user_id:20} {left:18} {','.join(k.scopes):20} {k.name}")
+        return f"{k.key_id}  {k.user_id:20} {left:18} {','.join(k.scopes):20} {k.name}"
+
+    print_models(found, line, as_json=as_json, hidden=HIDDEN_OF_KEYS)
 
 
 @key.command()

@@ -18,6 +18,7 @@ from cauce.commands.common import (
     fields_as_options,
     on_stores,
     print_json,
+    print_models,
     settings_of,
 )
 from cauce.commands.families import Family
@@ -75,11 +76,9 @@ def list_tenants(as_json: JsonOption = False, data: DataOption = None, config: C
     from core.principal import OPERATOR
 
     found = on_stores(settings_of(data, config), lambda core: core.tenants.all(OPERATOR))
-    if as_json:
-        print_json([t.model_dump(mode="json") for t in found])
-        return
-    for t in found:
-        say_line(f"{t.tenant_id:20} {t.name}{'' if t.state == 'active' else f'  ({t.state})'}")
+    print_models(
+        found, lambda t: f"{t.tenant_id:20} {t.name}{'' if t.state == 'active' else f'  ({t.state})'}", as_json=as_json
+    )
 
 
 @tenant.command()

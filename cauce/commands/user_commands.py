@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,10 +16,15 @@ from cauce.commands.common import (
     erased,
     on_stores,
     print_json,
+    print_models,
     settings_of,
 )
 from cauce.commands.families import Family
+from cauce.commands.key_commands import HIDDEN_OF_KEYS
 from cauce.plain_output import say_line
+
+if TYPE_CHECKING:
+    from core.store_core import StoreCore
 
 user = typer.Typer(no_args_is_help=True, help="Show and change the users of a tenant.")
 
@@ -65,11 +70,11 @@ def list_users(
     from core.principal import OPERATOR
 
     found = on_stores(settings_of(data, config), lambda core: core.users.all(OPERATOR, tenant_id))
-    if as_json:
-        print_json([u.model_dump(mode="json") for u in found])
-        return
-    for u in found:
-        say_line(f"{u.user_id:20} {u.time_zone or '-':24} {u.name}{'  (blocked)' if u.blocked else ''}")
+    print_models(
+        found,
+        lambda u: f"{u.user_id:20} {u.time_zone or '-':24} {u.name}{'  (blocked)' if u.blocked else ''}",
+        as_json=as_json,
+    )
 
 
 @user.command()
@@ -173,17 +178,20 @@ def keys(
     found = on_stores(settings_of(data, config), lambda core: core.ends.keys(OPERATOR, tenant_id, user_id))
     if revoke:
         confirmed(f"Revoke {len(found)} keys of {user_id} of {tenant_id}?", yes)
-        for one in found:
-            on_stores(
-                settings_of(data, config),
-                lambda core, key_id=one.key_id: core.keys.revoke(OPERATOR, tenant_id, key_id),  # type: ignore[misc]
-            )
+
+        async def revoke_all(core: StoreCore) -> None:
+            for one in found:
+                await core.keys.revoke(OPERATOR, tenant_id, one.key_id)
+
+        on_stores(settings_of(data, config), revoke_all)
         say_line(f"revoked {len(found)}")
-    elif as_json:
-        print_json([k.model_dump(mode="json", exclude={"secret_hash"}) for k in found])
-    else:
-        for k in found:
-            say_line(f"{k.key_id}  until {k.expires_at:%Y-%m-%d}  {','.join(k.scopes):20} {k.name}")
+        return
+    print_models(
+        found,
+        lambda k: f"{k.key_id}  until {k.expires_at:%Y-%m-%d}  {','.join(k.scopes):20} {k.name}",
+        as_json=as_json,
+        hidden=HIDDEN_OF_KEYS,
+    )
 
 
 @user.command()
@@ -247,8 +255,6 @@ def identities(
     from core.principal import OPERATOR
 
     found = on_stores(settings_of(data, config), lambda core: core.identities.all(OPERATOR, tenant_id))
-    if as_json:
-        print_json([link.model_dump(mode="json") for link in found])
-        return
-    for one in found:
-        say_line(f"{one.link_id}  {one.user_id:20} {one.issuer}  {one.claim} {one.subject}")
+    print_models(
+        found, lambda one: f"{one.link_id}  {one.user_id:20} {one.issuer}  {one.claim} {one.subject}", as_json=as_json
+    )

@@ -41,6 +41,7 @@ from schemas.common.recent import pause_after
 from schemas.ids import random_digits
 from state import REPEATS, Journal, ToolLedger
 from streams import Reject, Retry, RuntimeView
+from threads.calls import is_call_of
 
 log = logging.getLogger("cauce.tools")
 
@@ -165,7 +166,7 @@ class ToolsProcessor:
         """Whether the run that this call would be of has ended, so that nobody will ever ask for it."""
         request: ToolRequest = record.body
         assert record.thread
-        if not request.call_id.startswith(f"{request.run_id}."):  # as `threads.leg_ends` names calls
+        if not is_call_of(request.call_id, request.run_id):
             return False
         return bool(await self._journal.runs(*record.thread, run_id=request.run_id))
 
